@@ -1,0 +1,63 @@
+# Two set-up commands for a fresh machine: `make demo` and `make test`. Each makes .venv from the lock and runs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CORES ?= 2
+CONFIG ?= config.yaml
+BIN := .venv/bin
+
+# A machine without CUDA can hold a CPU-only wheel of torch in pip's find-links folder. It is used where it exists; then
+# torchvision, which has no matching build, is left out. Everywhere else the lock installs the ordinary GPU torch.
+WHEELS := $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
+CPU_WHEEL := $(if $(WHEELS),$(wildcard $(WHEELS)/torch-*cpu*.whl))
+UV_INSTALL = $(if $(CPU_WHEEL),UV_FIND_LINKS=$(WHEELS)) $(BIN)/uv pip install --quiet --python $(BIN)/python \
+	$(if $(CPU_WHEEL),--override envs/cpu-overrides.txt)
+
+# Waiting threads must not spin: two torch processes on two cores slow each other many times over.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help install demo bench test unit lint format lock clean
+
+help: ## show this help
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: .venv/.installed ## make .venv from the lock
+
+.venv/.installed: envs/lock.txt envs/cpu-overrides.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv==$$(sed -n 's/^uv==//p' envs/bootstrap.txt)
+	$(UV_INSTALL) -r envs/lock.txt
+	$(UV_INSTALL) --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: install ## run the whole chain on the embedded synthetic cohort, to results/report/index.html
+	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile $(CONFIG) -- all
+
+bench: install ## the larger synthetic cohort behind docs/results.md (hours; resumes where it stopped)
+	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile workflow/config/bench.yaml -- all
+
+test: install lint ## every check and every test
+	$(BIN)/python -m pytest tests
+
+unit: install ## the fast tests only
+	$(BIN)/python -m pytest tests -m "not slow"
+
+lint: install ## formatting, style, types, workflow
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: install ## apply formatting
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/snakefmt Snakefile workflow
+
+lock: install ## renew envs/lock.txt from the installed environment
+	$(BIN)/python envs/lock.py > envs/lock.tmp && mv envs/lock.tmp envs/lock.txt
+
+clean: ## remove the environment (results stay)
+	rm -rf .venv
