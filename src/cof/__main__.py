@@ -1,0 +1,5 @@
+"""`python -m cof`."""
+
+from cof.cli import main
+
+main()

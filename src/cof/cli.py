@@ -1,0 +1,434 @@
+"""The command line: one verb a stage, each a thin call of that stage's function.
+
+Heavy packages are imported inside the verbs, so that light stages start fast.
+"""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cof import __version__, config
+from cof.errors import CofError, UsageError, redact
+
+# Waiting threads must not spin: side by side, two torch processes on two cores slow each other many times over.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+app = typer.Typer(
+    help="Chain of Flow: a beating, patient-specific 4D heart from a 12-lead ECG and one anatomical anchor volume.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Out = Annotated[Path, typer.Option(help="Where the result goes.")]
+ExclusionsOut = Annotated[Path, typer.Option(help="Table of the subjects left out, always written.")]
+SettingsText = Annotated[str, typer.Option("--settings", help="Settings: inline JSON, or a YAML or JSON file.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random in this step.")]
+Sheet = Annotated[Path, typer.Option(help="cohort/batches/{batch}.parquet")]
+Key = Annotated[Path, typer.Option(help="cohort/key.parquet")]
+Work = Annotated[Path, typer.Option(help="Folder of checkpoints; a killed training resumes from it.")]
+Subjects = Annotated[Path, typer.Option(help="cohort/subjects.parquet")]
+Folders = Annotated[list[Path], typer.Option(help="One for each batch; repeat the option.")]
+
+
+@app.callback()
+def setup(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log tracebacks and details.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Set up logging for every verb."""
+    if version:
+        typer.echo(f"cof {__version__}")
+        raise typer.Exit
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("cof").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+@app.command()
+def phantom(
+    out: Out,
+    settings: SettingsText = "{}",
+    seed: Seed = 0,
+    workers: Annotated[int, typer.Option(help="Processes side by side.")] = 2,
+) -> None:
+    """Write the synthetic cohort: raw files as UK Biobank delivers them, and the truth beside them."""
+    from cof.phantom.stage import make_cohort
+
+    make_cohort(out=out, settings=config.read_settings(settings, config.PhantomSettings), seed=seed, workers=workers)
+
+
+@app.command()
+def cohort(
+    sheet: Annotated[Path, typer.Option(help="subjects.csv")], out: Out, key: Key, settings: SettingsText = "{}"
+) -> None:
+    """Read the subject sheet; give pseudonyms, splits and batches."""
+    from cof.cohort import build_cohort
+
+    build_cohort(sheet=sheet, out=out, key=key, settings=config.read_settings(settings, config.CohortSettings))
+
+
+@app.command()
+def batch(
+    subjects: Subjects,
+    out: Out,
+    name: Annotated[str, typer.Option(help="Name of the batch.")],
+    only: Annotated[list[str] | None, typer.Option(help="Just this subject; repeatable.")] = None,
+) -> None:
+    """Select the subjects of one batch."""
+    from cof.cohort import select_batch
+
+    select_batch(subjects=subjects, batch=name, only=tuple(only or ()), out=out)
+
+
+@app.command()
+def ecg(sheet: Sheet, key: Key, out: Out, exclusions: ExclusionsOut, settings: SettingsText = "{}") -> None:
+    """Parse the ECG files of a batch."""
+    from cof.ecg.stage import parse_batch
+
+    parse_batch(
+        sheet=sheet,
+        key=key,
+        out=out,
+        exclusions=exclusions,
+        settings=config.read_settings(settings, config.EcgSettings),
+    )
+
+
+@app.command()
+def beats(
+    ecg: Annotated[Path, typer.Option(help="ecg/{batch}.parquet")],
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsText = "{}",
+) -> None:
+    """Crop one representative R-R cycle of each ECG."""
+    from cof.ecg.stage import beats_batch
+
+    beats_batch(ecg=ecg, out=out, exclusions=exclusions, settings=config.read_settings(settings, config.BeatSettings))
+
+
+@app.command()
+def cine(
+    sheet: Sheet,
+    key: Key,
+    out: Out,
+    annotations: Annotated[Path, typer.Option(help="Folder for expert annotations on the native grid.")],
+    exclusions: ExclusionsOut,
+    settings: SettingsText = "{}",
+) -> None:
+    """Stack short-axis cines on their native grid."""
+    from cof.cine.stage import stack_batch
+
+    stack_batch(
+        sheet=sheet,
+        key=key,
+        out=out,
+        annotations=annotations,
+        exclusions=exclusions,
+        settings=config.read_settings(settings, config.CineSettings),
+    )
+
+
+@app.command()
+def labeller(
+    subjects: Subjects,
+    cine: Folders,
+    annotations: Folders,
+    out: Out,
+    work: Work,
+    settings: SettingsText = "{}",
+    seed: Seed = 0,
+) -> None:
+    """Train nnU-Net on the annotated ED and ES stacks."""
+    from cof.labels.stage import train
+
+    train(
+        subjects=subjects,
+        cine=cine,
+        annotations=annotations,
+        out=out,
+        work=work,
+        settings=config.read_settings(settings, config.LabelSettings),
+        seed=seed,
+    )
+
+
+@app.command()
+def label(
+    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
+    labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsText = "{}",
+) -> None:
+    """Label every frame of a batch by nnU-Net."""
+    from cof.labels.stage import label_batch
+
+    label_batch(
+        cine=cine,
+        labeller=labeller,
+        out=out,
+        exclusions=exclusions,
+        settings=config.read_settings(settings, config.LabelSettings),
+    )
+
+
+@app.command()
+def grid(
+    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
+    labels: Annotated[Path, typer.Option(help="labels/{batch}")],
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsText = "{}",
+) -> None:
+    """Resample and crop the cines of a batch to the canonical grid."""
+    from cof.cine.stage import grid_batch
+
+    grid_batch(
+        cine=cine,
+        labels=labels,
+        out=out,
+        exclusions=exclusions,
+        settings=config.read_settings(settings, config.GridSettings),
+    )
+
+
+@app.command()
+def toppr(
+    subjects: Subjects,
+    cine: Folders,
+    labels: Folders,
+    grid: Folders,
+    labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
+    out: Out,
+    work: Work,
+    settings: SettingsText = "{}",
+    seed: Seed = 0,
+) -> None:
+    """Train TOPPR, the topology-preserving registration."""
+    from cof.motion.stage import train
+
+    train(
+        subjects=subjects,
+        cine=cine,
+        labels=labels,
+        grid=grid,
+        labeller=labeller,
+        out=out,
+        work=work,
+        settings=config.read_settings(settings, config.RegistrationSettings),
+        seed=seed,
+    )
+
+
+@app.command()
+def register(
+    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
+    weights: Annotated[Path, typer.Option(help="registrations/{variant}")],
+    out: Out,
+    exclusions: ExclusionsOut,
+) -> None:
+    """Register every frame of a batch to its anchor."""
+    from cof.motion.stage import register_batch
+
+    register_batch(grid=grid, weights=weights, out=out, exclusions=exclusions)
+
+
+@app.command()
+def train(
+    subjects: Subjects,
+    beats: Folders,
+    grid: Folders,
+    labels: Folders,
+    out: Out,
+    work: Work,
+    settings: SettingsText,
+    fields: Annotated[list[Path] | None, typer.Option(help="fields/{variant}/{batch}; repeatable.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Train one model of any family."""
+    from cof.models.stage import train as train_model
+
+    train_model(
+        subjects=subjects,
+        beats=beats,
+        grid=grid,
+        labels=labels,
+        fields=fields or [],
+        out=out,
+        work=work,
+        settings=config.read_settings(settings, config.ModelSettings),
+        seed=seed,
+    )
+
+
+@app.command()
+def twins(
+    sheet: Sheet,
+    beats: Annotated[Path, typer.Option(help="beats/{batch}.parquet")],
+    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
+    labels: Annotated[Path, typer.Option(help="labels/{batch}")],
+    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
+    model: Annotated[Path, typer.Option(help="models/{model}")],
+    labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsText,
+    labels_settings: Annotated[str, typer.Option(help="Settings of the labeller.")] = "{}",
+    fields: Annotated[Path | None, typer.Option(help="fields/{variant}/{batch}, for the oracle only.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Splits to generate; repeatable. Default: test.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Generate the 4D hearts of a batch's held-out subjects."""
+    from cof.twins.stage import generate_batch
+
+    generate_batch(
+        sheet=sheet,
+        beats=beats,
+        cine=cine,
+        labels=labels,
+        grid=grid,
+        fields=fields,
+        model=model,
+        labeller=labeller,
+        out=out,
+        exclusions=exclusions,
+        settings=config.read_settings(settings, config.ModelSettings),
+        labels_settings=config.read_settings(labels_settings, config.LabelSettings),
+        seed=seed,
+        splits=tuple(split or ("test",)),
+    )
+
+
+@app.command()
+def evaluate(
+    sheet: Sheet,
+    key: Key,
+    twins: Annotated[Path, typer.Option(help="twins/{model}/{batch}")],
+    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
+    labels: Annotated[Path, typer.Option(help="labels/{batch}")],
+    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
+    fields: Annotated[Path, typer.Option(help="fields/{variant}/{batch}")],
+    out: Out,
+    exclusions: ExclusionsOut,
+    truth: Annotated[Path | None, typer.Option(help="Exact truth of a synthetic cohort.")] = None,
+) -> None:
+    """Compare a batch's generated hearts with the real ones."""
+    from cof.metrics.stage import evaluate_batch
+
+    evaluate_batch(
+        sheet=sheet,
+        key=key,
+        twins=twins,
+        cine=cine,
+        labels=labels,
+        grid=grid,
+        fields=fields,
+        truth=truth,
+        out=out,
+        exclusions=exclusions,
+    )
+
+
+@app.command()
+def table(
+    metrics: Annotated[list[str], typer.Option(help="MODEL=FILE, one for each model and batch; repeatable.")],
+    out: Out,
+    settings: SettingsText,
+    evaluation: Annotated[str, typer.Option(help="Settings of the evaluation.")] = "{}",
+    config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
+) -> None:
+    """Make one table from the metrics of its models."""
+    from cof.report.stage import make_table
+
+    files: dict[str, list[Path]] = {}
+    for item in metrics:
+        name, separator, path = item.partition("=")
+        if not separator:
+            raise UsageError(f"--metrics: '{item}' is not of the form MODEL=FILE")
+        files.setdefault(name, []).append(Path(path))
+    make_table(
+        metrics=files,
+        settings=config.read_settings(settings, config.TableSettings),
+        evaluation=config.read_settings(evaluation, config.EvaluationSettings),
+        out=out,
+        config_hash=config_hash,
+    )
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Option(help="The results folder.")],
+    configuration: Annotated[Path, typer.Option("--config", help="The resolved configuration, JSON or YAML.")],
+    out: Out,
+) -> None:
+    """Make the HTML report."""
+    from cof.report.stage import make_report
+
+    make_report(results=results, config=configuration, out=out)
+
+
+@app.command()
+def twin(
+    ecg: Annotated[Path, typer.Option(help="One 12-lead ECG file.")],
+    scan: Annotated[Path, typer.Option(help="One short-axis cine or anchor volume: DICOM zip or folder, or NIfTI.")],
+    out: Out,
+    results: Annotated[Path, typer.Option(help="Results folder with the trained models.")] = Path("results"),
+    model: Annotated[str, typer.Option(help="Which trained model.")] = "cof",
+    ed_frame: Annotated[int, typer.Option(help="The ED frame of the scan.")] = 0,
+    seed: Seed = 0,
+) -> None:
+    """One heart from one ECG and one scan."""
+    from cof.twins.single import twin_from_files
+
+    twin_from_files(ecg=ecg, scan=scan, results=results, model=model, out=out, ed_frame=ed_frame, seed=seed)
+
+
+@app.command()
+def who(
+    subject: Annotated[str, typer.Argument(help="Pseudonym of a subject or participant.")],
+    key: Key = Path("results/cohort/key.parquet"),
+) -> None:
+    """Print the raw files behind a pseudonym; needs the right to read the key."""
+    from cof.tables import read_table
+
+    rows = read_table(key)
+    rows = rows[(rows["subject"] == subject) | (rows["subject"].str.rsplit("-v", n=1).str[0] == subject)]
+    if rows.empty:
+        raise UsageError(f"no subject is called '{subject}'")
+    typer.echo(rows.to_string(index=False))
+
+
+@app.command("config")
+def check_config(
+    file: Annotated[Path, typer.Argument(help="A configuration file.")] = Path("config.yaml"),
+    schema: Annotated[bool, typer.Option(help="Print the JSON schema instead.")] = False,
+) -> None:
+    """Check a configuration file and print it with every default filled in."""
+    import yaml
+
+    if schema:
+        typer.echo(json.dumps(config.schema(), indent=1))
+        return
+    if not file.is_file():
+        raise UsageError(f"no such file: {file}")
+    typer.echo(yaml.safe_dump(config.load(file).model_dump(mode="json"), sort_keys=False))
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; faults that a user can act on end in one line on standard error and exit code 2."""
+    try:
+        return app(args=arguments)
+    except (UsageError, CofError) as error:
+        print(f"cof: error: {redact(str(error))}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+"""The typed form of `config.yaml`: the only place that knows its keys.
+
+Every stage takes one settings object from here and nothing else of the configuration, so that a changed key re-runs
+just the stages that read it.
+"""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from cof.errors import UsageError
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Triple = tuple[float, float, float]
+
+
+class Settings(BaseModel):
+    """A group of configuration keys; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OdditySettings(Settings):
+    """How often the synthetic scanner misbehaves in the ways real archives do (shares of subjects)."""
+
+    repeated_series: Probability = 0.1
+    missing_frame: Probability = 0.1
+    mixed_file_order: Probability = 0.3
+    misspelt_manifest: Probability = 0.3
+    inline_vf_series: Probability = 0.1
+
+
+class PhantomSettings(Settings):
+    """The synthetic cohort: raw files as UK Biobank delivers them, and the truth beside them."""
+
+    train: Count = 24
+    validation: int = Field(0, ge=0)
+    test: Count = 8
+    annotated: Count = Field(12, description="training subjects that come with expert ED and ES annotations")
+    arm: Literal["population", "enriched"] = "population"
+    frames: int = Field(20, ge=8)
+    slices: int = Field(8, ge=5)
+    matrix: int = Field(144, ge=64, description="rows and columns of a native slice")
+    slice_shift_mm: float = Field(1.5, ge=0)
+    oddities: OdditySettings = OdditySettings()
+
+
+class CohortSettings(Settings):
+    """Which raw files form the cohort, and how it is split and batched."""
+
+    sheet: str | None = Field(None, description="subjects.csv; leave out to use the synthetic cohort")
+    salt_file: str | None = Field(
+        None, description="file with the secret salt of the pseudonyms; without one, names are kept (public data only)"
+    )
+    batches: Count = 1
+    split: dict[Literal["train", "validation", "test"], Probability] = {"train": 0.75, "validation": 0.05, "test": 0.2}
+
+
+class EcgSettings(Settings):
+    """Parsing of ECG files."""
+
+    einthoven_tolerance_lsb: Positive = 3.0
+
+
+class BeatSettings(Settings):
+    """The representative cardiac cycle (METHOD 6)."""
+
+    samples: Count = 512
+    highpass_hz: Positive = 0.5
+    lowpass_hz: Positive = 40.0
+    clip_mv: Positive = 5.0
+    rate_tolerance: Probability = 0.1
+    min_correlation: Probability = 0.8
+
+
+class CineSettings(Settings):
+    """Stacking of a short-axis cine on its native grid."""
+
+    min_slices: Count = 5
+    min_frames: Count = 8
+
+
+class LabelSettings(Settings):
+    """nnU-Net: training on annotated ED and ES stacks, and prediction on all frames."""
+
+    epochs: Count = 10
+    iterations: Count = Field(50, description="training iterations an epoch")
+    batch: Count = 12
+    features: Count = Field(8, description="channels of the first level; each level doubles them")
+    mirroring: bool = Field(False, description="test-time augmentation by mirroring")
+    augmentation: Literal["nnunet", "light"] = Field(
+        "nnunet", description="nnU-Net's own augmentation, or flips and brightness only for demo-scale runs on a CPU"
+    )
+
+
+class GridSettings(Settings):
+    """The canonical grid. Axis order z, y, x."""
+
+    shape: tuple[Count, Count, Count] = (8, 48, 48)
+    spacing_mm: Triple = (10.0, 3.6, 3.6)
+    frames: int = Field(20, ge=4)
+
+
+class RegistrationSettings(Settings):
+    """One variant of TOPPR (METHOD 2)."""
+
+    iterations: Count = 400
+    batch: Count = 4
+    learning_rate: Positive = 1e-3
+    weight_decay: float = Field(1e-5, ge=0)
+    channels: tuple[Count, ...] = (16, 32, 32, 32)
+    lambda_rec: float = Field(1.0, ge=0)
+    lambda_seg: float = Field(1.0, ge=0)
+    lambda_smooth: float = Field(0.0, ge=0)
+    parameterisation: Literal["velocity", "displacement"] = Field(
+        "velocity", description="a stationary velocity field (diffeomorphic), or the displacement itself"
+    )
+    max_field: Literal["tanh", "hinge", "none"] = "tanh"
+    max_field_mm: Positive = 30.0
+    ncc_window: tuple[Count, Count, Count] = (3, 9, 9)
+    seg_slices: int | Literal["all"] = Field(4, description="random native slices a pair sees in the teacher's loss")
+    pairing: Literal["direct", "composed"] = "direct"
+    checkpoint_every: Count = 100
+
+
+class VelocitySettings(Settings):
+    """The velocity field v_theta and its encoders (METHOD 3)."""
+
+    channels: tuple[Count, ...] = (16, 32, 64)
+    blocks: Count = Field(1, description="residual blocks a level on the way down, and again on the way up")
+    embedding: Count = 128
+    ecg_channels: tuple[Count, ...] = (32, 64, 128)
+    time_harmonics: Count = 16
+    anatomy: bool = Field(True, description="reference-anatomy features; off is the ablation w/o REA")
+    ecg: Literal["temporal", "spatial", "none"] = Field(
+        "temporal", description="where the ECG enters; none replaces it by a learned constant (anchor only)"
+    )
+    ecg_local: bool = True
+    rr_scalar: bool = True
+    attention: bool = False
+
+
+class OdeSettings(Settings):
+    """Integration of the velocity field over the cycle."""
+
+    method: Literal["simpson", "rk4", "midpoint", "euler", "dopri5"] = "simpson"
+    closure: Literal["none", "project"] = "none"
+    tolerance: Positive = Field(1e-4, description="absolute (mm) and relative tolerance of dopri5")
+    phases_at_once: Count = Field(16, description="phases that Simpson evaluates in one batch: memory against speed")
+
+
+class CofSettings(Settings):
+    """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
+
+    family: Literal["cof"] = "cof"
+    registration: str = Field("toppr", description="the registration variant whose motion supervises the flow")
+    field: VelocitySettings = VelocitySettings()
+    ode: OdeSettings = OdeSettings()
+    iterations: Count = 1000
+    batch: Count = 4
+    phases: Count = Field(4, description="phases drawn per subject and step against one encoding")
+    learning_rate: Positive = 1e-3
+    weight_decay: float = Field(1e-5, ge=0)
+    heart_weight: float = Field(4.0, ge=0, description="extra weight of heart voxels in the matching loss")
+    ema: float = Field(0.0, ge=0, lt=1)
+    checkpoint_every: Count = 200
+
+
+class StaticSettings(Settings):
+    """Control: the anchor, unmoved."""
+
+    family: Literal["static"] = "static"
+
+
+class RandomSettings(Settings):
+    """The paper's Random Sample: the real cine of a random training subject."""
+
+    family: Literal["random"] = "random"
+
+
+class MeanMotionSettings(Settings):
+    """Control: the mean velocity of the training hearts after a heart-aligned affine."""
+
+    family: Literal["mean_motion"] = "mean_motion"
+    registration: str = "toppr"
+
+
+class OracleSettings(Settings):
+    """The ceiling: the displacement that the registration finds on the subject's own real cine."""
+
+    family: Literal["oracle"] = "oracle"
+    registration: str = "toppr"
+
+
+ModelSettings = Annotated[
+    CofSettings | StaticSettings | RandomSettings | MeanMotionSettings | OracleSettings, Field(discriminator="family")
+]
+
+
+class EvaluationSettings(Settings):
+    """Metrics and their intervals (METHOD 5)."""
+
+    registration: str = Field("toppr", description="the registration whose displacement end-point errors refer to")
+    bootstrap: Count = 1000
+
+
+class TableSettings(Settings):
+    """One table of the report: which models, in which order, under which printed names, with which metrics."""
+
+    title: str
+    models: dict[str, str] = Field(description="model name in `models` to printed row name")
+    metrics: tuple[str, ...]
+    paper: str | None = Field(None, description="key of the paper's table to print beside ours")
+
+
+class ReportSettings(Settings):
+    """The HTML report."""
+
+    subjects: Count = Field(3, description="held-out subjects shown as animated cines")
+    model: str = "cof"
+
+
+class Config(Settings):
+    """Everything a run is made of."""
+
+    results: str = "results"
+    seed: int = Field(0, ge=0)
+    subjects: tuple[str, ...] = Field((), description="limit the run to these subjects; models are not retrained")
+    phantom: PhantomSettings = PhantomSettings()
+    cohort: CohortSettings = CohortSettings()
+    ecg: EcgSettings = EcgSettings()
+    beats: BeatSettings = BeatSettings()
+    cine: CineSettings = CineSettings()
+    labels: LabelSettings = LabelSettings()
+    grid: GridSettings = GridSettings()
+    registrations: dict[str, RegistrationSettings] = {"toppr": RegistrationSettings()}
+    models: dict[str, ModelSettings]
+    evaluation: EvaluationSettings = EvaluationSettings()
+    tables: dict[str, TableSettings]
+    report: ReportSettings = ReportSettings()
+
+
+def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
+    """The keys that the group named by a pydantic error location accepts."""
+    group: Any = Config if model is None else model
+    for part in error["loc"][:-1]:
+        fields = getattr(group, "model_fields", None)
+        if fields is None or part not in fields:
+            by_name = {cls.model_fields["family"].default: cls for cls in _FAMILIES} if group is dict else {}
+            group = by_name.get(part, group)
+            continue
+        annotation = fields[part].annotation
+        text = str(annotation)
+        if text.startswith("dict["):
+            inner = annotation.__args__[1]
+            group = inner if hasattr(inner, "model_fields") else dict
+        else:
+            group = annotation
+    return sorted(getattr(group, "model_fields", {}))
+
+
+_FAMILIES = (CofSettings, StaticSettings, RandomSettings, MeanMotionSettings, OracleSettings)
+
+
+def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
+    """One line that says what is wrong in a configuration and, for a misspelt key, what was probably meant."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first, model)
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
+        return f"{where}: unknown key '{path}'; {hint}"
+    return f"{where}: {path}: {first['msg']} (got {first.get('input')!r})"
+
+
+def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
+    """The typed configuration of a plain mapping.
+
+    Raises:
+        UsageError: a key is unknown, missing or of the wrong type, or a name refers to nothing.
+    """
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError(explain(error, where)) from None
+    for name, model in config.models.items():
+        registration = getattr(model, "registration", None)
+        if registration is not None and registration not in config.registrations:
+            raise UsageError(f"{where}: models.{name}.registration: no registration is called '{registration}'")
+    for name, table in config.tables.items():
+        for row in table.models:
+            if row not in config.models:
+                raise UsageError(f"{where}: tables.{name}.models: no model is called '{row}'")
+    if config.evaluation.registration not in config.registrations:
+        raise UsageError(f"{where}: evaluation.registration: no registration is called this")
+    if config.report.model not in config.models:
+        raise UsageError(f"{where}: report.model: no model is called '{config.report.model}'")
+    return config
+
+
+def load(path: Path) -> Config:
+    """Read and validate a configuration file."""
+    return parse(yaml.safe_load(path.read_text()) or {}, str(path))
+
+
+def read_settings(text: str, kind: Any) -> Any:
+    """Settings of a stage from inline JSON or from a YAML or JSON file.
+
+    Args:
+        text: JSON starting with `{`, or a path.
+        kind: a settings class or annotated union such as `ModelSettings`.
+
+    Raises:
+        UsageError: the file is missing or the settings are invalid.
+    """
+    inline = text.lstrip().startswith("{")
+    if not inline and not Path(text).is_file():
+        raise UsageError(f"--settings: no such file: {text}")
+    try:
+        raw = json.loads(text) if inline else yaml.safe_load(Path(text).read_text())
+        return TypeAdapter(kind).validate_python(raw)
+    except ValidationError as error:
+        group = kind if isinstance(kind, type) else None
+        raise UsageError(explain(error, "--settings", group)) from None
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"--settings: not JSON or YAML: {error}") from None
+
+
+def dump(settings: BaseModel) -> str:
+    """Settings as canonical JSON, for the command line and for Snakemake's re-run triggers."""
+    return json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of `config.yaml`, for editors and for validation elsewhere."""
+    return Config.model_json_schema()

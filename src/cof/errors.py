@@ -1,0 +1,90 @@
+"""Errors a user can act on, and the rows in which a cohort's stages record the subjects that they left out."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+import pandas as pd
+
+log = logging.getLogger(__name__)
+
+# The shape of a UK Biobank participant id: it must reach no log, message or report.
+_PARTICIPANT_ID = re.compile(r"(?<!\d)[1-6]\d{6}(?!\d)")
+
+
+class Reason(StrEnum):
+    """Why a subject was left out. docs/exclusions.md explains each code."""
+
+    ECG_MISSING = "ecg_missing"
+    ECG_UNREADABLE = "ecg_unreadable"
+    ECG_LEAD_MISSING = "ecg_lead_missing"
+    ECG_UNITS = "ecg_units"
+    ECG_NOT_FINITE = "ecg_not_finite"
+    ECG_TOO_SHORT = "ecg_too_short"
+    ECG_POOR_QUALITY = "ecg_poor_quality"
+    BEAT_NONE = "beat_none"
+    BEAT_RATE_MISMATCH = "beat_rate_mismatch"
+    CINE_MISSING = "cine_missing"
+    CINE_UNREADABLE = "cine_unreadable"
+    CINE_NO_SHORT_AXIS = "cine_no_short_axis"
+    CINE_TOO_FEW_SLICES = "cine_too_few_slices"
+    CINE_TOO_FEW_FRAMES = "cine_too_few_frames"
+    CINE_GEOMETRY = "cine_geometry"
+    CINE_NOT_FINITE = "cine_not_finite"
+    ANCHOR_MISMATCH = "anchor_mismatch"
+    ANNOTATION_UNREADABLE = "annotation_unreadable"
+    ANNOTATION_MISMATCH = "annotation_mismatch"
+    HEART_NOT_FOUND = "heart_not_found"
+    UNEXPECTED = "unexpected"
+
+
+class CofError(Exception):
+    """A fault in one subject's input, with the reason code that its exclusion row carries."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class UsageError(Exception):
+    """A fault in what the user typed or configured: printed as one line, without a traceback."""
+
+
+def redact(text: str) -> str:
+    """`text` with everything that is shaped like a participant id blanked out."""
+    return _PARTICIPANT_ID.sub("<id>", text)
+
+
+class Exclusions:
+    """The subjects that one stage left out of one batch."""
+
+    COLUMNS = ("subject", "stage", "reason", "message")
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.rows: list[dict[str, str]] = []
+
+    def add(self, subject: str, reason: Reason, message: str) -> None:
+        """Record that `subject` is left out of this stage and of those after it."""
+        message = redact(message)
+        self.rows.append({"subject": subject, "stage": self.stage, "reason": str(reason), "message": message})
+        log.warning("%s: %s excluded (%s): %s", self.stage, subject, reason, message)
+
+    @contextmanager
+    def guard(self, subject: str) -> Iterator[None]:
+        """Turn any error inside the block into an exclusion row, so that one subject never stops the batch."""
+        try:
+            yield
+        except CofError as error:
+            self.add(subject, error.reason, str(error))
+        except Exception as error:
+            log.debug("traceback of %s", subject, exc_info=True)
+            self.add(subject, Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
+
+    def write(self, path: Path) -> None:
+        """Write the rows as parquet; a batch without exclusions gives a table without rows."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(self.rows, columns=list(self.COLUMNS)).astype("string").to_parquet(path, index=False)

@@ -1,0 +1,1 @@
+"""Segmentation by nnU-Net: training on expert annotations, prediction, and the frozen differentiable teacher."""

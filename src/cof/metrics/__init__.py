@@ -1,0 +1,1 @@
+"""Evaluation: pure functions on arrays, and their long-form tables."""

@@ -1,0 +1,86 @@
+"""The one interface of every model family, and the data that it sees."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from cof.cine.grid import Placement
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What generation may see of one subject: the anchor and the ECG cycle, never a later frame.
+
+    Attributes:
+        subject: pseudonym.
+        anchor: float32 [Z, Y, X], canonical grid, intensities in [0, 1].
+        anchor_labels: uint8 [Z, Y, X] of the anchor on the canonical grid (nearest neighbour).
+        beat: float32 [12, L] mV, one R-R cycle.
+        rr_ms: RR interval of the ECG cycle.
+        placement: the canonical grid in the native stack.
+    """
+
+    subject: str
+    anchor: np.ndarray
+    anchor_labels: np.ndarray
+    beat: np.ndarray
+    rr_ms: float
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Example(Subject):
+    """A training subject, or a subject whose real motion a family is openly allowed to see (the oracle).
+
+    Attributes:
+        displacement: float16 or float32 [T, 3, Z, Y/2, X/2], registered displacement in mm (z, y, x), frame 0 zero.
+        cine: int16 or float32 [T, Z, Y, X], the real cine on the canonical grid, intensities in [0, 1] as floats.
+    """
+
+    displacement: np.ndarray | None = None
+    cine: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a family made of one subject: a displacement of the anchor, or a canonical cine. Exactly one is set.
+
+    Attributes:
+        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x), pulling frame t back to the anchor.
+        cine: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1].
+    """
+
+    displacement: torch.Tensor | None = None
+    cine: torch.Tensor | None = None
+
+
+class TrainedModel(Protocol):
+    """A model ready to generate."""
+
+    def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
+        """Motion or cine of one subject at `frames` phases k / frames. The same seed gives the same result."""
+        ...
+
+
+class Family(Protocol):
+    """A model family: how its models are trained, stored and loaded.
+
+    Attributes:
+        sees_motion: the family is handed an `Example` with the subject's own registered displacement at generation
+            (the oracle); every other family gets a `Subject`.
+    """
+
+    sees_motion: bool
+
+    def fit(
+        self, train: list[Example], validation: list[Example], settings: Any, seed: int, out: Path, work: Path
+    ) -> None:
+        """Train and write weights (safetensors) and `log.csv` into `out`; checkpoints for resuming go to `work`."""
+        ...
+
+    def load(self, folder: Path, settings: Any) -> TrainedModel:
+        """The model that `fit` wrote into `folder`."""
+        ...

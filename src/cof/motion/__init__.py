@@ -1,0 +1,1 @@
+"""Motion: TOPPR registration, integration, warping, and the displacement path over the cycle."""

@@ -1,0 +1,1 @@
+"""The synthetic cohort: anatomy, motion, ECG and scanner, written as the raw files UK Biobank delivers."""

@@ -1,0 +1,46 @@
+"""What made a result: settings, source and package versions, as hashes that travel with it."""
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("chain-of-flow", "torch", "monai", "nnunetv2", "neurokit2", "numpy", "scipy", "scikit-image")
+
+
+def digest(value: Any) -> str:
+    """Twelve hex digits of the SHA-256 of `value` as canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+@cache
+def source(*parts: str) -> str:
+    """A hash of the source of the named parts of `cof` (packages or modules), for Snakemake to see code changes."""
+    root = Path(__file__).parent
+    sha = hashlib.sha256()
+    for part in parts:
+        path = root / part
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        for file in files:
+            sha.update(file.relative_to(root).as_posix().encode())
+            sha.update(file.read_bytes())
+    return sha.hexdigest()[:12]
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that decide results."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def stamp(settings: Any) -> dict[str, Any]:
+    """The provenance record that every artefact carries: the hash of the settings that made it, and versions."""
+    return {"config_hash": digest(settings), "versions": versions()}

@@ -1,0 +1,1 @@
+"""Twins: the generated 4D heart of one subject on its native grid, and its labels and function."""
