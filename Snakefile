@@ -1,0 +1,30 @@
+# Chain of Flow: ECG and one anatomical anchor in, a beating 4D heart out.
+# The workflow: raw -> ecg -> beats -> cine -> labels -> grid -> motion -> models -> twins -> metrics -> report
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/phantom.smk"
+include: "workflow/rules/cohort.smk"
+include: "workflow/rules/ecg.smk"
+include: "workflow/rules/cine.smk"
+include: "workflow/rules/labels.smk"
+include: "workflow/rules/motion.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/twins.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        FINAL,

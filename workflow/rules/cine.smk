@@ -1,0 +1,44 @@
+rule cine:
+    """Cine stacking: raw short-axis archives to 4D stacks on the native grid."""
+    input:
+        sheet=rules.batch.output.sheet,
+        key=rules.cohort.output.key,
+    output:
+        cine=directory(f"{R}/cine/{{batch}}"),
+        annotations=directory(f"{R}/annotations/{{batch}}"),
+        exclusions=f"{R}/exclusions/cine/{{batch}}.parquet",
+    log:
+        f"{R}/logs/cine/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/cine/{{batch}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=dump(CONFIG.cine),
+        source=source("cine", "tables"),
+    shell:
+        "cof cine --sheet {input.sheet:q} --key {input.key:q} --out {output.cine:q}"
+        " --annotations {output.annotations:q} --exclusions {output.exclusions:q}"
+        " --settings {params.settings:q} 2> {log:q}"
+
+
+rule grid:
+    """Cine resampling: the canonical grid about the anchor's heart."""
+    input:
+        cine=rules.cine.output.cine,
+        labels=f"{R}/labels/{{batch}}",
+    output:
+        grid=directory(f"{R}/grid/{{batch}}"),
+        exclusions=f"{R}/exclusions/grid/{{batch}}.parquet",
+    log:
+        f"{R}/logs/grid/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/grid/{{batch}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=dump(CONFIG.grid),
+        source=source("cine"),
+    shell:
+        "cof grid --cine {input.cine:q} --labels {input.labels:q} --out {output.grid:q}"
+        " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"

@@ -1,0 +1,46 @@
+localrules:
+    cohort,
+    batch,
+
+
+rule cohort:
+    """Pseudonyms, splits and batches of the subject sheet; the key stays apart and protected."""
+    input:
+        sheet=CONFIG.cohort.sheet or rules.phantom.output.sheet,
+    output:
+        subjects=f"{R}/cohort/subjects.parquet",
+        key=f"{R}/cohort/key.parquet",
+    log:
+        f"{R}/logs/cohort.log",
+    benchmark:
+        f"{R}/benchmarks/cohort.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=dump(CONFIG.cohort),
+        source=source("cohort", "tables"),
+    shell:
+        "cof cohort --sheet {input.sheet:q} --out {output.subjects:q} --key {output.key:q}"
+        " --settings {params.settings:q} 2> {log:q}"
+
+
+rule batch:
+    """The subjects of one batch."""
+    input:
+        subjects=rules.cohort.output.subjects,
+    output:
+        sheet=f"{R}/cohort/batches/{{batch}}.parquet",
+    log:
+        f"{R}/logs/batch/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/batch/{{batch}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        only=lambda wildcards: options(
+            "only", ONLY if wildcards.batch.startswith("only-") else []
+        ),
+        source=source("cohort", "tables"),
+    shell:
+        "cof batch --subjects {input.subjects:q} --name {wildcards.batch} {params.only}"
+        " --out {output.sheet:q} 2> {log:q}"

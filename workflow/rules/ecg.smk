@@ -1,0 +1,41 @@
+rule ecg:
+    """XML ECG parsing."""
+    input:
+        sheet=rules.batch.output.sheet,
+        key=rules.cohort.output.key,
+    output:
+        table=f"{R}/ecg/{{batch}}.parquet",
+        exclusions=f"{R}/exclusions/ecg/{{batch}}.parquet",
+    log:
+        f"{R}/logs/ecg/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/ecg/{{batch}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=dump(CONFIG.ecg),
+        source=source("ecg", "tables"),
+    shell:
+        "cof ecg --sheet {input.sheet:q} --key {input.key:q} --out {output.table:q}"
+        " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
+
+
+rule beats:
+    """R-peak cropping: one representative cardiac cycle a subject."""
+    input:
+        ecg=rules.ecg.output.table,
+    output:
+        table=f"{R}/beats/{{batch}}.parquet",
+        exclusions=f"{R}/exclusions/beats/{{batch}}.parquet",
+    log:
+        f"{R}/logs/beats/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/beats/{{batch}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=dump(CONFIG.beats),
+        source=source("ecg", "tables"),
+    shell:
+        "cof beats --ecg {input.ecg:q} --out {output.table:q} --exclusions {output.exclusions:q}"
+        " --settings {params.settings:q} 2> {log:q}"

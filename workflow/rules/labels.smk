@@ -1,0 +1,48 @@
+rule labeller:
+    """nnU-Net training on the annotated ED and ES stacks."""
+    input:
+        subjects=rules.cohort.output.subjects,
+        cine=batches(rules.cine.output.cine),
+        annotations=batches(rules.cine.output.annotations),
+    output:
+        labeller=directory(f"{R}/labeller"),
+    log:
+        f"{R}/logs/labeller.log",
+    benchmark:
+        f"{R}/benchmarks/labeller.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    threads: 8
+    params:
+        settings=dump(CONFIG.labels),
+        cine=lambda wildcards, input: options("cine", input.cine),
+        annotations=lambda wildcards, input: options("annotations", input.annotations),
+        work=f"{R}/checkpoints/labeller",
+        seed=CONFIG.seed,
+        source=source("labels"),
+    shell:
+        "cof labeller --subjects {input.subjects:q} {params.cine} {params.annotations}"
+        " --out {output.labeller:q} --work {params.work:q} --settings {params.settings:q}"
+        " --seed {params.seed} 2> {log:q}"
+
+
+rule label:
+    """nnU-Net labelling of every frame."""
+    input:
+        cine=rules.cine.output.cine,
+        labeller=rules.labeller.output.labeller,
+    output:
+        labels=directory(f"{R}/labels/{{batch}}"),
+        exclusions=f"{R}/exclusions/labels/{{batch}}.parquet",
+    log:
+        f"{R}/logs/label/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/label/{{batch}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=dump(CONFIG.labels),
+        source=source("labels"),
+    shell:
+        "cof label --cine {input.cine:q} --labeller {input.labeller:q} --out {output.labels:q}"
+        " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"

@@ -1,0 +1,50 @@
+rule toppr:
+    """TOPPR training: topology-preserving registration with the frozen nnU-Net as teacher."""
+    input:
+        subjects=rules.cohort.output.subjects,
+        cine=batches(rules.cine.output.cine),
+        labels=batches(rules.label.output.labels),
+        grid=batches(rules.grid.output.grid),
+        labeller=rules.labeller.output.labeller,
+    output:
+        weights=directory(f"{R}/registrations/{{registration}}"),
+    log:
+        f"{R}/logs/toppr/{{registration}}.log",
+    benchmark:
+        f"{R}/benchmarks/toppr/{{registration}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    threads: 8
+    params:
+        settings=lambda wildcards: dump(CONFIG.registrations[wildcards.registration]),
+        cine=lambda wildcards, input: options("cine", input.cine),
+        labels=lambda wildcards, input: options("labels", input.labels),
+        grid=lambda wildcards, input: options("grid", input.grid),
+        work=f"{R}/checkpoints/registrations/{{registration}}",
+        seed=CONFIG.seed,
+        source=source("motion"),
+    shell:
+        "cof toppr --subjects {input.subjects:q} {params.cine} {params.labels} {params.grid}"
+        " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
+        " --settings {params.settings:q} --seed {params.seed} 2> {log:q}"
+
+
+rule register:
+    """The displacement path of every subject over its cycle."""
+    input:
+        grid=rules.grid.output.grid,
+        weights=rules.toppr.output.weights,
+    output:
+        fields=directory(f"{R}/fields/{{registration}}/{{batch}}"),
+        exclusions=f"{R}/exclusions/fields/{{registration}}/{{batch}}.parquet",
+    log:
+        f"{R}/logs/register/{{registration}}/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/register/{{registration}}/{{batch}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        source=source("motion"),
+    shell:
+        "cof register --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
+        " --exclusions {output.exclusions:q} 2> {log:q}"

@@ -1,0 +1,121 @@
+localrules:
+    configuration,
+
+
+rule evaluate:
+    """Evaluation of one model's hearts against the real ones."""
+    input:
+        sheet=rules.batch.output.sheet,
+        key=rules.cohort.output.key,
+        twins=rules.twins.output.twins,
+        cine=rules.cine.output.cine,
+        labels=rules.label.output.labels,
+        grid=rules.grid.output.grid,
+        fields=expand(
+            rules.register.output.fields,
+            registration=CONFIG.evaluation.registration,
+            allow_missing=True,
+        ),
+        truth=rules.phantom.output.truth if SYNTHETIC else [],
+    output:
+        metrics=f"{R}/metrics/{{model}}/{{batch}}.parquet",
+        exclusions=f"{R}/exclusions/metrics/{{model}}/{{batch}}.parquet",
+    log:
+        f"{R}/logs/evaluate/{{model}}/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/evaluate/{{model}}/{{batch}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        truth=lambda wildcards, input: options(
+            "truth", [input.truth] if input.truth else []
+        ),
+        source=source("metrics", "tables", "motion/jacobian"),
+    shell:
+        "cof evaluate --sheet {input.sheet:q} --key {input.key:q} --twins {input.twins:q} --cine {input.cine:q}"
+        " --labels {input.labels:q} --grid {input.grid:q} --fields {input.fields:q} {params.truth}"
+        " --out {output.metrics:q} --exclusions {output.exclusions:q} 2> {log:q}"
+
+
+rule table:
+    """One table of the paper, ours beside its numbers."""
+    input:
+        table_metrics,
+    output:
+        csv=f"{R}/tables/{{table}}.csv",
+        md=report(
+            f"{R}/tables/{{table}}.md",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+        tex=f"{R}/tables/{{table}}.tex",
+    log:
+        f"{R}/logs/table/{{table}}.log",
+    benchmark:
+        f"{R}/benchmarks/table/{{table}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
+        evaluation=dump(CONFIG.evaluation),
+        metrics=table_options,
+        out=lambda wildcards, output: Path(output.csv).with_suffix(""),
+        config_hash=CONFIG_HASH,
+        source=source("report", "metrics/catalogue"),
+    shell:
+        "cof table {params.metrics} --out {params.out:q} --settings {params.settings:q}"
+        " --evaluation {params.evaluation:q} --config-hash {params.config_hash} 2> {log:q}"
+
+
+rule configuration:
+    """The configuration as it was understood, every default filled in."""
+    output:
+        f"{R}/config.json",
+    log:
+        f"{R}/logs/configuration.log",
+    benchmark:
+        f"{R}/benchmarks/configuration.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        text=dump(CONFIG),
+    shell:
+        "echo {params.text:q} > {output:q} 2> {log:q}"
+
+
+rule report:
+    """The HTML report."""
+    input:
+        config=rules.configuration.output,
+        tables=expand(rules.table.output.csv, table=CONFIG.tables),
+    output:
+        directory(f"{R}/report"),
+    log:
+        f"{R}/logs/report.log",
+    benchmark:
+        f"{R}/benchmarks/report.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        results=lambda wildcards, input: Path(input.config[0]).parent,
+        source=source("report", "metrics/catalogue"),
+    shell:
+        "cof report --results {params.results:q} --config {input.config:q} --out {output:q} 2> {log:q}"
+
+
+# Every table by its name: `snakemake table1`.
+for name in CONFIG.tables:
+
+    rule:
+        name:
+            name
+        input:
+            f"{R}/tables/{name}.csv",
+
+
+FINAL = (
+    expand(rules.evaluate.output.metrics, model=CONFIG.models, batch=RUN_BATCHES)
+    if ONLY
+    else rules.report.output
+)

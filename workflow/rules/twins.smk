@@ -1,0 +1,33 @@
+rule twins:
+    """Inference: the held-out subjects' 4D hearts from their anchors and ECGs."""
+    input:
+        sheet=rules.batch.output.sheet,
+        beats=rules.beats.output.table,
+        cine=rules.cine.output.cine,
+        labels=rules.label.output.labels,
+        grid=rules.grid.output.grid,
+        fields=own_fields,
+        model=rules.train.output.model,
+        labeller=rules.labeller.output.labeller,
+    output:
+        twins=directory(f"{R}/twins/{{model}}/{{batch}}"),
+        exclusions=f"{R}/exclusions/twins/{{model}}/{{batch}}.parquet",
+    log:
+        f"{R}/logs/twins/{{model}}/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/twins/{{model}}/{{batch}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=lambda wildcards: dump(CONFIG.models[wildcards.model]),
+        labels_settings=dump(CONFIG.labels),
+        fields=lambda wildcards, input: options("fields", input.fields),
+        splits=options("split", SPLITS),
+        seed=CONFIG.seed,
+        source=source("twins", "models", "motion"),
+    shell:
+        "cof twins --sheet {input.sheet:q} --beats {input.beats:q} --cine {input.cine:q}"
+        " --labels {input.labels:q} --grid {input.grid:q} {params.fields} --model {input.model:q}"
+        " --labeller {input.labeller:q} --out {output.twins:q} --exclusions {output.exclusions:q}"
+        " --settings {params.settings:q} --labels-settings {params.labels_settings:q} {params.splits}"
+        " --seed {params.seed} 2> {log:q}"
