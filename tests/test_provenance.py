@@ -1,0 +1,22 @@
+import hashlib
+from pathlib import Path
+
+import cof
+from cof.provenance import digest, source, stamp, versions
+
+
+def test_digest_depends_on_values_not_on_order() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_source_covers_packages_and_modules() -> None:
+    assert source("ecg") != source("cine")
+    module = Path(cof.__file__).parent / "errors.py"
+    assert source("errors") == hashlib.sha256(b"errors.py" + module.read_bytes()).hexdigest()[:12]
+
+
+def test_the_stamp_names_settings_and_versions() -> None:
+    record = stamp({"frames": 20})
+    assert record["config_hash"] == digest({"frames": 20})
+    assert versions()["numpy"] == record["versions"]["numpy"] != "absent"

@@ -1,0 +1,43 @@
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+TINY = REPOSITORY / "workflow/config/tiny.yaml"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def snakemake(directory: Path, *arguments: str, config: Path = TINY, check: bool = True) -> subprocess.CompletedProcess:
+    """Run the real workflow in `directory`, its results below it."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+    command += ["--directory", str(directory), "--configfile", str(config), *arguments]
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, text=True, capture_output=True)
+    if check:
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return done
+
+
+def fingerprints(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below `folder`, except run times and logs."""
+    skipped = ("logs", "benchmarks")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.relative_to(folder).parts[0] not in skipped
+    }
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which the smallest run has gone from raw files to the report."""
+    directory = tmp_path_factory.mktemp("tiny")
+    snakemake(directory, "--cores", "2", "--keep-going", "all")
+    return directory

@@ -1,0 +1,56 @@
+"""The workflow's graph, without running it."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPOSITORY, TINY, snakemake
+
+
+def jobs(text: str) -> dict[str, int]:
+    """Job counts of a dry run."""
+    table = text.split("Job stats:")[1].split("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.MULTILINE)}
+
+
+def test_slurm_profile_resolves_from_the_repository_and_gpu_rules_ask_for_an_a100(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "--profile", str(REPOSITORY / "slurm"), "-n", "all")
+    asked = {}
+    for block in re.split(r"\n(?=(?:local)?rule )", done.stdout):
+        name = re.match(r"(?:local)?rule (\w+):", block)
+        if name:
+            asked[name[1]] = "gpu=1" in block and "gpu_model=a100" in block
+    assert {name for name, gpu in asked.items() if gpu} == {"labeller", "label", "toppr", "register", "train", "twins"}
+    assert {"ecg", "beats", "cine", "grid", "evaluate", "table", "report"} <= asked.keys()
+
+
+def test_every_step_of_the_design_has_its_rule(tmp_path: Path) -> None:
+    counts = jobs(snakemake(tmp_path, "-n", "all").stdout)
+    assert {"phantom", "ecg", "beats", "cine", "labeller", "label", "grid", "toppr", "register"} <= counts.keys()
+    assert counts["train"] == 5
+    assert counts["evaluate"] == counts["twins"] == 5 * counts["ecg"]
+
+
+@pytest.mark.parametrize("target", ["table1", "results/tiny/cine/b000", "results/tiny/beats/b001.parquet", "report"])
+def test_targets_that_people_type(tmp_path: Path, target: str) -> None:
+    snakemake(tmp_path, "-n", target)
+
+
+def test_chosen_subjects_are_a_batch_of_their_own(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "-n", "--config", "subjects=[sub-0001]", "--", "all")
+    assert re.search(r"twins/cof/only-[0-9a-f]{8}", done.stdout)
+    assert "report" not in jobs(done.stdout)
+
+
+def test_a_misspelt_key_is_one_clear_line(tmp_path: Path) -> None:
+    broken = tmp_path / "config.yaml"
+    broken.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | {"gird": {"frames": 10}}))
+    done = snakemake(tmp_path, "-n", "all", config=broken, check=False)
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    lines = [line for line in said.splitlines() if "unknown key" in line]
+    assert len(lines) == 1
+    assert "'gird'" in lines[0]
+    assert "did you mean 'grid'" in lines[0]
+    assert "Traceback" not in said

@@ -1,0 +1,119 @@
+"""The smallest run of the whole workflow, for real."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import TINY, fingerprints, snakemake
+
+pytestmark = pytest.mark.slow
+
+MODELS = ("cof", "random", "static", "mean_motion", "oracle")
+
+
+def test_the_chain_reaches_its_report(finished: Path) -> None:
+    results = finished / "results/tiny"
+    assert (results / "report/index.html").stat().st_size > 10_000
+    table = pd.read_csv(results / "tables/table1.csv")
+    assert set(table["model"]) == set(MODELS)
+    subjects = pd.read_parquet(results / "cohort/subjects.parquet")
+    held_out = set(subjects.loc[subjects["split"] == "test", "subject"])
+    assert len(held_out) == 2
+    for model in MODELS:
+        metrics = pd.concat(pd.read_parquet(path) for path in (results / "metrics" / model).glob("*.parquet"))
+        assert set(metrics["subject"]) <= held_out
+        assert {"ssim", "psnr", "m_corr", "dice", "ef_pct"} <= set(metrics["metric"])
+
+
+def test_no_training_subject_is_generated(finished: Path) -> None:
+    results = finished / "results/tiny"
+    subjects = pd.read_parquet(results / "cohort/subjects.parquet").set_index("subject")["split"]
+    made = {path.name.split(".")[0] for path in (results / "twins").rglob("*.nii")}
+    assert made
+    assert set(subjects[sorted(made)]) == {"test"}
+
+
+def test_the_key_is_protected(finished: Path) -> None:
+    assert (finished / "results/tiny/cohort/key.parquet").stat().st_mode & 0o777 == 0o600
+
+
+def test_exclusions_are_always_written(finished: Path) -> None:
+    results = finished / "results/tiny/exclusions"
+    for stage in ("ecg", "beats", "cine", "labels", "grid"):
+        tables = [pd.read_parquet(path) for path in sorted((results / stage).glob("*.parquet"))]
+        assert len(tables) == 2
+        assert all(list(table.columns) == ["subject", "stage", "reason", "message"] for table in tables)
+
+
+def test_running_again_changes_nothing(finished: Path) -> None:
+    before = fingerprints(finished / "results/tiny")
+    done = snakemake(finished, "--cores", "2", "all")
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert fingerprints(finished / "results/tiny") == before
+
+
+def test_touching_one_model_reruns_only_that_model(finished: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load(TINY.read_text())
+    config["models"]["cof"]["iterations"] += 1
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump(config))
+    done = snakemake(finished, "-n", "all", config=changed)
+    rerun = {
+        line.strip() for line in done.stdout.splitlines() if line.strip().startswith("output: ") and "results/" in line
+    }
+    models = {part.split("/")[3] for line in rerun for part in line.split() if "/models/" in part or "/twins/" in part}
+    assert {model.rstrip(",") for model in models} == {"cof"}
+    assert not any("/registrations/" in line or "/labeller" in line or "/grid/" in line for line in rerun)
+
+
+def test_the_same_seed_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    snakemake(tmp_path, "--cores", "2", "--keep-going", "all")
+    first, second = fingerprints(finished / "results/tiny"), fingerprints(tmp_path / "results/tiny")
+    first = {name: value for name, value in first.items() if not name.startswith("checkpoints/")}
+    different = [name for name, value in first.items() if second.get(name) != value]
+    assert different == []
+
+
+def test_a_killed_training_resumes_to_the_same_weights(finished: Path, tmp_path: Path) -> None:
+    results = finished / "results/tiny"
+    settings = json.loads((results / "config.json").read_text())["models"]["cof"]
+    settings |= {"iterations": 60, "checkpoint_every": 10}
+
+    def command(name: str) -> list[str]:
+        listed = [f"--{key}={results / key / batch}" for key in ("grid", "labels") for batch in ("b000", "b001")]
+        listed += [f"--beats={results / 'beats' / batch}.parquet" for batch in ("b000", "b001")]
+        listed += [f"--fields={results / 'fields/toppr' / batch}" for batch in ("b000", "b001")]
+        return [
+            *(sys.executable, "-m", "cof", "train", f"--subjects={results / 'cohort/subjects.parquet'}", *listed),
+            *(f"--out={tmp_path / name}", f"--work={tmp_path / name}-work", f"--settings={json.dumps(settings)}"),
+        ]
+
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command("whole"), check=True, env=environment, capture_output=True)
+    process = subprocess.Popen(command("killed"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    work = tmp_path / "killed-work"
+    deadline = time.monotonic() + 300
+    while not (work.exists() and any(work.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed").exists()
+    done = subprocess.run(command("killed"), check=True, env=environment, capture_output=True, text=True)
+    assert "resum" in done.stderr.lower()
+    weights = "weights.safetensors"
+    assert (tmp_path / "killed" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+
+
+def test_one_subject_runs_through_the_trained_models(finished: Path) -> None:
+    before = fingerprints(finished / "results/tiny/models")
+    snakemake(finished, "--cores", "2", "--config", "subjects=[sub-0009]", "--", "all")
+    made = sorted((finished / "results/tiny/twins/cof").glob("only-*/sub-0009-v2.nii"))
+    assert len(made) == 1
+    assert fingerprints(finished / "results/tiny/models") == before
