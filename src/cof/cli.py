@@ -37,15 +37,21 @@ Subjects = Annotated[Path, typer.Option(help="cohort/subjects.parquet")]
 Folders = Annotated[list[Path], typer.Option(help="One for each batch; repeat the option.")]
 
 
+def print_version(asked: bool) -> None:
+    """Print the version and stop, if that was asked for."""
+    if asked:
+        typer.echo(f"cof {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def setup(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log tracebacks and details.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Set up logging for every verb."""
-    if version:
-        typer.echo(f"cof {__version__}")
-        raise typer.Exit
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("cof").setLevel(logging.DEBUG if verbose else logging.INFO)
 

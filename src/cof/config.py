@@ -93,10 +93,11 @@ class LabelSettings(Settings):
     iterations: Count = Field(50, description="training iterations an epoch")
     batch: Count = 12
     features: Count = Field(8, description="channels of the first level; each level doubles them")
-    mirroring: bool = Field(False, description="test-time augmentation by mirroring")
-    augmentation: Literal["nnunet", "light"] = Field(
-        "nnunet", description="nnU-Net's own augmentation, or flips and brightness only for demo-scale runs on a CPU"
+    held_out: Probability = Field(0.2, description="share of the annotated participants that only measure the training")
+    augmentation_workers: int = Field(
+        0, ge=0, description="processes that augment; only 0 (in the training process) gives the same weights again"
     )
+    mirroring: bool = Field(False, description="test-time augmentation by mirroring")
 
 
 class GridSettings(Settings):
@@ -107,8 +108,16 @@ class GridSettings(Settings):
     frames: int = Field(20, ge=4)
 
 
+class AffineSettings(Settings):
+    """Random affine maps, the same for both images of a training pair. No mirroring: left and right differ."""
+
+    rotation_deg: float = Field(15.0, ge=0, description="about the long axis of the stack, up to this")
+    scale: float = Field(0.1, ge=0, lt=1, description="in-plane factor, up to this share more or less")
+    translation_mm: float = Field(8.0, ge=0, description="in-plane, up to this along y and x")
+
+
 class RegistrationSettings(Settings):
-    """One variant of TOPPR (METHOD 2)."""
+    """One variant of TOPPR, the topology-preserving registration."""
 
     iterations: Count = 400
     batch: Count = 4
@@ -121,11 +130,16 @@ class RegistrationSettings(Settings):
     parameterisation: Literal["velocity", "displacement"] = Field(
         "velocity", description="a stationary velocity field (diffeomorphic), or the displacement itself"
     )
-    max_field: Literal["tanh", "hinge", "none"] = "tanh"
+    max_field: Literal["tanh", "hinge", "none"] = Field(
+        "tanh", description="bound of every component: hard (tanh), a penalty (hinge), or none"
+    )
     max_field_mm: Positive = 30.0
     ncc_window: tuple[Count, Count, Count] = (3, 9, 9)
-    seg_slices: int | Literal["all"] = Field(4, description="random native slices a pair sees in the teacher's loss")
-    pairing: Literal["direct", "composed"] = "direct"
+    seg_slices: Count | Literal["all"] = Field(4, description="random native slices a pair sees in the teacher's loss")
+    augmentation: AffineSettings | None = AffineSettings()
+    pairing: Literal["direct", "composed"] = Field(
+        "direct", description="register every frame to the anchor, or each to the one before and compose"
+    )
     checkpoint_every: Count = 100
 
 

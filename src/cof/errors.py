@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
-import pandas as pd
-
 log = logging.getLogger(__name__)
 
 # The shape of a UK Biobank participant id: it must reach no log, message or report.
@@ -86,5 +84,7 @@ class Exclusions:
 
     def write(self, path: Path) -> None:
         """Write the rows as parquet; a batch without exclusions gives a table without rows."""
+        import pandas as pd  # here, because every verb imports this module and few write rows
+
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(self.rows, columns=list(self.COLUMNS)).astype("string").to_parquet(path, index=False)
