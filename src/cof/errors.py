@@ -84,7 +84,10 @@ class Exclusions:
 
     def write(self, path: Path) -> None:
         """Write the rows as parquet; a batch without exclusions gives a table without rows."""
-        import pandas as pd  # here, because every verb imports this module and few write rows
+        # Imported here, because every verb imports this module and few write rows.
+        import pandas as pd
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(self.rows, columns=list(self.COLUMNS)).astype("string").to_parquet(path, index=False)
+        from cof.provenance import stamp
+        from cof.tables import write_table
+
+        write_table(path, pd.DataFrame(self.rows, columns=list(self.COLUMNS)).astype("string"), stamp({}))

@@ -1,0 +1,39 @@
+"""Parquet tables that carry their provenance and appear under their name only when whole."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_PROVENANCE = b"cof"
+
+
+def write_table(path: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
+    """Write `table` as parquet with `provenance` (of `cof.provenance.stamp`) as JSON in its schema metadata.
+
+    Cells that are numpy arrays or lists become parquet lists. The same table gives the same bytes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    metadata = (arrow.schema.metadata or {}) | {_PROVENANCE: json.dumps(provenance, sort_keys=True).encode()}
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        pq.write_table(arrow.replace_schema_metadata(metadata), aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table that `write_table` wrote; list cells come back as numpy arrays."""
+    return pq.read_table(path).to_pandas()
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """The provenance of a table, read without its rows; empty for a table that carries none."""
+    metadata = pq.read_schema(path).metadata or {}
+    return json.loads(metadata.get(_PROVENANCE, b"{}"))
