@@ -1,0 +1,254 @@
+"""What can be put into a table: every metric's name, unit, direction and definition, in one place.
+
+The configuration, the tables and the report read it; `evaluate_batch` writes the rows that it points to.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# Written into every row of metrics/: raise it when a definition changes, so that old rows cannot pass for new ones.
+DEFINITIONS_VERSION = "1"
+
+LONG_FORM = ("subject", "structure", "frame", "slice", "metric", "value", "version")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of a table.
+
+    Attributes:
+        key: its name in `tables.<table>.metrics` of the configuration.
+        label: what people read.
+        unit: empty for a pure number.
+        better: which way is better.
+        decimals: digits printed after the point.
+        definition: one sentence.
+        metric: its name in the long form; values of several frames are averaged for a subject, NaN left out.
+        structure: its structure in the long form; empty where none applies.
+        absolute: the long form holds signed errors, of which the magnitude is averaged over subjects.
+    """
+
+    key: str
+    label: str
+    unit: str
+    better: Literal["up", "down"]
+    decimals: int
+    definition: str
+    metric: str
+    structure: str = ""
+    absolute: bool = False
+
+    @property
+    def arrow(self) -> str:
+        """The direction of improvement."""
+        return "↑" if self.better == "up" else "↓"
+
+
+_IMAGES = (
+    Metric(
+        "ssim",
+        "SSIM",
+        "",
+        "up",
+        3,
+        "Structural similarity (2-D, Gaussian window 11, sigma 1.5) of generated and real canonical slices, averaged "
+        "over valid slices and the frames after the anchor.",
+        "ssim",
+    ),
+    Metric(
+        "psnr",
+        "PSNR",
+        "dB",
+        "up",
+        2,
+        "Peak signal-to-noise ratio of the canonical cine, its squared error pooled over valid slices and the frames "
+        "after the anchor.",
+        "psnr",
+    ),
+    Metric(
+        "m_corr",
+        "M-Corr",
+        "",
+        "up",
+        3,
+        "Pearson correlation of the generated and the real frame-to-frame difference images; 0 for a heart that never "
+        "moves. Image noise bounds it: read it against the oracle's row.",
+        "m_corr",
+    ),
+    Metric(
+        "m_ssim",
+        "M-SSIM",
+        "",
+        "up",
+        3,
+        "SSIM of the generated and the real frame-to-frame difference images. A heart that never moves scores high.",
+        "m_ssim",
+    ),
+    Metric(
+        "m_corr_ed",
+        "M-Corr (ED)",
+        "",
+        "up",
+        3,
+        "As M-Corr, with the differences of every frame from the anchor.",
+        "m_corr_ed",
+    ),
+    Metric(
+        "m_ssim_ed",
+        "M-SSIM (ED)",
+        "",
+        "up",
+        3,
+        "As M-SSIM, with the differences of every frame from the anchor.",
+        "m_ssim_ed",
+    ),
+)
+
+_STRUCTURES = (("lv", "LV", "LV"), ("myo", "Myo", "myocardium"), ("rv", "RV", "RV"))
+
+_OVERLAP = tuple(
+    Metric(
+        f"{name}{suffix}_{short}",
+        f"{structure_label} {name_label}{label_suffix}",
+        "",
+        "up",
+        3,
+        f"Three-dimensional {long_name} of the {structure} between nnU-Net's labels of the generated cine and "
+        f"{against}, averaged over the frames after the anchor.",
+        f"{name}{suffix}",
+        structure,
+    )
+    for suffix, label_suffix, against in (
+        ("", "", "its labels of the real cine"),
+        ("_exact", " (exact)", "the exact labels of the synthetic cohort"),
+    )
+    for name, name_label, long_name in (("dice", "Dice", "Dice coefficient"), ("iou", "IoU", "intersection over union"))
+    for short, structure_label, structure in _STRUCTURES
+)
+
+_INDICES = (
+    ("edv", "EDV", "ml", "mL", 1, "end-diastolic volume"),
+    ("esv", "ESV", "ml", "mL", 1, "end-systolic volume"),
+    ("ef", "EF", "pct", "%", 1, "ejection fraction (in percentage points)"),
+)
+
+_FUNCTION = tuple(
+    Metric(
+        f"{ventricle}{index}{suffix}_error_{unit}",
+        f"{'RV ' if ventricle else ''}{label} error{label_suffix}",
+        unit_label,
+        "down",
+        decimals,
+        f"Absolute error of the {'right' if ventricle else 'left'} ventricle's {meaning} against {against}.",
+        f"{index}{suffix}_error_{unit}",
+        structure,
+        absolute=True,
+    )
+    for suffix, label_suffix, against in (
+        ("", "", "that of nnU-Net's labels of the real cine"),
+        ("_exact", " (exact)", "the exact labels of the synthetic cohort"),
+    )
+    for ventricle, structure in (("", "LV"), ("rv_", "RV"))
+    for index, label, unit, unit_label, decimals, meaning in _INDICES
+)
+
+_CURVE = tuple(
+    metric
+    for suffix, label_suffix, against in (
+        ("", "", "nnU-Net's labels of the real cine"),
+        ("_exact", " (exact)", "the exact labels of the synthetic cohort"),
+    )
+    for metric in (
+        Metric(
+            f"lv_curve{suffix}_r",
+            f"LV curve r{label_suffix}",
+            "",
+            "up",
+            3,
+            f"Pearson correlation over the cycle of the LV volume with that of {against}; 0 for a heart that never "
+            "moves. Any mean curve scores above .95.",
+            f"lv_curve{suffix}_r",
+            "LV",
+        ),
+        Metric(
+            f"t_es{suffix}_error_ms",
+            f"Time-to-ES error{label_suffix}",
+            "ms",
+            "down",
+            1,
+            "Absolute error of the time at which the periodic cubic spline of the LV volume falls through "
+            f"ESV + .1 SV, at the real cine's RR interval, against {against}.",
+            f"t_es{suffix}_error_ms",
+            "LV",
+            absolute=True,
+        ),
+    )
+)
+
+_DISPLACEMENT = (
+    Metric(
+        "epe_mm",
+        "EPE",
+        "mm",
+        "down",
+        2,
+        "Mean distance of the generated from the registered displacement over the heart's voxels of the frames after "
+        "the anchor.",
+        "epe_mm",
+        "heart",
+    ),
+    Metric(
+        "epe_in_plane_mm",
+        "EPE in-plane",
+        "mm",
+        "down",
+        2,
+        "As EPE, of the two in-plane components alone.",
+        "epe_in_plane_mm",
+        "heart",
+    ),
+    Metric(
+        "epe_true_mm",
+        "EPE (exact)",
+        "mm",
+        "down",
+        2,
+        "Mean distance of the generated from the exact displacement of the synthetic cohort, over the voxels where it "
+        "is known, of the frames after the anchor.",
+        "epe_true_mm",
+        "heart",
+    ),
+    Metric(
+        "epe_true_in_plane_mm",
+        "EPE in-plane (exact)",
+        "mm",
+        "down",
+        2,
+        "As EPE (exact), of the two in-plane components alone.",
+        "epe_true_in_plane_mm",
+        "heart",
+    ),
+    Metric(
+        "folded_pct",
+        "Folded",
+        "%",
+        "down",
+        3,
+        "Share of the valid grid's voxels, over the frames after the anchor, at which the displacement's Jacobian "
+        "determinant is not positive.",
+        "folded_pct",
+    ),
+    Metric(
+        "min_jacobian",
+        "Min Jacobian",
+        "",
+        "up",
+        3,
+        "Smallest Jacobian determinant of the displacement on the valid grid over the cycle.",
+        "min_jacobian",
+    ),
+)
+
+METRICS: dict[str, Metric] = {
+    metric.key: metric for metric in (*_IMAGES, *_OVERLAP, *_FUNCTION, *_CURVE, *_DISPLACEMENT)
+}

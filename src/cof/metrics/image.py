@@ -1,0 +1,56 @@
+"""How close generated frames are to real ones: SSIM and PSNR.
+
+Both take canonical cines [T, Z, Y, X] with intensities in [0, 1]. Frame 0 is the anchor, which every generator copies,
+so it counts in neither.
+"""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+SIGMA = 1.5
+WINDOW = 11
+K1, K2 = 0.01, 0.03
+_RADIUS = WINDOW // 2
+
+
+def ssim_images(a: np.ndarray, b: np.ndarray, data_range: float = 1.0) -> np.ndarray:
+    """Mean structural similarity [...] of each pair of images in a and b [..., Y, X].
+
+    Gaussian window of 11 x 11 pixels, sigma 1.5, K1 = .01, K2 = .03, population covariance, averaged over the pixels
+    whose window lies inside the image (Wang et al., IEEE TIP 13:600, 2004; as
+    `skimage.metrics.structural_similarity(gaussian_weights=True, use_sample_covariance=False)`).
+
+    Raises:
+        ValueError: the shapes differ, or an image is smaller than the window.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"images of different shapes: {a.shape} and {b.shape}")
+    if min(a.shape[-2:]) < WINDOW:
+        raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels, not {a.shape[-2:]}")
+    a, b = a.astype(np.float64), b.astype(np.float64)
+
+    def local_mean(image: np.ndarray) -> np.ndarray:
+        inner = (..., slice(_RADIUS, -_RADIUS), slice(_RADIUS, -_RADIUS))
+        return gaussian_filter(image, SIGMA, radius=_RADIUS, axes=(-2, -1))[inner]
+
+    mean_a, mean_b = local_mean(a), local_mean(b)
+    variance_a, variance_b = local_mean(a * a) - mean_a**2, local_mean(b * b) - mean_b**2
+    covariance = local_mean(a * b) - mean_a * mean_b
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    similarity /= (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
+    return similarity.mean(axis=(-2, -1))
+
+
+def ssim(generated: np.ndarray, real: np.ndarray) -> float:
+    """SSIM averaged over slices and over frames 1 to T - 1 of two cines [T, Z, Y, X] in [0, 1]."""
+    return float(ssim_images(generated[1:], real[1:]).mean())
+
+
+def psnr(generated: np.ndarray, real: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB, 10 log10(1 / MSE), of two cines [T, Z, Y, X] in [0, 1].
+
+    The squared error is pooled over frames 1 to T - 1 and all voxels before the logarithm. Equal cines give infinity.
+    """
+    error = float(np.mean((generated[1:].astype(np.float64) - real[1:].astype(np.float64)) ** 2))
+    return float("inf") if error == 0 else float(-10 * np.log10(error))

@@ -1,0 +1,244 @@
+"""The stage of evaluation: generated hearts and real ones in, one long-form table out."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.numpy import load_file
+from tqdm import tqdm
+
+from cof.cine.grid import Placement, read_grid, resample_phase
+from cof.cine.volume import Cine, read_cine, read_labels
+from cof.config import Triple
+from cof.errors import CofError, Exclusions, Reason
+from cof.labels import STRUCTURES
+from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM
+from cof.metrics.function import (
+    curve_correlation,
+    myocardial_mass,
+    time_to_end_systole,
+    ventricular_function,
+    volume_curve,
+)
+from cof.metrics.image import psnr, ssim
+from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame
+from cof.metrics.overlap import dice, iou
+from cof.metrics.sampling import frames_at_phases, labels_on_motion_grid
+from cof.metrics.truth import Truth
+from cof.motion.jacobian import jacobian_determinant, regularity
+from cof.motion.resolution import motion_spacing
+from cof.provenance import stamp
+from cof.tables import read_table, write_table
+
+log = logging.getLogger(__name__)
+
+HEART = "heart"
+
+
+@dataclass
+class Rows:
+    """The long-form rows of one subject."""
+
+    subject: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, metric: str, value: float, structure: str = "", frame: int | None = None) -> None:
+        """One value; `frame` where it belongs to one frame."""
+        row = dict(zip(LONG_FORM, (self.subject, structure, frame, None, metric, float(value), DEFINITIONS_VERSION)))
+        self.rows.append(row)
+
+    def add_frames(self, metric: str, values: np.ndarray, structure: str) -> None:
+        """The values [T] of every frame but the anchor's, which every generator copies."""
+        for frame, value in enumerate(values[1:], start=1):
+            self.add(metric, value, structure, frame)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What one subject's real heart is.
+
+    Attributes:
+        cine: float32 [T, Z, Y, X], canonical, intensities in [0, 1].
+        placement: the canonical grid in the native stack.
+        labels: uint8 [T', Z', Y', X'] by nnU-Net, native.
+        spacing_mm: native spacing (z, y, x).
+        rr_ms: RR interval of the scan.
+        displacement: [T, 3, Z, Y/2, X/2] in mm by registration; None if the subject was not registered.
+        truth: what the synthetic cohort knows exactly; None for real subjects.
+    """
+
+    cine: np.ndarray
+    placement: Placement
+    labels: np.ndarray
+    spacing_mm: Triple
+    rr_ms: float
+    displacement: np.ndarray | None
+    truth: Truth | None
+
+
+def evaluate_batch(
+    *,
+    sheet: Path,
+    key: Path,
+    twins: Path,
+    cine: Path,
+    labels: Path,
+    grid: Path,
+    fields: Path,
+    truth: Path | None,
+    out: Path,
+    exclusions: Path,
+) -> None:
+    """Compare every generated heart of a batch with the real one.
+
+    Args:
+        sheet: the batch's subjects.
+        key: raw participant and visit of every subject, by which the exact truth is found.
+        twins: twins/{model}/{batch}.
+        cine, labels, grid: the real hearts of the batch: native, segmented, canonical.
+        fields: fields/{variant}/{batch}, the registered displacements that end-point errors refer to.
+        truth: phantom/truth, or None for real subjects.
+        out: parquet, rows as `cof.metrics.catalogue.LONG_FORM`.
+        exclusions: parquet of the subjects that could not be evaluated.
+    """
+    excluded = Exclusions("metrics")
+    raw = read_table(key).set_index("subject")
+    rows: list[dict[str, Any]] = []
+    for subject in tqdm(sorted(read_table(sheet)["subject"]), desc="evaluating", disable=None):
+        twin = twins / f"{subject}.safetensors"
+        if not twin.is_file():  # not held out, or excluded from generation
+            continue
+        with excluded.guard(subject):
+            native = read_cine(cine / f"{subject}.nii")
+            if len(native.frames) == 1:  # a lone anchor: there is no real motion to compare with
+                continue
+            exact = None
+            if truth is not None:
+                name = f"{raw.loc[subject, 'participant']}_{raw.loc[subject, 'visit']}"
+                exact = Truth.read(truth, name, native)
+            reference = read_reference(subject, native, labels, grid, fields, exact)
+            generated_labels = read_labels(twins / f"{subject}.labels.nii.gz")
+            rows += evaluate(subject, load_file(twin), generated_labels, reference)
+    types = {"subject": "string", "structure": "string", "frame": "Int32", "slice": "Int32", "metric": "string"}
+    table = pd.DataFrame(rows, columns=list(LONG_FORM)).astype(types | {"value": "float64", "version": "string"})
+    write_table(out, table, stamp({"definitions": DEFINITIONS_VERSION}))
+    excluded.write(exclusions)
+
+
+def read_reference(
+    subject: str, native: Cine, labels: Path, grid: Path, fields: Path, truth: Truth | None
+) -> Reference:
+    """The real heart of one subject: its native cine, and what the batch's folders hold of it."""
+    canonical, placement, _ = read_grid(grid / f"{subject}.nii")
+    registered = fields / f"{subject}.safetensors"
+    return Reference(
+        canonical,
+        placement,
+        read_labels(labels / f"{subject}.nii.gz"),
+        native.spacing_mm,
+        native.rr_ms,
+        load_file(registered)["displacement"] if registered.is_file() else None,
+        truth,
+    )
+
+
+def evaluate(
+    subject: str, generated: dict[str, np.ndarray], labels: np.ndarray, reference: Reference
+) -> list[dict[str, Any]]:
+    """All long-form rows of one subject.
+
+    Args:
+        subject: pseudonym.
+        generated: `cine` [T, Z, Y, X] canonical in [0, 1], and `displacement` [T, 3, Z, Y/2, X/2] in mm where the
+            family has one.
+        labels: native labels [T', Z', Y', X'] of the generated cine.
+        reference: the real heart.
+
+    Raises:
+        CofError: generated and real heart do not lie on the same grid.
+    """
+    if generated["cine"].shape != reference.cine.shape or labels.shape[1:] != reference.labels.shape[1:]:
+        raise CofError(Reason.CINE_GEOMETRY, "the generated heart does not lie on the real one's grid")
+    rows = Rows(subject)
+    _images(rows, generated["cine"], reference)
+    _segmentation(rows, labels, reference.labels, reference, "")
+    if reference.truth is not None:
+        _segmentation(rows, labels, reference.truth.labels, reference, "_exact")
+        rows.add("t_es_true_ms", reference.truth.t_es_ms, "LV")
+    if "displacement" in generated:
+        _displacement(rows, generated["displacement"].astype(np.float32), reference)
+    return rows.rows
+
+
+def _images(rows: Rows, generated: np.ndarray, reference: Reference) -> None:
+    """SSIM, PSNR and the agreement of difference images, on valid slices."""
+    valid = np.array(reference.placement.valid)
+    ours, real = generated[:, valid].astype(np.float32), reference.cine[:, valid]
+    rows.add("ssim", ssim(ours, real))
+    rows.add("psnr", psnr(ours, real))
+    for suffix, agreement in (("", frame_to_frame(ours, real)), ("_ed", anchor_referenced(ours, real))):
+        rows.add(f"m_corr{suffix}", agreement.correlation)
+        rows.add(f"m_ssim{suffix}", agreement.ssim)
+        rows.add(f"m_flat{suffix}", agreement.flat)
+
+
+def _segmentation(rows: Rows, ours: np.ndarray, theirs: np.ndarray, reference: Reference, suffix: str) -> None:
+    """Overlap and function of the generated labels against one reference segmentation of the same native grid."""
+    spacing, rr_ms = reference.spacing_mm, reference.rr_ms
+    matched = theirs[frames_at_phases(len(theirs), len(ours))]
+    for name, label in STRUCTURES.items():
+        rows.add_frames(f"dice{suffix}", dice(ours, matched, label), name)
+        rows.add_frames(f"iou{suffix}", iou(ours, matched, label), name)
+    for name in ("LV", "RV"):
+        mine, real = (volume_curve(labels, STRUCTURES[name], spacing) for labels in (ours, theirs))
+        of_mine, of_real = ventricular_function(mine, rr_ms), ventricular_function(real, rr_ms)
+        _compare(rows, "edv", "ml", name, suffix, of_mine.edv_ml, of_real.edv_ml)
+        _compare(rows, "esv", "ml", name, suffix, of_mine.esv_ml, of_real.esv_ml)
+        _compare(rows, "sv", "ml", name, suffix, of_mine.sv_ml, of_real.sv_ml)
+        _compare(rows, "ef", "pct", name, suffix, of_mine.ef_pct, of_real.ef_pct)
+        _compare(rows, "co", "l_min", name, suffix, of_mine.co_l_min, of_real.co_l_min)
+        if name == "LV":
+            correlation = curve_correlation(mine, resample_phase(real, len(mine)))
+            rows.add(f"lv_curve{suffix}_r", np.nan_to_num(correlation), name)
+            rows.add(f"lv_curve{suffix}_flat", np.isnan(correlation), name)
+            times = (time_to_end_systole(curve, rr_ms) for curve in (mine, real))
+            _compare(rows, "t_es", "ms", name, suffix, *times)
+    masses = (myocardial_mass(labels[0], STRUCTURES["myocardium"], spacing) for labels in (ours, theirs))
+    _compare(rows, "lvm", "g", "myocardium", suffix, *masses)
+
+
+def _compare(rows: Rows, index: str, unit: str, structure: str, suffix: str, ours: float, theirs: float) -> None:
+    """One index of the generated heart (once), of the reference, and the signed error."""
+    if not suffix:
+        rows.add(f"{index}_{unit}", ours, structure)
+    rows.add(f"{index}{suffix or '_reference'}_{unit}", theirs, structure)
+    rows.add(f"{index}{suffix}_error_{unit}", ours - theirs, structure)
+
+
+def _displacement(rows: Rows, ours: np.ndarray, reference: Reference) -> None:
+    """End-point errors and regularity of a displacement on the motion grid, on valid slices."""
+    placement = reference.placement
+    valid = np.array(placement.valid)[:, None, None]
+    heart = labels_on_motion_grid(reference.labels, placement) > 0
+    heart = heart[frames_at_phases(len(heart), len(ours))] & valid
+    if reference.displacement is not None:
+        _end_points(rows, "epe", ours, reference.displacement, heart)
+    exact = reference.truth.on_motion_grid(placement, len(ours)) if reference.truth is not None else None
+    if exact is not None:
+        _end_points(rows, "epe_true", ours, exact[0], exact[1] & valid)
+    determinant = jacobian_determinant(torch.from_numpy(ours[1:]), motion_spacing(placement.spacing_mm))
+    for structure, mask in (("", np.broadcast_to(valid, heart[1:].shape)), (HEART, heart[1:])):
+        if mask.any():
+            found = regularity(determinant, torch.from_numpy(mask.copy()))
+            rows.add("folded_pct", 100 * found.folded_share, structure)
+            rows.add("min_jacobian", found.min_jacobian, structure)
+            rows.add("sd_log_jacobian", found.sd_log_jacobian, structure)
+
+
+def _end_points(rows: Rows, name: str, ours: np.ndarray, theirs: np.ndarray, mask: np.ndarray) -> None:
+    rows.add_frames(f"{name}_mm", end_point_error(ours, theirs, mask), HEART)
+    rows.add_frames(f"{name}_in_plane_mm", end_point_error(ours[:, 1:], theirs[:, 1:], mask), HEART)

@@ -1,0 +1,350 @@
+"""One table: models by metrics, over the same subjects, with intervals, differences and the paper's numbers."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cof.config import EvaluationSettings, TableSettings
+from cof.errors import UsageError
+from cof.metrics.catalogue import METRICS, Metric
+from cof.report.bootstrap import bootstrap_interval
+from cof.report.paper import PaperTable, paper_table
+
+DASH = "–"
+CSV_COLUMNS = (
+    *("row", "model", "metric", "unit", "better", "n", "mean", "sd", "ci_low", "ci_high"),
+    *("difference", "difference_ci_low", "difference_ci_high", "paper", "paper_cohort"),
+    *("config_hash", "definitions", "versions"),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model's value of one metric.
+
+    Attributes:
+        n: subjects; the same for every model that has the metric.
+        mean, sd: over subjects; NaN where there is no value. The SD is that of the sample.
+        interval: 95 % bootstrap interval of the mean.
+        difference, difference_interval: mean over subjects of this model minus the table's first, and its interval;
+            NaN in the first row and where either has no value.
+        paper: the paper's number, from another data set; None where it gives none.
+    """
+
+    n: int
+    mean: float
+    sd: float
+    interval: tuple[float, float]
+    difference: float
+    difference_interval: tuple[float, float]
+    paper: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table.
+
+    Attributes:
+        title: as configured.
+        subjects: all subjects that every model has.
+        models: model names in row order, to printed names.
+        metrics: columns.
+        cells: model name and metric key to cell.
+        paper_cohort: what the paper's numbers were measured on; None if the table shows none of them.
+        provenance: configuration hash, package versions and the version of the metrics' definitions.
+        bootstrap: number of resamples.
+    """
+
+    title: str
+    subjects: tuple[str, ...]
+    models: Mapping[str, str]
+    metrics: tuple[Metric, ...]
+    cells: Mapping[tuple[str, str], Cell]
+    paper_cohort: str | None
+    provenance: Mapping[str, Any]
+    bootstrap: int
+
+
+def per_subject(rows: pd.DataFrame, metric: Metric) -> pd.Series:
+    """One value for each subject of long-form `rows`: the mean over frames and slices, NaN left out.
+
+    Signed errors of a metric that is marked `absolute` lose their sign first.
+    """
+    chosen = rows[(rows["metric"] == metric.metric) & (rows["structure"] == metric.structure)]
+    values = chosen["value"].abs() if metric.absolute else chosen["value"]
+    return values.groupby(chosen["subject"]).mean().dropna().sort_index()
+
+
+def catalogued(keys: tuple[str, ...]) -> tuple[Metric, ...]:
+    """The metrics of `keys`.
+
+    Raises:
+        UsageError: a key is not in the catalogue.
+    """
+    unknown = [key for key in keys if key not in METRICS]
+    if unknown:
+        raise UsageError(f"tables: no metric is called '{unknown[0]}'; known: {', '.join(METRICS)}")
+    return tuple(METRICS[key] for key in keys)
+
+
+def build_table(
+    rows: Mapping[str, pd.DataFrame],
+    settings: TableSettings,
+    evaluation: EvaluationSettings,
+    provenance: Mapping[str, Any],
+) -> Table:
+    """Sum up the long-form metrics of every model of a table.
+
+    All models are compared on the subjects that all of them have. A metric that a model does not have for any of them
+    (a cine without displacement has no end-point error) leaves its cell empty; where a model has it for some subjects
+    only, the column is restricted to those subjects in every row, and its n says so.
+
+    Args:
+        rows: model name to its long-form rows.
+        settings: models in row order, metrics in column order.
+        evaluation: resamples and their seed.
+        provenance: what the table carries on.
+
+    Raises:
+        UsageError: a metric or the paper's table is unknown, a model has no rows, or no subject is common to all.
+    """
+    metrics = catalogued(settings.metrics)
+    paper = paper_table(settings.paper) if settings.paper else None
+    for model in settings.models:
+        if model not in rows or rows[model].empty:
+            raise UsageError(f"table '{settings.title}': model '{model}' was evaluated on no subject")
+    common = set.intersection(*(set(rows[model]["subject"]) for model in settings.models))
+    if not common:
+        raise UsageError(f"table '{settings.title}': its models have no subject in common")
+    cells: dict[tuple[str, str], Cell] = {}
+    for metric in metrics:
+        columns = {model: per_subject(rows[model], metric) for model in settings.models}
+        columns = {model: column[column.index.isin(common)] for model, column in columns.items()}
+        present = [set(column.index) for column in columns.values() if len(column)]
+        subjects = sorted(set.intersection(*present)) if present else []
+        first = next(iter(columns.values())).reindex(subjects)
+        for position, (model, column) in enumerate(columns.items()):
+            values = column.reindex(subjects if len(column) else []).to_numpy(float)
+            paired = position > 0 and len(values) > 0 and not first.isna().any()
+            cells[model, metric.key] = _cell(
+                values,
+                values - first.to_numpy(float) if paired else np.empty(0),
+                evaluation,
+                paper.value(settings.models[model], metric.key) if paper else None,
+            )
+    return Table(
+        settings.title,
+        tuple(sorted(common)),
+        dict(settings.models),
+        metrics,
+        cells,
+        _cohort_shown(paper, cells),
+        provenance,
+        evaluation.bootstrap,
+    )
+
+
+def _cell(values: np.ndarray, differences: np.ndarray, evaluation: EvaluationSettings, paper: float | None) -> Cell:
+    interval = bootstrap_interval(values, evaluation.bootstrap, evaluation.seed)
+    return Cell(
+        len(values),
+        float(values.mean()) if len(values) else math.nan,
+        float(values.std(ddof=1)) if len(values) > 1 else math.nan,
+        interval,
+        float(differences.mean()) if len(differences) else math.nan,
+        bootstrap_interval(differences, evaluation.bootstrap, evaluation.seed),
+        paper,
+    )
+
+
+def _cohort_shown(paper: PaperTable | None, cells: Mapping[tuple[str, str], Cell]) -> str | None:
+    shown = paper is not None and any(cell.paper is not None for cell in cells.values())
+    return paper.cohort if paper is not None and shown else None
+
+
+def to_csv(table: Table) -> str:
+    """The long form: a row for each model and metric, numbers unrounded, empty where there is none."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+
+    def number(value: float | None) -> str:
+        return "" if value is None or math.isnan(value) else repr(float(value))
+
+    versions = " ".join(f"{name}={version}" for name, version in sorted(table.provenance["versions"].items()))
+    for model, name in table.models.items():
+        for metric in table.metrics:
+            cell = table.cells[model, metric.key]
+            exact = (cell.mean, cell.sd, *cell.interval, cell.difference, *cell.difference_interval, cell.paper)
+            cohort = "" if cell.paper is None else table.paper_cohort
+            made_by = (table.provenance["config_hash"], table.provenance["definitions"], versions)
+            named = (name, model, metric.key, metric.unit, metric.better, cell.n)
+            writer.writerow((*named, *map(number, exact), cohort, *made_by))
+    return out.getvalue()
+
+
+def _rounded(value: float, decimals: int, sign: bool = False) -> str:
+    return DASH if math.isnan(value) else f"{value:{'+' if sign else ''}.{decimals}f}"
+
+
+def _spread(value: float, interval: tuple[float, float], decimals: int, sign: bool = False) -> str:
+    if math.isnan(value) or math.isnan(interval[0]):
+        return _rounded(value, decimals, sign)
+    low, high = (_rounded(end, decimals, sign) for end in interval)
+    return f"{_rounded(value, decimals, sign)} [{low}, {high}]"
+
+
+def _heading(metric: Metric) -> str:
+    return f"{metric.label}{f' ({metric.unit})' if metric.unit else ''} {metric.arrow}"
+
+
+def _counts(table: Table, metric: Metric) -> int:
+    return max(table.cells[model, metric.key].n for model in table.models)
+
+
+def _with_paper(table: Table, metric: Metric) -> bool:
+    return any(table.cells[model, metric.key].paper is not None for model in table.models)
+
+
+def _grid(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Headings and body of the printed table: name, then a column a metric and one for the paper's numbers."""
+    headings = [""]
+    for metric in table.metrics:
+        headings.append(_heading(metric))
+        if _with_paper(table, metric):
+            headings.append(f"paper's {metric.label} †")
+    body = []
+    for model, name in table.models.items():
+        line = [name]
+        for metric in table.metrics:
+            cell = table.cells[model, metric.key]
+            text = _spread(cell.mean, cell.interval, metric.decimals)
+            if not math.isnan(cell.sd):
+                text = text.replace(" [", f" ± {_rounded(cell.sd, metric.decimals)} [")
+            line.append(text)
+            if _with_paper(table, metric):
+                line.append(DASH if cell.paper is None else f"{cell.paper:.{metric.decimals}f}")
+        body.append(line)
+    return headings, body
+
+
+def _differences(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Headings and body of the paired differences from the first row; metrics that no other row shares are left out."""
+    first, *others = table.models
+    shown = [m for m in table.metrics if any(not math.isnan(table.cells[model, m.key].difference) for model in others)]
+    body = []
+    for model in others:
+        cells = [table.cells[model, metric.key] for metric in shown]
+        body.append(
+            [f"{table.models[model]} − {table.models[first]}"]
+            + [_spread(c.difference, c.difference_interval, m.decimals, sign=True) for c, m in zip(cells, shown)]
+        )
+    return ["", *map(_heading, shown)], body if shown else []
+
+
+def _notes(table: Table) -> list[str]:
+    """What a reader must know, a sentence each."""
+    count = len(table.subjects)
+    notes = [
+        f"{count} subject{'' if count == 1 else 's'}, the same in every row: mean ± SD over subjects "
+        f"[95 % bootstrap interval of the mean, {table.bootstrap} resamples of subjects]."
+    ]
+    fewer = [f"{m.label} {_counts(table, m)}" for m in table.metrics if 0 < _counts(table, m) < count]
+    if fewer:
+        notes.append(f"Defined for fewer subjects (n): {', '.join(fewer)}.")
+    if any(table.cells[model, metric.key].n == 0 for model in table.models for metric in table.metrics):
+        notes.append(f"{DASH}: the model has no such quantity.")
+    if table.paper_cohort:
+        notes.append(
+            f"† The paper's own numbers, measured on another data set ({table.paper_cohort}) with its own, partly "
+            "undocumented, definitions: printed for orientation, not for comparison."
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(table.provenance["versions"].items()))
+    notes.append(
+        f"Configuration {table.provenance['config_hash']}; metric definitions {table.provenance['definitions']}; "
+        f"{versions}."
+    )
+    return notes
+
+
+def to_markdown(table: Table) -> str:
+    """The table for people: values, paired differences from the first row, definitions."""
+
+    def lines(headings: list[str], body: list[list[str]]) -> list[str]:
+        rule = ["---", *(["---:"] * (len(headings) - 1))]
+        return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (headings, rule, *body)]
+
+    parts = [f"# {table.title}", "", *lines(*_grid(table)), ""]
+    headings, body = _differences(table)
+    if body:
+        first = next(iter(table.models.values()))
+        parts += [f"Paired differences from {first}, mean over subjects [95 % interval]:", ""]
+        parts += [*lines(headings, body), ""]
+    for note in _notes(table):
+        parts += [note, ""]
+    parts += [f"- **{metric.label}** ({metric.arrow}): {metric.definition}" for metric in table.metrics]
+    return "\n".join(parts) + "\n"
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "†": r"$^\dagger$",
+    DASH: "--",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def to_latex(table: Table) -> str:
+    """The table for a manuscript: needs the package booktabs; values first, paired differences below a rule."""
+    headings, body = _grid(table)
+    parts = [
+        "% " + " ".join(_notes(table)[-1].split()),
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex(table.title)}. {_tex(' '.join(_notes(table)[:-1]))}}}",
+        *_tabular(headings, body),
+    ]
+    headings, body = _differences(table)
+    if body:
+        parts += [r"\par\medskip", *_tabular(headings, body)]
+    return "\n".join([*parts, r"\end{table}"]) + "\n"
+
+
+def _tabular(headings: list[str], body: list[list[str]]) -> list[str]:
+    def line(cells: list[str]) -> str:
+        return " & ".join(map(_tex, cells)) + r" \\"
+
+    return [
+        rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
+        r"\toprule",
+        line(headings),
+        r"\midrule",
+        *map(line, body),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+RENDERINGS: dict[str, Callable[[Table], str]] = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}

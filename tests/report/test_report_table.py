@@ -1,0 +1,231 @@
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import bootstrap
+
+from cof.config import EvaluationSettings, TableSettings, parse
+from cof.errors import UsageError
+from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM, METRICS
+from cof.report.bootstrap import bootstrap_interval
+from cof.report.paper import paper_table
+from cof.report.stage import make_table
+from cof.report.table import CSV_COLUMNS, build_table, per_subject, to_csv, to_latex, to_markdown
+from cof.tables import write_table
+
+PROVENANCE = {"config_hash": "abc123", "versions": {"cof": "1.0"}, "definitions": "1"}
+EVALUATION = EvaluationSettings(bootstrap=500)
+
+
+def long_form(**metrics: dict[str, float]) -> pd.DataFrame:
+    """Rows of metrics that have neither structure nor frame, from metric to subject to value."""
+    rows = [
+        (subject, "", pd.NA, pd.NA, metric, value, DEFINITIONS_VERSION)
+        for metric, values in metrics.items()
+        for subject, value in values.items()
+    ]
+    return pd.DataFrame(rows, columns=list(LONG_FORM)).astype({"frame": "Int32", "slice": "Int32", "value": float})
+
+
+def numbered(values: list[float], start: int = 0) -> dict[str, float]:
+    return {f"s{start + index:02d}": value for index, value in enumerate(values)}
+
+
+def settings(*metrics: str, paper: str | None = None, **models: str) -> TableSettings:
+    return TableSettings(title="Test & table", models=models, metrics=metrics, paper=paper)
+
+
+def test_cells_are_means_with_paired_differences_over_the_shared_subjects() -> None:
+    rows = {
+        "a": long_form(ssim=numbered([0.1, 0.2, 0.3, 0.9])),
+        "b": long_form(ssim=numbered([0.4, 0.4, 0.7], start=1)),
+    }
+    table = build_table(rows, settings("ssim", a="A", b="B"), EVALUATION, PROVENANCE)
+    assert table.subjects == ("s01", "s02", "s03")
+    first, second = table.cells["a", "ssim"], table.cells["b", "ssim"]
+    assert (first.n, first.mean) == (3, pytest.approx(1.4 / 3))
+    assert first.sd == pytest.approx(np.std([0.2, 0.3, 0.9], ddof=1))
+    assert np.isnan(first.difference)
+    assert second.difference == pytest.approx(np.mean([0.2, 0.1, -0.2]))
+    low, high = second.difference_interval
+    assert -0.2 - 1e-9 <= low < second.difference < high <= 0.2 + 1e-9
+
+
+def test_a_constant_difference_has_an_interval_of_no_width() -> None:
+    values = numbered(list(np.random.default_rng(0).random(12)))
+    rows = {"a": long_form(ssim=values), "b": long_form(ssim={k: v + 0.25 for k, v in values.items()})}
+    cell = build_table(rows, settings("ssim", a="A", b="B"), EVALUATION, PROVENANCE).cells["b", "ssim"]
+    assert cell.interval[1] - cell.interval[0] > 0.1
+    assert cell.difference_interval == pytest.approx((0.25, 0.25))
+
+
+def test_the_interval_agrees_with_scipy() -> None:
+    values = np.random.default_rng(3).gamma(2, size=40)
+    ours = bootstrap_interval(values, 20000, seed=0)
+    reference = bootstrap((values,), np.mean, n_resamples=20000, method="percentile", random_state=1)
+    assert ours == pytest.approx(tuple(reference.confidence_interval), abs=0.02)
+    assert ours == bootstrap_interval(values, 20000, seed=0)
+    assert ours != bootstrap_interval(values, 20000, seed=1)
+
+
+def test_one_subject_has_no_interval() -> None:
+    assert np.isnan(bootstrap_interval(np.array([1.0]), 100, 0)).all()
+    table = build_table({"a": long_form(ssim={"s": 0.5})}, settings("ssim", a="A"), EVALUATION, PROVENANCE)
+    assert "| A | 0.500 |" in to_markdown(table)
+
+
+def test_frames_are_averaged_and_signed_errors_lose_their_sign_first() -> None:
+    rows = pd.DataFrame(
+        [
+            ("s", "LV", 1, pd.NA, "dice", 0.5, "1"),
+            ("s", "LV", 2, pd.NA, "dice", np.nan, "1"),
+            ("s", "LV", 3, pd.NA, "dice", 1.0, "1"),
+            ("s", "RV", 1, pd.NA, "dice", 0.1, "1"),
+            ("s", "LV", pd.NA, pd.NA, "edv_error_ml", -8.0, "1"),
+            ("t", "LV", pd.NA, pd.NA, "edv_error_ml", 2.0, "1"),
+        ],
+        columns=list(LONG_FORM),
+    )
+    assert per_subject(rows, METRICS["dice_lv"]).to_dict() == {"s": 0.75}
+    assert per_subject(rows, METRICS["edv_error_ml"]).to_dict() == {"s": 8, "t": 2}
+
+
+def test_a_quantity_that_a_model_has_not_is_a_dash_and_restricts_nobody() -> None:
+    rows = {
+        "warped": long_form(ssim=numbered([0.1, 0.2]), min_jacobian=numbered([0.5, 0.7])),
+        "video": long_form(ssim=numbered([0.3, 0.4])),
+    }
+    table = build_table(rows, settings("ssim", "min_jacobian", warped="W", video="V"), EVALUATION, PROVENANCE)
+    assert table.cells["warped", "min_jacobian"].n == 2
+    assert table.cells["video", "min_jacobian"].n == 0
+    line = next(line for line in to_markdown(table).splitlines() if line.startswith("| V |"))
+    assert line.endswith("| – |")
+    assert "the model has no such quantity" in to_markdown(table)
+
+
+def test_a_quantity_that_is_undefined_for_some_subjects_is_compared_on_the_others() -> None:
+    rows = {
+        "a": long_form(ssim=numbered([0.1, 0.2, 0.3]), min_jacobian=numbered([1.0, 2.0, 3.0])),
+        "b": long_form(ssim=numbered([0.1, 0.2, 0.3]), min_jacobian=numbered([float("nan"), 2.5, 3.5])),
+    }
+    table = build_table(rows, settings("ssim", "min_jacobian", a="A", b="B"), EVALUATION, PROVENANCE)
+    assert table.cells["a", "min_jacobian"].mean == pytest.approx(2.5)
+    assert table.cells["b", "min_jacobian"].difference == pytest.approx(0.5)
+    assert "Defined for fewer subjects (n): Min Jacobian 2." in to_markdown(table)
+
+
+def test_differences_need_the_first_row_to_have_the_quantity() -> None:
+    rows = {
+        "a": long_form(ssim=numbered([0.1, 0.2])),
+        "b": long_form(ssim=numbered([0.1, 0.2]), min_jacobian=numbered([1.0, 2.0])),
+    }
+    table = build_table(rows, settings("ssim", "min_jacobian", a="A", b="B"), EVALUATION, PROVENANCE)
+    assert np.isnan(table.cells["b", "min_jacobian"].difference)
+    assert table.cells["b", "min_jacobian"].mean == pytest.approx(1.5)
+
+
+def test_the_papers_numbers_stand_beside_ours_as_another_data_set() -> None:
+    values = numbered([0.9, 0.95])
+    rows = {"cof": long_form(ssim=values, m_corr_ed=values), "static": long_form(ssim=values, m_corr_ed=values)}
+    chosen = settings("ssim", "m_corr_ed", paper="table1", cof="COF", static="Static anchor")
+    table = build_table(rows, chosen, EVALUATION, PROVENANCE)
+    text = to_markdown(table)
+    assert "paper's SSIM †" in text
+    assert "paper's M-Corr (ED)" not in text  # the paper has no such column
+    assert "† The paper's own numbers, measured on another data set (UK Biobank" in text
+    lines = {row["row"] + row["metric"]: row for row in csv.DictReader(io.StringIO(to_csv(table)))}
+    assert lines["COFssim"]["paper"] == "0.984"
+    assert lines["COFssim"]["paper_cohort"].startswith("UK Biobank")
+    assert lines["Static anchorssim"]["paper"] == lines["Static anchorssim"]["paper_cohort"] == ""
+    without = build_table(rows, settings("ssim", cof="COF", static="S"), EVALUATION, PROVENANCE)
+    assert "†" not in to_markdown(without)
+
+
+def test_the_csv_is_exact() -> None:
+    values = [1 / 3, 2 / 7, 0.1]
+    table = build_table({"a": long_form(ssim=numbered(values))}, settings("ssim", a="A"), EVALUATION, PROVENANCE)
+    (row,) = csv.DictReader(io.StringIO(to_csv(table)))
+    assert tuple(row) == CSV_COLUMNS
+    assert float(row["mean"]) == np.mean(values)
+    assert row["difference"] == ""
+    assert (row["config_hash"], row["versions"], row["n"]) == ("abc123", "cof=1.0", "3")
+
+
+def test_latex_is_escaped_and_balanced() -> None:
+    values = numbered([1.0, 2.0, 4.0])
+    rows = {"a": long_form(folded_pct=values), "b": long_form(folded_pct=values)}
+    text = to_latex(build_table(rows, settings("folded_pct", a="A_1", b="B"), EVALUATION, PROVENANCE))
+    assert r"A\_1 & 2.333 $\pm$ 1.528" in text
+    assert r"Folded (\%) $\downarrow$" in text
+    assert r"Test \& table" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
+    assert "–" not in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen", "message"),
+    [
+        ({"a": long_form(ssim={"s": 1.0})}, settings("sssim", a="A"), "no metric is called 'sssim'"),
+        ({"a": long_form()}, settings("ssim", a="A"), "'a' was evaluated on no subject"),
+        (
+            {"a": long_form(ssim={"s": 1.0}), "b": long_form(ssim={"t": 1.0})},
+            settings("ssim", a="A", b="B"),
+            "no subject in common",
+        ),
+    ],
+)
+def test_what_cannot_be_tabulated_is_one_clear_line(rows, chosen, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        build_table(rows, chosen, EVALUATION, PROVENANCE)
+
+
+def test_the_paper_has_no_other_tables() -> None:
+    with pytest.raises(UsageError, match="no table 'table9'"):
+        paper_table("table9")
+
+
+def test_a_misspelt_metric_of_the_configuration_is_one_clear_line() -> None:
+    table = {"title": "t", "models": {"cof": "COF"}, "metrics": ["ssim", "m_cor"]}
+    raw = {"models": {"cof": {"family": "cof"}}, "tables": {"table1": table}}
+    with pytest.raises(UsageError, match=r"tables.table1.metrics: no metric is called 'm_cor'; did you mean 'm_corr'"):
+        parse(raw)
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table3_modules", "table3_segmentation"])
+def test_the_papers_columns_are_metrics_that_we_know(name: str) -> None:
+    values = paper_table(name).values
+    assert {metric for row in values.values() for metric in row} <= {*METRICS, "fid", "fvd"}
+
+
+def test_the_stage_writes_the_same_bytes_from_batches_in_any_order(tmp_path: Path) -> None:
+    parts = [numbered([0.1, 0.5, 0.3]), numbered([0.2, 0.8], start=3), {}]
+    files = []
+    for index, part in enumerate(parts):
+        files.append(tmp_path / f"b{index:03d}.parquet")
+        write_table(files[-1], long_form(ssim=part), {})
+    chosen = settings("ssim", a="A")
+    for name, order in (("one", files), ("two", files[::-1])):
+        make_table(
+            metrics={"a": order}, settings=chosen, evaluation=EVALUATION, out=tmp_path / name, config_hash="abc123"
+        )
+    for suffix in (".csv", ".md", ".tex"):
+        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+        assert "abc123" in (tmp_path / f"one{suffix}").read_text()
+    assert not list(tmp_path.glob(".*"))
+    assert "0.380 ± " in (tmp_path / "one.md").read_text()
+
+
+def test_metrics_of_outdated_definitions_are_refused(tmp_path: Path) -> None:
+    write_table(tmp_path / "old.parquet", long_form(ssim={"s": 1.0}).assign(version="0"), {})
+    with pytest.raises(UsageError, match="outdated definitions"):
+        make_table(
+            metrics={"a": [tmp_path / "old.parquet"]},
+            settings=settings("ssim", a="A"),
+            evaluation=EVALUATION,
+            out=tmp_path / "table",
+            config_hash="",
+        )
