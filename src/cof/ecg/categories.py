@@ -1,0 +1,84 @@
+"""The device's statements as overlapping diagnostic categories."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# In order of precedence: the first that is hit is the primary category.
+PATTERNS = {
+    "excluded": r"poor data quality|pacemaker|\bpaced\b|lead reversal",
+    "ischaemia": r"infarct|isch(?:a)?emi|\binjury|\bacute mi\b|\bst elevation|\bst depression",
+    "conduction": (
+        r"bundle branch block|fascicular block|intraventricular (?:conduction )?(?:delay|block)|"
+        r"(?:1st|first|2nd|second) degree (?:av|a-v|sa) block|\bav block|complete heart block|\bwolff|\bwpw\b|"
+        r"pre-?excitation|bifascicular|\bshort pr\b|qrs widening"
+    ),
+    "hypertrophy": r"hypertrophy|voltage criteria|\blvh\b|\brvh\b|atrial enlargement",
+    "rhythm": (
+        r"atrial fibrillation|flutter|tachycardia|brady|ectopic|premature|bigemin|sinus arrhythmia|junctional|\bpause|"
+        r"supraventricular|idioventricular"
+    ),
+    "repolarisation": (
+        r"\b(?:t wave|st) abnormality|nonspecific (?:st|t)\b|t wave inversion|early repolari[sz]ation|\bqtc?\b"
+    ),
+    "other": r"axis deviation|low voltage|r wave progression",
+}
+NORMAL, UNCLASSIFIED = "normal", "unclassified"
+ORDER = (*PATTERNS, NORMAL, UNCLASSIFIED)
+
+_FINDINGS = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
+_NORMAL = re.compile(r"(?<!otherwise )\bnormal ecg\b|\bnormal sinus rhythm\b")
+# What follows such a word is a guess; a variant makes a guess of the whole statement.
+_HEDGE = re.compile(r"cannot rule out|\bpossibl[ey]\b|\bconsider\b")
+_VARIANT = re.compile(r"may be normal variant|\bborderline\b")
+_NEGATED = re.compile(r"\b(?:no|not|without|absence of)\b[^,;.]*|[^,;.]*\b(?:no longer|ruled out)\b[^,;.]*")
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Diagnostic categories of one ECG, in the order of `ORDER`.
+
+    Attributes:
+        names: categories of definite findings; `normal` or `unclassified` where there is none.
+        soft: categories of hedged findings ("consider", "may be normal variant"), which do not count as definite.
+        primary: the first of `names`.
+    """
+
+    names: tuple[str, ...]
+    soft: tuple[str, ...]
+
+    @property
+    def primary(self) -> str:
+        """The category with the highest precedence."""
+        return self.names[0]
+
+
+def categorise(statements: Iterable[str]) -> Categories:
+    """Sort a device's statements into categories.
+
+    An ECG is `normal` if it says so, or has normal sinus rhythm, and no definite finding of any category; one without
+    findings that does not say so is `unclassified`. Negated findings ("no acute infarct") count for nothing.
+    """
+    definite: set[str] = set()
+    hedged: set[str] = set()
+    normal = False
+    for statement in statements:
+        firm, guess = _split(" ".join(statement.lower().split()))
+        definite |= {name for name, pattern in _FINDINGS.items() if pattern.search(firm)}
+        hedged |= {name for name, pattern in _FINDINGS.items() if pattern.search(guess)}
+        normal |= bool(_NORMAL.search(firm))
+    names = tuple(name for name in PATTERNS if name in definite)
+    soft = tuple(name for name in PATTERNS if name in hedged and name not in definite)
+    return Categories(names or ((NORMAL,) if normal else (UNCLASSIFIED,)), soft)
+
+
+def _split(statement: str) -> tuple[str, str]:
+    """The definite and the hedged part of a statement, without what it negates."""
+    hedge = _HEDGE.search(statement)
+    if hedge and hedge.group() == "cannot rule out":
+        statement, start = statement[: hedge.start()] + statement[hedge.end() :], hedge.start()
+    else:
+        start = hedge.start() if hedge else len(statement)
+    if _VARIANT.search(statement):
+        start = 0
+    return _NEGATED.sub(" ", statement[:start]), _NEGATED.sub(" ", statement[start:])

@@ -1,0 +1,133 @@
+"""One representative cardiac cycle of a 12-lead strip: from R peak to R peak, on a fixed number of samples."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt
+
+from cof.config import BeatSettings
+from cof.ecg.delineate import qrs_limits
+from cof.ecg.peaks import find_r_peaks
+from cof.ecg.record import Ecg
+from cof.errors import CofError, Reason
+
+_EDGE_S = 0.3
+_RR_MS = (300.0, 2000.0)
+_POST_ECTOPIC = 0.8
+_IRREGULAR_RMSSD = 0.1
+_WIDE_QRS_MS = 120.0
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """A representative cardiac cycle.
+
+    Attributes:
+        beat: float32 [12, L] mV about the isoelectric level; sample j is phase j / L, R peak at 0.
+        rr_ms: duration of the cycle.
+        correlation: mean Pearson correlation over leads with the median cycle of the strip.
+        low_quality: `correlation` is below the threshold.
+        irregular: RMSSD above a tenth of the mean RR interval, as in atrial fibrillation.
+        first_sample, last_sample: the cycle in the strip, [first, last).
+    """
+
+    beat: np.ndarray
+    rr_ms: float
+    correlation: float
+    low_quality: bool
+    irregular: bool
+    first_sample: int
+    last_sample: int
+
+
+def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
+    """The cycle of `ecg` that resembles the others most at a typical RR interval.
+
+    A candidate lies inside the strip, lasts 300 to 2000 ms and about the median RR, and follows no premature beat. It
+    scores its mean correlation over leads with the median of all candidates, less its relative deviation from the
+    median RR.
+
+    Raises:
+        CofError: no beats, a rate unlike the device's, or no usable cycle.
+    """
+    rate = ecg.rate_hz
+    signal = preprocess(ecg.signal, rate, ecg.filters, settings)
+    peaks = find_r_peaks(signal, rate, ecg.measurements.get("ventricular_rate_bpm"), settings.rate_tolerance)
+    rr = np.diff(peaks) * 1000 / rate
+    typical = float(np.median(rr))
+    chosen = _candidates(peaks, rr, typical, signal.shape[1], rate, settings.rr_tolerance)
+    if not len(chosen):
+        raise CofError(Reason.BEAT_NONE, "no cycle of a typical RR interval lies inside the strip")
+    splines = CubicSpline(np.arange(signal.shape[1]), signal, axis=1)
+    cycles = np.stack([_normalise(splines, peaks[i], peaks[i + 1], settings.samples) for i in chosen])
+    template = np.median(cycles, axis=0)
+    correlations = np.array([_correlation(cycle, template) for cycle in cycles])
+    best = int(np.argmax(correlations - np.abs(rr[chosen] - typical) / typical))
+    first, last = int(peaks[chosen[best]]), int(peaks[chosen[best] + 1])
+    wide = ecg.measurements.get("qrs_ms", 0.0) >= _WIDE_QRS_MS
+    level = _isoelectric(signal, first, rate, wide)
+    return Cycle(
+        beat=(cycles[best] - level[:, None]).astype(np.float32),
+        rr_ms=(last - first) * 1000 / rate,
+        correlation=float(correlations[best]),
+        low_quality=bool(correlations[best] < settings.min_correlation),
+        irregular=bool(np.sqrt(np.mean(np.diff(rr) ** 2)) > _IRREGULAR_RMSSD * rr.mean()),
+        first_sample=first,
+        last_sample=last,
+    )
+
+
+def preprocess(signal: np.ndarray, rate_hz: float, filters: Mapping[str, str], settings: BeatSettings) -> np.ndarray:
+    """Zero-phase band-pass (Butterworth, order 2 each way) and clipping of [12, N] mV; amplitudes stay comparable.
+
+    A mains notch is added only where the file says that the device's own was off.
+    """
+    nyquist = rate_hz / 2
+    if settings.lowpass_hz >= nyquist:
+        raise CofError(Reason.ECG_UNITS, f"a rate of {rate_hz:g} Hz is too low for {settings.lowpass_hz:g} Hz")
+    band = butter(2, (settings.highpass_hz, settings.lowpass_hz), "bandpass", fs=rate_hz, output="sos")
+    clean = sosfiltfilt(band, signal.astype(float), axis=1)
+    if filters.get(f"Filter{settings.mains_hz:.0f}Hz", "").lower() == "no" and settings.mains_hz < nyquist:
+        clean = filtfilt(*iirnotch(settings.mains_hz, 30, fs=rate_hz), clean, axis=1)
+    return np.clip(clean, -settings.clip_mv, settings.clip_mv)
+
+
+def _candidates(
+    peaks: np.ndarray, rr: np.ndarray, typical: float, samples: int, rate_hz: float, tolerance: float
+) -> np.ndarray:
+    """Indices i of usable cycles [R_i, R_i+1): within `tolerance` of the median RR, or 1.5 times it, or the nearest."""
+    edge = _EDGE_S * rate_hz
+    usable = (peaks[:-1] >= edge) & (peaks[1:] <= samples - edge) & (rr >= _RR_MS[0]) & (rr <= _RR_MS[1])
+    usable[1:] &= rr[:-1] >= _POST_ECTOPIC * typical
+    deviation = np.abs(rr - typical) / typical
+    for limit in (tolerance, 1.5 * tolerance):
+        if (usable & (deviation <= limit)).any():
+            return np.flatnonzero(usable & (deviation <= limit))
+    found = np.flatnonzero(usable)
+    return found[[np.argmin(deviation[found])]] if len(found) else found
+
+
+def _normalise(splines: CubicSpline, first: int, last: int, samples: int) -> np.ndarray:
+    """One cycle at the phases j / samples, [12, samples]."""
+    return splines(first + np.arange(samples) * ((last - first) / samples))
+
+
+def _correlation(cycle: np.ndarray, template: np.ndarray) -> float:
+    """Mean Pearson correlation over leads of two arrays [12, L]; a lead without any variation counts as 0."""
+    a = cycle - cycle.mean(axis=1, keepdims=True)
+    b = template - template.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(np.mean(np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(a)), where=norm > 0)))
+
+
+def _isoelectric(signal: np.ndarray, r: int, rate_hz: float, wide: bool) -> np.ndarray:
+    """The level of each lead before the QRS complex at `r`: the median of 20 ms that end 10 ms before its onset."""
+    sample = rate_hz / 1000
+    start = max(r - round(500 * sample), 0)
+    onset, _ = qrs_limits(signal[:, start : r + round(400 * sample)], rate_hz, r - start)
+    typical_lead_ms = 90 if wide else 60
+    end = r - round(typical_lead_ms * sample) if onset is None else start + onset - round(10 * sample)
+    end = max(end, 1)
+    return np.median(signal[:, max(end - round(20 * sample), 0) : end], axis=1)

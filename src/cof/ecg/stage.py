@@ -1,0 +1,88 @@
+"""The ECG stages of one batch: raw files to checked signals, and signals to one representative cycle each."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from cof.config import BeatSettings, EcgSettings
+from cof.ecg.categories import categorise
+from cof.ecg.cycle import representative_cycle
+from cof.ecg.reader import read_ecg
+from cof.ecg.record import MEASUREMENTS, Ecg
+from cof.errors import CofError, Exclusions, Reason
+from cof.provenance import stamp
+from cof.tables import read_table, write_table
+
+log = logging.getLogger(__name__)
+
+_ECG_COLUMNS = (
+    "subject", "signal", "rate_hz", "statements", "device", "filters", *MEASUREMENTS,
+    "categories", "soft_categories", "primary_category",
+)  # fmt: skip
+_BEAT_COLUMNS = (
+    "subject", "beat", "rr_ms", "correlation", "low_quality", "irregular", "first_sample", "last_sample", "rate_hz",
+)  # fmt: skip
+
+
+def parse_batch(*, sheet: Path, key: Path, out: Path, exclusions: Path, settings: EcgSettings) -> None:
+    """Read the ECG file of every subject of a batch into `ecg/{batch}.parquet`.
+
+    Args:
+        sheet: `cohort/batches/{batch}.parquet`.
+        key: `cohort/key.parquet`, which alone knows the raw paths (columns subject, ecg).
+        out: table to write, a row a subject that could be read.
+        exclusions: table to write, a row a subject that could not.
+        settings: settings of parsing.
+    """
+    left_out = Exclusions("ecg")
+    rows = []
+    raw = read_table(key).set_index("subject")["ecg"]
+    subjects = list(read_table(sheet)["subject"])
+    for subject in tqdm(subjects, desc="ECG files", disable=None):
+        with left_out.guard(subject):
+            rows.append({"subject": subject} | _parse(raw.get(subject), settings))
+    write_table(out, pd.DataFrame(rows, columns=list(_ECG_COLUMNS)), stamp(settings.model_dump(mode="json")))
+    left_out.write(exclusions)
+    log.info("read %d of %d ECGs", len(rows), len(subjects))
+
+
+def beats_batch(*, ecg: Path, out: Path, exclusions: Path, settings: BeatSettings) -> None:
+    """Find the representative cycle of every ECG of a batch and write `beats/{batch}.parquet`.
+
+    Args:
+        ecg: `ecg/{batch}.parquet`.
+        out: table to write, a row a subject with a usable cycle.
+        exclusions: table to write, a row a subject without one.
+        settings: settings of the representative cycle.
+    """
+    left_out = Exclusions("beats")
+    rows = []
+    records = read_table(ecg)
+    for _, row in tqdm(records.iterrows(), total=len(records), desc="representative cycles", disable=None):
+        with left_out.guard(row["subject"]):
+            record = Ecg.from_row(row)
+            cycle = representative_cycle(record, settings)
+            rows.append(
+                vars(cycle) | {"subject": row["subject"], "beat": cycle.beat.ravel(), "rate_hz": record.rate_hz}
+            )
+    write_table(out, pd.DataFrame(rows, columns=list(_BEAT_COLUMNS)), stamp(settings.model_dump(mode="json")))
+    left_out.write(exclusions)
+    log.info("found a cycle in %d of %d ECGs", len(rows), len(records))
+
+
+def _parse(path: Any, settings: EcgSettings) -> dict[str, Any]:
+    """The row of one ECG file without its subject."""
+    if not isinstance(path, str) or not path:
+        raise CofError(Reason.ECG_MISSING, "no ECG file is named")
+    ecg = read_ecg(Path(path), settings)
+    categories = categorise(ecg.statements)
+    if categories.primary == "excluded":
+        raise CofError(Reason.ECG_POOR_QUALITY, "the device reports poor data quality, a pacemaker or reversed leads")
+    return ecg.to_row() | {
+        "categories": list(categories.names),
+        "soft_categories": list(categories.soft),
+        "primary_category": categories.primary,
+    }

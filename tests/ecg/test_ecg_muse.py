@@ -1,0 +1,93 @@
+import base64
+
+import numpy as np
+import pytest
+
+from cof.ecg.reader import read_ecg
+from cof.ecg.record import LEADS
+from cof.errors import CofError, Reason
+
+EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
+def lead_xml(name, values, unit="MICROVOLTS", step="4.88", total=None, size="2"):
+    data = base64.encodebytes(np.asarray(values, "<i2").tobytes()).decode()
+    return (
+        f"<LeadData><LeadSampleCountTotal>{total or len(values)}</LeadSampleCountTotal>"
+        f"<LeadAmplitudeUnitsPerBit>{step}</LeadAmplitudeUnitsPerBit><LeadAmplitudeUnits>{unit}</LeadAmplitudeUnits>"
+        f"<LeadID>{name}</LeadID><LeadSampleSize>{size}</LeadSampleSize><WaveFormData>\n{data}</WaveFormData></LeadData>"
+    )
+
+
+def muse_xml(counts, diagnosis="", doctype='<!DOCTYPE RestingECG SYSTEM "restecg.dtd">', base="500", **lead):
+    rhythm = "".join(lead_xml(name, counts[name], **lead) for name in counts)
+    median = "".join(lead_xml(name, counts[name][:600]) for name in counts)
+    waves = "".join(
+        f"<Waveform><WaveformType>{kind}</WaveformType><SampleBase>{base}</SampleBase>"
+        f"<SampleExponent>0</SampleExponent><ACFilter>60</ACFilter>{leads}</Waveform>"
+        for kind, leads in (("Median", median), ("Rhythm", rhythm))
+    )
+    measurements = (
+        "<RestingECGMeasurements><VentricularRate>48</VentricularRate><PRInterval>138</PRInterval><POnset>147</POnset>"
+        "<POffset>200</POffset><ECGSampleBase>500</ECGSampleBase></RestingECGMeasurements>"
+    )
+    body = f"<MuseInfo><MuseVersion>9.0</MuseVersion></MuseInfo>{measurements}{diagnosis}{waves}"
+    return f'<?xml version="1.0" encoding="ISO-8859-1"?>{doctype}<RestingECG>{body}</RestingECG>'.encode("latin-1")
+
+
+@pytest.fixture
+def eight(counts):
+    return {name: counts[name] for name in EIGHT}
+
+
+def read(folder, content):
+    (folder / "muse.xml").write_bytes(content)
+    return read_ecg(folder / "muse.xml")
+
+
+def test_eight_leads_become_twelve(tmp_path, counts, eight):
+    ecg = read(tmp_path, muse_xml(eight))
+    np.testing.assert_allclose(ecg.signal, np.stack([counts[lead] for lead in LEADS]) * 0.00488, atol=1e-6)
+    assert ecg.rate_hz == 500
+    assert ecg.measurements == {"ventricular_rate_bpm": 48, "pq_ms": 138, "p_duration_ms": 106}
+    assert ecg.filters == {"ACFilter": "60"}
+    assert ecg.device == "MUSE 9.0"
+
+
+def test_statements_over_several_lines(tmp_path, eight):
+    parts = [("Normal sinus", False), ("rhythm", True), ("Inferior infarct", False), (", age undetermined", True)]
+    diagnosis = "".join(
+        f"<DiagnosisStatement>{'<StmtFlag>ENDSLINE</StmtFlag>' if ends else '<StmtFlag>USERINSERT</StmtFlag>'}"
+        f"<StmtText>{text}</StmtText></DiagnosisStatement>"
+        for text, ends in parts
+    )
+    ecg = read(tmp_path, muse_xml(eight, f"<Diagnosis>{diagnosis}</Diagnosis>"))
+    assert ecg.statements == ("Normal sinus rhythm", "Inferior infarct , age undetermined")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"unit": "MILLIVOLTS"}, Reason.ECG_UNITS),
+        ({"step": ""}, Reason.ECG_UNITS),
+        ({"size": "4"}, Reason.ECG_UNITS),
+        ({"total": 4000}, Reason.ECG_UNREADABLE),
+        ({"base": "0"}, Reason.ECG_UNITS),
+        ({"doctype": '<!DOCTYPE RestingECG [<!ENTITY x "y">]>'}, Reason.ECG_UNREADABLE),
+    ],
+)
+def test_faults_have_reason_codes(tmp_path, eight, changes, expected):
+    with pytest.raises(CofError) as caught:
+        read(tmp_path, muse_xml(eight, **changes))
+    assert caught.value.reason == expected
+
+
+def test_missing_lead_and_broken_base64(tmp_path, eight):
+    content = muse_xml(eight)
+    for old, new, expected in (
+        (b"<LeadID>V4", b"<LeadID>X", Reason.ECG_LEAD_MISSING),
+        (b"<WaveFormData>", b"<WaveFormData>?", Reason.ECG_UNREADABLE),
+    ):
+        with pytest.raises(CofError) as caught:
+            read(tmp_path, content.replace(old, new))
+        assert caught.value.reason == expected

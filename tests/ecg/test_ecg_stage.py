@@ -1,0 +1,98 @@
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cof.config import BeatSettings, EcgSettings
+from cof.ecg.record import Ecg
+from cof.ecg.stage import beats_batch, parse_batch
+from cof.tables import read_provenance, read_table, write_table
+
+
+@pytest.fixture
+def batch(tmp_path, ecg_file):
+    good, other, cut = ecg_file(), ecg_file(seed=1, conduction="lbbb", qrs_ms=150.0), ecg_file()
+    cut.write_bytes(cut.read_bytes()[:50000])
+    mismatch = ecg_file()
+    mismatch.write_bytes(mismatch.read_bytes().replace(b'"BPM">6', b'"BPM">9'))
+    paths = {"a-v2": good, "b-v2": other, "c-v2": cut, "d-v2": tmp_path / "secret.xml", "e-v2": None, "f-v2": mismatch}
+    key = pd.DataFrame({"subject": [*paths, "z-v2"], "ecg": [str(p) if p else None for p in paths.values()] + ["x"]})
+    write_table(tmp_path / "key.parquet", key, {})
+    write_table(tmp_path / "sheet.parquet", pd.DataFrame({"subject": list(paths)}), {})
+    return tmp_path
+
+
+def run(folder, settings=None):
+    parse_batch(
+        sheet=folder / "sheet.parquet",
+        key=folder / "key.parquet",
+        out=folder / "ecg.parquet",
+        exclusions=folder / "ecg_exclusions.parquet",
+        settings=settings or EcgSettings(),
+    )
+    beats_batch(
+        ecg=folder / "ecg.parquet",
+        out=folder / "beats.parquet",
+        exclusions=folder / "beats_exclusions.parquet",
+        settings=BeatSettings(),
+    )
+
+
+def test_good_subjects_pass_and_bad_ones_get_a_reason(batch, caplog):
+    with caplog.at_level(logging.DEBUG):
+        run(batch)
+    assert "secret" not in caplog.text
+    ecg, beats = read_table(batch / "ecg.parquet"), read_table(batch / "beats.parquet")
+    assert list(ecg["subject"]) == ["a-v2", "b-v2", "f-v2"]
+    assert "conduction" in ecg.set_index("subject").loc["b-v2", "categories"]
+    left_out = read_table(batch / "ecg_exclusions.parquet").set_index("subject")
+    assert dict(left_out["reason"]) == {"c-v2": "ecg_unreadable", "d-v2": "ecg_missing", "e-v2": "ecg_missing"}
+    assert not left_out["message"].str.contains("secret|/").any()
+    assert list(beats["subject"]) == ["a-v2", "b-v2"]
+    assert dict(read_table(batch / "beats_exclusions.parquet")[["subject", "reason"]].values) == {
+        "f-v2": "beat_rate_mismatch"
+    }
+    assert {len(beat) for beat in beats["beat"]} == {12 * 512}
+    assert beats["beat"][0].dtype == np.float32
+    assert set(beats) == {
+        "subject", "beat", "rr_ms", "correlation", "low_quality", "irregular", "first_sample", "last_sample", "rate_hz",
+    }  # fmt: skip
+
+
+def test_records_survive_the_table(batch):
+    run(batch)
+    row = read_table(batch / "ecg.parquet").iloc[0]
+    ecg = Ecg.from_row(row)
+    assert ecg.signal.shape == (12, 5000)
+    assert ecg.measurements["ventricular_rate_bpm"] == pytest.approx(64, abs=4)
+    assert ecg.filters["Filter50Hz"] == "No"
+    assert row["primary_category"] == row["categories"][0]
+
+
+def test_same_input_gives_the_same_bytes_and_provenance(batch):
+    run(batch)
+    first = {path.name: path.read_bytes() for path in batch.glob("*.parquet")}
+    run(batch)
+    assert {path.name: path.read_bytes() for path in batch.glob("*.parquet")} == first
+    assert set(read_provenance(batch / "beats.parquet")) == {"config_hash", "versions"}
+    before = read_provenance(batch / "ecg.parquet")["config_hash"]
+    run(batch, EcgSettings(min_seconds=5))
+    assert read_provenance(batch / "ecg.parquet")["config_hash"] != before
+
+
+def test_a_batch_that_is_empty_or_all_bad_still_gives_tables(batch):
+    write_table(batch / "sheet.parquet", pd.DataFrame({"subject": ["e-v2"]}), {})
+    run(batch)
+    assert len(read_table(batch / "ecg.parquet")) == len(read_table(batch / "beats.parquet")) == 0
+    assert "beat" in read_table(batch / "beats.parquet")
+    assert list(read_table(batch / "ecg_exclusions.parquet")["subject"]) == ["e-v2"]
+
+
+def test_poor_quality_by_the_device_excludes(batch, ecg_file):
+    path = ecg_file()
+    path.write_bytes(path.read_bytes().replace(b"<DiagnosisText>", b"<DiagnosisText>Poor data quality, ", 1))
+    write_table(batch / "key.parquet", pd.DataFrame({"subject": ["a-v2"], "ecg": [str(path)]}), {})
+    write_table(batch / "sheet.parquet", pd.DataFrame({"subject": ["a-v2"]}), {})
+    run(batch)
+    assert list(read_table(batch / "ecg_exclusions.parquet")["reason"]) == ["ecg_poor_quality"]
