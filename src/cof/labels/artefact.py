@@ -1,0 +1,101 @@
+"""The trained labeller on disk: an nnU-Net model folder whose files are checked before they are trusted.
+
+The folder is what nnU-Net's own tools expect (`plans.json`, `dataset.json`, `fold_0/checkpoint_final.pth`), so that
+`nnUNetv2_predict_from_modelfolder` works on it too. The checkpoint holds tensors and plain values only and is read
+without unpickling objects.
+"""
+
+import hashlib
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from cof.errors import UsageError
+from cof.labels import STRUCTURES
+from cof.labels.environment import quiet
+
+CONFIGURATION = "2d"
+CHECKPOINT = "fold_0/checkpoint_final.pth"
+DESCRIPTION = "labeller.json"
+_MODEL_FILES = ("plans.json", "dataset.json", CHECKPOINT)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained nnU-Net: the network in evaluation mode on `device`, and the plans that it belongs to."""
+
+    network: torch.nn.Module
+    plans: PlansManager
+    dataset: dict[str, Any]
+    mirroring_axes: tuple[int, ...]
+    device: torch.device
+
+    @property
+    def configuration(self) -> ConfigurationManager:
+        """The 2D configuration of the plans."""
+        return self.plans.get_configuration(CONFIGURATION)
+
+
+def write_model(
+    folder: Path, plans: dict[str, Any], dataset: dict[str, Any], weights: dict[str, torch.Tensor], mirroring_axes: Any
+) -> None:
+    """Write plans, dataset description and weights as an nnU-Net model folder."""
+    (folder / CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
+    (folder / "plans.json").write_text(json.dumps(plans, indent=1))
+    (folder / "dataset.json").write_text(json.dumps(dataset, indent=1))
+    checkpoint = {
+        "network_weights": {name: tensor.detach().cpu().clone() for name, tensor in weights.items()},
+        # The architecture is nnU-Net's own: naming its own class lets its tools load the folder anywhere.
+        "trainer_name": nnUNetTrainer.__name__,
+        "init_args": {"configuration": CONFIGURATION, "fold": 0},
+        "inference_allowed_mirroring_axes": tuple(mirroring_axes),
+    }
+    torch.save(checkpoint, folder / CHECKPOINT)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file that decides what the network does, by its name in the folder."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _MODEL_FILES}
+
+
+def describe(folder: Path, description: dict[str, Any]) -> None:
+    """Write `labeller.json` with `description` and the hashes of the model files."""
+    record = description | {"sha256": hashes(folder)}
+    (folder / DESCRIPTION).write_text(json.dumps(record, indent=1, sort_keys=True))
+
+
+def load(folder: Path) -> Trained:
+    """Check and load a labeller.
+
+    Raises:
+        UsageError: a file is missing, is not the one that was written when the labeller was trained, or holds code.
+    """
+    missing = [name for name in (DESCRIPTION, *_MODEL_FILES) if not (folder / name).is_file()]
+    if missing:
+        raise UsageError(f"{folder} is no trained labeller: {missing[0]} is missing")
+    recorded = json.loads((folder / DESCRIPTION).read_text())["sha256"]
+    for name, found in hashes(folder).items():
+        if recorded.get(name) != found:
+            raise UsageError(f"{name} of the labeller does not match its recorded SHA-256: refused")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        checkpoint = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UsageError(
+            f"{CHECKPOINT} of the labeller holds more than tensors and is not plain data: refused"
+        ) from None
+    dataset = json.loads((folder / "dataset.json").read_text())
+    plans = PlansManager(json.loads((folder / "plans.json").read_text()))
+    with quiet():
+        network = nnUNetTrainer.build_network_architecture(
+            plans, plans.get_configuration(CONFIGURATION), 1, 1 + len(STRUCTURES), enable_deep_supervision=False
+        )
+    network.load_state_dict(checkpoint["network_weights"])
+    network = network.to(device).eval().requires_grad_(False)
+    return Trained(network, plans, dataset, checkpoint["inference_allowed_mirroring_axes"], device)

@@ -1,0 +1,168 @@
+"""The annotated ED and ES stacks of the training subjects, as an nnU-Net raw dataset."""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from cof.cine.volume import read_cine, read_labels
+from cof.errors import CofError, Exclusions, Reason, UsageError
+from cof.folders import find
+from cof.labels import STRUCTURES
+from cof.tables import read_table
+
+log = logging.getLogger(__name__)
+
+DATASET = "Dataset001_ShortAxisCine"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One annotated frame: a whole short-axis stack, so that intensities are normalised over the stack.
+
+    Attributes:
+        subject: pseudonym.
+        participant: pseudonym of the participant, who may have two visits.
+        frame: index in the cine.
+        phase: "ED", "ES", or "other" for a frame between them.
+        image: int16 [Z, Y, X].
+        labels: uint8 [Z, Y, X].
+        spacing_mm: along z, y, x.
+    """
+
+    subject: str
+    participant: str
+    frame: int
+    phase: str
+    image: np.ndarray
+    labels: np.ndarray
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def name(self) -> str:
+        """The case's name in nnU-Net's folders."""
+        return f"{self.subject}_t{self.frame:03d}"
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel, slice gap included."""
+        return float(np.prod(self.spacing_mm)) * 1e-3
+
+
+def _phases(labels: np.ndarray, frames: np.ndarray) -> dict[int, str]:
+    """ED is the annotated frame with the largest LV, ES the one with the smallest; a lone frame 0 is ED."""
+    if len(frames) == 1:
+        return {int(frames[0]): "ED" if frames[0] == 0 else "ES"}
+    volume = (labels[frames] == STRUCTURES["LV"]).sum(axis=(1, 2, 3))
+    named = dict.fromkeys(map(int, frames), "other")
+    named[int(frames[np.argmin(volume)])] = "ES"
+    named[int(frames[np.argmax(volume)])] = "ED"
+    return named
+
+
+def _read_subject(subject: str, participant: str, cine: Path, annotation: Path) -> list[Case]:
+    """The annotated frames of one subject.
+
+    Raises:
+        CofError: the annotation does not fit the cine, has unknown labels, or is empty.
+    """
+    stack = read_cine(cine)
+    labels = read_labels(annotation)
+    if labels.shape != stack.frames.shape:
+        raise CofError(
+            Reason.ANNOTATION_MISMATCH, f"annotation of shape {labels.shape} on a cine of shape {stack.frames.shape}"
+        )
+    if labels.max() > max(STRUCTURES.values()):
+        raise CofError(Reason.ANNOTATION_UNREADABLE, f"unknown label {labels.max()}; known are 0 to 3")
+    frames = np.flatnonzero(labels.any(axis=(1, 2, 3)))
+    if not len(frames):
+        raise CofError(Reason.ANNOTATION_UNREADABLE, "no frame of the annotation is labelled")
+    return [
+        Case(subject, participant, frame, phase, np.array(stack.frames[frame]), labels[frame], stack.spacing_mm)
+        for frame, phase in _phases(labels, frames).items()
+    ]
+
+
+def find_cases(subjects: Path, cine: list[Path], annotations: list[Path], exclusions: Exclusions) -> list[Case]:
+    """The annotated frames of all annotated training subjects, by name.
+
+    Args:
+        subjects: `cohort/subjects.parquet`.
+        cine: folders `cine/{batch}`.
+        annotations: folders `annotations/{batch}`.
+        exclusions: takes a row for every subject whose annotation is unusable; one that an earlier stage left out is
+            skipped without a row.
+    """
+    table = read_table(subjects)
+    table = table[(table["split"] == "train") & table["annotated"].astype(bool)].sort_values("subject")
+    cases: list[Case] = []
+    for subject, participant in zip(table["subject"], table["participant"]):
+        stack, annotation = find(cine, f"{subject}.nii"), find(annotations, f"{subject}.nii.gz")
+        if stack is None or annotation is None:
+            log.info("%s has no stacked cine with annotation: not used for training", subject)
+            continue
+        with exclusions.guard(subject):
+            cases += _read_subject(subject, participant, stack, annotation)
+    return cases
+
+
+def choose_held_out(cases: list[Case], share: float, seed: int) -> set[str]:
+    """Participants whose cases measure the trained network and never train it: at least one, never all.
+
+    The choice hangs on a hash of seed and participant, so that an added subject moves no other; both visits and both
+    phases of a participant are on the same side.
+
+    Raises:
+        UsageError: fewer than two annotated participants.
+    """
+    participants = sorted({case.participant for case in cases})
+    if len(participants) < 2:
+        raise UsageError(
+            f"{len(participants)} annotated training participants are usable; nnU-Net needs two or more, "
+            "one of them to be held out"
+        )
+    count = min(max(1, round(share * len(participants))), len(participants) - 1)
+    ranked = sorted(participants, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    return set(ranked[:count])
+
+
+def fingerprint(cases: list[Case]) -> str:
+    """SHA-256 of everything the cases hold, so that a changed cohort never resumes from an older training."""
+    sha = hashlib.sha256()
+    for case in cases:
+        sha.update(f"{case.name} {case.participant} {case.phase} {case.image.shape} {case.spacing_mm}".encode())
+        sha.update(np.ascontiguousarray(case.image).tobytes())
+        sha.update(np.ascontiguousarray(case.labels).tobytes())
+    return sha.hexdigest()
+
+
+def write_raw(cases: list[Case], raw: Path) -> Path:
+    """Write the cases as nnU-Net raw dataset under `raw` and return its folder.
+
+    The affine is reduced to the spacing: nnU-Net sees arrays, and prediction hands it the same array order.
+    """
+    folder = raw / DATASET
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        affine = np.diag([*case.spacing_mm[::-1], 1.0])
+        nib.save(nib.Nifti1Image(case.image.transpose(2, 1, 0), affine), folder / f"imagesTr/{case.name}_0000.nii")
+        nib.save(nib.Nifti1Image(case.labels.transpose(2, 1, 0), affine), folder / f"labelsTr/{case.name}.nii")
+    description = {
+        "channel_names": {"0": "cine"},
+        "labels": {"background": 0, **STRUCTURES},
+        "numTraining": len(cases),
+        "file_ending": ".nii",
+        "overwrite_image_reader_writer": "NibabelIO",
+        # Without the list, nnU-Net forks a dozen processes to match the names of images and labels.
+        "dataset": {
+            case.name: {"images": [f"imagesTr/{case.name}_0000.nii"], "label": f"labelsTr/{case.name}.nii"}
+            for case in cases
+        },
+    }
+    (folder / "dataset.json").write_text(json.dumps(description, indent=1))
+    return folder

@@ -1,0 +1,104 @@
+"""The stages of labelling: training nnU-Net on expert annotations, and labelling every frame of a batch."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from cof.cine.volume import read_cine, write_labels
+from cof.config import LabelSettings
+from cof.errors import CofError, Exclusions, Reason
+from cof.folders import whole_folder
+from cof.labels import STRUCTURES
+from cof.provenance import digest, stamp
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    *,
+    subjects: Path,
+    cine: list[Path],
+    annotations: list[Path],
+    out: Path,
+    work: Path,
+    settings: LabelSettings,
+    seed: int,
+) -> None:
+    """Train nnU-Net v2 (2D) on the annotated ED and ES stacks of the training subjects.
+
+    Args:
+        subjects: `cohort/subjects.parquet`; only annotated subjects of the training split are used.
+        cine: folders `cine/{batch}`.
+        annotations: folders `annotations/{batch}`.
+        out: folder for the labeller: an nnU-Net model folder, `log.csv` (a row an epoch) and `labeller.json` (hashes,
+            Dice and volume bias of the held-out participants, provenance).
+        work: folder for preprocessed data and checkpoints; a killed training resumes from it, and one with other data,
+            settings or seed does not. Emptied of this training when it is done.
+        settings: settings of labelling.
+        seed: seed of split, weights, sampling and augmentation.
+
+    Raises:
+        UsageError: fewer than two annotated participants are usable.
+    """
+    from cof.labels import artefact, dataset, evaluation, training
+    from cof.labels.predict import Labeller
+
+    exclusions = Exclusions("labeller")
+    cases = dataset.find_cases(subjects, cine, annotations, exclusions)
+    held_out = dataset.choose_held_out(cases, settings.held_out, seed)
+    provenance = stamp(settings.model_dump(mode="json"))
+    root = work / digest([provenance, seed, sorted(held_out), dataset.fingerprint(cases)])
+    training.prepare(cases, held_out, settings, root)
+    tests = [case for case in cases if case.participant in held_out]
+    with whole_folder(out) as folder:
+        training.fit(root, settings, seed, folder).to_csv(folder / "log.csv", index=False, float_format="%.6g")
+        description = {
+            "structures": STRUCTURES,
+            "settings": settings.model_dump(mode="json"),
+            "seed": seed,
+            "provenance": provenance,
+            "cases": {"training": len(cases) - len(tests), "held_out": len(tests)},
+            "participants": {
+                "training": sorted({case.participant for case in cases} - held_out),
+                "held_out": sorted(held_out),
+            },
+            "left_out": exclusions.rows,
+        }
+        artefact.describe(folder, description)
+        labeller = Labeller.load(folder, settings.mirroring)
+        artefact.describe(folder, description | {"held_out": evaluation.evaluate(labeller, tests)})
+    shutil.rmtree(root)
+
+
+def label_batch(*, cine: Path, labeller: Path, out: Path, exclusions: Path, settings: LabelSettings) -> None:
+    """Label every frame of every cine of a batch.
+
+    Args:
+        cine: folder `cine/{batch}`.
+        labeller: folder of the trained nnU-Net.
+        out: folder for `{subject}.nii.gz`, uint8 labels on the native grid.
+        exclusions: table of the subjects left out; a subject with a blank frame, or in whose anchor frame no LV or
+            no myocardium is found, is one of them.
+        settings: settings of labelling.
+    """
+    from cof.labels.predict import Labeller
+
+    model = Labeller.load(labeller, settings.mirroring)
+    excluded = Exclusions("labels")
+    with whole_folder(out) as folder:
+        for path in tqdm(sorted(cine.glob("*.nii")), desc="labels", unit="subject", disable=None):
+            with excluded.guard(path.stem):
+                stack = read_cine(path)
+                blank = np.flatnonzero(stack.frames.min(axis=(1, 2, 3)) == stack.frames.max(axis=(1, 2, 3)))
+                if len(blank):
+                    raise CofError(Reason.CINE_UNREADABLE, f"{len(blank)} frames are blank, first frame {blank[0]}")
+                labels = model.label(stack.frames, stack.spacing_mm)
+                found = np.unique(labels[0])
+                for name in ("LV", "myocardium"):
+                    if STRUCTURES[name] not in found:
+                        raise CofError(Reason.HEART_NOT_FOUND, f"the anchor frame shows the labeller no {name}")
+                write_labels(folder / f"{path.stem}.nii.gz", labels, stack.affine)
+    excluded.write(exclusions)

@@ -1,0 +1,237 @@
+"""Planning, preprocessing and training by nnU-Net v2's own API, reproducible and resumable."""
+
+import json
+import logging
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
+from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
+from nnunetv2.preprocessing.preprocessors import default_preprocessor
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from tqdm import tqdm
+
+from cof.config import LabelSettings
+from cof.errors import UsageError
+from cof.labels import STRUCTURES, artefact
+from cof.labels.dataset import DATASET, Case, write_raw
+from cof.labels.environment import nnunet_folders, threads_for_processes
+
+log = logging.getLogger(__name__)
+
+_DATASET_ID = 1
+_PLANS = "nnUNetPlans"
+_LATEST = "checkpoint_latest.pth"
+_FINAL = "checkpoint_final.pth"
+
+
+class CineTrainer(nnUNetTrainer):
+    """nnU-Net's trainer with our length of training, and what it takes to repeat or resume it exactly.
+
+    Every epoch starts from its own seeds and leaves a whole checkpoint, so that a resumed training walks the same path
+    as one that was never interrupted. (The constructor's signature must stay nnU-Net's: it is introspected.)
+    """
+
+    seed: int
+    momentum: float
+    progress: tqdm
+
+    def configure(self, settings: LabelSettings, seed: int) -> None:
+        """Set length and speed of training and the seed, and build the network; call once, first."""
+        self.seed = seed
+        self.num_epochs = settings.epochs
+        self.num_iterations_per_epoch = settings.iterations
+        # nnU-Net's own ratio: 250 training and 50 validation iterations.
+        self.num_val_iterations_per_epoch = max(1, settings.iterations // 5)
+        self.initial_lr = settings.learning_rate
+        self.momentum = settings.momentum
+        self.save_every = 1
+        self.logger.plot_progress_png = lambda output_folder: None  # seconds an epoch; the report draws log.csv
+        self.seed_all(0)
+        self.initialize()
+
+    def seed_all(self, stage: int) -> None:
+        """Seed every generator that nnU-Net draws from; stage 0 is initialisation, epoch e is stage e + 1."""
+        drawn = int(np.random.SeedSequence([self.seed, stage]).generate_state(1)[0])
+        random.seed(drawn)
+        np.random.seed(drawn)  # noqa: NPY002 - the generator that nnU-Net's data loader uses
+        torch.manual_seed(drawn)
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        """nnU-Net's optimizer and schedule, with our momentum."""
+        optimizer, schedule = super().configure_optimizers()
+        for group in optimizer.param_groups:
+            group["momentum"] = self.momentum
+        return optimizer, schedule
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:  # type: ignore[override]
+        """nnU-Net's augmentation, except that blurring does not choose its algorithm by a stop-watch."""
+        transforms = nnUNetTrainer.get_training_transforms(*args, **kwargs)
+        for transform in transforms.transforms:
+            inner = getattr(transform, "transform", transform)
+            if isinstance(inner, GaussianBlurTransform):
+                inner.benchmark = False
+        return transforms
+
+    def run_training(self) -> None:
+        """Train the epochs that are left."""
+        with tqdm(total=self.num_epochs, initial=self.current_epoch, desc="nnU-Net", unit="epoch", disable=None) as bar:
+            self.progress = bar
+            super().run_training()
+
+    def on_epoch_start(self) -> None:
+        """Seed the epoch."""
+        super().on_epoch_start()
+        self.seed_all(self.current_epoch + 1)
+
+    def on_epoch_end(self) -> None:
+        """Log, leave a checkpoint, and move the progress bar."""
+        super().on_epoch_end()
+        self.progress.update()
+        self.progress.set_postfix(dice=f"{self.logger.get_value('mean_fg_dice', step=-1):.3f}")
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write a checkpoint under its name only when whole. No best one is kept: nnU-Net predicts by the last."""
+        if not filename.endswith("checkpoint_best.pth"):
+            super().save_checkpoint(filename + ".part")
+            os.replace(filename + ".part", filename)
+
+    def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True) -> None:
+        """Send nnU-Net's messages to the debug log."""
+        log.debug("nnU-Net: %s", " ".join(map(str, args)).strip())
+
+    def _save_debug_information(self) -> None:
+        """Keep the name of the machine out of the folder."""
+
+    def history(self) -> pd.DataFrame:
+        """One row an epoch: losses, pseudo Dice (random patches of the held-out cases, pooled) and learning rate."""
+        dice = np.array(self.logger.get_value("dice_per_class_or_region", step=None), float)
+        return pd.DataFrame(
+            {
+                "epoch": np.arange(1, len(dice) + 1),
+                "train_loss": self.logger.get_value("train_losses", step=None),
+                "validation_loss": self.logger.get_value("val_losses", step=None),
+                **{f"pseudo_dice_{name}": dice[:, label - 1] for name, label in STRUCTURES.items()},
+                "learning_rate": self.logger.get_value("lrs", step=None),
+            }
+        )
+
+
+def _edit_plans(plans: dict[str, Any], settings: LabelSettings) -> dict[str, Any]:
+    """The planned 2D configuration with our batch size, width and depth.
+
+    With fewer levels the patch need not be a multiple of as large a stride: it shrinks back towards the image.
+
+    Raises:
+        UsageError: nnU-Net would turn the stacks because slices are not their coarsest axis.
+    """
+    if plans["transpose_forward"] != [0, 1, 2]:
+        raise UsageError("the annotated stacks are coarser in-plane than across slices: not short-axis stacks")
+    configuration = plans["configurations"][artefact.CONFIGURATION]
+    architecture = configuration["architecture"]["arch_kwargs"]
+    levels = min(settings.levels, architecture["n_stages"])
+    widest = max(architecture["features_per_stage"])
+    stride = np.prod(architecture["strides"][:levels], axis=0)
+    fitting = np.ceil(np.array(configuration["median_image_size_in_voxels"]) / stride) * stride
+    configuration |= {
+        "batch_size": settings.batch,
+        "patch_size": [int(size) for size in np.minimum(configuration["patch_size"], fitting)],
+    }
+    architecture |= {
+        "n_stages": levels,
+        "features_per_stage": [min(settings.features * 2**level, widest) for level in range(levels)],
+        "strides": architecture["strides"][:levels],
+        "kernel_sizes": architecture["kernel_sizes"][:levels],
+        "n_conv_per_stage": architecture["n_conv_per_stage"][:levels],
+        "n_conv_per_stage_decoder": architecture["n_conv_per_stage_decoder"][: levels - 1],
+    }
+    return plans | {"configurations": {artefact.CONFIGURATION: configuration}}
+
+
+def prepare(cases: list[Case], held_out: set[str], settings: LabelSettings, root: Path) -> None:
+    """Write the raw dataset, let nnU-Net take its fingerprint, plan and preprocess it, and fix the split.
+
+    Args:
+        cases: the annotated frames.
+        held_out: participants of the validation side.
+        settings: width and batch size override nnU-Net's plan.
+        root: folder for nnU-Net's files; complete once `root/prepared` exists.
+    """
+    done = root / "prepared"
+    if done.exists():
+        return
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    raw = write_raw(cases, root / "raw")
+    with (
+        nnunet_folders(root),
+        threads_for_processes(fingerprint_extractor),
+        threads_for_processes(default_preprocessor),
+    ):
+        extractor = fingerprint_extractor.DatasetFingerprintExtractor(_DATASET_ID, num_processes=1)
+        extractor.show_progress_bar = False
+        # nnU-Net draws 10^8 samples for intensity statistics that z-score normalisation never uses.
+        extractor.num_foreground_voxels_for_intensitystats = 1e6
+        extractor.run(overwrite_existing=True)
+        plans, _ = plan_experiment_dataset(_DATASET_ID)
+        preprocessed = root / "preprocessed" / DATASET
+        plans_file = preprocessed / f"{_PLANS}.json"
+        plans = _edit_plans(json.loads(plans_file.read_text()), settings)
+        plans_file.write_text(json.dumps(plans, indent=1))
+        split = {
+            "train": [case.name for case in cases if case.participant not in held_out],
+            "val": [case.name for case in cases if case.participant in held_out],
+        }
+        (preprocessed / "splits_final.json").write_text(json.dumps([split], indent=1))
+        configuration = PlansManager(plans).get_configuration(artefact.CONFIGURATION)
+        preprocessor = configuration.preprocessor_class(verbose=False)
+        preprocessor.show_progress_bar = False
+        preprocessor.run(_DATASET_ID, artefact.CONFIGURATION, _PLANS, num_processes=1)
+    shutil.rmtree(raw)
+    done.touch()
+
+
+def planned(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The plans and the dataset description (without its list of cases) that `prepare` left in `root`."""
+    preprocessed = root / "preprocessed" / DATASET
+    plans = json.loads((preprocessed / f"{_PLANS}.json").read_text())
+    dataset = json.loads((preprocessed / "dataset.json").read_text())
+    del dataset["dataset"]
+    return plans, dataset
+
+
+def fit(root: Path, settings: LabelSettings, seed: int, model: Path) -> pd.DataFrame:
+    """Train the prepared dataset, from the latest checkpoint where there is one, and write the model folder.
+
+    Args:
+        root: the folder that `prepare` filled.
+        settings: length of training.
+        seed: seed of weights, sampling and augmentation.
+        model: folder for the trained nnU-Net.
+
+    Returns:
+        The training's history, a row an epoch.
+    """
+    plans, dataset = planned(root)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with nnunet_folders(root, settings.augmentation_workers):
+        trainer = CineTrainer(plans | {"continue_training": False}, artefact.CONFIGURATION, 0, dataset, device)
+        trainer.configure(settings, seed)
+        folder = Path(trainer.output_folder)
+        found = next((folder / name for name in (_FINAL, _LATEST) if (folder / name).exists()), None)
+        if found is not None:
+            trainer.load_checkpoint(str(found))
+            log.info("nnU-Net resumes after epoch %d of %d", trainer.current_epoch, settings.epochs)
+        if trainer.current_epoch < settings.epochs:
+            trainer.run_training()
+        artefact.write_model(model, plans, dataset, trainer.network.state_dict(), (0, 1))
+        return trainer.history()
