@@ -1,0 +1,63 @@
+"""Random affine maps of a training pair, and the way back for the displacement found between the mapped images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cof.config import AffineSettings, Triple
+from cof.motion.warp import warp
+
+
+@dataclass(frozen=True)
+class AffineMaps:
+    """One map y = A x + b a pair, in mm about the centre of the grid, axes (z, y, x).
+
+    Attributes:
+        matrices: A, [B, 3, 3].
+        shifts: b, [B, 3].
+    """
+
+    matrices: Tensor
+    shifts: Tensor
+
+    @classmethod
+    def draw(cls, settings: AffineSettings, count: int, rng: np.random.Generator, device: torch.device) -> "AffineMaps":
+        """Random in-plane rotations, scalings and translations."""
+        angles = np.deg2rad(rng.uniform(-settings.rotation_deg, settings.rotation_deg, count))
+        factors = 1 + rng.uniform(-settings.scale, settings.scale, (count, 1, 1))
+        matrices = np.tile(np.eye(3), (count, 1, 1))
+        rotations = np.array([[np.cos(angles), -np.sin(angles)], [np.sin(angles), np.cos(angles)]])
+        matrices[:, 1:, 1:] = factors * rotations.transpose(2, 0, 1)
+        shifts = np.zeros((count, 3))
+        shifts[:, 1:] = rng.uniform(-settings.translation_mm, settings.translation_mm, (count, 2))
+        return cls(torch.from_numpy(matrices).float().to(device), torch.from_numpy(shifts).float().to(device))
+
+    def map_images(self, images: Tensor, spacing_mm: Triple) -> Tensor:
+        """Images [B, C, Z, Y, X] seen through the maps: out(x) = image(A x + b)."""
+        positions = _positions(images, spacing_mm)
+        mapped = torch.einsum("bij,jzyx->bizyx", self.matrices, positions) + self.shifts[:, :, None, None, None]
+        return warp(images, mapped - positions, spacing_mm)
+
+    def unmap_displacement(self, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
+        """The displacement u(y) = A u'(A^-1 (y - b)) of the images themselves, from u' between the mapped images.
+
+        Args:
+            displacement_mm: u', [B, 3, Z, Y, X] in mm (z, y, x), on a grid with the same centre as the images'.
+            spacing_mm: its spacing (z, y, x).
+        """
+        positions = _positions(displacement_mm, spacing_mm)
+        inverse = torch.linalg.inv(self.matrices)
+        back = torch.einsum("bij,bjzyx->bizyx", inverse, positions - self.shifts[:, :, None, None, None])
+        resampled = warp(displacement_mm, back - positions, spacing_mm)
+        return torch.einsum("bij,bjzyx->bizyx", self.matrices, resampled)
+
+
+def _positions(like: Tensor, spacing_mm: Triple) -> Tensor:
+    """Voxel positions [3, Z, Y, X] in mm from the centre of the grid."""
+    axes = [
+        (torch.arange(size, device=like.device) - (size - 1) / 2) * spacing
+        for size, spacing in zip(like.shape[2:], spacing_mm)
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))

@@ -1,0 +1,79 @@
+"""Registration of a whole cardiac cycle: the displacement samples u_1 ... u_T of equation (7)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cof.motion.integrate import compose
+from cof.motion.jacobian import Regularity, jacobian_determinant, regularity
+from cof.motion.resolution import motion_spacing, to_canonical
+from cof.motion.toppr import Toppr
+from cof.motion.warp import fill_invalid
+
+Pairing = Literal["direct", "composed"]
+
+
+def frame_pairs(frames: int, pairing: Pairing) -> list[tuple[int, int]]:
+    """(source, target) frames of a cycle, in order of the target.
+
+    `direct` registers frames 1 to T-1 to the anchor, frame 0. `composed` registers every frame to the one before, and
+    frame 0 to the last to close the cycle.
+    """
+    if pairing == "direct":
+        return [(0, frame) for frame in range(1, frames)]
+    return [(frame - 1, frame % frames) for frame in range(1, frames + 1)]
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """The registered motion of one heart.
+
+    Attributes:
+        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x); u_t pulls frame t back to the anchor; u_0 is zero.
+        closure_mm: mean length of u_T, what is left when the cycle ends; zero by construction for direct pairs.
+        saturation: share of field components beyond nine tenths of the max field.
+        regularity: folding of x + u_t(x) over frames t >= 1, on the valid slices of the canonical grid.
+    """
+
+    displacement: Tensor
+    closure_mm: float
+    saturation: float
+    regularity: Regularity
+
+
+@torch.no_grad()
+def register_cycle(
+    network: Toppr, frames: Tensor, valid: tuple[bool, ...], pairing: Pairing = "direct", batch: int = 8
+) -> Cycle:
+    """Register every frame of a cine to its anchor.
+
+    Args:
+        network: trained.
+        frames: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1], the anchor first.
+        valid: for every slice, whether it holds an image.
+        pairing: `direct`, or frame to frame and composed.
+        batch: pairs at once; changes memory, not results beyond rounding.
+    """
+    device = next(network.parameters()).device
+    frames = fill_invalid(frames, valid).to(device)[:, None]
+    found, saturation = [], []
+    pairs = torch.tensor(frame_pairs(len(frames), pairing), device=device)
+    for sources, targets in ((chunk[:, 0], chunk[:, 1]) for chunk in pairs.split(batch)):
+        registration = network(frames[sources], frames[targets])
+        found.append(registration.displacement)
+        saturation.append(registration.saturation(network.max_field_mm) * len(sources))
+    steps = torch.cat(found)
+    spacing = motion_spacing(network.spacing_mm)
+    if pairing == "composed":
+        for index in range(1, len(steps)):
+            steps[index] = compose(steps[index - 1 : index], steps[index : index + 1], spacing)[0]
+        steps, last = steps[:-1], steps[-1]
+        closure = float(last.norm(dim=0)[torch.tensor(valid)].mean())
+    else:
+        closure = 0.0
+    determinant = jacobian_determinant(to_canonical(steps), network.spacing_mm)
+    inside = torch.tensor(valid, device=device)[None, :, None, None]
+    displacement = torch.cat([torch.zeros_like(steps[:1]), steps])
+    return Cycle(displacement, closure, sum(saturation) / len(pairs), regularity(determinant, inside))

@@ -1,0 +1,47 @@
+"""How a displacement deforms space: the Jacobian determinant of x -> x + u(x), and where it folds."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cof.config import Triple
+
+
+@dataclass(frozen=True)
+class Regularity:
+    """What the Jacobian determinants of a deformation say about its topology.
+
+    Attributes:
+        folded_share: share of voxels with a determinant of zero or less.
+        min_jacobian: smallest determinant.
+        sd_log_jacobian: standard deviation of the logarithm of the positive determinants.
+    """
+
+    folded_share: float
+    min_jacobian: float
+    sd_log_jacobian: float
+
+
+def jacobian_determinant(displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
+    """det(I + du/dx) [B, Z, Y, X] of a displacement [B, 3, Z, Y, X] in mm, channels (z, y, x).
+
+    Derivatives are central differences (one-sided at the edges) on the physical spacing (z, y, x), which is exact for
+    linear maps.
+    """
+    by_z, by_y, by_x = torch.gradient(displacement_mm, spacing=list(spacing_mm), dim=(2, 3, 4))
+    rows = torch.stack([by_z, by_y, by_x], dim=2)  # [B, component i, derivative j, Z, Y, X]
+    identity = torch.eye(3, dtype=rows.dtype, device=rows.device)[None, :, :, None, None, None]
+    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(1) for row in (rows + identity).unbind(1))
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+
+
+def regularity(determinant: Tensor, mask: Tensor | None = None) -> Regularity:
+    """Sum up determinants [B, Z, Y, X], all of them or those where `mask` (broadcastable) is true."""
+    values = determinant.flatten() if mask is None else determinant[mask.expand_as(determinant)]
+    positive = values[values > 0]
+    return Regularity(
+        folded_share=float((values <= 0).float().mean()),
+        min_jacobian=float(values.min()),
+        sd_log_jacobian=float(positive.log().std(correction=0)) if len(positive) else float("nan"),
+    )

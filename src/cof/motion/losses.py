@@ -1,0 +1,71 @@
+"""The terms of the registration's objective, equations (4) and (5) of the paper."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cof.config import Triple
+
+EPSILON = 1e-5
+
+
+def ncc_loss(warped: Tensor, target: Tensor, window: tuple[int, int, int], valid: Tensor) -> Tensor:
+    """1 - mean of the squared local correlation coefficient (Avants et al. 2008); zero for identical images.
+
+    Args:
+        warped: [B, 1, Z, Y, X].
+        target: the same shape.
+        window: odd numbers of voxels (z, y, x); beyond the edges both images are zero.
+        valid: bool [B, Z], the slices over which the mean is taken.
+    """
+    if not all(size % 2 for size in window):
+        raise ValueError(f"a correlation window needs odd numbers of voxels, not {window}")
+    count = window[0] * window[1] * window[2]
+    images = torch.cat([warped, target, warped * warped, target * target, warped * target], dim=1)
+    sums = _box_sum(images, window)
+    sum_a, sum_b, sum_aa, sum_bb, sum_ab = sums.unbind(1)
+    cross = sum_ab - sum_a * sum_b / count
+    # Rounding can push the variance of a flat patch below zero.
+    variance_a = (sum_aa - sum_a * sum_a / count).clamp(min=0)
+    variance_b = (sum_bb - sum_b * sum_b / count).clamp(min=0)
+    squared = cross * cross / (variance_a * variance_b + EPSILON)
+    weight = valid[:, :, None, None].to(squared.dtype)
+    return 1 - (squared * weight).sum() / (weight.sum() * squared.shape[2] * squared.shape[3])
+
+
+def _box_sum(images: Tensor, window: tuple[int, int, int]) -> Tensor:
+    """Sums over a window around every voxel, axis by axis."""
+    sums = images
+    for axis, size in enumerate(window):
+        kernel, padding = [1, 1, 1], [0, 0, 0]
+        kernel[axis], padding[axis] = size, size // 2
+        sums = F.avg_pool3d(sums, kernel, stride=1, padding=padding, divisor_override=1)
+    return sums
+
+
+def dice_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Soft multi-class Dice loss with squared denominator, equation (4) of the paper.
+
+    Sums run over the volume of each sample; the mean over its foreground classes and then over samples.
+
+    Args:
+        student: probabilities [B, C, Z, Y, X], class 0 background.
+        teacher: one-hot labels of the same shape.
+    """
+    axes = (2, 3, 4)
+    overlap = (student * teacher).sum(axes)
+    size = student.square().sum(axes) + teacher.square().sum(axes)
+    return 1 - (2 * overlap / (size + EPSILON))[:, 1:].mean()
+
+
+def diffusion_energy(field_mm: Tensor, spacing_mm: Triple) -> Tensor:
+    """Mean squared norm of the gradient of a field [B, 3, Z, Y, X] in mm: dimensionless, by forward differences."""
+    energy = field_mm.new_zeros(())
+    for axis, spacing in zip((2, 3, 4), spacing_mm):
+        energy = energy + (field_mm.diff(dim=axis) / spacing).square().sum(1).mean()
+    return energy
+
+
+def excess(displacement_mm: Tensor, limit_mm: float) -> Tensor:
+    """Mean squared excess of the components' magnitude over a limit, in square mm: the hinge form of the max field."""
+    return F.relu(displacement_mm.abs() - limit_mm).square().mean()

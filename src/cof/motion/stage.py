@@ -1,0 +1,147 @@
+"""The stages of motion: training TOPPR, and registering every cycle of a batch."""
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_model, save_model
+from tqdm import tqdm
+
+from cof.cine.grid import read_grid
+from cof.config import RegistrationSettings
+from cof.errors import CofError, Exclusions, Reason, UsageError
+from cof.folders import whole_folder
+from cof.motion.cycle import register_cycle
+from cof.motion.fields import save_displacement
+from cof.motion.toppr import Toppr
+from cof.provenance import digest, source, stamp
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = "weights.safetensors"
+SETTINGS = "settings.json"
+LOG = "log.csv"
+
+
+def train(
+    *,
+    subjects: Path,
+    cine: list[Path],
+    labels: list[Path],
+    grid: list[Path],
+    labeller: Path,
+    out: Path,
+    work: Path,
+    settings: RegistrationSettings,
+    seed: int,
+) -> None:
+    """Train one variant of TOPPR on the training split.
+
+    Args:
+        subjects: `cohort/subjects.parquet`; subjects that an earlier stage left out are passed over.
+        cine: folders `cine/{batch}`.
+        labels: folders `labels/{batch}`.
+        grid: folders `grid/{batch}`.
+        labeller: folder of the trained nnU-Net, the frozen teacher.
+        out: folder for `weights.safetensors`, `settings.json` and `log.csv` (a row an iteration).
+        work: folder for the checkpoint and unpacked labels; a killed training resumes from it, and one with other
+            data, code, settings or seed does not. Emptied of this training when it is done.
+        settings: the variant.
+        seed: of initial weights, pairs, augmentation and slices.
+
+    Raises:
+        UsageError: no training subject is there, or they lie on different canonical grids.
+    """
+    from cof.labels.teacher import Teacher
+    from cof.motion.dataset import find_subjects, fingerprint, open_subject
+    from cof.motion.training import fit
+
+    files = find_subjects(subjects, grid, cine, labels)
+    if not files:
+        raise UsageError("TOPPR: no subject of the training split has a cine, labels and a canonical grid")
+
+    provenance = stamp(settings.model_dump(mode="json"))
+    teacher_hash = hashlib.sha256((labeller / "labeller.json").read_bytes()).hexdigest()
+    root = work / digest([provenance, seed, source("motion"), fingerprint(files), teacher_hash])
+    root.mkdir(parents=True, exist_ok=True)
+    data = [
+        open_subject(subject, root / f"{subject.name}.npy")
+        for subject in tqdm(files, desc="training subjects", unit="subject", disable=None)
+    ]
+    geometries = {(subject.placement.shape, subject.placement.spacing_mm) for subject in data}
+    if len(geometries) > 1:
+        raise UsageError(f"TOPPR: the training subjects lie on {len(geometries)} different canonical grids")
+
+    teacher = Teacher.load(labeller) if settings.lambda_seg else None
+    network, table = fit(data, settings, teacher, seed, root / "checkpoint.pt")
+    with whole_folder(out) as folder:
+        save_model(network, str(folder / WEIGHTS))
+        table.to_csv(folder / LOG, index=False, float_format="%.6g")
+        record = {
+            "settings": settings.model_dump(mode="json"),
+            "spacing_mm": list(network.spacing_mm),
+            "seed": seed,
+            "subjects": len(data),
+            "provenance": provenance,
+        }
+        (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
+    del data
+    shutil.rmtree(root)
+
+
+def load(folder: Path) -> tuple[Toppr, RegistrationSettings]:
+    """The network that `train` wrote into `folder`, in evaluation mode, and its settings.
+
+    Raises:
+        UsageError: the folder holds no trained registration.
+    """
+    if not (folder / WEIGHTS).is_file() or not (folder / SETTINGS).is_file():
+        raise UsageError(f"{folder} is no trained registration")
+    record = json.loads((folder / SETTINGS).read_text())
+    settings = RegistrationSettings.model_validate(record["settings"])
+    z, y, x = record["spacing_mm"]
+    network = Toppr.of(settings, (z, y, x))
+    load_model(network, str(folder / WEIGHTS))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return network.to(device).eval(), settings
+
+
+def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path) -> None:
+    """Register the cycle of every subject of a batch.
+
+    Args:
+        grid: folder `grid/{batch}`.
+        weights: folder of the trained registration.
+        out: folder for `{subject}.safetensors`, the displacement paths, each with measures of its regularity. A
+            subject with an anchor and no cine has none.
+        exclusions: table of the subjects left out.
+
+    Raises:
+        UsageError: there is no trained registration.
+    """
+    network, settings = load(weights)
+    sha256 = hashlib.sha256((weights / WEIGHTS).read_bytes()).hexdigest()
+    provenance = stamp(settings.model_dump(mode="json")) | {"weights_sha256": sha256}
+    excluded = Exclusions("fields")
+    with whole_folder(out) as folder:
+        for path in tqdm(sorted(grid.glob("*.nii")), desc="registration", unit="subject", disable=None):
+            with excluded.guard(path.stem):
+                frames, placement, _ = read_grid(path)
+                if len(frames) == 1:  # a lone anchor: there is no motion to register
+                    continue
+                if not np.allclose(placement.spacing_mm, network.spacing_mm):
+                    raise CofError(Reason.CINE_GEOMETRY, "the registration was trained on a grid of another spacing")
+                cycle = register_cycle(network, torch.from_numpy(frames), placement.valid, settings.pairing)
+                measures: dict[str, Any] = {
+                    "closure_mm": cycle.closure_mm,
+                    "saturation": cycle.saturation,
+                    **vars(cycle.regularity),
+                }
+                record = {"measures": measures, "provenance": provenance}
+                save_displacement(folder / f"{path.stem}.safetensors", cycle.displacement, record)
+    excluded.write(exclusions)

@@ -1,0 +1,105 @@
+"""TOPPR, the topology-preserving physiological registration network: (V_s, V_t) -> u, equation (6) of the paper."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cof.config import RegistrationSettings, Triple
+from cof.motion.integrate import exponential
+from cof.motion.resolution import motion_spacing
+
+# Slices are 8 to 12 a heart: z is halved once, at this level.
+_LEVEL_HALVING_Z = 2
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the network finds for a batch of pairs, all on the motion grid [B, 3, Z, Y/2, X/2] in mm (z, y, x).
+
+    Attributes:
+        displacement: u, which pulls the target's grid back to the source.
+        field: what the network parameterises, a stationary velocity or u itself, after the max field.
+    """
+
+    displacement: Tensor
+    field: Tensor
+
+    def saturation(self, max_field_mm: float) -> float:
+        """The share of field components beyond nine tenths of the max field."""
+        return float((self.field.detach().abs() > 0.9 * max_field_mm).float().mean())
+
+
+class Toppr(nn.Module):
+    """An anisotropic U-Net whose output, at half the in-plane resolution, is integrated there.
+
+    Args:
+        channels: features of each level, from half resolution downwards; every level halves rows and columns, the
+            third also the slices.
+        spacing_mm: canonical spacing (z, y, x).
+        parameterisation: the output is a stationary velocity (integrated by scaling and squaring) or u itself.
+        max_field: `tanh` bounds every component of the output by `max_field_mm`, and with it u; `hinge` leaves that to
+            a penalty in training; `none` does nothing.
+        max_field_mm: the bound.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        spacing_mm: Triple,
+        parameterisation: str = "velocity",
+        max_field: str = "tanh",
+        max_field_mm: float = 30.0,
+    ) -> None:
+        super().__init__()
+        self.spacing_mm = spacing_mm
+        self.parameterisation = parameterisation
+        self.max_field = max_field
+        self.max_field_mm = max_field_mm
+        self.encoder = nn.ModuleList(
+            _halving(inputs, outputs, also_z=level == _LEVEL_HALVING_Z)
+            for level, (inputs, outputs) in enumerate(pairwise((2, *channels)))
+        )
+        self.bottleneck = nn.Conv3d(channels[-1], channels[-1], 3, padding=1)
+        self.decoder = nn.ModuleList(
+            nn.Conv3d(below + skip, skip, 3, padding=1) for below, skip in pairwise(reversed(channels))
+        )
+        self.head = nn.Conv3d(channels[0], 3, 3, padding=1)
+        nn.init.normal_(self.head.weight, std=1e-5)  # registration starts at the identity
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    @classmethod
+    def of(cls, settings: RegistrationSettings, spacing_mm: Triple) -> "Toppr":
+        """The network that settings describe."""
+        return cls(settings.channels, spacing_mm, settings.parameterisation, settings.max_field, settings.max_field_mm)
+
+    def forward(self, source: Tensor, target: Tensor) -> Registration:
+        """Register targets to sources, both [B, 1, Z, Y, X] with intensities in [0, 1] on the canonical grid."""
+        features = torch.cat([source, target], dim=1)
+        skips = []
+        for level in self.encoder:
+            features = _activate(level(features))
+            skips.append(features)
+        features = _activate(self.bottleneck(skips.pop()))
+        for level in self.decoder:
+            skip = skips.pop()
+            features = F.interpolate(features, size=skip.shape[2:], mode="trilinear", align_corners=False)
+            features = _activate(level(torch.cat([features, skip], dim=1)))
+        field = self.head(features)
+        if self.max_field == "tanh":
+            field = self.max_field_mm * torch.tanh(field / self.max_field_mm)
+        if self.parameterisation == "displacement":
+            return Registration(field, field)
+        return Registration(exponential(field, motion_spacing(self.spacing_mm)), field)
+
+
+def _halving(inputs: int, outputs: int, also_z: bool) -> nn.Conv3d:
+    """A strided convolution; its even kernel keeps the centre of an output voxel at that of the block it stands for."""
+    kernel, stride = ((4, 4, 4), (2, 2, 2)) if also_z else ((3, 4, 4), (1, 2, 2))
+    return nn.Conv3d(inputs, outputs, kernel, stride=stride, padding=1)
+
+
+def _activate(features: Tensor) -> Tensor:
+    return F.leaky_relu(features, 0.2)

@@ -1,0 +1,66 @@
+"""Warping by a displacement in millimetres: V_t^(x) = V_s(x + u(x)), equation (2) of the paper."""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cof.config import Triple
+
+
+@lru_cache(maxsize=16)
+def identity_grid(shape: tuple[int, int, int], device: torch.device) -> Tensor:
+    """Normalised sampling positions [1, Z, Y, X, 3] of every voxel of `shape`, last axis x, y, z, corners aligned."""
+    axes = [torch.linspace(-1, 1, size, device=device) if size > 1 else torch.zeros(1, device=device) for size in shape]
+    z, y, x = torch.meshgrid(*axes, indexing="ij")
+    return torch.stack([x, y, z], dim=-1)[None]
+
+
+def normalising_factors(shape: tuple[int, int, int], spacing_mm: Triple) -> Triple:
+    """For each axis z, y, x, what turns millimetres into the [-1, 1] coordinates of a grid of `shape`."""
+    z, y, x = (2.0 / (spacing * max(size - 1, 1)) for size, spacing in zip(shape, spacing_mm))
+    return z, y, x
+
+
+def warp(volume: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
+    """Pull `volume` back along a displacement: out(x) = volume(x + u(x)).
+
+    Interpolation is linear; beyond the edges the volume goes on with its border values.
+
+    Args:
+        volume: [B, C, Z, Y, X], or [1, C, Z, Y, X] for one volume warped by every displacement.
+        displacement_mm: [B, 3, Z, Y, X], channels (z, y, x) in mm, on the grid of the result.
+        spacing_mm: voxel spacing (z, y, x) of both.
+    """
+    z, y, x = displacement_mm.shape[2:]
+    factors = normalising_factors((z, y, x), spacing_mm)
+    scale = displacement_mm.new_tensor(factors[::-1])
+    grid = torch.addcmul(
+        identity_grid((z, y, x), displacement_mm.device), displacement_mm.flip(1).movedim(1, -1), scale
+    )
+    if len(volume) != len(grid):
+        volume = volume.expand(len(grid), -1, -1, -1, -1)
+    return F.grid_sample(volume, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def warp_labels(labels: Tensor, displacement_mm: Tensor, spacing_mm: Triple, classes: int = 4) -> Tensor:
+    """Warp label maps [B, Z, Y, X] (uint8 or integer) as linear one-hot maps; the largest share wins (uint8)."""
+    one_hot = F.one_hot(labels.long(), classes).movedim(-1, 1).to(displacement_mm.dtype)
+    return warp(one_hot, displacement_mm, spacing_mm).argmax(dim=1).to(torch.uint8)
+
+
+def fill_invalid(volume: Tensor, valid: tuple[bool, ...]) -> Tensor:
+    """Copies of the nearest valid slice in place of canonical slices that no native slice fills.
+
+    The stack then goes on beyond its ends as it does on the native grid, and a warp pulls no emptiness into the heart.
+
+    Args:
+        volume: [..., Z, Y, X].
+        valid: Z flags, at least one of them true.
+    """
+    if all(valid):
+        return volume
+    slices = [index for index, there in enumerate(valid) if there]
+    nearest = [min(slices, key=lambda other: abs(other - index)) for index in range(len(valid))]
+    return volume[..., nearest, :, :]

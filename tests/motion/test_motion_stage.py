@@ -1,0 +1,148 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cof.cine.grid import INTENSITY_UNIT, write_grid
+from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
+from cof.config import RegistrationSettings
+from cof.errors import UsageError
+from cof.motion import training
+from cof.motion.fields import load_displacement, load_record
+from cof.motion.stage import load, register_batch, train
+
+# The labeller's own loss is left to the workflow's test, which has a trained labeller.
+QUICK = RegistrationSettings(
+    iterations=4, batch=2, channels=(4, 8), lambda_seg=0.0, checkpoint_every=2, augmentation=None
+)
+
+
+@pytest.fixture
+def cohort(ring, tmp_path):
+    """Files of three rings in two batches, and of a subject without a cine; one ring is held out, one has no labels."""
+    for seed, batch in ((0, "b000"), (1, "b001"), (2, "b001")):
+        subject = ring(seed).subject
+        affine = np.diag([*subject.placement.native_spacing_mm[::-1], 1.0])
+        native = Cine(subject.native, affine, uniform_times(8, 900.0), 900.0)
+        write_cine(tmp_path / "cine" / batch / f"ring-{seed}.nii", native)
+        write_labels(tmp_path / "labels" / batch / f"ring-{seed}.nii.gz", subject.labels, affine)
+        frames = subject.frames * np.float32(INTENSITY_UNIT)
+        write_grid(tmp_path / "grid" / batch / f"ring-{seed}.nii", frames, subject.placement, native)
+        lone = Cine(subject.native[:1], affine, uniform_times(1, 900.0), 900.0)
+        write_grid(tmp_path / "grid" / batch / f"lone-{seed}.nii", frames[:1], subject.placement, lone)
+    (tmp_path / "labeller").mkdir()
+    (tmp_path / "labeller" / "labeller.json").write_text("{}")
+    rows = [("ring-0", "train"), ("ring-1", "train"), ("ring-2", "test"), ("gone", "train"), ("lone-0", "train")]
+    pd.DataFrame(rows, columns=["subject", "split"]).to_parquet(tmp_path / "subjects.parquet")
+    return tmp_path
+
+
+def _train(root, out="toppr", settings=QUICK, seed=0):
+    batches = ("b000", "b001")
+    train(
+        subjects=root / "subjects.parquet",
+        cine=[root / "cine" / batch for batch in batches],
+        labels=[root / "labels" / batch for batch in batches],
+        grid=[root / "grid" / batch for batch in batches],
+        labeller=root / "labeller",
+        out=root / out,
+        work=root / "work",
+        settings=settings,
+        seed=seed,
+    )
+
+
+def test_training_and_registration_of_a_cohort(cohort):
+    _train(cohort)
+    assert {path.name for path in (cohort / "toppr").iterdir()} == {"weights.safetensors", "settings.json", "log.csv"}
+    record = json.loads((cohort / "toppr" / "settings.json").read_text())
+    assert record["subjects"] == 2
+    assert record["provenance"]["config_hash"]
+    assert list((cohort / "work").iterdir()) == []
+    assert len(pd.read_csv(cohort / "toppr" / "log.csv")) == 4
+
+    (cohort / "grid" / "b001" / "broken.nii").write_bytes(b"no image")
+    register_batch(
+        grid=cohort / "grid" / "b001",
+        weights=cohort / "toppr",
+        out=cohort / "fields" / "b001",
+        exclusions=cohort / "exclusions.parquet",
+    )
+    fields = sorted(path.name for path in (cohort / "fields" / "b001").iterdir())
+    assert fields == ["ring-1.safetensors", "ring-2.safetensors"]
+    assert pd.read_parquet(cohort / "exclusions.parquet")["subject"].tolist() == ["broken"]
+    u = load_displacement(cohort / "fields" / "b001" / "ring-2.safetensors")
+    assert u.shape == (8, 3, 6, 24, 24)
+    assert u.dtype == torch.float16
+    assert (u[0] == 0).all()
+    assert u[1:].abs().max() > 0
+    saved = load_record(cohort / "fields" / "b001" / "ring-2.safetensors")
+    assert set(saved["measures"]) == {
+        "closure_mm", "saturation", "folded_share", "min_jacobian", "sd_log_jacobian"
+    }  # fmt: skip
+    assert saved["provenance"]["weights_sha256"]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_a_killed_training_resumes(cohort, monkeypatch):
+    _train(cohort, "whole")
+    evaluate, calls = training.evaluate_pairs, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(training, "evaluate_pairs", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _train(cohort, "killed")
+    assert not (cohort / "killed").exists()
+    _train(cohort, "killed")
+    assert len(calls) == 6  # 3 whole iterations and the killed one, then 3 and 4 again from the checkpoint at 2
+    for name in ("weights.safetensors", "settings.json", "log.csv"):
+        assert (cohort / "killed" / name).read_bytes() == (cohort / "whole" / name).read_bytes()
+
+
+def test_a_checkpoint_of_other_data_is_not_resumed(cohort, ring, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate_pairs", killed)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                _train(cohort)
+        assert len(list((cohort / "work").iterdir())) == 1
+        changed = np.roll(ring(0).subject.labels, 1, axis=2)
+        write_labels(cohort / "labels" / "b000" / "ring-0.nii.gz", changed, np.eye(4))
+        with pytest.raises(KeyboardInterrupt):
+            _train(cohort)
+    assert len(list((cohort / "work").iterdir())) == 2
+
+
+def test_a_trained_network_comes_back_from_its_folder(cohort):
+    _train(cohort)
+    network, settings = load(cohort / "toppr")
+    assert settings == QUICK
+    assert not network.training
+    assert network.spacing_mm == (10.0, 3.6, 3.6)
+
+
+def test_missing_things_are_the_users_fault(cohort):
+    with pytest.raises(UsageError, match="no trained registration"):
+        load(cohort / "nowhere")
+    pd.DataFrame({"subject": ["gone"], "split": ["train"]}).to_parquet(cohort / "subjects.parquet")
+    with pytest.raises(UsageError, match="no subject of the training split"):
+        _train(cohort)
+
+
+def test_subjects_on_different_grids_are_refused(cohort, ring):
+    subject = ring(1).subject
+    native = Cine(subject.native, np.diag([1.8, 1.8, 10, 1]), uniform_times(8, 900.0), 900.0)
+    other = subject.placement.__class__.from_dict(subject.placement.to_dict() | {"spacing_mm": (10.0, 2.7, 2.7)})
+    frames = subject.frames * np.float32(INTENSITY_UNIT)
+    write_grid(cohort / "grid" / "b001" / "ring-1.nii", frames, other, native)
+    with pytest.raises(UsageError, match="different canonical grids"):
+        _train(cohort)

@@ -1,0 +1,202 @@
+import numpy as np
+import pytest
+import torch
+
+from cof.config import AffineSettings, RegistrationSettings
+from cof.motion.cycle import register_cycle
+from cof.motion.native import native_displacement, warp_native
+from cof.motion.objective import draw_slices, evaluate_pairs, teacher_loss
+from cof.motion.pairs import Pair, draw_pairs
+from cof.motion.toppr import Registration, Toppr
+from cof.motion.training import LOG_COLUMNS, fit
+from cof.motion.warp import warp_labels
+
+SMALL = RegistrationSettings(
+    iterations=6, batch=2, channels=(4, 8), seg_slices=2, checkpoint_every=2, augmentation=AffineSettings()
+)
+
+
+class Killed(Exception):
+    pass
+
+
+def _same(one: Toppr, two: Toppr) -> bool:
+    weights = one.state_dict(), two.state_dict()
+    return all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("killed_at", [1, 3, 4])
+def test_a_killed_training_resumes_to_the_same_weights(ring, segmenter, tmp_path, killed_at):
+    subjects = [ring(seed).subject for seed in (0, 1)]
+    whole, log = fit(subjects, SMALL, segmenter, 7, tmp_path / "whole.pt")
+
+    class Killer:
+        calls = 0
+
+        def probabilities(self, *arguments):
+            self.calls += 1
+            if self.calls > SMALL.batch * killed_at:
+                raise Killed
+            return segmenter.probabilities(*arguments)
+
+    with pytest.raises(Killed):
+        fit(subjects, SMALL, Killer(), 7, tmp_path / "killed.pt")
+    assert (tmp_path / "killed.pt").is_file() == (killed_at >= SMALL.checkpoint_every)
+    resumed, resumed_log = fit(subjects, SMALL, segmenter, 7, tmp_path / "killed.pt")
+    assert _same(whole, resumed)
+    assert log.equals(resumed_log)
+    assert tuple(log.columns) == LOG_COLUMNS
+    assert log["iteration"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_seed_decides_the_weights(ring, segmenter, tmp_path):
+    settings = SMALL.model_copy(update={"iterations": 2})
+    one, two, other = (
+        fit([ring(0).subject], settings, segmenter, seed, tmp_path / f"{index}.pt")[0]
+        for index, seed in enumerate((0, 0, 1))
+    )
+    assert _same(one, two)
+    assert not _same(one, other)
+
+
+def test_a_training_leaves_the_global_generator_alone(ring, segmenter, tmp_path):
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    fit([ring(0).subject], SMALL.model_copy(update={"iterations": 1}), segmenter, 0, tmp_path / "c.pt")
+    assert torch.rand(1) == expected
+
+
+def test_no_teacher_is_needed_without_its_loss(ring, tmp_path):
+    settings = SMALL.model_copy(update={"lambda_seg": 0.0, "iterations": 2})
+    _, log = fit([ring(0).subject], settings, None, 0, tmp_path / "c.pt")
+    assert (log["seg"] == 0).all()
+    assert (log["rec"] > 0).all()
+
+
+class Known(Toppr):
+    """A registration that answers with a given displacement."""
+
+    def __init__(self, answer, spacing_mm):
+        super().__init__((4,), spacing_mm)
+        self.answer = answer
+
+    def forward(self, source, target):
+        return Registration(self.answer.expand(len(source), -1, -1, -1, -1), self.answer)
+
+
+def test_the_objective_prefers_the_true_motion(ring, segmenter):
+    """Both terms are lower for the true displacement than for none, half or one and a half times of it."""
+    subject, truth = ring(1).subject, ring(1).displacement
+    settings = RegistrationSettings(augmentation=None, seg_slices="all", lambda_smooth=1.0)
+    pairs = [Pair(subject, 0, 4)]
+    terms = {
+        factor: evaluate_pairs(
+            Known(factor * truth[4:5], subject.placement.spacing_mm),
+            pairs,
+            settings,
+            segmenter,
+            np.random.default_rng(0),
+        )
+        for factor in (0.0, 0.5, 1.0, 1.5)
+    }
+    for other in (0.0, 0.5, 1.5):
+        assert terms[1.0].rec < 0.7 * terms[other].rec
+        assert terms[1.0].seg < 0.7 * terms[other].seg
+    assert terms[1.0].smooth > terms[0.5].smooth > terms[0.0].smooth == 0
+    expected = terms[1.0].rec + terms[1.0].seg + terms[1.0].smooth
+    torch.testing.assert_close(terms[1.0].total(settings), expected)
+
+
+def test_the_hinge_punishes_only_beyond_the_max_field(ring, segmenter):
+    subject = ring(0).subject
+    u = torch.full((1, 3, 6, 24, 24), 12.0)
+    found = {
+        limit: evaluate_pairs(
+            Known(u, subject.placement.spacing_mm),
+            [Pair(subject, 0, 1)],
+            RegistrationSettings(augmentation=None, max_field="hinge", max_field_mm=limit, lambda_seg=0, lambda_rec=0),
+            None,
+            np.random.default_rng(0),
+        )
+        for limit in (10.0, 20.0)
+    }
+    assert found[10.0].excess == pytest.approx(4.0)
+    assert found[20.0].excess == 0
+
+
+def test_the_teacher_sees_the_whole_native_slice_and_gradients_reach_the_motion(ring, segmenter):
+    subject = ring(0).subject
+    seen = []
+
+    class Spy:
+        def probabilities(self, volume, spacing_mm, mean, std):
+            seen.append((volume.detach(), spacing_mm, mean, std))
+            return segmenter.probabilities(volume, spacing_mm, mean, std)
+
+    u = ring(0).displacement[3:4].clone().requires_grad_()
+    slices = torch.tensor([2, 4])
+    teacher_loss(Spy(), Pair(subject, 0, 3), u, slices).backward()
+    volume, spacing, mean, std = seen[0]
+    expected = warp_native(subject.native_frame(0), u.detach(), subject.placement)[0, slices]
+    torch.testing.assert_close(volume[0, 0], expected, atol=0.1, rtol=0)
+    assert spacing == subject.placement.native_spacing_mm
+    target = subject.native_frame(3)
+    assert mean == pytest.approx(float(target.mean()), rel=0.02)
+    assert std == pytest.approx(float(target.std()), rel=0.02)
+    assert u.grad is not None
+    assert u.grad.abs().sum() > 0
+
+
+def test_slices_of_the_teacher_lie_under_the_canonical_grid(ring):
+    crop = ring(0).subject.crop
+    rng = np.random.default_rng(0)
+    drawn = {tuple(draw_slices(crop, 3, rng).tolist()) for _ in range(200)}
+    assert {index for some in drawn for index in some} == set(crop.slices) == {1, 2, 3, 4, 5, 6}
+    assert all(len(set(some)) == 3 for some in drawn)
+    assert draw_slices(crop, "all", rng).tolist() == draw_slices(crop, 99, rng).tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_drawn_pairs_never_start_or_end_wrongly(ring):
+    subjects = [ring(0).subject, ring(1).subject]
+    direct = draw_pairs(subjects, "direct", 200, np.random.default_rng(0))
+    assert {pair.source for pair in direct} == {0}
+    assert {pair.target for pair in direct} == set(range(1, 8))
+    assert {pair.subject.name for pair in direct} == {"ring-0", "ring-1"}
+    composed = draw_pairs(subjects, "composed", 200, np.random.default_rng(0))
+    assert {(pair.target - pair.source) % 8 for pair in composed} == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parameterisation", ["velocity", "displacement"])
+def test_training_finds_the_motion_of_hearts_it_has_not_seen(ring, segmenter, tmp_path, parameterisation):
+    settings = RegistrationSettings(iterations=150, augmentation=None, parameterisation=parameterisation)
+    network, log = fit([ring(seed).subject for seed in range(8)], settings, segmenter, 0, tmp_path / "c.pt")
+    assert log["loss"].tail(20).mean() < 0.6 * log["loss"].head(5).mean()
+    for seed in (8, 9):
+        subject, truth = ring(seed).subject, ring(seed).displacement
+        frames = torch.stack([subject.canonical(frame) for frame in range(8)])
+        cycle = register_cycle(network, frames, subject.placement.valid)
+        moving = truth.norm(dim=1) > 1
+        # The ring does not change along z, so that only in-plane motion can be seen.
+        error = (cycle.displacement - truth)[:, 1:].norm(dim=1)[moving].mean()
+        assert error < 0.4 * truth[:, 1:].norm(dim=1)[moving].mean()
+        assert cycle.regularity.folded_share < 1e-3
+        systole = 4
+        u = native_displacement(cycle.displacement[systole : systole + 1], subject.placement)
+        anchor, real = (subject.native_labels(frame)[None] for frame in (0, systole))
+        warped = warp_labels(anchor, u, subject.placement.native_spacing_mm)
+        for structure in (1, 2):
+            assert _dice(warped == structure, real == structure) > 0.5 + 0.5 * _dice(
+                anchor == structure, real == structure
+            )
+
+
+def _dice(one: torch.Tensor, two: torch.Tensor) -> float:
+    return float(2 * (one & two).sum() / (one.sum() + two.sum()))
+
+
+def test_settings_describe_the_network():
+    network = Toppr.of(RegistrationSettings(max_field="none", max_field_mm=7.0, channels=(4, 8)), (10.0, 2.0, 2.0))
+    assert (network.max_field, network.max_field_mm, network.spacing_mm) == ("none", 7.0, (10.0, 2.0, 2.0))
+    assert len(network.encoder) == 2

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+from monai.networks.blocks import Warp
+
+from cof.motion.resolution import motion_shape, motion_spacing, to_canonical, to_motion
+from cof.motion.warp import fill_invalid, warp, warp_labels
+
+SPACING = (10.0, 3.6, 1.8)
+
+
+def _constant(shape, zyx) -> torch.Tensor:
+    return torch.tensor(zyx)[None, :, None, None, None].expand(1, 3, *shape).clone()
+
+
+@pytest.mark.parametrize("voxels", [(1, 0, 0), (0, 2, 0), (0, 0, -3), (-1, 3, 2)])
+def test_translation_by_whole_voxels_is_exact(voxels):
+    volume = torch.rand(1, 1, 6, 12, 14)
+    u = _constant((6, 12, 14), [n * h for n, h in zip(voxels, SPACING)])
+    out = warp(volume, u, SPACING)
+    rows = [np.clip(np.arange(size) + n, 0, size - 1) for size, n in zip((6, 12, 14), voxels)]
+    expected = volume[0, 0].numpy()[np.ix_(*rows)]
+    np.testing.assert_allclose(out[0, 0].numpy(), expected, atol=1e-5)
+
+
+def test_agrees_with_monai_in_voxels_with_border():
+    volume, voxels = torch.rand(2, 1, 5, 9, 8), torch.randn(2, 3, 5, 9, 8) * 2
+    reference = Warp(mode="bilinear", padding_mode="border")(volume, voxels)
+    ours = warp(volume, voxels * torch.tensor(SPACING)[:, None, None, None], SPACING)
+    torch.testing.assert_close(ours, reference, atol=1e-5, rtol=0)
+
+
+def test_one_volume_is_warped_by_many_displacements():
+    volume, u = torch.rand(1, 2, 5, 8, 8), torch.randn(3, 3, 5, 8, 8)
+    torch.testing.assert_close(warp(volume, u, SPACING)[1:2], warp(volume, u[1:2], SPACING))
+
+
+def test_labels_move_with_the_image_and_stay_labels():
+    labels = torch.zeros(1, 5, 10, 10, dtype=torch.uint8)
+    labels[:, :, 3:6, 4:7] = 2
+    labels[:, :, 4, 5] = 1
+    out = warp_labels(labels, _constant((5, 10, 10), [0.0, 3.6, 0.0]), SPACING)
+    assert out.dtype == torch.uint8
+    assert torch.equal(out[:, :, :-1], labels[:, :, 1:])
+
+
+def test_invalid_slices_repeat_their_valid_neighbour():
+    volume = torch.arange(6.0)[:, None, None].expand(6, 2, 2)
+    filled = fill_invalid(volume, (False, False, True, True, True, False))
+    assert filled[:, 0, 0].tolist() == [2, 2, 2, 3, 4, 4]
+
+
+def test_motion_grid_keeps_linear_fields_in_place():
+    """A field that is linear in position, averaged to the motion grid, interpolates back to itself inside."""
+    y, x = torch.meshgrid(torch.arange(16.0), torch.arange(12.0), indexing="ij")
+    field = (2 * y - 3 * x).expand(1, 1, 4, 16, 12)
+    back = to_canonical(to_motion(field))
+    torch.testing.assert_close(back[..., 1:-1, 1:-1], field[..., 1:-1, 1:-1])
+    assert motion_shape((4, 16, 12)) == (4, 8, 6)
+    assert motion_spacing((10.0, 1.8, 1.5)) == (10.0, 3.6, 3.0)
+    with pytest.raises(ValueError, match="even"):
+        motion_shape((4, 15, 12))
