@@ -1,13 +1,17 @@
 """The one interface of every model family, and the data that it sees."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
 from cof.cine.grid import Placement
+
+# What a training example can carry beyond anchor and ECG.
+Motion = Literal["displacement", "cine"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Example(Subject):
 
     Attributes:
         displacement: float16 or float32 [T, 3, Z, Y/2, X/2], registered displacement in mm (z, y, x), frame 0 zero.
-        cine: int16 or float32 [T, Z, Y, X], the real cine on the canonical grid, intensities in [0, 1] as floats.
+        cine: [T, Z, Y, X], the real cine on the canonical grid: floats in [0, 1], or int16 as stored, in units of
+            `cof.cine.grid.INTENSITY_UNIT`.
     """
 
     displacement: np.ndarray | None = None
@@ -51,10 +56,13 @@ class Generated:
     Attributes:
         displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x), pulling frame t back to the anchor.
         cine: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1].
+        measures: what the family has to say about this generation, for the sidecar; `closure_mm` is the mean length of
+            the displacement that is left after one whole cycle.
     """
 
     displacement: torch.Tensor | None = None
     cine: torch.Tensor | None = None
+    measures: Mapping[str, float | str] = field(default_factory=dict)
 
 
 class TrainedModel(Protocol):
@@ -69,10 +77,13 @@ class Family(Protocol):
     """A model family: how its models are trained, stored and loaded.
 
     Attributes:
+        learns_from: what training needs of every example beyond anchor and ECG; a family that learns from nothing is
+            handed no examples.
         sees_motion: the family is handed an `Example` with the subject's own registered displacement at generation
             (the oracle); every other family gets a `Subject`.
     """
 
+    learns_from: frozenset[Motion]
     sees_motion: bool
 
     def fit(

@@ -1,0 +1,72 @@
+"""Chain of Flow: anchor and ECG to velocity, velocity to motion (the paper's eqs (8) to (10))."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cof.config import CofSettings
+from cof.errors import UsageError
+from cof.models import matching
+from cof.models.base import Example, Generated, Motion, Subject
+from cof.models.matching import heart_mask
+from cof.models.ode import integrate
+from cof.models.velocity import VelocityField
+
+WEIGHTS = "weights.safetensors"
+
+
+class CofModel:
+    """A trained velocity field and the solver that turns it into motion."""
+
+    def __init__(self, network: VelocityField, settings: CofSettings) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.to(self.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
+        self.settings = settings
+
+    @torch.no_grad()
+    def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
+        """The displacement of one subject; deterministic, so that the seed plays no part."""
+        condition = self.network.encode(
+            self._batch(subject.anchor), self._batch(subject.placement.valid), self._batch(subject.beat),
+            torch.tensor([subject.rr_ms], dtype=torch.float32, device=self.device),
+        )  # fmt: skip
+
+        def velocity(phases: Tensor) -> Tensor:
+            return self.network(phases.float().to(self.device)[None], condition)[0]
+
+        displacement, residual = integrate(velocity, frames, self.settings.ode)
+        heart = heart_mask(subject.anchor_labels).bool()
+        closure = residual.norm(dim=0).cpu()[heart]
+        measures = {"closure_mm": round(float(closure.mean()), 4)} if len(closure) else {}
+        return Generated(displacement=displacement.cpu(), measures=measures)
+
+    def _batch(self, values: object) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=self.device)[None]
+
+
+class CofFamily:
+    """The family of `CofSettings`."""
+
+    learns_from: frozenset[Motion] = frozenset({"displacement"})
+    sees_motion = False
+
+    def fit(
+        self, train: list[Example], validation: list[Example], settings: CofSettings, seed: int, out: Path, work: Path
+    ) -> None:
+        """Train by flow matching; see `cof.models.matching.fit`."""
+        network, table = matching.fit(train, validation, settings, seed, work)
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, out / WEIGHTS)
+        table.to_csv(out / "log.csv", index=False, float_format="%.6g")
+
+    def load(self, folder: Path, settings: CofSettings) -> CofModel:
+        """The trained model in `folder`."""
+        network = VelocityField(settings.field)
+        try:
+            network.load_state_dict(load_file(folder / WEIGHTS))
+        except RuntimeError:
+            raise UsageError(
+                "the weights of this model were trained with other settings of the velocity field"
+            ) from None
+        return CofModel(network, settings)

@@ -1,0 +1,58 @@
+"""From velocity to displacement: ODESolve of the paper's eq (10).
+
+The velocity is the rate of change of the displacement at a fixed point, du(x, t)/dt = v(x, t) with u(x, 0) = 0, as
+eqs (8) and (9) sample it: it does not depend on u, so integration is quadrature and every phase can be evaluated at
+once.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+from cof.config import OdeSettings
+
+Velocity = Callable[[Tensor], Tensor]
+
+
+def integrate(velocity: Velocity, frames: int, settings: OdeSettings) -> tuple[Tensor, Tensor]:
+    """Displacement at the phases k / frames of one cycle.
+
+    Args:
+        velocity: phases [N] to velocities [N, ...], in mm a cycle; [N] arrives in the order of time.
+        frames: T.
+        settings: `simpson` evaluates all 2T + 1 phases in batches; `rk4` (the 3/8 rule), `midpoint` and `euler` take
+            one step a frame, `dopri5` chooses its own.
+
+    Returns:
+        Displacement [T, ...] with u_0 = 0, and the closure residual u(., 1) [...] before any projection; both in mm.
+    """
+    path = _simpson(velocity, frames, settings) if settings.method == "simpson" else _odeint(velocity, frames, settings)
+    residual = path[-1].clone()
+    if settings.closure == "project":
+        share = torch.linspace(0, 1, frames + 1, dtype=path.dtype, device=path.device)
+        path = path - share.view(-1, *[1] * residual.ndim) * residual
+    return path[:-1], residual
+
+
+def _simpson(velocity: Velocity, frames: int, settings: OdeSettings) -> Tensor:
+    """u_{k+1} = u_k + (v_k + 4 v_{k+1/2} + v_{k+1}) / (6T), exact for piecewise cubic displacement."""
+    phases = torch.arange(2 * frames + 1, dtype=torch.float64) / (2 * frames)
+    rates = torch.cat([velocity(chunk) for chunk in phases.split(settings.phases_at_once)])
+    steps = (rates[:-2:2] + 4 * rates[1::2] + rates[2::2]) / (6 * frames)
+    return torch.cat([torch.zeros_like(steps[:1]), steps.cumsum(0)])
+
+
+def _odeint(velocity: Velocity, frames: int, settings: OdeSettings) -> Tensor:
+    start = torch.zeros_like(velocity(torch.zeros(1, dtype=torch.float64))[0])
+    times = torch.linspace(0, 1, frames + 1, dtype=torch.float64, device=start.device)
+    return odeint(
+        lambda time, _: velocity(time[None])[0],
+        start,
+        times,
+        rtol=settings.tolerance,
+        atol=settings.tolerance,
+        method=settings.method,
+        options=None if settings.method == "dopri5" else {"step_size": 1 / frames},
+    )

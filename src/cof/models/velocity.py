@@ -1,0 +1,260 @@
+"""The conditional velocity field v_theta(x, t, c) of the paper's eq (8), on the grid of the displacement fields."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cof.config import VelocitySettings
+from cof.models.ecg_encoder import EcgEncoder, tokens_at
+from cof.models.embedding import PhaseEmbedding
+from cof.motion.resolution import IN_PLANE
+
+AXES = 3
+
+
+def level_strides(levels: int) -> list[tuple[int, int, int]]:
+    """Strides (z, y, x) between the levels: a short-axis stack has few slices, so z is halved once at most."""
+    return [(2, 2, 2) if level == 2 else (1, 2, 2) for level in range(levels - 1)]
+
+
+def _conv(inputs: int, outputs: int, stride: tuple[int, int, int] = (1, 1, 1)) -> nn.Conv3d:
+    return nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1)
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+class FilmBlock(nn.Module):
+    """A residual block whose second normalisation is scaled and shifted by the embedding of phase and ECG (FiLM)."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(_norm(inputs), nn.SiLU(), _conv(inputs, outputs))
+        self.norm = _norm(outputs)
+        self.film = nn.Linear(embedding, 2 * outputs)
+        self.leave = nn.Sequential(nn.SiLU(), _conv(outputs, outputs))
+        self.skip = nn.Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """[N, inputs, Z, Y, X] and [N, embedding] to [N, outputs, Z, Y, X]."""
+        scale, shift = self.film(functional.silu(embedding))[:, :, None, None, None].chunk(2, 1)
+        return self.skip(features) + self.leave(self.norm(self.enter(features)) * (1 + scale) + shift)
+
+
+class AnatomyEncoder(nn.Module):
+    """Reference-anatomy features of the anchor volume, one map a level of the U-Net."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        # The displacement lives at half the in-plane resolution, so the stem halves the anchor once.
+        strides = [(1, 2, 2), *level_strides(len(channels))]
+        widths = zip((1, *channels[:-1]), channels, strides)
+        self.levels = nn.ModuleList(
+            nn.Sequential(_conv(a, b, stride), _norm(b), nn.SiLU(), _conv(b, b), _norm(b), nn.SiLU())
+            for a, b, stride in widths
+        )
+
+    def forward(self, anchor: Tensor) -> list[Tensor]:
+        """Anchors [B, Z, Y, X] in [0, 1] to features [B, C_l, Z_l, Y_l, X_l], finest first."""
+        features, maps = anchor[:, None], []
+        for level in self.levels:
+            features = level(features)
+            maps.append(features)
+        return maps
+
+
+class Fusion(nn.Module):
+    """h + Conv1x1(cat(h, r)): the reference features r of a subject join the features h of each of its phases.
+
+    The convolution of the concatenation is written as the sum of its two halves, so that the half that belongs to the
+    subject is computed once for all phases.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.own = nn.Conv3d(channels, channels, 1)
+        self.reference = nn.Conv3d(channels, channels, 1, bias=False)
+
+    def forward(self, features: Tensor, reference: Tensor) -> Tensor:
+        """[B * P, C, Z, Y, X] and [B, C, Z, Y, X] to [B * P, C, Z, Y, X]."""
+        phases = len(features) // len(reference)
+        return features + self.own(features) + per_phase(self.reference(reference), phases)
+
+
+def per_phase(values: Tensor, phases: int) -> Tensor:
+    """Repeat a subject's values [B, ...] for each of its phases: [B * P, ...]."""
+    return values.repeat_interleave(phases, 0)
+
+
+class BottleneckAttention(nn.Module):
+    """Self-attention over the voxels of the coarsest level."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = _norm(channels)
+        self.attend = nn.MultiheadAttention(channels, math.gcd(4, channels), batch_first=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, C, Z, Y, X] to the same shape."""
+        sequence = self.norm(features).flatten(2).transpose(1, 2)
+        attended, _ = self.attend(sequence, sequence, sequence, need_weights=False)
+        return features + attended.transpose(1, 2).reshape(features.shape)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What does not change over the cycle, encoded once for a group of B subjects.
+
+    Attributes:
+        position: [B, C_0, Z, Y/2, X/2], features of coordinates and valid slices.
+        reference: for every level, what the features are fused with [B, C_l, Z_l, Y_l, X_l]; empty where nothing is.
+        tokens: [B, E, S] ECG tokens around the cycle; None where they do not enter.
+        code: [B, E], what is added to the embedding of every phase; None where nothing is.
+    """
+
+    position: Tensor
+    reference: list[Tensor]
+    tokens: Tensor | None
+    code: Tensor | None
+
+
+class VelocityField(nn.Module):
+    """A U-Net over position that predicts the rate of change of the pull-back displacement, in mm a cycle.
+
+    Position enters as normalised coordinates and the mask of valid slices; the phase and the ECG scale and shift every
+    residual block; the anchor's features are fused at every level on the way down and up. The anchor image is no other
+    input, so that switching `anatomy` off leaves no anatomy behind.
+    """
+
+    sigma: Tensor
+
+    def __init__(self, settings: VelocitySettings) -> None:
+        super().__init__()
+        channels, embedding = settings.channels, settings.embedding
+        self.settings = settings
+        self.strides = level_strides(len(channels))
+        self.register_buffer("sigma", torch.ones(AXES))
+        self.phase = PhaseEmbedding(settings.time_harmonics, embedding)
+        if settings.ecg != "none":
+            self.ecg = EcgEncoder(settings.ecg_channels, embedding)
+            self.pooled = nn.Linear(embedding, embedding)
+            if settings.rr_scalar:
+                self.rate = nn.Linear(1, embedding)
+        if settings.ecg == "temporal" and settings.ecg_local:
+            self.local = nn.Linear(embedding, embedding)
+        if settings.ecg == "spatial":
+            self.broadcast = nn.ModuleList(nn.Linear(embedding, width) for width in channels)
+        if settings.anatomy:
+            self.anatomy = AnatomyEncoder(channels)
+        self.fused = settings.anatomy or settings.ecg == "spatial"
+
+        def blocks(width: int) -> nn.ModuleList:
+            return nn.ModuleList(FilmBlock(width, width, embedding) for _ in range(settings.blocks))
+
+        self.stem = _conv(AXES + 1, channels[0])
+        self.down = nn.ModuleList(blocks(width) for width in channels)
+        self.shrink = nn.ModuleList(_conv(a, b, s) for a, b, s in zip(channels, channels[1:], self.strides))
+        self.widen = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in pairwise(channels))
+        self.up = nn.ModuleList(blocks(width) for width in channels[:-1])
+        if self.fused:
+            self.fuse_down = nn.ModuleList(Fusion(width) for width in channels)
+            self.fuse_up = nn.ModuleList(Fusion(width) for width in channels[:-1])
+        self.attention = BottleneckAttention(channels[-1]) if settings.attention else nn.Identity()
+        last = _conv(channels[0], AXES)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.head = nn.Sequential(_norm(channels[0]), nn.SiLU(), last)
+
+    def encode(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor) -> Condition:
+        """Encode what stays the same over the cycle.
+
+        Args:
+            anchor: [B, Z, Y, X] on the canonical grid, intensities in [0, 1].
+            valid: [B, Z], 1 where the native stack has a slice.
+            beat: [B, 12, L] mV, one R-R cycle.
+            rr_ms: [B], RR interval.
+        """
+        depth, rows, columns = anchor.shape[1:]
+        shape = depth, rows // IN_PLANE, columns // IN_PLANE
+        position = self.stem(position_channels(valid, shape).to(anchor))
+        reference = self.anatomy(anchor) if self.settings.anatomy else []
+        if self.settings.ecg == "none":
+            return Condition(position, reference, None, None)
+        tokens, pooled = self.ecg(beat)
+        code = self.pooled(pooled)
+        if self.settings.rr_scalar:
+            # Resampling a cycle to L samples loses its duration; the logarithm gives it back.
+            code = code + self.rate(torch.log(rr_ms[:, None] / 1000.0))
+        if self.settings.ecg == "spatial":
+            spread = [layer(code)[:, :, None, None, None] for layer in self.broadcast]
+            if reference:
+                reference = [features + added for features, added in zip(reference, spread)]
+            else:
+                shapes = level_shapes(shape, self.strides)
+                reference = [added.expand(-1, -1, *shape) for added, shape in zip(spread, shapes)]
+            return Condition(position, reference, None, None)
+        return Condition(position, reference, tokens if self.settings.ecg_local else None, code)
+
+    def forward(self, phase: Tensor, condition: Condition) -> Tensor:
+        """Velocities at phases [B, P] of B encoded subjects: [B, P, 3, Z, Y/2, X/2] in mm a cycle (z, y, x)."""
+        count, phases = phase.shape
+        embedding = self.phase(phase)
+        if condition.code is not None:
+            embedding = embedding + condition.code[:, None]
+        if condition.tokens is not None:
+            embedding = embedding + self.local(tokens_at(condition.tokens, phase))
+        embedding = embedding.flatten(0, 1)
+
+        def through(blocks: nn.Module, features: Tensor) -> Tensor:
+            for block in blocks:  # type: ignore[attr-defined]
+                features = block(features, embedding)
+            return features
+
+        features = per_phase(condition.position, phases)
+        skips: list[Tensor] = []
+        for level, blocks in enumerate(self.down):
+            if level:
+                features = self.shrink[level - 1](features)
+            features = through(blocks, features)
+            if self.fused:
+                features = self.fuse_down[level](features, condition.reference[level])
+            skips.append(features)
+        features = self.attention(skips.pop())
+        for level in reversed(range(len(self.up))):
+            skip = skips.pop()
+            features = functional.interpolate(self.widen[level](features), size=skip.shape[2:], mode="nearest") + skip
+            features = through(self.up[level], features)
+            if self.fused:
+                features = self.fuse_up[level](features, condition.reference[level])
+        velocity = self.head(features) * self.sigma[:, None, None, None]
+        return velocity.unflatten(0, (count, phases))
+
+
+def position_channels(valid: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Coordinates z, y, x in [-1, 1] and the mask of valid slices.
+
+    Args:
+        valid: [B, Z].
+        shape: voxels of the field.
+
+    Returns:
+        [B, 4, *shape].
+    """
+    axes = [torch.linspace(-1, 1, size, device=valid.device) for size in shape]
+    coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    mask = valid[:, None, :, None, None].to(coordinates).expand(-1, 1, *shape)
+    return torch.cat([coordinates.expand(len(valid), -1, -1, -1, -1), mask], 1)
+
+
+def level_shapes(shape: Sequence[int], strides: Sequence[tuple[int, int, int]]) -> list[tuple[int, ...]]:
+    """Voxels of every level of the U-Net, finest first."""
+    shapes = [tuple(shape)]
+    for stride in strides:
+        shapes.append(tuple(-(-size // step) for size, step in zip(shapes[-1], stride)))
+    return shapes

@@ -1,0 +1,49 @@
+"""Generated hearts on disk."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cof.cine.volume import write_cine, write_labels
+from cof.twins.function import heart_function
+from cof.twins.generation import Twin
+
+# One JSON value under one key: the order of several keys in the file would vary from run to run.
+_RECORD = "cof"
+
+
+def write_twin(folder: Path, name: str, twin: Twin, labels: np.ndarray, provenance: dict[str, Any]) -> None:
+    """Write one heart.
+
+    Args:
+        folder: gets `{name}.nii` with its sidecar, `{name}.labels.nii.gz`, `{name}.safetensors` (canonical `cine` and,
+            where there is one, `displacement`, both float16) and `{name}.function.json`.
+        name: of the subject.
+        twin: generated.
+        labels: uint8 [T, Z, Y, X] of its native cine.
+        provenance: what made it, for the sidecar and the tensors.
+    """
+    native = replace(twin.native, provenance=provenance)
+    write_cine(folder / f"{name}.nii", native, {"measures": dict(twin.measures)})
+    write_labels(folder / f"{name}.labels.nii.gz", labels, native.affine)
+    tensors = {"cine": twin.canonical}
+    if twin.displacement is not None:
+        tensors["displacement"] = twin.displacement
+    halved = {key: tensor.to(torch.float16).contiguous() for key, tensor in tensors.items()}
+    save_file(halved, folder / f"{name}.safetensors", metadata={_RECORD: json.dumps(provenance, sort_keys=True)})
+    text = json.dumps(heart_function(native, labels), indent=1, sort_keys=True, allow_nan=False)
+    (folder / f"{name}.function.json").write_text(text)
+
+
+def read_canonical(path: Path) -> tuple[Tensor, Tensor | None]:
+    """The canonical cine [T, Z, Y, X] and the displacement [T, 3, Z, Y/2, X/2] or None, of `{name}.safetensors`."""
+    with safe_open(path, framework="pt") as file:
+        displacement = file.get_tensor("displacement") if "displacement" in file.keys() else None  # noqa: SIM118
+        return file.get_tensor("cine"), displacement

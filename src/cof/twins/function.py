@@ -1,0 +1,40 @@
+"""What a cardiologist asks of a heart first: its volumes over the cycle, and the indices that follow from them."""
+
+from typing import Any
+
+import numpy as np
+
+from cof.cine.volume import Cine
+from cof.labels import STRUCTURES
+from cof.metrics.function import myocardial_mass, time_to_end_systole, ventricular_function, volume_curve
+
+DECIMALS = 2
+
+
+def heart_function(cine: Cine, labels: np.ndarray) -> dict[str, Any]:
+    """Function of one heart from the labels of its cine, as JSON values.
+
+    Args:
+        cine: gives spacing and RR interval.
+        labels: uint8 [T, Z, Y, X].
+
+    Returns:
+        For LV and RV the volume curve in mL and EDV, ESV, SV (mL), EF (%) and CO (L/min); for the LV also the mass in g
+        and the time to end systole in ms. What is not defined is None.
+    """
+    result: dict[str, Any] = {"rr_ms": _plain(cine.rr_ms), "frame_times_ms": _plain(cine.frame_times_ms)}
+    for ventricle in ("LV", "RV"):
+        curve = volume_curve(labels, STRUCTURES[ventricle], cine.spacing_mm)
+        indices = vars(ventricular_function(curve, cine.rr_ms))
+        result[ventricle] = {"volume_ml": _plain(curve)} | {name: _plain(value) for name, value in indices.items()}
+        if ventricle == "LV":
+            result[ventricle] |= {
+                "mass_g": _plain(myocardial_mass(labels[0], STRUCTURES["myocardium"], cine.spacing_mm)),
+                "time_to_end_systole_ms": _plain(time_to_end_systole(curve, cine.rr_ms)),
+            }
+    return result
+
+
+def _plain(value: Any) -> Any:
+    rounded = np.round(np.asarray(value, float), DECIMALS)
+    return np.where(np.isfinite(rounded), rounded, None).tolist()  # type: ignore[call-overload]

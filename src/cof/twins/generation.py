@@ -1,0 +1,100 @@
+"""One heart: from a trained model's displacement or cine to the native 4D cine and its labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cof.cine.grid import Placement, from_canonical, resample_phase
+from cof.cine.volume import Cine, uniform_times
+from cof.errors import CofError, Reason
+from cof.labels.predict import Labeller
+from cof.models.base import Subject
+from cof.models.stage import Trained
+from cof.motion.native import warp_native
+from cof.motion.path import DisplacementPath
+from cof.motion.resolution import to_canonical
+from cof.motion.warp import fill_invalid, warp
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One generated heart.
+
+    Attributes:
+        native: the 4D cine on the native grid; outside the canonical grid every frame shows the anchor.
+        canonical: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1].
+        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x); None for a family that generates images.
+        measures: what the family has to say about this generation.
+    """
+
+    native: Cine
+    canonical: Tensor
+    displacement: Tensor | None
+    measures: Mapping[str, float | str]
+
+
+def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
+    """Generate the heart of one subject.
+
+    Args:
+        trained: the model.
+        subject: anchor, ECG cycle and placement of the canonical grid.
+        cine: the native cine, of which only frame 0, its geometry and its timing are read. A lone anchor gets as many
+            frames as the training data have, over the RR interval of the ECG.
+        seed: for families that draw at random.
+
+    Raises:
+        CofError: the subject's grid or cycle is not the one that the model was trained on.
+    """
+    placement = subject.placement
+    if placement.shape != trained.shape or not np.allclose(placement.spacing_mm, trained.spacing_mm):
+        raise CofError(Reason.CINE_GEOMETRY, "the model was trained on another canonical grid")
+    if subject.beat.shape[1] != trained.beat_samples:
+        raise CofError(Reason.UNEXPECTED, "the model was trained on cycles of another number of samples")
+    lone = len(cine.frames) == 1
+    frames = trained.frames if lone else len(cine.frames)
+    made = trained.model.generate(subject, trained.frames, seed)
+    anchor = torch.from_numpy(np.array(cine.frames[0]))
+    if made.displacement is not None:
+        canonical = warp_canonical(torch.from_numpy(subject.anchor), made.displacement, placement)
+        native = warp_native(anchor, DisplacementPath(made.displacement).resample(frames).knots, placement).numpy()
+    elif made.cine is not None:
+        canonical = made.cine
+        native = from_canonical(resample_phase(made.cine.numpy(), frames), placement, anchor.numpy())
+    else:
+        raise ValueError("a family generates a displacement or a cine")
+    rr_ms = subject.rr_ms if lone else cine.rr_ms
+    limits = np.iinfo(np.int16)
+    generated = Cine(
+        frames=np.clip(np.rint(native), limits.min, limits.max).astype(np.int16),
+        affine=cine.affine,
+        frame_times_ms=uniform_times(frames, rr_ms) if lone else cine.frame_times_ms,
+        rr_ms=rr_ms,
+    )
+    return Twin(generated, canonical, made.displacement, made.measures)
+
+
+def warp_canonical(anchor: Tensor, displacement: Tensor, placement: Placement) -> Tensor:
+    """The canonical anchor [Z, Y, X] pulled back by each displacement [T, 3, Z, Y/2, X/2] (eq (11)): [T, Z, Y, X]."""
+    filled = fill_invalid(anchor, placement.valid)[None, None]
+    # One frame at a time: the sampling grids of a whole cycle are many times larger than the cycle.
+    return torch.cat([warp(filled, to_canonical(u[None]), placement.spacing_mm)[:, 0] for u in displacement])
+
+
+def label(cine: Cine, anchor: np.ndarray, anchor_labels: np.ndarray, labeller: Labeller) -> np.ndarray:
+    """Labels of a generated cine, uint8 [T, Z, Y, X].
+
+    Args:
+        cine: generated.
+        anchor: the real anchor, [Z, Y, X]; frames that equal it are not labelled again.
+        anchor_labels: what the same labeller made of the anchor, [Z, Y, X].
+        labeller: the nnU-Net that also labels the real cines.
+    """
+    moved = (cine.frames != anchor).any(axis=(1, 2, 3))
+    labels = np.broadcast_to(anchor_labels, cine.frames.shape).copy()
+    if moved.any():
+        labels[moved] = labeller.label(cine.frames[moved], cine.spacing_mm)
+    return labels

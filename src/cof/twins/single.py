@@ -1,0 +1,168 @@
+"""One person's heart from one ECG file and one scan, through the same stages as a cohort: a batch of one."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cof import config
+from cof.cine.reader import read_cine_source
+from cof.cine.stage import grid_batch, stack_batch
+from cof.cine.volume import read_cine, sidecar
+from cof.config import BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings
+from cof.ecg.stage import beats_batch, parse_batch
+from cof.errors import CofError, Reason, UsageError
+from cof.folders import whole_folder
+from cof.labels.stage import label_batch
+from cof.models.stage import Trained, load
+from cof.motion.stage import register_batch
+from cof.tables import read_table, write_table
+from cof.twins.stage import generate_batch
+
+NAME = "twin"
+SPLIT = "test"
+NOTICE = (
+    "Whoever ran this chose the ECG and the scan. Nothing here checks that they belong to one person or to one visit. "
+    "Research software, not for diagnosis."
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Settings of the stages that read one person's files."""
+
+    ecg: EcgSettings
+    beats: BeatSettings
+    cine: CineSettings
+    labels: LabelSettings
+    grid: GridSettings
+
+    @classmethod
+    def of(cls, results: Path, trained: Trained) -> "Reading":
+        """Those of the run that made `results`, as its `config.json` has them, and the defaults without one."""
+        file = results / "config.json"
+        if file.is_file():
+            run = config.parse(json.loads(file.read_text()), "config.json")
+            return cls(run.ecg, run.beats, run.cine, run.labels, run.grid)
+        grid = GridSettings(shape=trained.shape, spacing_mm=trained.spacing_mm, frames=trained.frames)
+        beats = BeatSettings(samples=trained.beat_samples)
+        return cls(EcgSettings(), beats, CineSettings(), LabelSettings(), grid)
+
+
+def twin_from_files(
+    *, ecg: Path, scan: Path, results: Path, model: str, out: Path, ed_frame: int = 0, seed: int = 0
+) -> None:
+    """Make one heart with the trained models of a results folder.
+
+    Args:
+        ecg: one 12-lead ECG file.
+        scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
+        results: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`.
+        model: name of the model.
+        out: folder for the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
+            `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
+            and whose responsibility the pairing is).
+        ed_frame: the recorded frame of a cine that shows end diastole.
+        seed: for models that draw at random.
+
+    Raises:
+        UsageError: a file or a model is not there.
+        CofError: ECG or scan cannot be used; the reason tells why.
+    """
+    for path, what in ((ecg, "ECG"), (scan, "scan")):
+        if not path.exists():
+            raise UsageError(f"there is no such {what}: {path.name}")
+    trained = load(results / "models" / model)
+    reading = Reading.of(results, trained)
+    labeller = results / "labeller"
+    lone = len(read_cine_source(scan, reading.cine.max_missing).frames) == 1
+    with tempfile.TemporaryDirectory() as scratch, whole_folder(out) as folder:
+        root = Path(scratch)
+        _write_cohort(root, ecg, scan, lone, ed_frame)
+        run = partial(_run, root / "exclusions")
+        run(parse_batch, sheet=root / "sheet", key=root / "key", out=root / "ecg", settings=reading.ecg)
+        run(beats_batch, ecg=root / "ecg", out=root / "beats", settings=reading.beats)
+        run(
+            stack_batch,
+            sheet=root / "sheet",
+            key=root / "key",
+            out=root / "cine",
+            annotations=root / "annotations",
+            settings=reading.cine,
+        )
+        run(label_batch, cine=root / "cine", labeller=labeller, out=root / "labels", settings=reading.labels)
+        run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
+        if trained.sees_motion:
+            weights = results / "registrations" / getattr(trained.settings, "registration", "")
+            run(register_batch, grid=root / "grid", weights=weights, out=root / "fields")
+        run(
+            generate_batch,
+            sheet=root / "sheet",
+            beats=root / "beats",
+            cine=root / "cine",
+            labels=root / "labels",
+            grid=root / "grid",
+            fields=root / "fields" if trained.sees_motion else None,
+            model=results / "models" / model,
+            labeller=labeller,
+            out=root / "twins",
+            settings=trained.settings,
+            labels_settings=reading.labels,
+            seed=seed,
+            splits=(SPLIT,),
+        )
+        shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
+        _summarise(root, folder, model, lone)
+
+
+def _write_cohort(root: Path, ecg: Path, scan: Path, lone: bool, ed_frame: int) -> None:
+    """Sheet and key of a cohort of one."""
+    who = {"subject": NAME, "participant": NAME, "visit": 0}
+    files = {"ecg": str(ecg), "cine": "" if lone else str(scan), "anchor": str(scan) if lone else "", "annotation": ""}
+    write_table(root / "key", pd.DataFrame([who | files | {"ed_frame": ed_frame}]), {})
+    write_table(root / "sheet", pd.DataFrame([who | {"split": SPLIT, "batch": NAME, "annotated": False}]), {})
+
+
+def _run(exclusions: Path, stage: Callable[..., None], **arguments: Any) -> None:
+    """Run one stage; what would exclude a subject of a cohort is an error here."""
+    stage(**arguments, exclusions=exclusions)
+    for _, row in read_table(exclusions).iterrows():
+        raise CofError(Reason(row["reason"]), row["message"])
+
+
+def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
+    """Write `volumes.csv` and `summary.json`."""
+    twin = json.loads(sidecar(folder / f"{NAME}.nii").read_text())
+    function = json.loads((folder / f"{NAME}.function.json").read_text())
+    curves = {f"{ventricle.lower()}_ml": function[ventricle].pop("volume_ml") for ventricle in ("LV", "RV")}
+    volumes = pd.DataFrame({"frame": range(len(curves["lv_ml"])), "time_ms": function.pop("frame_times_ms")} | curves)
+    volumes.to_csv(folder / "volumes.csv", index=False)
+    beat = read_table(root / "beats").iloc[0]
+    stack = read_cine(root / "cine" / f"{NAME}.nii")
+    summary = {
+        "notice": NOTICE,
+        "model": model,
+        "function": function,
+        "ecg": {
+            "rr_ms": round(float(beat["rr_ms"]), 1),
+            "correlation": round(float(beat["correlation"]), 3),
+            "low_quality": bool(beat["low_quality"]),
+            "irregular": bool(beat["irregular"]),
+        },
+        "scan": {
+            "kind": "anchor" if lone else "cine",
+            "slices": stack.frames.shape[1],
+            "frames": stack.frames.shape[0],
+            "rolled_by": stack.rolled_by,
+            "repairs": list(stack.repairs),
+        },
+        "measures": twin["measures"],
+        "provenance": twin["provenance"],
+    }
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))

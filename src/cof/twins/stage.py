@@ -1,0 +1,75 @@
+"""The stage that generates the 4D hearts of a batch."""
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cof.cine.volume import read_cine
+from cof.config import LabelSettings, ModelSettings
+from cof.errors import Exclusions
+from cof.folders import whole_folder
+from cof.labels.predict import Labeller
+from cof.models.data import Artefacts, first_frame
+from cof.models.stage import load
+from cof.provenance import stamp
+from cof.tables import read_table
+from cof.twins.artefacts import write_twin
+from cof.twins.generation import generate, label
+
+
+def generate_batch(
+    *,
+    sheet: Path,
+    beats: Path,
+    cine: Path,
+    labels: Path,
+    grid: Path,
+    fields: Path | None,
+    model: Path,
+    labeller: Path,
+    out: Path,
+    exclusions: Path,
+    settings: ModelSettings,
+    labels_settings: LabelSettings,
+    seed: int,
+    splits: tuple[str, ...] = ("test",),
+) -> None:
+    """Generate the hearts of a batch's subjects; those that an earlier stage left out are passed over.
+
+    Args:
+        sheet: `cohort/batches/{batch}.parquet`.
+        beats: `beats/{batch}.parquet`.
+        cine: folder `cine/{batch}`; a cine of one frame is an anchor, whose heart gets the frames of the training data
+            and the RR interval of the ECG.
+        labels: folder `labels/{batch}`; of every file only the anchor's frame is read.
+        grid: folder `grid/{batch}`.
+        fields: folder `fields/{variant}/{batch}`, read by a family that is openly allowed to see the motion.
+        model: folder of the trained model.
+        labeller: folder of the trained nnU-Net, which labels the generated cines as it labels the real ones.
+        out: folder of the generated hearts; docs/architecture.md lists the files.
+        exclusions: table of the subjects left out.
+        settings: of the model.
+        labels_settings: of the labeller.
+        seed: of families that draw at random, together with the subject's name.
+        splits: which subjects to generate.
+
+    Raises:
+        UsageError: there is no trained model or labeller, or the settings do not fit it.
+    """
+    trained = load(model, settings)
+    segmenter = Labeller.load(labeller, labels_settings.mirroring)
+    artefacts = Artefacts.of([beats], [grid], [labels], [fields] if fields else [])
+    cohort = read_table(sheet)
+    provenance = stamp(settings.model_dump(mode="json")) | {"model": trained.provenance, "seed": seed}
+    excluded = Exclusions("twins")
+    with whole_folder(out) as folder:
+        for name in tqdm(cohort.loc[cohort["split"].isin(splits), "subject"], desc="twins", unit="heart", disable=None):
+            with excluded.guard(name):
+                example = artefacts.open(name, with_displacement=trained.sees_motion, with_cine=False)
+                if example is not None:
+                    real = read_cine(cine / f"{name}.nii")
+                    twin = generate(trained, example, real, seed)
+                    anchor_labels = first_frame(labels / f"{name}.nii.gz")
+                    generated_labels = label(twin.native, real.frames[0], anchor_labels, segmenter)
+                    write_twin(folder, name, twin, generated_labels, provenance)
+    excluded.write(exclusions)

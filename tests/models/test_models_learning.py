@@ -1,0 +1,46 @@
+"""The one thing that matters: what the ECG tells reaches the motion of hearts that were never seen."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cof.config import CofSettings, MeanMotionSettings, VelocitySettings
+from cof.models.base import Example, TrainedModel
+from cof.models.cof import CofFamily
+from cof.models.controls import MeanMotionFamily
+from cof.models.matching import heart_mask
+
+
+def end_point_error(model: TrainedModel, hearts: list[Example]) -> float:
+    """Mean length of the error in mm inside the hearts."""
+    errors = []
+    for heart in hearts:
+        made = model.generate(heart, len(heart.displacement), seed=0).displacement.numpy()
+        length = np.linalg.norm(made - heart.displacement, axis=1)
+        errors.append(length[1:, heart_mask(heart.anchor_labels).bool().numpy()].mean())
+    return float(np.mean(errors))
+
+
+@pytest.mark.slow
+def test_the_ecg_decides_the_motion_of_unseen_hearts(toy_hearts, tmp_path):
+    train, unseen = toy_hearts(48, seed=1), toy_hearts(12, seed=2)
+    settings = CofSettings(
+        field=VelocitySettings(channels=(8, 16, 32), embedding=64, ecg_channels=(16, 32, 64)),
+        iterations=300,
+        learning_rate=2e-3,
+        checkpoint_every=100,
+    )
+    for folder in ("cof", "mean"):
+        (tmp_path / folder).mkdir()
+    CofFamily().fit(train, [], settings, 0, tmp_path / "cof", tmp_path / "work")
+    model = CofFamily().load(tmp_path / "cof", settings)
+    MeanMotionFamily().fit(train, [], MeanMotionSettings(), 0, tmp_path / "mean", tmp_path / "work")
+    mean = MeanMotionFamily().load(tmp_path / "mean", MeanMotionSettings())
+
+    shuffled = [replace(heart, beat=other.beat) for heart, other in zip(unseen, unseen[1:] + unseen[:1])]
+    with_ecg, with_other_ecg = end_point_error(model, unseen), end_point_error(model, shuffled)
+    without_ecg = end_point_error(mean, unseen)
+    print(with_ecg, with_other_ecg, without_ecg)
+    assert with_ecg < 0.7 * without_ecg
+    assert with_other_ecg > 0.95 * without_ecg

@@ -1,0 +1,135 @@
+import pytest
+import torch
+
+from cof.config import VelocitySettings
+from cof.models.ecg_encoder import EcgEncoder, tokens_at
+from cof.models.embedding import PhaseEmbedding
+from cof.models.velocity import VelocityField, level_strides, position_channels
+
+SMALL = {"channels": (4, 8, 8, 8), "embedding": 16, "ecg_channels": (8, 8, 8), "time_harmonics": 4}
+
+
+def inputs(subjects: int = 2, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.rand(subjects, 6, 20, 28, generator=generator),
+        torch.ones(subjects, 6),
+        torch.randn(subjects, 12, 64, generator=generator),
+        torch.full((subjects,), 900.0),
+    )
+
+
+def awake(**changes: object) -> VelocityField:
+    """A field whose last convolution is not zero, as after a first step of training."""
+    torch.manual_seed(1)
+    network = VelocityField(VelocitySettings(**(SMALL | changes))).eval()
+    torch.nn.init.normal_(network.head[-1].weight)
+    return network
+
+
+def test_untrained_field_is_zero_and_has_the_shape_of_the_displacement():
+    network = VelocityField(VelocitySettings(**SMALL))
+    velocity = network(torch.rand(2, 3), network.encode(*inputs()))
+    assert velocity.shape == (2, 3, 3, 6, 10, 14)
+    assert torch.count_nonzero(velocity) == 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("changes", [{}, {"ecg": "spatial"}, {"ecg": "spatial", "anatomy": False}, {"attention": True}])
+def test_field_is_periodic_and_each_subject_and_phase_stands_alone(changes):
+    network = awake(**changes)
+    phase = torch.tensor([[0.0, 0.3, 1.0, 1.3], [0.5, 0.25, -0.5, 0.9]])
+    together = network(phase, network.encode(*inputs()))
+    torch.testing.assert_close(together[0, 2:], together[0, :2], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(together[1, 2], together[1, 0], rtol=1e-3, atol=1e-3)
+    alone = network(phase[1:, 1:2], network.encode(*(values[1:] for values in inputs())))
+    torch.testing.assert_close(together[1:, 1:2], alone, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("changes", "heard"),
+    [
+        ({}, {"beat", "rate", "anchor"}),
+        ({"rr_scalar": False}, {"beat", "anchor"}),
+        ({"ecg_local": False}, {"beat", "rate", "anchor"}),
+        ({"ecg": "spatial"}, {"beat", "rate", "anchor"}),
+        ({"ecg": "none"}, {"anchor"}),
+        ({"anatomy": False}, {"beat", "rate"}),
+        ({"anatomy": False, "ecg": "spatial"}, {"beat", "rate"}),
+        ({"anatomy": False, "ecg": "none"}, set()),
+    ],
+)
+def test_each_setting_opens_exactly_its_own_path(changes, heard):
+    network = awake(**changes)
+    anchor, valid, beat, rr_ms = inputs()
+    phase = torch.tensor([[0.1, 0.6]] * 2)
+
+    def run(**other: torch.Tensor) -> torch.Tensor:
+        given = {"anchor": anchor, "valid": valid, "beat": beat, "rr_ms": rr_ms} | other
+        return network(phase, network.encode(**given))
+
+    reference = run()
+    changed = {
+        "beat": run(beat=beat.flip(0)),
+        "rate": run(rr_ms=rr_ms * 0.7),
+        "anchor": run(anchor=anchor.flip(0)),
+    }
+    assert {name for name, other in changed.items() if not torch.equal(other, reference)} == heard
+    assert not torch.equal(run(valid=valid * torch.arange(6).ge(2)), reference)
+
+
+def test_output_scales_with_sigma():
+    network = awake()
+    condition = network.encode(*inputs())
+    phase = torch.tensor([[0.2], [0.7]])
+    unit = network(phase, condition)
+    network.sigma.copy_(torch.tensor([1.0, 2.0, 5.0]))
+    torch.testing.assert_close(network(phase, condition), unit * torch.tensor([1.0, 2.0, 5.0]).view(3, 1, 1, 1))
+
+
+def test_slices_are_halved_once_at_most():
+    assert level_strides(5) == [(1, 2, 2), (1, 2, 2), (2, 2, 2), (1, 2, 2)]
+
+
+def test_position_channels_are_coordinates_and_mask():
+    channels = position_channels(torch.tensor([[1.0, 0.0, 1.0]]), (3, 4, 5))
+    assert channels.shape == (1, 4, 3, 4, 5)
+    assert channels[0, 0, :, 0, 0].tolist() == [-1, 0, 1]
+    assert channels[0, 2, 0, 0].tolist() == [-1, -0.5, 0, 0.5, 1]
+    assert channels[0, 3, :, 2, 2].tolist() == [1, 0, 1]
+
+
+def test_ecg_tokens_turn_with_the_cycle():
+    """Circular padding: rolling the cycle by whole tokens rolls the tokens and leaves the pooled code as it is."""
+    torch.manual_seed(0)
+    encoder = EcgEncoder((8, 8, 16), 16)
+    beat = torch.randn(2, 12, 64)
+    tokens, pooled = encoder(beat)
+    assert tokens.shape == (2, 16, 8)
+    rolled, same = encoder(beat.roll(16, -1))
+    torch.testing.assert_close(rolled, tokens.roll(2, -1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(same, pooled, rtol=1e-4, atol=1e-5)
+
+
+def test_ecg_amplitude_survives_normalisation():
+    torch.manual_seed(0)
+    encoder = EcgEncoder((8, 8, 16), 16)
+    beat = torch.randn(1, 12, 64)
+    tokens, _ = encoder(beat)
+    louder, _ = encoder(1.5 * beat)
+    assert (louder - tokens).abs().max() > 0.1 * tokens.std()
+
+
+def test_tokens_between_two_places_are_interpolated_around_the_end():
+    tokens = torch.tensor([[[0.0, 1.0, 2.0, 3.0]]])
+    found = tokens_at(tokens, torch.tensor([[0.0, 0.25, 0.375, 0.875, 1.25]]))
+    torch.testing.assert_close(found[0, :, 0], torch.tensor([0.0, 1.0, 1.5, 1.5, 1.0]))
+
+
+def test_phase_embedding_tells_phases_apart_and_closes_the_cycle():
+    torch.manual_seed(0)
+    embed = PhaseEmbedding(4, 8)
+    start, end, middle = embed(torch.tensor([0.0, 1.0, 0.4]))
+    torch.testing.assert_close(start, end)
+    assert (start - middle).abs().max() > 1e-2

@@ -1,0 +1,163 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cof.cine.grid import read_grid
+from cof.cine.volume import read_cine, read_labels, sidecar
+from cof.config import CofSettings, LabelSettings, OdeSettings, RandomSettings, StaticSettings
+from cof.errors import UsageError
+from cof.models.stage import load
+from cof.motion.fields import load_displacement
+from cof.twins import stage
+from cof.twins.artefacts import read_canonical
+from cof.twins.stage import generate_batch
+
+WHOLE, LONE, EXCLUDED = "sub-0004-v2", "sub-0005-v2", "sub-0006-v2"
+FAMILIES = ("cof", "static", "random", "mean_motion", "oracle")
+
+
+@pytest.fixture
+def labeller(threshold, monkeypatch):
+    """Labels by brightness in place of a trained nnU-Net, which the slow test of single twins runs."""
+    monkeypatch.setattr(stage, "Labeller", threshold)
+    return threshold
+
+
+def generate(chain, name, out, seed=0, settings=None, **changes):
+    trained = load(chain.model(name))
+    given = {
+        **chain.inputs, "fields": chain.fields if trained.sees_motion else None, "model": chain.model(name),
+        "labeller": chain.root, "out": out, "exclusions": out.with_suffix(".parquet"),
+        "settings": settings or trained.settings, "labels_settings": LabelSettings(), "seed": seed,
+    }  # fmt: skip
+    generate_batch(**(given | changes))
+    return pd.read_parquet(given["exclusions"])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_artefacts_of_every_family_are_whole_and_deterministic(name, chain, labeller, tmp_path):
+    excluded = generate(chain, name, tmp_path / "first")
+    generate(chain, name, tmp_path / "second")
+    assert excluded.empty
+    made = [WHOLE] if name == "oracle" else [WHOLE, LONE]  # an anchor alone has no motion to see
+    suffixes = (".nii", ".json", ".labels.nii.gz", ".safetensors", ".function.json")
+    assert {path.name for path in (tmp_path / "first").iterdir()} == {s + end for s in made for end in suffixes}
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+    for subject in made:
+        real = read_cine(chain.inputs["cine"] / f"{subject}.nii")
+        twin = read_cine(tmp_path / "first" / f"{subject}.nii")
+        frames = len(real.frames) if subject == WHOLE else 8
+        assert twin.frames.shape == (frames, *real.frames.shape[1:])
+        assert twin.frames.dtype == np.int16
+        np.testing.assert_array_equal(twin.affine, real.affine)
+        assert twin.rr_ms == (real.rr_ms if subject == WHOLE else 904.0)
+        assert len(twin.frame_times_ms) == frames
+        labels = read_labels(tmp_path / "first" / f"{subject}.labels.nii.gz")
+        assert labels.shape == twin.frames.shape
+        canonical, displacement = read_canonical(tmp_path / "first" / f"{subject}.safetensors")
+        assert canonical.shape == (8, 6, 32, 32)
+        assert canonical.dtype == torch.float16
+        assert 0 <= canonical.min() <= canonical.max() <= 1
+        assert (displacement is None) == (name == "random")
+        if displacement is not None:
+            assert displacement.shape == (8, 3, 6, 16, 16)
+            np.testing.assert_array_equal(twin.frames[0], real.frames[0])
+            grid, _, _ = read_grid(chain.inputs["grid"] / f"{subject}.nii")
+            np.testing.assert_allclose(canonical[0].float().numpy(), grid[0], atol=1e-3)
+        record = json.loads(sidecar(tmp_path / "first" / f"{subject}.nii").read_text())
+        assert set(record["provenance"]) == {"config_hash", "versions", "model", "seed"}
+        assert ("donor" in record["measures"]) == (name == "random")
+        assert ("closure_mm" in record["measures"]) == (name == "cof")
+
+
+def test_oracle_twin_moves_as_registered(chain, labeller, tmp_path):
+    generate(chain, "oracle", tmp_path / "out")
+    _, displacement = read_canonical(tmp_path / "out" / f"{WHOLE}.safetensors")
+    assert torch.equal(displacement, load_displacement(chain.fields / f"{WHOLE}.safetensors"))
+    function = json.loads((tmp_path / "out" / f"{WHOLE}.function.json").read_text())
+    curve = function["LV"]["volume_ml"]
+    labels = read_labels(tmp_path / "out" / f"{WHOLE}.labels.nii.gz")
+    np.testing.assert_allclose(curve, (labels == 1).sum((1, 2, 3)) * 0.04, atol=0.01)
+    assert curve[0] == max(curve) == function["LV"]["edv_ml"]
+    assert curve[5] == min(curve) == function["LV"]["esv_ml"]  # the contraction peaks in mid-cycle
+    assert 10 < function["LV"]["ef_pct"] < 90
+    assert function["LV"]["co_l_min"] == pytest.approx(function["LV"]["sv_ml"] * 60 / 803, abs=0.01)
+
+
+def test_static_frames_take_the_anchors_labels_and_are_not_labelled_again(chain, labeller, tmp_path):
+    generate(chain, "static", tmp_path / "static")
+    assert labeller.calls == 0
+    real = read_labels(chain.inputs["labels"] / f"{WHOLE}.nii.gz")
+    made = read_labels(tmp_path / "static" / f"{WHOLE}.labels.nii.gz")
+    assert all(np.array_equal(frame, real[0]) for frame in made)
+    generate(chain, "oracle", tmp_path / "oracle")
+    assert labeller.calls == 9  # every frame but the anchor
+
+
+def test_random_twin_shows_the_donor_inside_and_the_anchor_outside(chain, labeller, tmp_path):
+    generate(chain, "random", tmp_path / "out")
+    real = read_cine(chain.inputs["cine"] / f"{WHOLE}.nii").frames
+    made = read_cine(tmp_path / "out" / f"{WHOLE}.nii").frames
+    inside = (made != real[0]).any(axis=(0, 1))
+    rows, columns = np.where(inside.any(1))[0], np.where(inside.any(0))[0]
+    assert 0 < rows[0] < rows[-1] < real.shape[2] - 1
+    assert 0 < columns[0] < columns[-1] < real.shape[3] - 1
+    assert labeller.calls == 18
+    donor = json.loads(sidecar(tmp_path / "out" / f"{WHOLE}.nii").read_text())["measures"]["donor"]
+    donor_grid, _, _ = read_grid(chain.inputs["grid"] / f"{donor}.nii")
+    canonical, _ = read_canonical(tmp_path / "out" / f"{WHOLE}.safetensors")
+    np.testing.assert_allclose(canonical.float().numpy(), donor_grid, atol=1e-3)
+
+
+def test_splits_decide_who_is_generated(chain, labeller, tmp_path):
+    generate(chain, "static", tmp_path / "out", splits=("validation",))
+    assert {path.stem for path in (tmp_path / "out").glob("*.nii")} == {"sub-0003-v2"}
+
+
+def test_one_broken_subject_does_not_stop_the_others(chain, labeller, tmp_path):
+    cine = tmp_path / "cine"
+    cine.mkdir()
+    for path in chain.inputs["cine"].iterdir():
+        (cine / path.name).write_bytes(path.read_bytes() if path.stem != WHOLE else b"")
+    excluded = generate(chain, "static", tmp_path / "out", cine=cine)
+    assert excluded["subject"].tolist() == [WHOLE]
+    assert excluded["stage"].tolist() == ["twins"]
+    assert {path.stem for path in (tmp_path / "out").glob("*.nii")} == {LONE}
+
+
+def test_the_solver_can_be_changed_at_generation_and_nothing_else(chain, labeller, tmp_path):
+    settings = load(chain.model("cof")).settings
+    generate(chain, "cof", tmp_path / "simpson")
+    generate(
+        chain, "cof", tmp_path / "euler", settings=settings.model_copy(update={"ode": OdeSettings(method="euler")})
+    )
+    _, simpson = read_canonical(tmp_path / "simpson" / f"{WHOLE}.safetensors")
+    _, euler = read_canonical(tmp_path / "euler" / f"{WHOLE}.safetensors")
+    assert torch.count_nonzero(simpson)
+    assert not torch.equal(simpson, euler)
+    with pytest.raises(UsageError, match="family 'cof'"):
+        generate(chain, "cof", tmp_path / "no", settings=StaticSettings())
+    with pytest.raises(UsageError, match="other settings"):
+        generate(chain, "cof", tmp_path / "no", settings=CofSettings())
+
+
+def test_model_folder_says_what_it_is(chain):
+    record = json.loads((chain.model("cof") / "settings.json").read_text())
+    assert record["frames"] == 8
+    assert record["shape"] == [6, 32, 32]
+    assert record["subjects"] == {"train": 2, "validation": 1}
+    log = pd.read_csv(chain.model("cof") / "log.csv")
+    assert log["iteration"].tolist() == [2, 4]
+    assert np.isfinite(log["validation_loss"]).all()
+    card = (chain.model("cof") / "card.md").read_text()
+    assert "2 training subjects" in card
+    assert record["provenance"]["config_hash"] in card
+    assert load(chain.model("static")).settings == StaticSettings()
+    assert load(chain.model("random")).settings == RandomSettings()
+    with pytest.raises(UsageError, match="no trained model"):
+        load(chain.root)

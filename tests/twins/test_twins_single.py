@@ -1,0 +1,132 @@
+"""One heart from raw files, with every component real: a phantom's raw files through tiny trainings to its twin."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from cof.cine.stage import grid_batch, stack_batch
+from cof.cine.volume import read_cine, read_labels
+from cof.cohort import build_cohort, select_batch
+from cof.config import (
+    BeatSettings,
+    CineSettings,
+    CofSettings,
+    CohortSettings,
+    EcgSettings,
+    GridSettings,
+    LabelSettings,
+    OdditySettings,
+    PhantomSettings,
+    RegistrationSettings,
+    VelocitySettings,
+)
+from cof.ecg.stage import beats_batch, parse_batch
+from cof.errors import CofError, Reason, UsageError
+from cof.labels.stage import label_batch
+from cof.labels.stage import train as train_labeller
+from cof.models.stage import train as train_model
+from cof.motion.stage import register_batch
+from cof.motion.stage import train as train_registration
+from cof.phantom.stage import make_cohort
+from cof.twins.single import NOTICE, twin_from_files
+
+NO_ODDITIES = OdditySettings(
+    repeated_series=0, missing_frame=0, mixed_file_order=0, misspelt_manifest=0, inline_vf_series=0
+)
+PHANTOM = PhantomSettings(
+    train=4, validation=0, test=1, annotated=4, frames=8, slices=6, matrix=96, oddities=NO_ODDITIES
+)
+LABELS = LabelSettings(epochs=5, iterations=30, batch=6)
+GRID = GridSettings(shape=(6, 32, 32), spacing_mm=(10.0, 5.0, 5.0), frames=8)
+REGISTRATION = RegistrationSettings(iterations=2, batch=1, channels=(4, 8), lambda_seg=0.0)
+COF = CofSettings(
+    field=VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4),
+    iterations=2, batch=2, phases=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    raw, key, sheet, gone = root / "phantom", root / "key.parquet", root / "b000.parquet", root / "gone.parquet"
+    make_cohort(out=raw, settings=PHANTOM, seed=0, workers=1)
+    subjects = root / "subjects.parquet"
+    build_cohort(sheet=raw / "subjects.csv", out=subjects, key=key, settings=CohortSettings())
+    select_batch(subjects=subjects, batch="b000", only=(), out=sheet)
+    ecg, beats, cine, labels = root / "ecg.parquet", root / "beats.parquet", root / "cine", root / "labels"
+    annotations, grid, fields = root / "annotations", root / "grid", root / "fields"
+    parse_batch(sheet=sheet, key=key, out=ecg, exclusions=gone, settings=EcgSettings())
+    beats_batch(ecg=ecg, out=beats, exclusions=gone, settings=BeatSettings())
+    stack_batch(
+        sheet=sheet, key=key, out=cine, annotations=annotations, exclusions=gone, settings=CineSettings()
+    )  # fmt: skip
+    labeller = root / "labeller"
+    train_labeller(
+        subjects=subjects, cine=[cine], annotations=[annotations], out=labeller, work=root / "work", settings=LABELS,
+        seed=0,
+    )  # fmt: skip
+    label_batch(cine=cine, labeller=labeller, out=labels, exclusions=gone, settings=LABELS)
+    grid_batch(cine=cine, labels=labels, out=grid, exclusions=gone, settings=GRID)
+    toppr = root / "registrations/toppr"
+    train_registration(
+        subjects=subjects, cine=[cine], labels=[labels], grid=[grid], labeller=labeller, out=toppr,
+        work=root / "work", settings=REGISTRATION, seed=0,
+    )  # fmt: skip
+    register_batch(grid=grid, weights=toppr, out=fields, exclusions=gone)
+    train_model(
+        subjects=subjects, beats=[beats], grid=[grid], labels=[labels], fields=[fields], out=root / "models/cof",
+        work=root / "work", settings=COF, seed=0,
+    )  # fmt: skip
+    return root
+
+
+def raw_files(results: Path) -> tuple[Path, Path]:
+    held_out = pd.read_csv(results / "phantom/subjects.csv").query("split == 'test'").iloc[0]
+    return results / "phantom" / held_out["ecg"], results / "phantom" / held_out["cine"]
+
+
+@pytest.mark.slow
+def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
+    ecg, cine = raw_files(results)
+    twin_from_files(ecg=ecg, scan=cine, results=results, model="cof", out=tmp_path / "twin")
+    summary = json.loads((tmp_path / "twin/summary.json").read_text())
+    assert summary["notice"] == NOTICE
+    assert summary["scan"]["kind"] == "cine"
+    assert 400 < summary["ecg"]["rr_ms"] < 1500
+    made = read_cine(tmp_path / "twin/twin.nii")
+    volumes = pd.read_csv(tmp_path / "twin/volumes.csv")
+    assert list(volumes) == ["frame", "time_ms", "lv_ml", "rv_ml"]
+    assert len(volumes) == len(made.frames) == 8
+    labels = read_labels(tmp_path / "twin/twin.labels.nii.gz")
+    voxel_ml = np.prod(made.spacing_mm) / 1000
+    np.testing.assert_allclose(volumes["lv_ml"], (labels == 1).sum((1, 2, 3)) * voxel_ml, atol=0.01)
+    assert summary["function"]["LV"]["edv_ml"] == pytest.approx(volumes["lv_ml"][0], abs=0.01)
+    assert str(results) not in (tmp_path / "twin/summary.json").read_text()
+
+    anchor = tmp_path / "anchor.nii.gz"
+    nib.save(nib.Nifti1Image(made.frames[0].transpose(2, 1, 0), made.affine), anchor)
+    twin_from_files(ecg=ecg, scan=anchor, results=results, model="cof", out=tmp_path / "lone")
+    lone = json.loads((tmp_path / "lone/summary.json").read_text())
+    assert lone["scan"]["kind"] == "anchor"
+    assert lone["function"]["rr_ms"] == pytest.approx(lone["ecg"]["rr_ms"], abs=0.1)
+    assert len(read_cine(tmp_path / "lone/twin.nii").frames) == GRID.frames
+
+
+@pytest.mark.slow
+def test_faults_of_one_persons_files_are_told(results, tmp_path):
+    ecg, cine = raw_files(results)
+    broken = tmp_path / "broken.xml"
+    broken.write_bytes(ecg.read_bytes()[:2000])
+    for path, reason in ((broken, Reason.ECG_UNREADABLE), (cine, Reason.ECG_UNREADABLE)):
+        with pytest.raises(CofError) as error:
+            twin_from_files(ecg=path, scan=cine, results=results, model="cof", out=tmp_path / "no")
+        assert error.value.reason is reason
+    with pytest.raises(UsageError, match="no such scan"):
+        twin_from_files(ecg=ecg, scan=tmp_path / "none.zip", results=results, model="cof", out=tmp_path / "no")
+    with pytest.raises(UsageError, match="no trained model"):
+        twin_from_files(ecg=ecg, scan=cine, results=results, model="other", out=tmp_path / "no")
+    assert not (tmp_path / "no").exists()
