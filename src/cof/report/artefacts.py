@@ -1,0 +1,90 @@
+"""A results folder as the report reads it: every artefact may be absent, and absence is a fact to print."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cof.cine.volume import Cine
+from cof.config import Config
+from cof.tables import read_table
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that the page would show and that this run does not hold.
+
+    Attributes:
+        what: in words.
+        path: relative to the results folder; also what to ask Snakemake for.
+    """
+
+    what: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """The artefacts of one run. `config` names its models, registrations and tables."""
+
+    root: Path
+    config: Config
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the cohort is the synthetic one."""
+        return self.config.cohort.sheet is None
+
+    @cached_property
+    def subjects(self) -> pd.DataFrame | None:
+        """`cohort/subjects.parquet`, ordered by subject."""
+        path = self.root / "cohort/subjects.parquet"
+        return read_table(path).sort_values("subject", ignore_index=True) if path.is_file() else None
+
+    @cached_property
+    def batches(self) -> list[str]:
+        """Names of the cohort's batches; batches of chosen subjects (`only-...`) are no part of the report."""
+        return [] if self.subjects is None else sorted(self.subjects["batch"].unique())
+
+    def rows(self, folder: str) -> pd.DataFrame | None:
+        """The rows of `{folder}/{batch}.parquet` over all batches; nothing if a batch's table is not there."""
+        paths = [self.root / folder / f"{batch}.parquet" for batch in self.batches]
+        if not paths or not all(path.is_file() for path in paths):
+            return None
+        return pd.concat([read_table(path) for path in paths], ignore_index=True)
+
+    def files(self, folder: str, suffix: str) -> dict[str, Path] | None:
+        """`{folder}/{batch}/{subject}{suffix}` by subject, of all batches; nothing if a batch's folder is absent."""
+        folders = [self.root / folder / batch for batch in self.batches]
+        if not folders or not all(path.is_dir() for path in folders):
+            return None
+        found = [path for path in folders for path in sorted(path.glob(f"*{suffix}"))]
+        return {path.name.removesuffix(suffix): path for path in found}
+
+    def exclusions(self, folder: str) -> pd.DataFrame | None:
+        """The exclusion rows of one stage, or of one variant of it such as `twins/cof`."""
+        return self.rows(f"exclusions/{folder}")
+
+    def record(self, path: str) -> dict[str, Any] | None:
+        """A JSON artefact."""
+        file = self.root / path
+        return json.loads(file.read_text()) if file.is_file() else None
+
+    @property
+    def truth(self) -> Path | None:
+        """The folder of the synthetic cohort's exact truth, where the run holds it and the key to it."""
+        folder, key = self.root / "phantom/truth", self.root / "cohort/key.parquet"
+        return folder if self.synthetic and folder.is_dir() and key.is_file() else None
+
+    def exact_labels(self, subject: str, cine: Cine) -> np.ndarray | None:
+        """Exact labels [T, Z, Y, X] of a synthetic cine; nothing where the truth is unknown."""
+        if self.truth is None:
+            return None
+        from cof.metrics.truth import Truth
+
+        raw = read_table(self.root / "cohort/key.parquet").set_index("subject").loc[subject]
+        return Truth.read(self.truth, f"{raw['participant']}_{raw['visit']}", cine).labels

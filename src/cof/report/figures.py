@@ -1,0 +1,254 @@
+"""The report's figures: arrays in, SVG out, in a light and a dark rendering with the same bytes on every run."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cof.ecg.record import LEADS
+from cof.metrics.catalogue import Metric
+
+PAPER_MM_PER_S = 25.0
+PAPER_MM_PER_MV = 10.0
+INCH_MM = 25.4
+
+# Where the axes of a volume curve lie in its figure (left, bottom, width, height): the page moves a cursor over them.
+CURVE_AXES = (0.11, 0.17, 0.86, 0.78)
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one rendering; the page's style sheet uses the same ones."""
+
+    name: str
+    ink: str
+    muted: str
+    rule: str
+    paper_minor: str
+    paper_major: str
+    highlight: str
+    real: str
+    generated: str
+    exact: str
+
+    def series(self, name: str) -> str:
+        """The colour of the real, generated or exact heart."""
+        return str(getattr(self, name))
+
+
+THEMES = (
+    Theme("light", "#1b1f24", "#5b6570", "#d9dee3", "#f6e3e1", "#eec4c0", "#ffd54a", "#0f6ba8", "#c2410c", "#3f7d20"),
+    Theme("dark", "#e8eaed", "#a4adb8", "#363d46", "#3a2a2c", "#54393b", "#8a6d00", "#72bdf0", "#ff9d66", "#9ad06e"),
+)
+
+_DASHES = {"real": "-", "generated": (0, (5, 2)), "exact": (0, (1, 1.5))}
+
+
+def render(draw: Callable[[Theme], Figure]) -> dict[str, bytes]:
+    """The figure that `draw` makes, as SVG for each theme.
+
+    The bytes depend on the data alone: ids come from a fixed salt, and no date is written.
+    """
+    images = {}
+    for theme in THEMES:
+        style: Any = {
+            "svg.hashsalt": "chain-of-flow",
+            "svg.fonttype": "path",
+            "font.family": "DejaVu Sans",
+            "font.size": 9,
+            "text.color": theme.ink,
+            "axes.labelcolor": theme.ink,
+            "axes.edgecolor": theme.muted,
+            "axes.linewidth": 0.8,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "xtick.color": theme.muted,
+            "ytick.color": theme.muted,
+            "xtick.labelcolor": theme.ink,
+            "ytick.labelcolor": theme.ink,
+            "grid.color": theme.rule,
+            "grid.linewidth": 0.6,
+            "path.simplify_threshold": 0.3,
+            "legend.frameon": False,
+        }
+        with mpl.rc_context(style):
+            buffer = io.BytesIO()
+            draw(theme).savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        images[theme.name] = buffer.getvalue()
+    return images
+
+
+def _paper(axes: Axes, theme: Theme, seconds: float, height_mv: float) -> None:
+    """ECG paper: small squares of 40 ms by 0.1 mV, large ones of 200 ms by 0.5 mV."""
+    axes.set_xlim(0, seconds)
+    axes.set_ylim(0, height_mv)
+    axes.set_axis_off()
+    for across, up, colour, width in (
+        (0.04, 0.1, theme.paper_minor, 0.35),
+        (0.2, 0.5, theme.paper_major, 0.6),
+    ):
+        columns, rows = np.arange(0, seconds + 1e-9, across), np.arange(0, height_mv + 1e-9, up)
+        lines = [[(x, 0), (x, height_mv)] for x in columns] + [[(0, y), (seconds, y)] for y in rows]
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=width, zorder=0), autolim=False)
+
+
+def ecg_strip(signal: np.ndarray, rate_hz: float, first_sample: int, last_sample: int) -> Callable[[Theme], Figure]:
+    """A 12-lead ECG on paper (25 mm/s, 10 mm/mV): three rows of four leads and a rhythm strip of lead II.
+
+    Args:
+        signal: [12, N] mV, leads in the order of `cof.ecg.record.LEADS`.
+        rate_hz: sampling rate.
+        first_sample, last_sample: the chosen cycle, marked wherever those samples are drawn.
+    """
+
+    def draw(theme: Theme) -> Figure:
+        samples = signal.shape[1]
+        seconds = samples / rate_hz
+        quarter = seconds / 4
+        times = np.arange(samples) / rate_hz
+        row_mv = 2.4
+        traces = signal - np.median(signal, axis=1, keepdims=True)
+        highest = max(traces[lead].max() for lead in range(0, 12, 3))
+        height_mv = row_mv * 4 + 0.6 + max(0.0, highest - 0.55 * row_mv)
+        figure = Figure(figsize=(seconds * PAPER_MM_PER_S / INCH_MM, height_mv * PAPER_MM_PER_MV / INCH_MM))
+        axes = figure.add_axes((0, 0, 1, 1))
+        _paper(axes, theme, seconds, height_mv)
+        begin, end = first_sample / rate_hz, last_sample / rate_hz
+        for row in range(4):
+            level = 0.6 + row_mv * (3.38 - row)
+            for column in range(4) if row < 3 else range(1):
+                lead = column * 3 + row if row < 3 else LEADS.index("II")
+                left, right = (column * quarter, (column + 1) * quarter) if row < 3 else (0.0, seconds)
+                shown = (times >= left) & (times < right)
+                axes.plot(
+                    times[shown], level + traces[lead, shown], color=theme.ink, linewidth=0.9, solid_joinstyle="round"
+                )
+                name = LEADS[lead]
+                axes.text(left + 0.05, level + 0.95, name, fontsize=10, fontweight="bold", va="center")
+                if column and row < 3:
+                    axes.plot([left, left], [level - 0.25, level + 0.25], color=theme.muted, linewidth=0.8)
+                marked = max(left, begin), min(right, end)
+                if marked[0] < marked[1]:
+                    bottom, top = level - row_mv * 0.36, level + row_mv * 0.52
+                    axes.fill_between(marked, bottom, top, color=theme.highlight, alpha=0.35, linewidth=0)
+        axes.text(seconds - 0.05, 0.12, "25 mm/s, 10 mm/mV", ha="right", fontsize=8, color=theme.muted)
+        return figure
+
+    return draw
+
+
+def cardiac_cycle(beat: np.ndarray, rr_ms: float) -> Callable[[Theme], Figure]:
+    """The representative cycle [12, L] mV, all leads over the phase of the cycle, limb leads beside chest leads."""
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(4.4, 4.6))
+        phase = np.arange(beat.shape[1]) / beat.shape[1]
+        step = 1.9
+        for column, (title, leads) in enumerate((("limb leads", range(6)), ("chest leads", range(6, 12)))):
+            axes = figure.add_axes((0.02 + 0.5 * column, 0.11, 0.46, 0.83))
+            axes.set_title(title, fontsize=9, color=theme.muted, loc="left")
+            for row, lead in enumerate(leads):
+                level = -row * step
+                axes.axhline(level, color=theme.rule, linewidth=0.6)
+                axes.plot(phase, level + beat[lead], color=theme.ink, linewidth=1.0)
+                axes.text(0.62, level + 0.5, LEADS[lead], ha="center", fontsize=9, fontweight="bold")
+            axes.set_xlim(0, 1)
+            axes.set_ylim(-5 * step - 1.2, 1.9)
+            axes.set_xticks([0, 0.5, 1], ["R", f"{rr_ms / 2:.0f} ms", "R"])
+            axes.get_xticklabels()[0].set_horizontalalignment("left")
+            axes.get_xticklabels()[2].set_horizontalalignment("right")
+            axes.tick_params(left=False, labelleft=False)
+            axes.spines["left"].set_visible(False)
+        return figure
+
+    return draw
+
+
+def training_curves(log: pd.DataFrame, progress: str, columns: list[str]) -> Callable[[Theme], Figure]:
+    """Small multiples of `columns` of a training log over its column `progress`."""
+
+    def draw(theme: Theme) -> Figure:
+        across = min(3, len(columns))
+        down = -(-len(columns) // across)
+        figure = Figure(figsize=(2.7 * across, 1.75 * down + 0.25), layout="constrained")
+        grid = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
+        for axes, name in zip(grid, columns):
+            known = log[[progress, name]].dropna()
+            axes.plot(known[progress], known[name], color=theme.real, linewidth=1.2)
+            axes.set_title(name.replace("_", " "), fontsize=9, loc="left")
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.grid(axis="y")
+        for axes in grid[len(columns) :]:
+            axes.set_visible(False)
+        figure.supxlabel(progress, fontsize=9)
+        return figure
+
+    return draw
+
+
+def volume_curves(curves: dict[str, np.ndarray]) -> Callable[[Theme], Figure]:
+    """LV volume over one cycle.
+
+    Args:
+        curves: mL at equally spaced phases, by the name of the heart: real, generated or exact.
+    """
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(4.8, 2.7))
+        axes = figure.add_axes(CURVE_AXES)
+        for name, volumes in curves.items():
+            phase = np.arange(len(volumes) + 1) / len(volumes)
+            closed = np.append(volumes, volumes[0])
+            axes.plot(phase, closed, color=theme.series(name), linestyle=_DASHES[name], linewidth=1.8, label=name)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1.12 * max(float(np.max(volumes)) for volumes in curves.values()))
+        axes.set_xlabel("phase of the cycle (0 is end diastole)", labelpad=2)
+        axes.set_ylabel("LV volume (mL)")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="y")
+        axes.legend(loc="lower right", fontsize=8.5)
+        return figure
+
+    return draw
+
+
+def intervals(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> Callable[[Theme], Figure]:
+    """Every model's mean with its 95 % interval, a panel for each metric.
+
+    Args:
+        rows: printed name of the model to its row of the table's long form for each metric.
+        metrics: panels in order.
+    """
+
+    def draw(theme: Theme) -> Figure:
+        across = min(4, len(metrics))
+        down = -(-len(metrics) // across)
+        figure = Figure(figsize=(1.35 + 1.95 * across, down * (0.26 * len(rows) + 0.75)), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False, sharey=True)
+        for axes, metric in zip(grid.ravel(), metrics):
+            for level, cells in enumerate(rows.values()):
+                cell = cells[metric.key]
+                colour = theme.generated if level == 0 else theme.real
+                axes.plot([cell["ci_low"], cell["ci_high"]], [level, level], color=colour, linewidth=2.2, alpha=0.55)
+                axes.plot([cell["mean"]], [level], color=colour, marker="o", markersize=5, linestyle="none")
+            unit = f" ({metric.unit})" if metric.unit else ""
+            axes.set_title(f"{metric.label}{unit} {metric.arrow}", fontsize=9, loc="left")
+            axes.set_ylim(len(rows) - 0.5, -0.5)
+            axes.set_yticks(range(len(rows)), list(rows))
+            axes.tick_params(axis="y", length=0)
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.grid(axis="x")
+        for axes in grid.ravel()[len(metrics) :]:
+            axes.set_visible(False)
+        return figure
+
+    return draw

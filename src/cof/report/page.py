@@ -1,0 +1,72 @@
+"""The HTML page: one static file and a folder of assets, which open from disk without a network."""
+
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from cof.errors import redact
+from cof.provenance import digest, versions
+from cof.report import sections
+from cof.report.artefacts import Results
+
+TEMPLATES = Path(str(files("cof.report") / "templates"))
+ASSETS = "assets"
+
+
+def _clean(value: Any) -> Any:
+    """Every text that reaches the page passes here: what is shaped like a participant id does not."""
+    return redact(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _hash(value: str) -> Markup:
+    """A hash, exempt from redaction: its digits are no one's id."""
+    if not re.fullmatch(r"[0-9a-f]{6,64}", value):
+        raise ValueError(f"not a hash: {value!r}")
+    return Markup(value)
+
+
+def environment() -> Environment:
+    """The template environment: autoescape on, unknown names are errors, all text redacted."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_clean,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["hash"] = _hash
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    return made
+
+
+def build(results: Results, out: Path) -> None:
+    """Write `index.html` and its assets into the folder `out`.
+
+    Sections whose artefacts the run does not hold say so; nothing is left out in silence.
+    """
+    assets = sections.Assets(out / ASSETS)
+    for name in ("report.css", "report.js"):
+        assets.add(name, (TEMPLATES / name).read_bytes())
+    hearts = sections.hearts(results, assets)
+    first = hearts["subjects"][0]["name"] if hearts["subjects"] else None
+    config = results.config.model_dump(mode="json")
+    context = {
+        "synthetic": results.synthetic,
+        "config": results.config,
+        "config_text": json.dumps(config, indent=1),
+        "config_hash": _hash(digest(config)),
+        "versions": versions(),
+        "hearts": hearts,
+        "tables": sections.tables(results, assets),
+        "ecg": sections.ecg(results, assets, first),
+        "cohort": sections.cohort(results),
+        "training": sections.training(results, assets),
+        "glossary": sections.glossary(results),
+    }
+    (out / "index.html").write_text(environment().get_template("report.html").render(context))

@@ -1,0 +1,422 @@
+"""What each section of the page says: facts from artefacts as plain values, and figures as files beside the page."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cof.cine.volume import Cine, read_cine, read_labels, sidecar
+from cof.ecg.record import Ecg
+from cof.labels import STRUCTURES
+from cof.metrics.catalogue import METRICS, Metric
+from cof.metrics.function import time_to_end_systole, ventricular_function, volume_curve
+from cof.report import cines, figures
+from cof.report.artefacts import Missing, Results
+
+SPLITS = {"train": "training", "validation": "validation", "test": "held out"}
+PROGRESS = ("iteration", "epoch", "step")
+
+
+@dataclass(frozen=True)
+class Assets:
+    """The folder of files beside the page."""
+
+    folder: Path
+
+    def add(self, name: str, content: bytes) -> str:
+        """Write one file; returns its address as the page sees it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).write_bytes(content)
+        return f"{self.folder.name}/{name}"
+
+    def figure(self, stem: str, alt: str, draw: Callable[[figures.Theme], Figure]) -> dict[str, str]:
+        """Write a figure in every rendering; returns the addresses, and the text for those who cannot see it."""
+        images = figures.render(draw)
+        return {name: self.add(f"{stem}-{name}.svg", image) for name, image in images.items()} | {"alt": alt}
+
+
+def hearts(results: Results, assets: Assets) -> dict[str, Any]:
+    """Held-out subjects, real against generated: cines in step, volume curves, function."""
+    model = results.config.report.model
+    twins = results.files(f"twins/{model}", ".nii")
+    real = results.files("cine", ".nii")
+    labels = results.files("labels", ".nii.gz")
+    missing = [
+        Missing(what, path)
+        for found, what, path in (
+            (twins, f"the hearts that '{model}' generated", f"twins/{model}"),
+            (real, "the native cines", "cine"),
+            (labels, "the labels of the real cines", "labels"),
+        )
+        if found is None
+    ]
+    if twins is None or real is None or labels is None:
+        return {"model": model, "subjects": [], "missing": missing, "available": 0}
+    held_out = [] if results.subjects is None else list(results.subjects.query("split == 'test'")["subject"])
+    available = [
+        subject
+        for subject in held_out
+        # A lone anchor has a generated heart and no real cine beside it.
+        if subject in twins and subject in labels and subject in real and len(read_cine(real[subject]).frames) > 1
+    ]
+    shown = available[: results.config.report.subjects]
+    if results.synthetic and results.truth is None:
+        missing.append(Missing("the exact truth of the synthetic cohort", "phantom/truth"))
+    if not shown:
+        missing.append(Missing("a held-out subject with a real cine and a generated one", f"twins/{model}"))
+    return {
+        "model": model,
+        "subjects": [
+            _heart(results, assets, f"heart-{index}", subject, real[subject], labels[subject], twins[subject])
+            for index, subject in enumerate(shown, 1)
+        ],
+        "missing": missing,
+        "available": len(available),
+        "held_out": len(held_out),
+    }
+
+
+def _heart(
+    results: Results, assets: Assets, stem: str, subject: str, real_path: Path, labels_path: Path, twin_path: Path
+) -> dict[str, Any]:
+    """One held-out subject: viewer data, figure of the volume curves, table of function."""
+    real, generated = read_cine(real_path), read_cine(twin_path)
+    labels = {
+        "real": read_labels(labels_path),
+        "generated": read_labels(twin_path.with_name(f"{subject}.labels.nii.gz")),
+    }
+    exact = results.exact_labels(subject, real)
+    if exact is not None:
+        labels["exact"] = exact
+    crop = cines.place_crop(np.asarray(real.frames[0]), labels["real"][0], real.spacing_mm)
+    sheets = {
+        "real": assets.add(f"{stem}-real.webp", cines.sprite_sheet(real.frames, crop)),
+        "generated": assets.add(f"{stem}-generated.webp", cines.sprite_sheet(generated.frames, crop)),
+    }
+    data = cines.viewer_data(crop, {name: labels[name] for name in sheets})
+    data |= {"rr_ms": real.rr_ms, "axes": figures.CURVE_AXES}
+    curves = {name: volume_curve(frames, STRUCTURES["LV"], real.spacing_mm) for name, frames in labels.items()}
+    function = {name: ventricular_function(volumes, real.rr_ms) for name, volumes in curves.items()}
+    quantities = [
+        ("EDV (mL)", [f"{values.edv_ml:.1f}" for values in function.values()]),
+        ("ESV (mL)", [f"{values.esv_ml:.1f}" for values in function.values()]),
+        ("SV (mL)", [f"{values.sv_ml:.1f}" for values in function.values()]),
+        ("EF (%)", [f"{values.ef_pct:.1f}" for values in function.values()]),
+        ("time to ES (ms)", [f"{time_to_end_systole(volumes, real.rr_ms):.0f}" for volumes in curves.values()]),
+    ]
+    alt = "LV volume over the cycle: " + "; ".join(
+        f"{name} from {values.edv_ml:.0f} mL at end diastole to {values.esv_ml:.0f} mL at end systole"
+        for name, values in function.items()
+    )
+    return {
+        "name": subject,
+        "facts": _subject_facts(results, subject, real),
+        "viewer": data,
+        "curve": assets.figure(f"{stem}-volume", alt, figures.volume_curves(curves)),
+        "cursor": {"top": 1 - figures.CURVE_AXES[1] - figures.CURVE_AXES[3], "height": figures.CURVE_AXES[3]},
+        "function": list(function),
+        "quantities": quantities,
+        "slices": [index + 1 for index in crop.slices],
+        "sheets": sheets,
+    }
+
+
+def _subject_facts(results: Results, subject: str, cine: Cine) -> list[str]:
+    """Short facts: heart rates at both examinations, diagnosis categories of the ECG."""
+    facts = [f"{60000 / cine.rr_ms:.0f} bpm in the scanner"]
+    beats, ecgs = results.rows("beats"), results.rows("ecg")
+    if beats is not None:
+        for rr_ms in beats.loc[beats["subject"] == subject, "rr_ms"]:
+            facts.append(f"{60000 / rr_ms:.0f} bpm in the chosen ECG cycle")
+    if ecgs is not None:
+        for categories in ecgs.loc[ecgs["subject"] == subject, "categories"]:
+            facts.append("ECG: " + (", ".join(categories) or "no category"))
+    return facts
+
+
+def ecg(results: Results, assets: Assets, subject: str | None) -> dict[str, Any]:
+    """One 12-lead ECG with its chosen cycle: that of `subject`, or of the first subject that has a cycle."""
+    ecgs, beats = results.rows("ecg"), results.rows("beats")
+    missing = [
+        Missing(what, path)
+        for found, what, path in ((ecgs, "the parsed ECGs", "ecg"), (beats, "the chosen cycles", "beats"))
+        if found is None
+    ]
+    if ecgs is None or beats is None or beats.empty:
+        return {"missing": missing or [Missing("a subject with a chosen cycle", "beats")]}
+    names = set(beats["subject"])
+    subject = subject if subject in names else sorted(names)[0]
+    record = Ecg.from_row(ecgs[ecgs["subject"] == subject].iloc[0])
+    cycle = beats[beats["subject"] == subject].iloc[0]
+    first, last = int(cycle["first_sample"]), int(cycle["last_sample"])
+    beat = np.asarray(cycle["beat"], float).reshape(12, -1)
+    seconds = record.signal.shape[1] / record.rate_hz
+    strip_alt = (
+        f"12-lead ECG of {subject}, {seconds:.0f} s; the chosen cycle lies from {first / record.rate_hz:.2f} s to "
+        f"{last / record.rate_hz:.2f} s"
+    )
+    cycle_alt = f"The chosen cycle in all 12 leads, from one R peak to the next, {cycle['rr_ms']:.0f} ms"
+    return {
+        "missing": [],
+        "subject": subject,
+        "strip": assets.figure("ecg", strip_alt, figures.ecg_strip(record.signal, record.rate_hz, first, last)),
+        "cycle": assets.figure("cycle", cycle_alt, figures.cardiac_cycle(beat, float(cycle["rr_ms"]))),
+        "rr_ms": float(cycle["rr_ms"]),
+        "correlation": float(cycle["correlation"]),
+        "statements": list(record.statements),
+        "low_quality": int(beats["low_quality"].sum()),
+        "irregular": int(beats["irregular"].sum()),
+        "count": len(beats),
+    }
+
+
+def cohort(results: Results) -> dict[str, Any]:
+    """Subjects of each split, the way through the stages, exclusions, and what was mended on the way in."""
+    subjects = results.subjects
+    if subjects is None:
+        return {"missing": [Missing("the cohort", "cohort/subjects.parquet")], "total": None}
+    excluded, missing = _exclusions(results)
+    card = results.record("phantom/card.json") if results.synthetic else None
+    if results.synthetic and card is None:
+        missing.append(Missing("the card of the synthetic cohort", "phantom/card.json"))
+    in_chain = {stage for stage, *_ in _steps(results)}
+    counts = Counter((row["stage"], row["variant"]) for row in excluded)
+    return {
+        "missing": missing,
+        "splits": [
+            (label, len(rows), rows["participant"].nunique(), int(rows["annotated"].sum()))
+            for split, label in SPLITS.items()
+            for rows in [subjects[subjects["split"] == split]]
+        ],
+        "total": len(subjects),
+        "participants": int(subjects["participant"].nunique()),
+        "stages": _stages(results, counts),
+        "exclusions": excluded,
+        # A faulty annotation leaves its subject in.
+        "excluded_subjects": len({row["subject"] for row in excluded if row["stage"] in in_chain}),
+        "repairs": _repairs(results),
+        "card": None if card is None else _card(card),
+    }
+
+
+def _steps(results: Results) -> list[tuple[str, str, str, str]]:
+    """Stage, variant of it, what it does, and where its subjects are found, in the order of the chain."""
+    config = results.config
+    return [
+        ("ecg", "", "12-lead ECG read", "ecg"),
+        ("beats", "", "cardiac cycle chosen", "beats"),
+        ("cine", "", "short-axis cine stacked", "cine"),
+        ("labels", "", "every frame labelled", "labels"),
+        ("grid", "", "resampled about the heart", "grid"),
+        *(("fields", name, "motion registered", f"fields/{name}") for name in config.registrations),
+        *(("twins", name, "held-out hearts generated", f"twins/{name}") for name in config.models),
+        *(("metrics", name, "held-out hearts evaluated", f"metrics/{name}") for name in config.models),
+    ]
+
+
+_SUFFIX = {"cine": ".nii", "labels": ".nii.gz", "grid": ".nii", "fields": ".safetensors", "twins": ".nii"}
+
+
+def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+    """How many subjects came through each stage; `count` is None where the run does not hold the stage."""
+    rows = []
+    assert results.subjects is not None
+    held_out = set(results.subjects.query("split == 'test'")["subject"])
+    for stage, variant, what, folder in _steps(results):
+        if stage in _SUFFIX:
+            files = results.files(folder, _SUFFIX[stage])
+            names = None if files is None else set(files)
+        else:
+            table = results.rows(folder)
+            names = None if table is None else set(table["subject"])
+        of = len(held_out) if stage in ("twins", "metrics") else len(results.subjects)
+        rows.append(
+            {
+                "stage": stage,
+                "variant": variant,
+                "what": what,
+                "count": None if names is None else len(names),
+                "of": of,
+                "excluded": excluded[stage, variant],
+                "path": folder,
+            }
+        )
+    return rows
+
+
+def _exclusions(results: Results) -> tuple[list[dict[str, str]], list[Missing]]:
+    """Every exclusion row of the cohort in the order of the chain, with the variant of the stage; and absent tables."""
+    rows: list[dict[str, str]] = []
+    missing = []
+    for stage, variant, _, folder in _steps(results):
+        table = results.exclusions(folder)
+        if table is None:
+            missing.append(Missing(f"the exclusions of {stage} {variant}".rstrip(), f"exclusions/{folder}"))
+        else:
+            columns = ("subject", "stage", "reason", "message")
+            cells = zip(*(table[name].astype(str) for name in columns))
+            rows += [dict(zip(columns, row)) | {"variant": variant} for row in cells]
+    labeller = results.record("labeller/labeller.json") or {}
+    rows += [row | {"variant": ""} for row in labeller.get("left_out", [])]
+    return rows, missing
+
+
+def _card(card: dict[str, Any]) -> dict[str, Any]:
+    """The card of the synthetic cohort: calibration rows, couplings and prevalences as text."""
+    cohort, reference = card["cohort"], card["reference"]
+
+    def spread(row: dict[str, float], prefix: str = "") -> str:
+        return f"{row[f'{prefix}mean']:.1f} ± {row[f'{prefix}sd']:.1f}"
+
+    return {
+        "arm": card["arm"],
+        "draws": reference["n"],
+        "calibration": [
+            (name.replace("_", " "), spread(row, "published_"), spread(row), spread(cohort["calibration"][name]))
+            for name, row in reference["calibration"].items()
+        ],
+        "couplings": [
+            (meaning, f"{card['couplings'][key]:.2f}")
+            for key, meaning in (
+                ("r_voltage_lvm_index", "correlation of QRS voltage and LV mass index"),
+                ("r2_ef_given_ecg", "share of the variance of EF that ECG features explain (R²)"),
+                ("r2_ef_given_anchor", "share that features of the anchor explain"),
+                ("r2_ef_given_ecg_and_anchor", "share that both explain"),
+            )
+        ],
+        "prevalence": [
+            (name.replace("_", " "), f"{share:.1%}", f"{cohort['prevalence'][name]:.1%}")
+            for name, share in reference["prevalence"].items()
+        ],
+    }
+
+
+def _repairs(results: Results) -> list[tuple[str, int]]:
+    """What was mended in the cines, and in how many."""
+    files = results.files("cine", ".nii") or {}
+    mended: Counter[str] = Counter()
+    for path in files.values():
+        mended.update(set(json.loads(sidecar(path).read_text())["repairs"]))
+    return sorted(mended.items(), key=lambda item: (-item[1], item[0]))
+
+
+def training(results: Results, assets: Assets) -> dict[str, Any]:
+    """Curves of everything that was trained, and the labeller's scores on participants that it never saw."""
+    config = results.config
+    trained = [("labeller", "nnU-Net, the labeller")]
+    trained += [(f"registrations/{name}", f"TOPPR, registration '{name}'") for name in config.registrations]
+    trained += [
+        (f"models/{name}", f"{name}, family {model.family}")
+        for name, model in config.models.items()
+        if model.family == "cof"
+    ]
+    curves, missing = [], []
+    for folder, title in trained:
+        path = results.root / folder / "log.csv"
+        if not path.is_file():
+            missing.append(Missing(f"the training log of {title}", f"{folder}/log.csv"))
+            continue
+        log = pd.read_csv(path).select_dtypes("number")
+        progress = next((name for name in PROGRESS if name in log.columns), log.columns[0])
+        columns = [name for name in log.columns if name != progress and log[name].notna().any()]
+        last = ", ".join(f"{name} {log[name].dropna().iloc[-1]:.4g}" for name in columns)
+        alt = f"Training curves of {title} over {len(log)} logged {progress}s; at the end: {last}"
+        figure = assets.figure(
+            f"training-{folder.replace('/', '-')}", alt, figures.training_curves(log, progress, columns)
+        )
+        curves.append({"title": title, "figure": figure, "last": last})
+    labeller = results.record("labeller/labeller.json")
+    if labeller is None:
+        missing.append(Missing("the labeller's scores on participants that it never saw", "labeller/labeller.json"))
+    scores = (labeller or {}).get("held_out", {})
+    return {
+        "curves": curves,
+        "missing": missing,
+        "labeller": [
+            (phase, structure, values)
+            for phase, structures in scores.items()
+            for structure, values in structures.items()
+        ],
+    }
+
+
+def tables(results: Results, assets: Assets) -> dict[str, Any]:
+    """The tables of the configuration as `tables/{table}.csv` holds them, each with a figure of its intervals."""
+    found, missing = [], []
+    for name, settings in results.config.tables.items():
+        path = results.root / "tables" / f"{name}.csv"
+        if not path.is_file():
+            missing.append(Missing(f"the table '{settings.title}'", f"tables/{name}.csv"))
+            continue
+        long = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"config_hash": str, "row": str})
+        known = [metric for metric in long["metric"].unique() if metric in METRICS]
+        metrics = [METRICS[key] for key in known if long.loc[long["metric"] == key, "n"].max() > 0]
+        rows = {
+            str(row): {str(cell["metric"]): cell for _, cell in cells.iterrows()}
+            for row, cells in long.groupby("row", sort=False)
+        }
+        alt = f"{settings.title}: mean of every metric with its 95 % interval, as in the table"
+        found.append(
+            {
+                "name": name,
+                "title": settings.title,
+                "subjects": int(long["n"].max()),
+                "bootstrap": results.config.evaluation.bootstrap,
+                "headings": [f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}" for metric in metrics],
+                "better": ["higher is better" if metric.better == "up" else "lower is better" for metric in metrics],
+                "rows": [
+                    (row, [_cell(cells[metric.key], metric) for metric in metrics]) for row, cells in rows.items()
+                ],
+                "paper_cohort": next(iter(long["paper_cohort"].dropna()), None),
+                "config_hash": str(long["config_hash"].iloc[0]),
+                "figure": assets.figure(f"table-{name}", alt, figures.intervals(rows, metrics)) if metrics else None,
+            }
+        )
+    return {"tables": found, "missing": missing}
+
+
+def _cell(cell: pd.Series, metric: Metric) -> dict[str, str]:
+    """One model's value of one metric as text; empty where there is none."""
+
+    def text(key: str, sign: str = "") -> str:
+        return "" if pd.isna(cell[key]) else f"{cell[key]:{sign}.{metric.decimals}f}"
+
+    def interval(low: str, high: str, sign: str = "") -> str:
+        return "" if pd.isna(cell[low]) else f"{text(low, sign)} to {text(high, sign)}"
+
+    return {
+        "n": str(cell["n"]),
+        "mean": text("mean"),
+        "sd": text("sd"),
+        "interval": interval("ci_low", "ci_high"),
+        "difference": text("difference", "+"),
+        "difference_interval": interval("difference_ci_low", "difference_ci_high", "+"),
+        "paper": text("paper"),
+    }
+
+
+TERMS = (
+    ("anchor", "the end-diastolic volume that gives the anatomy; the only image that the model sees at generation"),
+    ("cycle", "one heart beat from R peak to R peak; its phase runs from 0 to 1"),
+    ("end diastole, ED", "the start of the cycle, when the ventricle is fullest; frame 0 of every cine"),
+    ("end systole, ES", "the moment when the left ventricle is smallest"),
+    ("EDV, ESV", "volume of the left ventricle at end diastole and at end systole"),
+    ("SV, EF", "stroke volume, EDV - ESV; ejection fraction, SV as a share of EDV"),
+    ("held out", "in the test split: never seen by any training"),
+    ("TOPPR", "the topology-preserving registration, whose motion of the training hearts supervises the model"),
+    ("twin", "the heart generated from one subject's ECG and anchor"),
+)
+
+
+def glossary(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The metrics of the configured tables and the terms of this page, each with its meaning."""
+    keys = dict.fromkeys(key for table in results.config.tables.values() for key in table.metrics if key in METRICS)
+    better = {"up": "higher is better", "down": "lower is better"}
+    metrics = [(f"{METRICS[key].label} ({better[METRICS[key].better]})", METRICS[key].definition) for key in keys]
+    return [("Metrics of the tables", metrics), ("Terms", list(TERMS))]

@@ -1,0 +1,78 @@
+"""The stages of the report: metrics in, tables out; results in, one HTML page out."""
+
+import logging
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from cof import config as configuration
+from cof.config import EvaluationSettings, TableSettings
+from cof.errors import UsageError
+from cof.folders import whole_folder
+from cof.metrics.catalogue import DEFINITIONS_VERSION
+from cof.provenance import versions
+from cof.report.artefacts import Results
+from cof.report.table import RENDERINGS, build_table
+from cof.tables import read_table
+
+log = logging.getLogger(__name__)
+
+
+def make_table(
+    *,
+    metrics: dict[str, list[Path]],
+    settings: TableSettings,
+    evaluation: EvaluationSettings,
+    out: Path,
+    config_hash: str,
+) -> None:
+    """Write one table as `.csv` (long form, unrounded), `.md` and `.tex` (booktabs).
+
+    Args:
+        metrics: model name to the metrics of its batches.
+        settings: models in row order, metrics in column order.
+        evaluation: the bootstrap.
+        out: path of the table without a suffix.
+        config_hash: hash of the whole configuration.
+
+    Raises:
+        UsageError: an unknown metric or paper table, a model without rows, metrics of another version of the
+            definitions, or no subject that all models have.
+    """
+    rows = {model: pd.concat(map(read_table, paths), ignore_index=True) for model, paths in metrics.items()}
+    for model, measured in rows.items():
+        if set(measured["version"]) - {DEFINITIONS_VERSION}:
+            raise UsageError(f"metrics of '{model}' follow outdated definitions: evaluate the model again")
+    provenance = {"config_hash": config_hash, "versions": versions(), "definitions": DEFINITIONS_VERSION}
+    table = build_table(rows, settings, evaluation, provenance)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, render in RENDERINGS.items():
+        path = out.with_name(out.name + suffix)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_text(render(table), encoding="utf-8")
+        aside.replace(path)
+    log.info("table %s: %d models, %d subjects", out.name, len(table.models), len(table.subjects))
+
+
+def make_report(*, results: Path, config: Path, out: Path) -> None:
+    """Write the HTML report of a run, whole or partial.
+
+    Args:
+        results: the results folder; what it does not hold, the page names as missing.
+        config: the resolved configuration, JSON or YAML.
+        out: folder for `index.html` and its `assets/`; it appears when it is whole.
+
+    Raises:
+        UsageError: the results folder or the configuration does not exist, or the configuration is invalid.
+    """
+    from cof.report import page
+
+    if not results.is_dir():
+        raise UsageError(f"no such results folder: {results}")
+    if not config.is_file():
+        raise UsageError(f"no such configuration: {config}")
+    run = Results(results, configuration.load(config))
+    with whole_folder(out) as folder:
+        page.build(run, folder)
+    log.info("report: %s", out / "index.html")
