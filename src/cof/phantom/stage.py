@@ -1,0 +1,136 @@
+"""Makes the synthetic cohort: raw files, subject sheet, truth and card."""
+
+import csv
+import json
+import logging
+import multiprocessing
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from cof import provenance
+from cof.cine.volume import write_labels
+from cof.config import PhantomSettings
+from cof.phantom import seeds
+from cof.phantom.anatomy import build_heart
+from cof.phantom.card import write_card
+from cof.phantom.cardiosoft import write_ecg
+from cof.phantom.dicom import draw_oddities, write_cine_zip
+from cof.phantom.expert import annotate
+from cof.phantom.latents import Latents
+from cof.phantom.motion import Deformation, build_beat
+from cof.phantom.population import sample
+from cof.phantom.scanner import Scanner
+from cof.phantom.stack import plan_stack
+from cof.phantom.torso import build_torso, draw_contrast
+from cof.phantom.truth import write_truth
+
+log = logging.getLogger(__name__)
+
+VISIT = 2
+COLUMNS = ("subject", "visit", "ecg", "cine", "anchor", "annotation", "split")
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One participant's place in the cohort."""
+
+    participant: str
+    split: Split
+    annotated: bool
+
+
+def plan_cohort(settings: PhantomSettings) -> list[Member]:
+    """Names and roles: training participants first, then validation, then test."""
+    sizes: dict[Split, int] = {"train": settings.train, "validation": settings.validation, "test": settings.test}
+    splits = [split for split, size in sizes.items() for _ in range(size)]
+    annotated = min(settings.annotated, settings.train)
+    return [Member(f"sub-{k + 1:04d}", split, k < annotated) for k, split in enumerate(splits)]
+
+
+def make_subject(member: Member, out: Path, settings: PhantomSettings, seed: int) -> Latents:
+    """Write everything of one participant into the cohort folder `out`."""
+    name = member.participant
+    stream = partial(seeds.stream, seed, name)
+    latents = sample(name, seed, settings.arm)
+    heart = build_heart(latents, stream("heart"))
+    motion = Deformation(heart, build_beat(latents, heart, stream("beat")))
+    stack = plan_stack(heart, settings, stream("stack"))
+    look = stream("contrast")
+    contrast = draw_contrast(look)
+    torso = build_torso(latents, heart, stack, contrast, look)
+    scanner = Scanner(heart, motion, stack, torso, contrast, look)
+    scan = scanner.acquire(
+        frames=settings.frames,
+        noise=look.uniform(0.02, 0.04),
+        blood_level=look.uniform(220, 420),
+        rng=stream("noise"),
+        truth=member.split == "test",
+    )
+    oddities = draw_oddities(settings.oddities, settings.slices, settings.frames, stream("oddities"))
+    archive = out / "raw" / "cine" / f"{name}_20209_{VISIT}_0.zip"
+    write_cine_zip(archive, latents, stack, scan.frames, scan.labels, oddities, stream("dicom"))
+    if member.annotated:
+        labels = annotate(motion, stack, settings.frames, stream("expert"))
+        write_labels(out / "raw" / "annotations" / f"{name}_{VISIT}.nii.gz", labels, stack.affine())
+    stamp = provenance.stamp(settings.model_dump(mode="json"))
+    write_truth(out / "truth", f"{name}_{VISIT}", motion, stack, scan, oddities, stamp)
+    ecg = out / "raw" / "ecg" / f"{name}_20205_{VISIT}_0.xml"
+    ecg.parent.mkdir(parents=True, exist_ok=True)
+    write_ecg(ecg, latents, seeds.derive(seed, name, "ecg"))
+    return latents
+
+
+def _write_sheet(path: Path, members: list[Member]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for member in members:
+            name = member.participant
+            writer.writerow(
+                [
+                    name,
+                    VISIT,
+                    f"raw/ecg/{name}_20205_{VISIT}_0.xml",
+                    f"raw/cine/{name}_20209_{VISIT}_0.zip",
+                    "",
+                    f"raw/annotations/{name}_{VISIT}.nii.gz" if member.annotated else "",
+                    member.split,
+                ]
+            )
+
+
+def make_cohort(*, out: Path, settings: PhantomSettings, seed: int, workers: int) -> None:
+    """Write the synthetic cohort into the folder `out`, which it replaces.
+
+    Args:
+        out: folder for subjects.csv, raw/, truth/ and the card.
+        settings: size and kind of the cohort.
+        seed: the same seed gives the same bytes, whatever the number of workers.
+        workers: processes that share the participants.
+    """
+    members = plan_cohort(settings)
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    work = partial(make_subject, out=part, settings=settings, seed=seed)
+    progress: Any = partial(tqdm, total=len(members), desc="phantom", unit="subject", disable=None)
+    if workers == 1:
+        cohort = list(progress(map(work, members)))
+    else:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            cohort = list(progress(pool.map(work, members)))
+    _write_sheet(part / "subjects.csv", members)
+    stamp = provenance.stamp(settings.model_dump(mode="json"))
+    write_card(part, cohort, settings, seed, stamp)
+    (part / "provenance.json").write_text(json.dumps(stamp | {"seed": seed}, indent=1, sort_keys=True))
+    if out.exists():
+        shutil.rmtree(out)
+    part.rename(out)
+    log.info("synthetic cohort of %d participants", len(members))
