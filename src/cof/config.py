@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cof.errors import UsageError
+from cof.metrics.catalogue import METRICS
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -58,25 +59,31 @@ class CohortSettings(Settings):
     salt_file: str | None = Field(
         None, description="file with the secret salt of the pseudonyms; without one, names are kept (public data only)"
     )
-    batches: Count = 1
+    batches: int = Field(1, ge=1, le=1000, description="jobs a stage; about one for every 100 subjects")
     split: dict[Literal["train", "validation", "test"], Probability] = {"train": 0.75, "validation": 0.05, "test": 0.2}
 
 
 class EcgSettings(Settings):
     """Parsing of ECG files."""
 
-    einthoven_tolerance_lsb: Positive = 3.0
+    einthoven_tolerance_lsb: Positive = Field(
+        3.0, description="counts by which III, aVR, aVL and aVF may differ from what I and II make them"
+    )
+    min_seconds: Positive = Field(8.0, description="shortest strip that is used")
+    flat_mv: Positive = Field(0.02, description="a lead whose signal spans less than this is disconnected")
 
 
 class BeatSettings(Settings):
-    """The representative cardiac cycle (METHOD 6)."""
+    """The representative cardiac cycle."""
 
-    samples: Count = 512
+    samples: int = Field(512, ge=2)
     highpass_hz: Positive = 0.5
     lowpass_hz: Positive = 40.0
+    mains_hz: Positive = Field(50.0, description="removed by a notch where the file says that the device did not")
     clip_mv: Positive = 5.0
-    rate_tolerance: Probability = 0.1
-    min_correlation: Probability = 0.8
+    rate_tolerance: Probability = Field(0.1, description="allowed difference of our heart rate from the device's")
+    rr_tolerance: Probability = Field(0.1, description="a candidate beat's RR may differ so much from the median RR")
+    min_correlation: Probability = Field(0.8, description="below it, with the median beat, a beat is of low quality")
 
 
 class CineSettings(Settings):
@@ -84,15 +91,21 @@ class CineSettings(Settings):
 
     min_slices: Count = 5
     min_frames: Count = 8
+    max_missing: Probability = Field(
+        0.1, description="share of a slice's frames that may be missing and are replaced by the frame before"
+    )
 
 
 class LabelSettings(Settings):
     """nnU-Net: training on annotated ED and ES stacks, and prediction on all frames."""
 
     epochs: Count = 10
-    iterations: Count = Field(50, description="training iterations an epoch")
-    batch: Count = 12
+    iterations: Count = Field(40, description="training iterations an epoch")
+    batch: Count = 6
+    learning_rate: Positive = Field(0.05, description="at the start; nnU-Net's own is 0.01, for long trainings")
+    momentum: float = Field(0.9, ge=0, lt=1, description="nnU-Net's own is 0.99, which a short training cannot warm up")
     features: Count = Field(8, description="channels of the first level; each level doubles them")
+    levels: int = Field(5, ge=3, description="resolution levels of the network; nnU-Net's plan may have fewer")
     held_out: Probability = Field(0.2, description="share of the annotated participants that only measure the training")
     augmentation_workers: int = Field(
         0, ge=0, description="processes that augment; only 0 (in the training process) gives the same weights again"
@@ -105,6 +118,9 @@ class GridSettings(Settings):
 
     shape: tuple[Count, Count, Count] = (8, 48, 48)
     spacing_mm: Triple = (10.0, 3.6, 3.6)
+    slice_tolerance_mm: float = Field(
+        0.5, ge=0, description="native slices whose distance differs by no more from the grid's are kept as they are"
+    )
     frames: int = Field(20, ge=4)
 
 
@@ -181,9 +197,14 @@ class CofSettings(Settings):
     phases: Count = Field(4, description="phases drawn per subject and step against one encoding")
     learning_rate: Positive = 1e-3
     weight_decay: float = Field(1e-5, ge=0)
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="the learning rate falls to zero over the training, or stays; both start with a warm-up"
+    )
+    warmup: int = Field(50, ge=0, description="iterations over which the learning rate rises to its full value")
     heart_weight: float = Field(4.0, ge=0, description="extra weight of heart voxels in the matching loss")
-    ema: float = Field(0.0, ge=0, lt=1)
-    checkpoint_every: Count = 200
+    augmentation: AffineSettings | None = AffineSettings(rotation_deg=10, scale=0.05, translation_mm=6)
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 for none")
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
 
 
 class StaticSettings(Settings):
@@ -196,6 +217,7 @@ class RandomSettings(Settings):
     """The paper's Random Sample: the real cine of a random training subject."""
 
     family: Literal["random"] = "random"
+    donors: Count = Field(64, description="training cines that the model keeps, of which each subject gets one")
 
 
 class MeanMotionSettings(Settings):
@@ -218,10 +240,11 @@ ModelSettings = Annotated[
 
 
 class EvaluationSettings(Settings):
-    """Metrics and their intervals (METHOD 5)."""
+    """Metrics and their intervals."""
 
     registration: str = Field("toppr", description="the registration whose displacement end-point errors refer to")
-    bootstrap: Count = 1000
+    bootstrap: Count = Field(1000, description="resamples of the subjects for 95 % intervals")
+    seed: int = Field(0, ge=0, description="of the resampling")
 
 
 class TableSettings(Settings):
@@ -229,8 +252,10 @@ class TableSettings(Settings):
 
     title: str
     models: dict[str, str] = Field(description="model name in `models` to printed row name")
-    metrics: tuple[str, ...]
-    paper: str | None = Field(None, description="key of the paper's table to print beside ours")
+    metrics: tuple[str, ...] = Field(description="keys of cof.metrics.catalogue, a column each")
+    paper: Literal["table1", "table2", "table3_modules", "table3_segmentation"] | None = Field(
+        None, description="the paper's table to print beside ours, row by printed name"
+    )
 
 
 class ReportSettings(Settings):
@@ -312,6 +337,11 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
         for row in table.models:
             if row not in config.models:
                 raise UsageError(f"{where}: tables.{name}.models: no model is called '{row}'")
+        for metric in table.metrics:
+            if metric not in METRICS:
+                close = difflib.get_close_matches(metric, METRICS, n=1)
+                hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(METRICS)}"
+                raise UsageError(f"{where}: tables.{name}.metrics: no metric is called '{metric}'{hint}")
     if config.evaluation.registration not in config.registrations:
         raise UsageError(f"{where}: evaluation.registration: no registration is called this")
     if config.report.model not in config.models:
@@ -348,8 +378,8 @@ def read_settings(text: str, kind: Any) -> Any:
 
 
 def dump(settings: BaseModel) -> str:
-    """Settings as canonical JSON, for the command line and for Snakemake's re-run triggers."""
-    return json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    """Settings as JSON, for the command line and for Snakemake's re-run triggers; rows of a table keep their order."""
+    return json.dumps(settings.model_dump(mode="json"))
 
 
 def schema() -> dict[str, Any]:

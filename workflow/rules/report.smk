@@ -99,7 +99,7 @@ rule report:
         "../../envs/cof.yaml"
     params:
         results=lambda wildcards, input: Path(input.config[0]).parent,
-        source=source("report", "metrics/catalogue"),
+        source=source("report", "metrics", "labels/__init__", "cine/volume"),
     shell:
         "cof report --results {params.results:q} --config {input.config:q} --out {output:q} 2> {log:q}"
 

@@ -1,23 +1,31 @@
 """The native short-axis cine in memory and on disk."""
 
 import json
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
+from cof.errors import CofError, Reason
+
+# Intensities that are not whole numbers of 16 bits are stretched to this maximum.
+_STRETCHED_MAXIMUM = 30_000
+
 
 @dataclass(frozen=True)
 class Cine:
     """A short-axis cine on its native grid, slices from base to apex, frame 0 at ED.
 
+    A subject that has an anchor and no cine has a cine of one frame, without an RR interval.
+
     Attributes:
         frames: int16 [T, Z, Y, X]; may be memory-mapped.
         affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres.
         frame_times_ms: [T], after frame 0; the cycle lasts `rr_ms`.
-        rr_ms: RR interval of the scan.
+        rr_ms: RR interval of the scan; nan for a lone anchor.
         series: names of the series that the slices came from.
         repairs: what was mended on the way in, in words.
         rolled_by: frames by which the recorded cycle was rolled so that frame 0 is ED.
@@ -38,30 +46,80 @@ class Cine:
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(z), float(y), float(x)
 
+    def rolled(self, first: int) -> "Cine":
+        """The same cycle, begun at frame `first`; times count from there.
+
+        Raises:
+            CofError: CINE_TOO_FEW_FRAMES, there is no such frame.
+        """
+        if not 0 <= first < len(self.frames):
+            raise CofError(
+                Reason.CINE_TOO_FEW_FRAMES, f"frame {first} is named as ED, and there are {len(self.frames)} frames"
+            )
+        if first == 0:
+            return self
+        times = np.roll(self.frame_times_ms - self.frame_times_ms[first], -first) % self.rr_ms
+        return replace(
+            self, frames=np.roll(self.frames, -first, axis=0), frame_times_ms=times, rolled_by=self.rolled_by + first
+        )
+
+
+def uniform_times(frames: int, rr_ms: float) -> np.ndarray:
+    """Times [T] in ms of evenly spaced frames over one cycle; a lone frame is at 0."""
+    return np.zeros(1) if frames == 1 else np.arange(frames) * rr_ms / frames
+
+
+def to_int16(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Intensities as int16, unchanged if they are whole numbers of that range and stretched otherwise.
+
+    Returns:
+        The intensities, and the repair in words if they were stretched.
+
+    Raises:
+        CofError: CINE_NOT_FINITE, also for a constant image.
+    """
+    if not np.isfinite(values).all():
+        raise CofError(Reason.CINE_NOT_FINITE, "intensities are not finite")
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise CofError(Reason.CINE_NOT_FINITE, "all intensities are the same")
+    whole = np.issubdtype(values.dtype, np.integer) or bool((values == np.rint(values)).all())
+    if whole and low >= -(2**15) and high < 2**15:
+        return values.astype(np.int16), ()
+    factor = _STRETCHED_MAXIMUM / max(abs(low), abs(high))
+    return np.rint(values * factor).astype(np.int16), (f"intensities multiplied by {factor:.6g} to fit 16 bits",)
+
 
 def sidecar(path: Path) -> Path:
     """The JSON file beside a NIfTI."""
     return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 
-def write_cine(path: Path, cine: Cine) -> None:
-    """Write an uncompressed NIfTI (x, y, z, t; int16, unscaled, so that frames can be memory-mapped) and its sidecar."""
+def write_cine(path: Path, cine: Cine, more: dict[str, Any] | None = None) -> None:
+    """Write an uncompressed NIfTI (x, y, z, t; int16, unscaled, so that frames can be memory-mapped) and its sidecar.
+
+    Args:
+        path: ends in `.nii`.
+        cine: an RR interval of nan becomes null in the sidecar.
+        more: further entries of the sidecar.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    known = math.isfinite(cine.rr_ms)
     image = nib.Nifti1Image(np.ascontiguousarray(cine.frames.transpose(3, 2, 1, 0), np.int16), cine.affine)
     image.header.set_xyzt_units("mm", "msec")
     zooms = image.header.get_zooms()[:3]
-    image.header.set_zooms((*zooms, cine.rr_ms / len(cine.frames)))
+    image.header.set_zooms((*zooms, cine.rr_ms / len(cine.frames) if known else 0.0))
     nib.save(image, path)
     record = {
         "frame_times_ms": [round(float(time), 3) for time in cine.frame_times_ms],
-        "rr_ms": float(cine.rr_ms),
-        "heart_rate_bpm": 60000.0 / float(cine.rr_ms),
+        "rr_ms": float(cine.rr_ms) if known else None,
+        "heart_rate_bpm": 60000.0 / float(cine.rr_ms) if known else None,
         "series": list(cine.series),
         "repairs": list(cine.repairs),
         "rolled_by": cine.rolled_by,
         "provenance": cine.provenance,
-    }
-    sidecar(path).write_text(json.dumps(record, indent=1, sort_keys=True))
+    } | (more or {})
+    sidecar(path).write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))
 
 
 def read_cine(path: Path) -> Cine:
@@ -73,7 +131,7 @@ def read_cine(path: Path) -> Cine:
         frames,
         np.asarray(image.affine),  # type: ignore[attr-defined]
         np.asarray(record["frame_times_ms"], float),
-        record["rr_ms"],
+        math.nan if record["rr_ms"] is None else record["rr_ms"],
         tuple(record["series"]),
         tuple(record["repairs"]),
         record["rolled_by"],
@@ -90,3 +148,8 @@ def write_labels(path: Path, labels: np.ndarray, affine: np.ndarray) -> None:
 def read_labels(path: Path) -> np.ndarray:
     """Labels [T, Z, Y, X] as uint8."""
     return np.asarray(nib.load(path).dataobj).transpose(3, 2, 1, 0).astype(np.uint8)  # type: ignore[attr-defined]
+
+
+def read_anchor_labels(path: Path) -> np.ndarray:
+    """Labels [Z, Y, X] of frame 0 as uint8; the frames after it are not even unpacked."""
+    return np.asarray(nib.load(path).dataobj[..., 0]).transpose(2, 1, 0).astype(np.uint8)  # type: ignore[attr-defined]

@@ -1,0 +1,123 @@
+"""The stages of cine: stacking raw files on their native grid, and resampling to the canonical one."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cof.cine.annotations import read_annotation
+from cof.cine.geometry import onto_stack
+from cof.cine.grid import make_grid, write_grid
+from cof.cine.reader import read_cine_source
+from cof.cine.volume import Cine, read_anchor_labels, read_cine, write_cine, write_labels
+from cof.config import CineSettings, GridSettings
+from cof.errors import CofError, Exclusions, Reason, UsageError
+from cof.folders import whole_folder
+from cof.provenance import stamp
+from cof.tables import read_table
+
+log = logging.getLogger(__name__)
+
+
+def stack_batch(
+    *, sheet: Path, key: Path, out: Path, annotations: Path, exclusions: Path, settings: CineSettings
+) -> None:
+    """Stack the cine of every subject of a batch on its native grid, and its expert annotation beside it.
+
+    A subject with an anchor and no cine becomes a cine of one frame. A faulty annotation leaves the cine in: its row in
+    the table of exclusions has the stage `annotations`.
+
+    Args:
+        sheet: `cohort/batches/{batch}.parquet`.
+        key: `cohort/key.parquet`.
+        out: folder for `{subject}.nii` and `.json`.
+        annotations: folder for `{subject}.nii.gz`.
+        exclusions: table of the subjects left out.
+        settings: settings of stacking.
+
+    Raises:
+        UsageError: sheet and key are not of the same cohort.
+    """
+    subjects = list(read_table(sheet)["subject"])
+    keys = read_table(key).set_index("subject")
+    if not set(subjects) <= set(keys.index):
+        raise UsageError("the key does not know every subject of the batch; make the cohort anew")
+    provenance = stamp(settings.model_dump(mode="json"))
+    excluded, unannotated = Exclusions("cine"), Exclusions("annotations")
+    with whole_folder(out) as cines, whole_folder(annotations) as labels:
+        for subject in tqdm(subjects, desc="cine", unit="subject", disable=None):
+            with excluded.guard(subject):
+                files = keys.loc[subject]
+                recorded = read_subject(files, settings)
+                ed_frame = int(files["ed_frame"])
+                write_cine(cines / f"{subject}.nii", replace(recorded.rolled(ed_frame), provenance=provenance))
+                if files["annotation"]:
+                    with unannotated.guard(subject):
+                        drawn = np.roll(read_annotation(Path(files["annotation"]), recorded), -ed_frame, axis=0)
+                        write_labels(labels / f"{subject}.nii.gz", drawn, recorded.affine)
+    excluded.rows += unannotated.rows
+    excluded.write(exclusions)
+
+
+def read_subject(files: Any, settings: CineSettings) -> Cine:
+    """The cine of one subject as recorded, or its lone anchor.
+
+    Args:
+        files: paths "cine" and "anchor", each "" if there is none; not both.
+        settings: the least that is accepted.
+
+    Raises:
+        CofError: the reason tells what is wrong with the files.
+    """
+    anchor = read_cine_source(Path(files["anchor"]), settings.max_missing) if files["anchor"] else None
+    if anchor is not None and len(anchor.frames) > 1:
+        raise CofError(Reason.ANCHOR_MISMATCH, f"the anchor has {len(anchor.frames)} frames; it is one volume")
+    if not files["cine"]:
+        assert anchor is not None, "the sheet is checked for this"
+        _check_slices(anchor, settings)
+        return anchor
+    cine = read_cine_source(Path(files["cine"]), settings.max_missing)
+    _check_slices(cine, settings)
+    if len(cine.frames) < settings.min_frames:
+        raise CofError(
+            Reason.CINE_TOO_FEW_FRAMES, f"{len(cine.frames)} frames; at least {settings.min_frames} are needed"
+        )
+    if anchor is None:
+        return cine
+    slices, rows, columns = cine.frames.shape[1:]
+    if onto_stack(anchor.frames, anchor.affine, (slices, rows, columns), cine.affine) is None:
+        raise CofError(Reason.ANCHOR_MISMATCH, "the anchor does not lie on the voxels of the cine")
+    return replace(cine, repairs=(*cine.repairs, "the given anchor is unused: the cine's own frame 0 is the anchor"))
+
+
+def _check_slices(cine: Cine, settings: CineSettings) -> None:
+    slices = cine.frames.shape[1]
+    if slices < settings.min_slices:
+        raise CofError(Reason.CINE_TOO_FEW_SLICES, f"{slices} slices; at least {settings.min_slices} are needed")
+
+
+def grid_batch(*, cine: Path, labels: Path, out: Path, exclusions: Path, settings: GridSettings) -> None:
+    """Resample the cine of every labelled subject of a batch to the canonical grid about its heart.
+
+    Args:
+        cine: folder `cine/{batch}`.
+        labels: folder `labels/{batch}`; of each file only the anchor frame decides anything.
+        out: folder for `{subject}.nii` and `.json`.
+        exclusions: table of the subjects left out.
+        settings: the canonical grid.
+    """
+    provenance = stamp(settings.model_dump(mode="json"))
+    excluded = Exclusions("grid")
+    with whole_folder(out) as folder:
+        for path in tqdm(sorted(cine.glob("*.nii")), desc="grid", unit="subject", disable=None):
+            subject = path.stem
+            if not (labels / f"{subject}.nii.gz").is_file():
+                continue
+            with excluded.guard(subject):
+                native = read_cine(path)
+                frames, placement = make_grid(native, read_anchor_labels(labels / f"{subject}.nii.gz"), settings)
+                write_grid(folder / path.name, frames, placement, replace(native, provenance=provenance))
+    excluded.write(exclusions)

@@ -1,0 +1,268 @@
+"""The subject sheet made a cohort: pseudonyms, splits and batches, and the protected key to the raw files.
+
+Everything about a participant follows from a hash of its name, never from the order of rows, so that an added or
+removed subject changes nothing for the others.
+"""
+
+import difflib
+import hashlib
+import hmac
+import math
+import os
+import re
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from cof.config import CohortSettings
+from cof.errors import UsageError, redact
+from cof.provenance import stamp
+from cof.tables import read_table, write_table
+
+REQUIRED = ("subject", "visit", "ecg", "cine")
+OPTIONAL = ("anchor", "annotation", "split", "ed_frame")
+SPLITS = ("train", "validation", "test")
+_FILES = ("ecg", "cine", "anchor", "annotation")
+_KEY_COLUMNS = ("subject", "participant", "visit", *_FILES, "ed_frame")
+_COLUMNS = ("subject", "participant", "visit", "split", "batch", "annotated")
+
+# Letters only, so that no pseudonym ever looks like a participant id; 26^8 names.
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+_LETTERS = 8
+_MIN_SALT_BYTES = 16
+
+
+def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings) -> None:
+    """Read the subject sheet; write the cohort and its key.
+
+    The sheet is a CSV file with the columns subject (the participant), visit, ecg and cine, and optionally anchor (a
+    volume of one frame, for subjects without a cine), annotation (expert labels of the cine), split and ed_frame (the
+    recorded frame at end diastole, 0 by default). Paths are relative to the sheet's folder; a cell may be empty. Files
+    that do not exist are found out by the stage that reads them.
+
+    Subjects without a split are split by a hash of the participant; annotated ones train, since nnU-Net learns from
+    them, and those without a cine are tested, since they hold no motion to learn from.
+
+    Args:
+        sheet: subjects.csv.
+        out: `cohort/subjects.parquet`, a row a subject, without any raw name or path if there is a salt.
+        key: `cohort/key.parquet`, mode 0600: raw names and absolute paths ("" where there is none).
+        settings: salt, split and number of batches.
+
+    Raises:
+        UsageError: the sheet is no valid sheet (the message names row and column), names look like participant ids and
+            there is no salt, or the settings do not fit.
+    """
+    table = _read_sheet(sheet)
+    names = _pseudonyms(table["participant"], settings.salt_file)
+    table["pseudonym"] = table["participant"].map(names)
+    table["subject"] = table["pseudonym"] + "-v" + table["visit"].astype(str)
+    table["split"] = _splits(table, settings)
+    table["batch"] = [f"b{int(_uniform('batch', name) * settings.batches):03d}" for name in table["participant"]]
+    table["annotated"] = table["annotation"] != ""
+    table = table.sort_values("subject", ignore_index=True)
+
+    provenance = stamp(settings.model_dump(mode="json"))
+    for path in (key, out):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _private_files():
+        write_table(key, table[list(_KEY_COLUMNS)], provenance)
+    cohort = table.drop(columns="participant").rename(columns={"pseudonym": "participant"})
+    write_table(out, cohort[list(_COLUMNS)], provenance)
+
+
+def select_batch(*, subjects: Path, batch: str, only: tuple[str, ...], out: Path) -> None:
+    """Write the rows of one batch.
+
+    Args:
+        subjects: `cohort/subjects.parquet`.
+        batch: name of the batch.
+        only: instead of the batch's own subjects just these: names as in the columns subject or participant (all
+            visits). Without a salt these are the names of the sheet.
+        out: `cohort/batches/{batch}.parquet`.
+
+    Raises:
+        UsageError: there is no subject of a name in `only`.
+    """
+    table = read_table(subjects)
+    for name in only:
+        if not (table["subject"].eq(name) | table["participant"].eq(name)).any():
+            known = sorted({*table["subject"], *table["participant"]})
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise UsageError(f"the cohort has no subject or participant '{redact(name)}'{hint}")
+    if only:
+        rows = table[table["subject"].isin(only) | table["participant"].isin(only)]
+    else:
+        rows = table[table["batch"] == batch]
+    write_table(out, rows.reset_index(drop=True), stamp({"batch": batch, "only": sorted(only)}))
+
+
+def _fault(row: Hashable, column: str, message: str) -> UsageError:
+    return UsageError(f"subject sheet, row {row}, column '{column}': {redact(message)}")
+
+
+def _read_sheet(path: Path) -> pd.DataFrame:
+    """The checked sheet: participant, visit, absolute paths or "", split or "", ed_frame; indexed by row."""
+    if not path.is_file():
+        raise UsageError(f"no such subject sheet: {path.name}")
+    try:
+        # Without a header, so that a row with too many cells is an error and never shifts the columns.
+        cells = pd.read_csv(
+            path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig"
+        )
+    except pd.errors.EmptyDataError:
+        raise UsageError("the subject sheet is empty") from None
+    except UnicodeDecodeError:
+        raise UsageError("the subject sheet is not UTF-8 text") from None
+    except pd.errors.ParserError as error:
+        raise UsageError(f"the subject sheet is no valid CSV: {redact(str(error).strip())}") from None
+    cells = cells.fillna("").map(str.strip)
+    columns = list(cells.iloc[0])
+    _check_columns(columns)
+    table = cells.iloc[1:].set_axis(columns, axis=1).set_axis(range(2, len(cells) + 1), axis=0)
+    table = table[(table != "").any(axis=1)]
+    if table.empty:
+        raise UsageError("the subject sheet names no subject")
+    for column in OPTIONAL:
+        if column not in table:
+            table[column] = ""
+
+    for row, cell in table["subject"].items():
+        if not cell:
+            raise _fault(row, "subject", "empty")
+    table = table.rename(columns={"subject": "participant"})
+    table["visit"] = [_whole_number(row, "visit", cell) for row, cell in table["visit"].items()]
+    table["ed_frame"] = [_whole_number(row, "ed_frame", cell or "0") for row, cell in table["ed_frame"].items()]
+    for row, cell in table["split"].items():
+        if cell not in ("", *SPLITS):
+            raise _fault(row, "split", f"'{cell}' is none of {', '.join(SPLITS)}")
+    for row, repeated in table.duplicated(["participant", "visit"]).items():
+        if repeated:
+            raise _fault(row, "subject", "this subject and visit were listed before")
+    _check_files(table)
+    folder = path.parent.resolve()
+    for column in _FILES:
+        table[column] = [str(folder / cell) if cell else "" for cell in table[column]]
+    return table
+
+
+def _check_columns(columns: list[str]) -> None:
+    for column in REQUIRED:
+        if column not in columns:
+            raise UsageError(f"the subject sheet has no column '{column}'; needed are {', '.join(REQUIRED)}")
+    known = (*REQUIRED, *OPTIONAL)
+    for column in columns:
+        if column not in known:
+            close = difflib.get_close_matches(column, known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
+            raise UsageError(f"the subject sheet has an unknown column '{redact(column)}'; {hint}")
+        if columns.count(column) > 1:
+            raise UsageError(f"the subject sheet has two columns '{column}'")
+
+
+def _whole_number(row: Hashable, column: str, cell: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", cell):
+        raise _fault(row, column, f"'{cell}' is no whole number from 0 to 999")
+    return int(cell)
+
+
+def _check_files(table: pd.DataFrame) -> None:
+    """What must be said of a subject's files before any of them is opened."""
+    for row, cells in table.iterrows():
+        if not cells["cine"] and not cells["anchor"]:
+            raise _fault(row, "cine", "empty, and there is no anchor either")
+        if not cells["cine"] and cells["annotation"]:
+            raise _fault(row, "annotation", "an annotation belongs to a cine, and there is none")
+        if not cells["cine"] and cells["ed_frame"]:
+            raise _fault(row, "ed_frame", "an anchor has no other frame than its own")
+
+
+def _pseudonyms(participants: pd.Series, salt_file: str | None) -> dict[str, str]:
+    """The name of every participant under `results/`."""
+    if salt_file is None:
+        for row, name in participants.items():
+            if redact(name) != name:
+                raise _fault(row, "subject", "this looks like a participant id; set cohort.salt_file for pseudonyms")
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+                raise _fault(row, "subject", "only letters, digits, '-' and '_' (or set cohort.salt_file)")
+        names = {name: name for name in participants}
+    else:
+        salt = _read_salt(salt_file)
+        names = {name: f"sub-{_letters(salt, name)}" for name in participants}
+    # Some file systems do not tell capitals from small letters.
+    if len({name.lower() for name in names.values()}) < len(names):
+        raise UsageError(
+            "two participants get the same pseudonym; take another salt"
+            if salt_file
+            else "two participants' names differ in capital letters only"
+        )
+    return names
+
+
+def _read_salt(salt_file: str) -> bytes:
+    try:
+        salt = Path(salt_file).read_bytes().strip()
+    except OSError as error:
+        raise UsageError(f"cohort.salt_file: {error.strerror}: {salt_file}") from None
+    if len(salt) < _MIN_SALT_BYTES:
+        raise UsageError(f"cohort.salt_file: a salt of fewer than {_MIN_SALT_BYTES} bytes can be guessed")
+    return salt
+
+
+def _letters(salt: bytes, name: str) -> str:
+    """Eight letters from a keyed hash: who lacks the salt can neither invert them nor try out ids."""
+    number = int.from_bytes(hmac.new(salt, name.encode(), hashlib.sha256).digest())
+    letters = []
+    for _ in range(_LETTERS):
+        number, letter = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[letter])
+    return "".join(letters)
+
+
+def _uniform(purpose: str, name: str) -> float:
+    """A number in [0, 1) that is always the same for one participant and purpose."""
+    return int.from_bytes(hashlib.sha256(f"{purpose}:{name}".encode()).digest()[:6]) / 2**48
+
+
+def _splits(table: pd.DataFrame, settings: CohortSettings) -> pd.Series:
+    """The split of every row, the same for all visits of a participant."""
+    if not math.isclose(sum(settings.split.values()), 1, abs_tol=1e-6):
+        raise UsageError(f"cohort.split: the shares add up to {sum(settings.split.values()):g}, not to 1")
+    chosen = {}
+    for participant, rows in table.groupby("participant", sort=False):
+        stated = {split: row for row, split in rows["split"].items() if split}
+        if len(stated) > 1:
+            raise _fault(list(stated.values())[-1], "split", "another visit of this participant is in another split")
+        split, row = next(iter(stated.items()), ("", rows.index[0]))
+        annotated, without_cine = (rows["annotation"] != "").any(), (rows["cine"] == "").any()
+        if annotated and split == "test":
+            raise _fault(row, "split", "annotated participants train nnU-Net and cannot be in 'test'")
+        if without_cine and (annotated or split in ("train", "validation")):
+            raise _fault(row, "cine", "a visit without a cine holds no motion: its participant can only be in 'test'")
+        chosen[participant] = split or (
+            "train" if annotated else "test" if without_cine else _drawn_split(str(participant), settings)
+        )
+    return table["participant"].map(chosen)
+
+
+def _drawn_split(participant: str, settings: CohortSettings) -> str:
+    drawn, reached = _uniform("split", participant), 0.0
+    shares = [(split, settings.split.get(split, 0.0)) for split in SPLITS]  # type: ignore[call-overload]
+    for split, share in shares:
+        reached += share
+        if drawn < reached:
+            return split
+    return next(split for split, share in reversed(shares) if share)
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Files created inside are for their owner alone, from their first byte."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -1,0 +1,314 @@
+import copy
+import random
+
+import numpy as np
+import pytest
+from pydicom.uid import RLELossless
+
+from cof.cine.reader import read_cine_source
+from cof.errors import CofError, Reason
+
+
+def refused(path, max_missing=0.1) -> Reason:
+    with pytest.raises(CofError) as caught:
+        read_cine_source(path, max_missing)
+    return caught.value.reason
+
+
+def renamed(datasets, name, series=None):
+    for data in datasets:
+        data.SeriesDescription = name
+        if series is not None:
+            data.SeriesInstanceUID = series
+            data.SOPInstanceUID = f"{series}.{data.SOPInstanceUID}"
+    return datasets
+
+
+def of_slice(datasets, number):
+    return [data for data in datasets if data.SeriesDescription.endswith(f"_b{number}")]
+
+
+def test_an_oblique_stack_comes_back_exactly(kit, scan, archived):
+    datasets = kit.images(scan)
+    random.Random(0).shuffle(datasets)
+    cine = read_cine_source(archived(datasets, {"manifest.cvs": b"filename,patientid\n"}), 0.1)
+    np.testing.assert_array_equal(cine.frames, scan.frames)
+    np.testing.assert_allclose(cine.affine, scan.affine, atol=1e-5)
+    np.testing.assert_allclose(cine.spacing_mm, kit.spacing_mm, atol=1e-5)
+    np.testing.assert_allclose(cine.frame_times_ms, np.arange(kit.frames) * 90.0)
+    assert cine.rr_ms == kit.rr_ms
+    assert cine.repairs == ()
+    assert cine.series[0] == "CINE_segmented_SAX_b1"
+
+
+def test_a_folder_is_as_good_as_an_archive(kit, scan, tmp_path):
+    for index, data in enumerate(kit.images(scan)):
+        file = tmp_path / f"cine/{index % 3}/{index}.dcm"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(kit.encode(data))
+    np.testing.assert_array_equal(read_cine_source(tmp_path / "cine", 0.1).frames, scan.frames)
+
+
+def test_slices_are_numbered_as_integers(kit, archived):
+    scan = kit.scan(slices=12)
+    np.testing.assert_array_equal(read_cine_source(archived(kit.images(scan)), 0.1).frames, scan.frames)
+
+
+def test_trigger_time_goes_before_instance_number(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in datasets:
+        data.InstanceNumber = kit.frames + 1 - data.InstanceNumber
+    np.testing.assert_array_equal(read_cine_source(archived(datasets), 0.1).frames, scan.frames)
+
+
+def test_without_trigger_times_instance_numbers_count(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in datasets:
+        del data.TriggerTime
+    cine = read_cine_source(archived(datasets), 0.1)
+    np.testing.assert_array_equal(cine.frames, scan.frames)
+    assert cine.rr_ms == 1000.0  # the nominal interval
+    assert cine.repairs == ()
+
+
+def test_without_any_order_of_time_the_archive_is_unreadable(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in datasets:
+        del data.TriggerTime, data.InstanceNumber
+    assert refused(archived(datasets)) is Reason.CINE_UNREADABLE
+
+
+def test_without_any_interval_rr_is_assumed_and_said(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in datasets:
+        del data.TriggerTime, data.NominalInterval
+    cine = read_cine_source(archived(datasets), 0.1)
+    assert cine.rr_ms == 1000.0
+    assert any("RR" in repair for repair in cine.repairs)
+
+
+@pytest.mark.parametrize(("lost", "stands_in"), [(0, 9), (4, 3), (9, 8)])
+@pytest.mark.parametrize("with_trigger", [True, False])
+def test_a_missing_frame_is_replaced_by_the_one_before(kit, scan, archived, lost, stands_in, with_trigger):
+    datasets = kit.images(scan)
+    datasets.remove(of_slice(datasets, 3)[lost])
+    if not with_trigger:
+        for data in datasets:
+            del data.TriggerTime
+    cine = read_cine_source(archived(datasets), 0.1)
+    expected = scan.frames.copy()
+    expected[lost, 2] = expected[stands_in, 2]
+    np.testing.assert_array_equal(cine.frames, expected)
+    assert cine.repairs == (f"slice 3: frame {lost + 1} is missing, the one before repeated",)
+
+
+def test_a_missing_frame_is_found_when_every_slice_has_its_own_rate_and_offset(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in datasets:
+        rate = 1 + 0.02 * int(data.SeriesDescription[-1])
+        data.TriggerTime = str(round(rate * (float(data.TriggerTime) + 45), 3))  # the first frame half a frame late
+    datasets.remove(of_slice(datasets, 5)[0])
+    expected = scan.frames.copy()
+    expected[0, 4] = expected[9, 4]
+    np.testing.assert_array_equal(read_cine_source(archived(datasets), 0.1).frames, expected)
+
+
+def test_too_many_missing_frames_are_refused(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in of_slice(datasets, 3)[2:4]:
+        datasets.remove(data)
+    path = archived(datasets)
+    assert refused(path) is Reason.CINE_TOO_FEW_FRAMES
+    assert len(read_cine_source(path, 0.2).repairs) == 2
+
+
+def test_of_repeated_series_the_last_counts(kit, scan, archived):
+    datasets = kit.images(scan)
+    first_take = copy.deepcopy(of_slice(datasets, 2))
+    for data in first_take:
+        kit.set_pixels(data, np.full((kit.rows, kit.columns), 7))
+        data.SeriesInstanceUID, data.SOPInstanceUID = "1.2.0.2", data.SOPInstanceUID.replace("1.2.3", "1.2.0")
+    cine = read_cine_source(archived([*first_take, *datasets]), 0.1)
+    np.testing.assert_array_equal(cine.frames, scan.frames)
+    assert cine.repairs == ("slice 2: the last of 2 series used",)
+
+
+def test_a_broken_off_repetition_does_not_count(kit, scan, archived):
+    datasets = kit.images(scan)
+    broken_off = copy.deepcopy(of_slice(datasets, 2)[:3])
+    for data in broken_off:
+        kit.set_pixels(data, np.full((kit.rows, kit.columns), 7))
+        data.SeriesInstanceUID, data.SOPInstanceUID = "1.2.9.2", data.SOPInstanceUID.replace("1.2.3", "1.2.9")
+    np.testing.assert_array_equal(read_cine_source(archived([*broken_off, *datasets]), 0.1).frames, scan.frames)
+
+
+def test_results_and_long_axes_are_left_out(kit, scan, archived):
+    datasets = kit.images(scan)
+    inline = renamed(kit.images(scan, series="1.2.8.{}"), "CINE_segmented_SAX_InlineVF")
+    long_axis = renamed(kit.images(kit.scan(slices=3), series="1.2.7.{}"), "CINE_segmented_LAX_4Ch")
+    cine = read_cine_source(archived([*inline, *datasets, *long_axis]), 0.1)
+    np.testing.assert_array_equal(cine.frames, scan.frames)
+    assert cine.repairs == ()
+
+
+def test_an_archive_of_long_axes_has_no_short_axis(kit, scan, archived):
+    assert refused(archived(renamed(kit.images(scan), "CINE_segmented_LAX_2Ch"))) is Reason.CINE_NO_SHORT_AXIS
+
+
+def test_an_archive_without_dicom_has_no_short_axis(archived):
+    assert refused(archived([], {"contours/1.txt": b"1 2\n", "manifest.csv": b""})) is Reason.CINE_NO_SHORT_AXIS
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_without_numbers_the_lie_of_the_heart_tells_base_from_apex(kit, scan, archived, reverse):
+    datasets = kit.images(scan, name=None, series="1.2.3")  # one nameless series, as General Electric has them
+    for number, data in enumerate(datasets, 1):
+        data.InstanceNumber = number
+    if reverse:  # rows upside down turn the normal of the images around
+        for data in datasets:
+            x, y = np.split(np.array(data.ImageOrientationPatient, float), 2)
+            far = np.array(data.ImagePositionPatient, float) + y * kit.spacing_mm[1] * (kit.rows - 1)
+            data.ImagePositionPatient = [f"{value:.6f}" for value in far]
+            data.ImageOrientationPatient = [f"{value:.9f}" for value in (*x, *-y)]
+            pixels = np.frombuffer(data.PixelData, "<u2").reshape(data.Rows, data.Columns)
+            kit.set_pixels(data, pixels[::-1])
+    cine = read_cine_source(archived(datasets), 0.1)
+    expected = scan.frames[:, :, ::-1] if reverse else scan.frames
+    np.testing.assert_array_equal(cine.frames, expected)
+    np.testing.assert_allclose(cine.affine[:3, 2], scan.affine[:3, 2], atol=1e-4)
+
+
+def test_images_of_other_planes_are_left_out_and_counted(kit, scan, archived):
+    scouts = kit.images(kit.scan(slices=2, frames=1), name=None, series="1.9.{}")
+    for data in scouts:
+        data.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
+    cine = read_cine_source(archived([*kit.images(scan, name=None), *scouts]), 0.1)
+    np.testing.assert_array_equal(cine.frames, scan.frames)
+    assert cine.repairs == ("2 images of other planes left out",)
+
+
+def test_a_slice_of_another_matrix_goes_to_where_its_position_says(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in of_slice(datasets, 4):  # two columns more on the left, three rows fewer on top
+        pixels = np.frombuffer(data.PixelData, "<u2").reshape(kit.rows, kit.columns)
+        kit.set_pixels(data, np.pad(pixels, ((0, 0), (2, 0)))[3:])
+        x, y = np.split(np.array(data.ImageOrientationPatient, float), 2)
+        position = np.array(data.ImagePositionPatient, float)
+        moved = position - 2 * x * kit.spacing_mm[2] + 3 * y * kit.spacing_mm[1]
+        data.ImagePositionPatient = [f"{value:.6f}" for value in moved]
+    cine = read_cine_source(archived(datasets), 0.1)
+    expected = scan.frames.copy()
+    expected[:, 3, :3] = 0
+    np.testing.assert_array_equal(cine.frames, expected)
+    np.testing.assert_allclose(cine.affine, scan.affine, atol=1e-4)
+    assert cine.repairs == ("slices 4 brought onto the matrix of the others",)
+
+
+def test_a_gap_between_slices_is_refused(kit, scan, archived):
+    datasets = [data for data in kit.images(scan) if not data.SeriesDescription.endswith("_b3")]
+    assert refused(archived(datasets)) is Reason.CINE_GEOMETRY
+
+
+def change_spacing(data):
+    data.PixelSpacing = ["nan", "nan"]
+
+
+def change_size(data):
+    data.PixelSpacing = ["25", "25"]
+
+
+def change_slice_spacing(data):
+    if data.SeriesDescription.endswith("_b2"):
+        data.PixelSpacing = ["2.5", "2.5"]
+
+
+def change_position(data):
+    data.ImagePositionPatient = ["inf", "0", "0"]
+
+
+def change_orientation(data):
+    data.ImageOrientationPatient = ["1", "0", "0", "1", "0", "0"]
+
+
+def drop_position(data):
+    del data.ImagePositionPatient
+
+
+@pytest.mark.parametrize(
+    "change",
+    [change_spacing, change_size, change_slice_spacing, change_position, change_orientation, drop_position],
+)
+def test_impossible_geometry_is_refused(kit, scan, archived, change):
+    datasets = kit.images(scan)
+    for data in datasets:
+        change(data)
+    assert refused(archived(datasets)) is Reason.CINE_GEOMETRY
+
+
+def test_a_single_slice_is_no_stack(kit, archived):
+    assert refused(archived(kit.images(kit.scan(slices=1)))) is Reason.CINE_TOO_FEW_SLICES
+
+
+def test_compressed_images_are_decoded(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in datasets:
+        kit.encode(data)
+        data.compress(RLELossless, generate_instance_uid=False)
+    np.testing.assert_array_equal(read_cine_source(archived(datasets), 0.1).frames, scan.frames)
+
+
+def test_a_rescaled_image_is_in_rescaled_units(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in datasets:
+        data.RescaleSlope, data.RescaleIntercept = "2", "-1000"
+    np.testing.assert_array_equal(read_cine_source(archived(datasets), 0.1).frames, 2 * scan.frames - 1000)
+
+
+def test_unsigned_intensities_beyond_int16_are_stretched_and_said(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in datasets:
+        kit.set_pixels(data, np.frombuffer(data.PixelData, "<u2").reshape(kit.rows, kit.columns) * 15)
+    cine = read_cine_source(archived(datasets), 0.1)
+    expected = scan.frames * (30_000 / scan.frames.max())
+    np.testing.assert_allclose(cine.frames, expected, atol=0.51)
+    assert "to fit 16 bits" in cine.repairs[-1]
+
+
+def test_an_image_cut_short_is_a_missing_frame(kit, scan, archived):
+    datasets = kit.images(scan)
+    lost = of_slice(datasets, 2)[5]
+    datasets.remove(lost)
+    cine = read_cine_source(archived(datasets, {"x.dcm": kit.encode(lost)[:-50], "y.dcm": b"no image"}), 0.1)
+    np.testing.assert_array_equal(cine.frames[5, 1], scan.frames[4, 1])
+    assert cine.repairs[0] == "2 unreadable files left out"
+
+
+def test_multi_frame_files_alone_are_unreadable(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in datasets:
+        data.NumberOfFrames = 2
+    assert refused(archived(datasets)) is Reason.CINE_UNREADABLE
+
+
+def test_black_images_are_refused(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in datasets:
+        kit.set_pixels(data, np.zeros((kit.rows, kit.columns)))
+    assert refused(archived(datasets)) is Reason.CINE_NOT_FINITE
+
+
+def test_a_black_slice_is_said(kit, scan, archived):
+    datasets = kit.images(scan)
+    for data in of_slice(datasets, 6):
+        kit.set_pixels(data, np.zeros((kit.rows, kit.columns)))
+    assert read_cine_source(archived(datasets), 0.1).repairs == ("slice 6 is black",)
+
+
+def test_no_message_or_repair_names_the_patient(kit, scan, archived):
+    datasets = kit.images(scan)
+    identity = str(123 * 10**4 + 4567)
+    for data in datasets:
+        data.PatientID = identity
+        data.SeriesDescription = f"SAX {identity}"
+    cine = read_cine_source(archived(datasets), 0.1)
+    assert identity not in repr((cine.series, cine.repairs))

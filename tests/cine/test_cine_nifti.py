@@ -1,0 +1,144 @@
+import gzip
+import math
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cof.cine.reader import read_cine_source
+from cof.errors import CofError, Reason
+
+
+def saved(path, frames, affine, duration=0.09, unit="sec"):
+    image = nib.Nifti1Image(np.ascontiguousarray(frames.transpose(3, 2, 1, 0)), affine)
+    image.header.set_xyzt_units("mm", unit)
+    image.header.set_zooms((*image.header.get_zooms()[:3], duration))
+    nib.save(image, path)
+    return path
+
+
+def refused(path) -> Reason:
+    with pytest.raises(CofError) as caught:
+        read_cine_source(path, 0.1)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_cine_comes_back_exactly(scan, tmp_path, name):
+    cine = read_cine_source(saved(tmp_path / name, scan.frames, scan.affine), 0.1)
+    np.testing.assert_array_equal(cine.frames, scan.frames)
+    np.testing.assert_allclose(cine.affine, scan.affine, atol=1e-4)
+    assert cine.rr_ms == pytest.approx(900, abs=0.01)
+    assert cine.repairs == ()
+
+
+def test_dicom_and_nifti_of_one_scan_are_the_same_cine(kit, scan, archived, tmp_path):
+    one = read_cine_source(archived(kit.images(scan)), 0.1)
+    other = read_cine_source(saved(tmp_path / "a.nii.gz", scan.frames, scan.affine), 0.1)
+    np.testing.assert_array_equal(one.frames, other.frames)
+    np.testing.assert_allclose(one.affine, other.affine, atol=1e-4)
+
+
+def test_slices_from_apex_to_base_are_reversed_and_stay_where_they_are(scan, tmp_path):
+    affine = scan.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * (scan.frames.shape[1] - 1)
+    affine[:3, 2] *= -1
+    cine = read_cine_source(saved(tmp_path / "a.nii", scan.frames[:, ::-1], affine), 0.1)
+    np.testing.assert_array_equal(cine.frames, scan.frames)
+    np.testing.assert_allclose(cine.affine, scan.affine, atol=1e-4)
+    assert cine.repairs == ("slices reversed to run from base to apex",)
+
+
+def test_a_direction_across_the_heart_is_doubted(scan, tmp_path):
+    affine = np.diag([1.8, 1.8, 10.0, 1.0])
+    affine[:3, :3] = np.array([[0, 0.71, 0.70], [0, 0.71, -0.70], [1, 0, 0]]) @ np.diag([1.8, 1.8, 10.0])
+    affine[:3, 2] = [7.1, 7.1, 0]
+    affine[:3, 1] = [0.0, 0.0, 1.8]
+    affine[:3, 0] = [1.28, -1.28, 0]
+    assert "weak evidence" in read_cine_source(saved(tmp_path / "a.nii", scan.frames, affine), 0.1).repairs[0]
+
+
+def test_without_orientation_the_order_is_kept_and_said(scan, tmp_path):
+    path = saved(tmp_path / "a.nii", scan.frames, np.diag([1.7, 1.9, -10.0, 1.0]))
+    image = nib.load(path)
+    image.header["sform_code"] = image.header["qform_code"] = 0
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), None, image.header), tmp_path / "b.nii")
+    cine = read_cine_source(tmp_path / "b.nii", 0.1)
+    np.testing.assert_array_equal(cine.frames, scan.frames)
+    assert "no orientation" in cine.repairs[0]
+
+
+@pytest.mark.parametrize(
+    ("duration", "unit", "rr_ms"),
+    [(0.09, "sec", 900), (90, "msec", 900), (90_000, "usec", 900), (0.09, "unknown", 900), (90, "unknown", 900)],
+)
+def test_the_rr_interval_is_that_of_the_header(scan, tmp_path, duration, unit, rr_ms):
+    cine = read_cine_source(saved(tmp_path / "a.nii", scan.frames, scan.affine, duration, unit), 0.1)
+    assert cine.rr_ms == pytest.approx(rr_ms, abs=0.01)
+    assert cine.frame_times_ms[1] == pytest.approx(rr_ms / 10, abs=0.01)
+
+
+@pytest.mark.parametrize("duration", [1.0, 0.0])
+def test_an_implausible_rr_interval_is_replaced_and_said(scan, tmp_path, duration):
+    cine = read_cine_source(saved(tmp_path / "a.nii", scan.frames, scan.affine, duration), 0.1)
+    assert cine.rr_ms == 1000
+    assert "RR taken as 1000 ms" in cine.repairs[0]
+
+
+def test_one_frame_is_an_anchor_without_rr(scan, tmp_path):
+    nib.save(nib.Nifti1Image(scan.frames[0].transpose(2, 1, 0), scan.affine), tmp_path / "a.nii")
+    cine = read_cine_source(tmp_path / "a.nii", 0.1)
+    np.testing.assert_array_equal(cine.frames, scan.frames[:1])
+    assert math.isnan(cine.rr_ms)
+    assert cine.repairs == ()
+
+
+def test_fractional_intensities_are_stretched(scan, tmp_path):
+    values = (scan.frames / scan.frames.max()).astype(np.float32)
+    cine = read_cine_source(saved(tmp_path / "a.nii", values, scan.affine), 0.1)
+    np.testing.assert_allclose(cine.frames, values * 30_000, atol=0.51)
+    assert "multiplied by 30000" in cine.repairs[-1]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused(scan, tmp_path, value):
+    values = scan.frames.astype(np.float32)
+    values[3, 2, 1, 0] = value
+    assert refused(saved(tmp_path / "a.nii", values, scan.affine)) is Reason.CINE_NOT_FINITE
+
+
+def test_a_constant_image_is_refused(scan, tmp_path):
+    assert refused(saved(tmp_path / "a.nii", np.ones_like(scan.frames), scan.affine)) is Reason.CINE_NOT_FINITE
+
+
+def test_impossible_spacing_is_refused(scan, tmp_path):
+    path = saved(tmp_path / "a.nii", scan.frames, np.diag([100.0, 100.0, 10.0, 1.0]))
+    assert refused(path) is Reason.CINE_GEOMETRY
+
+
+def test_broken_files_are_refused(scan, tmp_path):
+    whole = saved(tmp_path / "a.nii.gz", scan.frames, scan.affine).read_bytes()
+    (tmp_path / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "cut.nii").write_bytes(gzip.decompress(whole)[:2000])
+    (tmp_path / "words.nii").write_text("no image")
+    (tmp_path / "empty.nii.gz").write_bytes(b"")
+    for name in ("cut.nii.gz", "cut.nii", "words.nii", "empty.nii.gz"):
+        assert refused(tmp_path / name) is Reason.CINE_UNREADABLE, name
+    assert refused(tmp_path / "none.nii") is Reason.CINE_MISSING
+
+
+def test_other_numbers_of_axes_and_colours_are_refused(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((4, 4), np.int16), np.eye(4)), tmp_path / "two.nii")
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 2, 3), np.int16), np.eye(4)), tmp_path / "five.nii")
+    colours = np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(colours, np.eye(4)), tmp_path / "colour.nii")
+    for name in ("two.nii", "five.nii", "colour.nii"):
+        assert refused(tmp_path / name) is Reason.CINE_UNREADABLE, name
+
+
+def test_a_header_that_promises_too_much_is_refused_unread(tmp_path):
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape((30_000, 30_000, 100, 100))
+    (tmp_path / "bomb.nii").write_bytes(header.binaryblock + bytes(10_000))
+    assert refused(tmp_path / "bomb.nii") is Reason.CINE_UNREADABLE
