@@ -69,7 +69,9 @@ def test_as_many_native_slices_as_fit_are_covered(slices, share):
     assert placement.valid == tuple(inside)
 
 
-@pytest.mark.parametrize(("distance", "scale"), [(9.5, 1.0), (10.5, 1.0), (9.4, 10 / 9.4), (8.0, 1.25), (12.0, 10 / 12)])
+@pytest.mark.parametrize(
+    ("distance", "scale"), [(9.5, 1.0), (10.5, 1.0), (9.4, 10 / 9.4), (8.0, 1.25), (12.0, 10 / 12)]
+)
 def test_slices_are_resampled_only_where_their_distance_differs(distance, scale):
     placement = placed(spacing=(distance, 1.5, 1.25))
     assert placement.scale[0] == pytest.approx(scale)
@@ -98,10 +100,10 @@ def test_the_affine_of_the_grid_is_exact(scan):
         np.testing.assert_allclose(back, index, atol=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     distance=st.sampled_from([8.0, 10.0, 12.5]),
-    in_plane=st.floats(1.0, 2.5),
+    in_plane=st.floats(1.5, 2.5),
     centre=st.tuples(st.floats(1, 6), st.floats(15, 25), st.floats(15, 28)),
 )
 def test_a_linear_image_goes_there_and_back_exactly(distance, in_plane, centre):
@@ -149,7 +151,9 @@ def test_a_stack_is_its_volumes(scan):
 
 
 def test_beyond_the_field_of_view_the_border_goes_on_and_slices_are_empty():
-    placement = Placement((-2.0, -3.0, 0.0), (1, 1, 1), (6, 8, 5), (10, 1, 1), (3, 5, 5), (10, 1, 1), (0, 200), (True,) * 6)
+    placement = Placement(
+        (-2.0, -3.0, 0.0), (1, 1, 1), (6, 8, 5), (10, 1, 1), (3, 5, 5), (10, 1, 1), (0, 200), (True,) * 6
+    )
     placement = Placement.from_dict(placement.to_dict() | {"valid": [False, False, True, True, True, False]})
     volume = ramp((3, 5, 5))
     canonical = to_canonical(volume, placement)
@@ -159,7 +163,7 @@ def test_beyond_the_field_of_view_the_border_goes_on_and_slices_are_empty():
 
 
 def test_models_cannot_write_through_slices_that_are_not_valid():
-    placement = placed((4, 40, 44), (1.5, 20, 21), (12.5, 1.5, 1.25))
+    placement = placed((3, 40, 44), (1, 20, 21), (12.5, 1.5, 1.25))
     assert not all(placement.valid)
     rubbish = np.full((6, 12, 10), 0.5, np.float32)
     rubbish[~np.array(placement.valid)] = 99
@@ -181,11 +185,12 @@ def test_labels_take_the_nearest_voxel():
 
 def test_labels_beyond_the_stack_are_background():
     labels = np.ones((3, 10, 10), np.uint8)
-    placement = place(ramp((3, 10, 10)), labels, (10, 1.5, 1.5), SMALL)
-    canonical = labels_to_canonical(labels, placement)
-    assert not canonical[~np.array(placement.valid)].any()
-    volume_ratio = canonical.sum() * 90 / (labels.sum() * 22.5)
-    assert volume_ratio == pytest.approx(1, abs=0.2)
+    placement = place(ramp((3, 10, 10)), labels, (10, 1.4, 1.4), SMALL)
+    expected = np.zeros(SMALL.shape, np.uint8)
+    # 14 mm of labels about the middle of the grid, whose voxels lie at 1.5, 4.5 and 7.5 mm to both sides of it.
+    expected[np.array(placement.valid), 4:8, 3:7] = 1
+    assert sum(placement.valid) == 3
+    np.testing.assert_array_equal(labels_to_canonical(labels, placement), expected)
 
 
 def test_later_frames_decide_nothing(scan):
