@@ -164,7 +164,7 @@ def _infarct_shares(latents: Latents, rng: np.random.Generator) -> np.ndarray:
 def _papillaries(length: float, rng: np.random.Generator) -> tuple[Papillary, ...]:
     """The anterolateral muscle and the two heads of the posteromedial one."""
     heads = []
-    for degrees, radius in ((rng.normal(38, 8), 7.0), (rng.normal(265, 7), 5.4), (rng.normal(297, 8), 5.8)):
+    for degrees, radius in ((rng.normal(38, 8), 6.3), (rng.normal(265, 7), 4.8), (rng.normal(297, 8), 5.2)):
         low, high = rng.normal(0.2, 0.03) * length, rng.normal(0.72, 0.04) * length
         heads.append(
             Papillary(
@@ -253,7 +253,7 @@ def build_heart(latents: Latents, rng: np.random.Generator) -> Heart:
     fat *= 1 + 0.3 * np.tanh(_smooth_noise(rng, shape, 12, 60))
 
     trabeculae = (
-        np.clip((2.6 - 0.8 * septum) + 1.5 * _smooth_noise(rng, shape, 4, 9), 0.3, 6.5) * np.clip(1.5 - z / length, 0.6, 1)[:, None]
+        np.clip((2.3 - 0.7 * septum) + 1.4 * _smooth_noise(rng, shape, 4, 9), 0.3, 6.5) * np.clip(1.5 - z / length, 0.6, 1)[:, None]
     )
     rv_trabeculae = np.clip(1.2 + 2.2 * _smooth_noise(rng, shape, 6, 10), 0, 7) * np.clip(bump, 0, 1)
     share = np.einsum("zt,jzt->j", endo**2 * below_base[:, None], weights)

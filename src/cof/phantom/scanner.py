@@ -96,7 +96,7 @@ class Scanner:
             wall = now.endo[rows, column]
             distance = wall * (head.root + (head.tip - head.root) * along) - 0.05 * systole * wall
             radius = head.radius_mm * np.sqrt(np.clip(4 * (along + 0.15) * (1 - along), 0, 1)) / np.sqrt(now.wall[0])
-            radius = np.minimum(radius, 0.42 * wall)
+            radius = np.minimum(radius, 0.32 * wall)
             x = points.radius[rows] * points.cosine[rows] - (distance * np.cos(angle))[:, None]
             y = points.radius[rows] * points.sine[rows] - (distance * np.sin(angle))[:, None]
             out = np.sqrt(x * x + y * y)
@@ -112,7 +112,7 @@ class Scanner:
         fat = now.rv_epi + heart.at(heart.fat, now.height_ed, now.shift)
         # Trabeculae keep their mass: their layer thickens as the cavity closes.
         compaction = now.endo_ed / np.maximum(now.endo, 1)
-        trabeculae = heart.at(heart.trabeculae, now.height_ed, now.shift) * np.clip(compaction, 0.8, 1.6)
+        trabeculae = heart.at(heart.trabeculae, now.height_ed, now.shift) * np.clip(compaction, 0.8, 1.15)
         rv_trabeculae = heart.at(heart.rv_trabeculae, now.height_ed, now.shift)
         scale = np.float32(1 / width)
 

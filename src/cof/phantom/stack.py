@@ -16,7 +16,7 @@ PROFILE_WEIGHTS = np.array([0.14, 0.22, 0.28, 0.22, 0.14], np.float32)
 # Through-plane scatter of breath-hold positions relative to the in-plane one.
 _THROUGH_PLANE_RATIO = 0.8 / 1.5
 # Planning: the share of the LV's length at the apex that may stay uncovered, and the wall below it.
-_SPARED_APEX = 0.12
+_SPARED_APEX = 0.17
 _APICAL_WALL_MM = 8.0
 
 
@@ -114,15 +114,15 @@ def _rotate(vectors: np.ndarray, axis: np.ndarray, angle: float) -> np.ndarray:
 def plan_stack(heart: Heart, settings: PhantomSettings, rng: np.random.Generator) -> Stack:
     """Plan the slices as an operator would: parallel to the valve plane, and into the atria where slices allow.
 
-    The bottom eighth of the LV's length holds some 2 % of its volume. Slices beyond the rest go to the atria first (when
-    the base descends, the top of the LV is imaged in what lay above it), then to the apex, then to either side.
+    The bottom sixth of the LV's length holds some 4 % of its volume. A slice that the rest does not need goes to the atria
+    first (when the base descends, the top of the LV is imaged in what lay above it), then to the apex, then to both.
     """
     spacing = float(rng.normal(1.83, 0.02) if rng.random() < 0.8 else rng.uniform(1.2, 2.3))
     apex = _SPARED_APEX * heart.length_mm
-    excess = max(0.0, settings.slices * SLICE_DISTANCE_MM - (heart.length_mm - apex))
-    beyond = max(0.0, excess - SLICE_DISTANCE_MM - apex - _APICAL_WALL_MM)
-    above = min(excess, SLICE_DISTANCE_MM) + beyond / 2
-    top = heart.length_mm - SLICE_DISTANCE_MM / 2 + above + rng.normal(0, 1.5)
+    spare = settings.slices - (heart.length_mm - apex) / SLICE_DISTANCE_MM
+    above = int(spare >= 1)
+    above += int(max(0.0, spare - above - (apex + _APICAL_WALL_MM) / SLICE_DISTANCE_MM) / 2)
+    top = heart.length_mm + SLICE_DISTANCE_MM * (above - 0.5) + rng.normal(0, 1.5)
     planned = top - SLICE_DISTANCE_MM * np.arange(settings.slices)
     scatter = rng.normal(0, 1, (settings.slices, 3)) * settings.slice_shift_mm
     height = planned + scatter[:, 2] * _THROUGH_PLANE_RATIO
