@@ -1,0 +1,293 @@
+import os
+import re
+import stat
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cof import cohort
+from cof.cohort import build_cohort, select_batch
+from cof.config import CohortSettings
+from cof.errors import UsageError
+from cof.tables import read_provenance, read_table
+
+HEADER = "subject,visit,ecg,cine"
+IDENTITY = str(2 * 10**6 + 345678)  # shaped like a participant id
+
+
+class Sheet:
+    """Writes a sheet and builds its cohort."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def build(self, text: str, **settings) -> pd.DataFrame:
+        (self.root / "subjects.csv").write_text(text)
+        self.out, self.key = self.root / "cohort/subjects.parquet", self.root / "cohort/key.parquet"
+        build_cohort(sheet=self.root / "subjects.csv", out=self.out, key=self.key, settings=CohortSettings(**settings))
+        return read_table(self.out).set_index("subject")
+
+    def refused(self, text: str, **settings) -> str:
+        with pytest.raises(UsageError) as caught:
+            self.build(text, **settings)
+        assert "\n" not in str(caught.value)
+        assert not self.key.exists()
+        return str(caught.value)
+
+    def salt(self, content: str = "a long secret, kept elsewhere") -> str:
+        (self.root / "salt.txt").write_text(content + "\n")
+        return str(self.root / "salt.txt")
+
+
+@pytest.fixture
+def sheet(tmp_path):
+    return Sheet(tmp_path)
+
+
+def rows(count: int, visit: int = 2) -> list[str]:
+    return [f"p{n:03d},{visit},e/{n}.xml,c/{n}.zip" for n in range(count)]
+
+
+def test_names_paths_and_columns(sheet):
+    table = sheet.build(
+        f"{HEADER},anchor,annotation,split,ed_frame\nann-1,2,e.xml,c.zip,,a.nii.gz,train,7\nbob,3,,/abs/c.nii,,,test,\n"
+    )
+    assert list(table.reset_index().columns) == ["subject", "participant", "visit", "split", "batch", "annotated"]
+    assert table.loc["ann-1-v2"].to_dict() == {
+        "participant": "ann-1", "visit": 2, "split": "train", "batch": "b000", "annotated": True,
+    }  # fmt: skip
+    key = read_table(sheet.key).set_index("subject")
+    folder = sheet.root.resolve()
+    assert key.loc["ann-1-v2"].to_dict() == {
+        "participant": "ann-1", "visit": 2, "ecg": f"{folder}/e.xml", "cine": f"{folder}/c.zip", "anchor": "",
+        "annotation": f"{folder}/a.nii.gz", "ed_frame": 7,
+    }  # fmt: skip
+    assert key.loc["bob-v3", ["ecg", "cine", "ed_frame"]].tolist() == ["", "/abs/c.nii", 0]
+    assert read_provenance(sheet.out)["config_hash"]
+
+
+def test_files_that_do_not_exist_are_for_their_stage_to_find(sheet):
+    assert len(sheet.build("\n".join([HEADER, *rows(3)]))) == 3
+
+
+def test_cells_are_stripped_and_blank_lines_and_a_byte_order_mark_passed_over(sheet):
+    table = sheet.build(f"\ufeffsubject, visit ,ecg,cine\n\n a , 2 ,e.xml, c.zip\n,,,\n")
+    assert list(table.index) == ["a-v2"]
+    assert read_table(sheet.key)["cine"][0].endswith("/c.zip")
+
+
+def test_the_key_is_private_from_its_first_byte(sheet, monkeypatch):
+    modes = []
+    write = cohort.write_table
+
+    def watched(path, table, provenance):
+        replace = Path.replace
+
+        def before(self, target):
+            modes.append((path.name, stat.S_IMODE(self.stat().st_mode)))
+            return replace(self, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", before)
+            write(path, table, provenance)
+
+    monkeypatch.setattr(cohort, "write_table", watched)
+    before = os.umask(0o022)
+    try:
+        sheet.build("\n".join([HEADER, *rows(2)]))
+    finally:
+        os.umask(before)
+    assert modes == [("key.parquet", 0o600), ("subjects.parquet", 0o644)]
+    assert stat.S_IMODE(sheet.key.stat().st_mode) == 0o600
+
+
+def test_the_cohort_knows_no_raw_name(sheet):
+    text = f"{HEADER}\n{IDENTITY},2,{IDENTITY}_20205_2_0.xml,{IDENTITY}_20209_2_0.zip\n"
+    sheet.build(text, salt_file=sheet.salt())
+    assert IDENTITY.encode() not in sheet.out.read_bytes()
+    assert read_table(sheet.key)["participant"].tolist() == [IDENTITY]
+
+
+def test_a_salt_gives_stable_letters_that_hang_on_salt_and_name_alone(sheet):
+    text = "\n".join([HEADER, *rows(40), *rows(40, visit=3)])
+    first = sheet.build(text, salt_file=sheet.salt())
+    assert first["participant"].nunique() == 40
+    for subject, participant in first["participant"].items():
+        assert re.fullmatch(r"sub-[a-z]{8}", participant)
+        assert re.fullmatch(rf"{participant}-v[23]", subject)
+    lines = text.splitlines()
+    again = sheet.build("\n".join([lines[0], *reversed(lines[11:])]), salt_file=sheet.salt())
+    assert set(again["participant"]) <= set(first["participant"])
+    pd.testing.assert_frame_equal(first.loc[again.index], again)
+    other = sheet.build(text, salt_file=sheet.salt("another secret of some length"))
+    assert not set(other["participant"]) & set(first["participant"])
+    assert other["split"].value_counts().to_dict() == first["split"].value_counts().to_dict()
+
+
+def test_pseudonyms_that_collide_are_refused(sheet, monkeypatch):
+    monkeypatch.setattr(cohort, "_LETTERS", 1)
+    assert "another salt" in sheet.refused("\n".join([HEADER, *rows(40)]), salt_file=sheet.salt())
+
+
+def test_a_salt_must_be_there_and_long(sheet):
+    assert "fewer than 16 bytes" in sheet.refused("\n".join([HEADER, *rows(2)]), salt_file=sheet.salt("short"))
+    assert "No such file" in sheet.refused("\n".join([HEADER, *rows(2)]), salt_file=str(sheet.root / "none"))
+
+
+@pytest.mark.parametrize("name", [IDENTITY, f"sub-{IDENTITY}", f"{IDENTITY}_20209_2_0"])
+def test_without_a_salt_names_like_participant_ids_are_refused(sheet, name):
+    said = sheet.refused(f"{HEADER}\na,2,e,c\n{name},2,e,c\n")
+    assert "row 3, column 'subject'" in said
+    assert "salt_file" in said
+    assert IDENTITY not in said
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b", "../a", "ä", "-a", ".a", "a.b", "a" * 65])
+def test_without_a_salt_names_must_be_fit_for_files(sheet, name):
+    assert "row 2, column 'subject'" in sheet.refused(f"{HEADER}\n{name},2,e,c\n")
+
+
+@given(st.lists(st.integers(0, 999), min_size=2, max_size=30, unique=True), st.randoms())
+def test_split_and_batch_hang_on_the_participant_alone(tmp_path_factory, numbers, random):
+    sheet = Sheet(tmp_path_factory.mktemp("sheet"))
+    lines = [f"p{n},{visit},e,c" for n in numbers for visit in (2, 3)]
+    whole = sheet.build("\n".join([HEADER, *lines]), batches=7)
+    random.shuffle(lines)
+    part = sheet.build("\n".join([HEADER, *lines[: len(lines) // 2]]), batches=7)
+    pd.testing.assert_frame_equal(part, whole.loc[part.index])
+    assert (whole.groupby("participant")[["split", "batch"]].nunique() == 1).all(axis=None)
+    assert list(whole.index) == sorted(whole.index)
+
+
+def test_shares_and_batches_are_kept(sheet):
+    shares = {"train": 0.6, "validation": 0.1, "test": 0.3}
+    table = sheet.build("\n".join([HEADER, *(f"p{n},2,e,c" for n in range(3000))]), batches=4, split=shares)
+    for split, share in shares.items():
+        assert (table["split"] == split).mean() == pytest.approx(share, abs=0.03)
+    assert set(table["batch"]) == {"b000", "b001", "b002", "b003"}
+    assert table["batch"].value_counts(normalize=True).between(0.21, 0.29).all()
+    # Splits are spread evenly over batches: the two hashes have nothing in common.
+    assert pd.crosstab(table["batch"], table["split"], normalize="index")["test"].between(0.24, 0.36).all()
+
+
+def test_shares_must_add_up(sheet):
+    assert "add up to 0.9" in sheet.refused("\n".join([HEADER, *rows(2)]), split={"train": 0.7, "test": 0.2})
+
+
+def test_a_split_without_a_share_gets_nobody(sheet):
+    table = sheet.build("\n".join([HEADER, *rows(200)]), split={"train": 0.5, "test": 0.5})
+    assert set(table["split"]) == {"train", "test"}
+
+
+def test_annotated_subjects_train_unless_the_sheet_says_otherwise(sheet):
+    lines = [f"p{n},2,e,c,a.nii" for n in range(30)] + [f"p{n},3,e,c," for n in range(30)]
+    table = sheet.build("\n".join([f"{HEADER},annotation", *lines]))
+    assert set(table["split"]) == {"train"}
+    assert table["annotated"].sum() == 30
+    said = sheet_of(sheet.root / "other").refused(f"{HEADER},annotation,split\na,2,e,c,a.nii,test\n")
+    assert "row 2, column 'split'" in said
+    said = sheet_of(sheet.root / "visit").refused(f"{HEADER},annotation,split\na,2,e,c,a.nii,\na,3,e,c,,test\n")
+    assert "row 3, column 'split'" in said
+
+
+def sheet_of(root: Path) -> Sheet:
+    root.mkdir()
+    return Sheet(root)
+
+
+def test_subjects_without_a_cine_are_tested(sheet):
+    lines = [f"p{n},2,e,,a.nii," for n in range(30)]
+    assert set(sheet.build("\n".join([f"{HEADER},anchor,split", *lines]))["split"]) == {"test"}
+    said = sheet_of(sheet.root / "other").refused(f"{HEADER},anchor,split\na,2,e,,a.nii,train\n")
+    assert "row 2, column 'cine'" in said
+
+
+def test_visits_of_a_participant_share_the_split_of_either(sheet):
+    table = sheet.build(f"{HEADER},split\n" + "".join(f"p{n},2,e,c,validation\np{n},3,e,c,\n" for n in range(20)))
+    assert set(table["split"]) == {"validation"}
+    said = sheet_of(sheet.root / "other").refused(f"{HEADER},split\na,2,e,c,train\nb,2,e,c,\na,3,e,c,test\n")
+    assert "row 4, column 'split'" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        (f"{HEADER}\n", "names no subject"),
+        ("subject,visit,ecg\na,2,e\n", "no column 'cine'"),
+        (f"{HEADER},anotation\na,2,e,c,x\n", "did you mean 'annotation'"),
+        (f"{HEADER},age\na,2,e,c,50\n", "unknown column 'age'"),
+        (f"{HEADER},cine\na,2,e,c,c\n", "two columns 'cine'"),
+        (f"{HEADER}\na,2,e,c,more\n", "no valid CSV"),
+        (f"{HEADER}\na,2,e,c\n,2,e,c\n", "row 3, column 'subject'"),
+        (f"{HEADER}\na,second,e,c\n", "row 2, column 'visit'"),
+        (f"{HEADER}\na,2.0,e,c\n", "row 2, column 'visit'"),
+        (f"{HEADER}\n\na,-2,e,c\n", "row 3, column 'visit'"),
+        (f"{HEADER}\na,2,e,c\nb,2,e,c\na,2,e,d\n", "row 4, column 'subject'"),
+        (f"{HEADER}\na,02,e,c\na,2,e,d\n", "row 3, column 'subject'"),
+        (f"{HEADER}\na,2,e,c\nA,2,e,d\n", "capital letters"),
+        (f"{HEADER},split\na,2,e,c,tets\n", "row 2, column 'split'"),
+        (f"{HEADER},ed_frame\na,2,e,c,x\n", "row 2, column 'ed_frame'"),
+        (f"{HEADER}\na,2,e,\n", "row 2, column 'cine'"),
+        (f"{HEADER},anchor,annotation\na,2,e,,x.nii,y.nii\n", "row 2, column 'annotation'"),
+        (f"{HEADER},anchor,ed_frame\na,2,e,,x.nii,3\n", "row 2, column 'ed_frame'"),
+    ],
+)
+def test_a_faulty_sheet_is_one_line_that_names_row_and_column(sheet, text, said):
+    assert said in sheet.refused(text)
+
+
+def test_bytes_that_are_no_text_and_no_sheet_at_all(sheet):
+    (sheet.root / "subjects.csv").write_bytes(b"subject,visit,ecg,cine\n\xff\xfe\xfa,2,e,c\n")
+    for name, said in (("subjects.csv", "not UTF-8"), ("none.csv", "no such subject sheet")):
+        with pytest.raises(UsageError, match=said):
+            build_cohort(
+                sheet=sheet.root / name,
+                out=sheet.root / "s.parquet",
+                key=sheet.root / "k.parquet",
+                settings=CohortSettings(),
+            )
+
+
+@pytest.fixture
+def built(sheet):
+    sheet.build("\n".join([HEADER, *rows(30), *rows(5, visit=3)]), batches=3)
+    return sheet
+
+
+def test_batches_part_the_cohort(built):
+    parts = []
+    for name in ("b000", "b001", "b002", "b003"):
+        select_batch(subjects=built.out, batch=name, only=(), out=built.root / f"{name}.parquet")
+        parts.append(read_table(built.root / f"{name}.parquet"))
+        assert set(parts[-1]["batch"]) <= {name}
+    assert parts[3].empty
+    assert list(parts[3].columns) == list(parts[0].columns)
+    together = pd.concat(parts).sort_values("subject", ignore_index=True)
+    pd.testing.assert_frame_equal(together, read_table(built.out))
+
+
+def test_only_selects_by_subject_and_by_participant(built):
+    out = built.root / "only.parquet"
+    select_batch(subjects=built.out, batch="only-12345678", only=("p001", "p002-v3", "p020"), out=out)
+    assert read_table(out)["subject"].tolist() == ["p001-v2", "p001-v3", "p002-v3", "p020-v2"]
+
+
+def test_an_unknown_subject_is_named_with_the_nearest_known(built):
+    with pytest.raises(UsageError, match="'p001-v9'; did you mean 'p001-v"):
+        select_batch(subjects=built.out, batch="only-x", only=("p001", "p001-v9"), out=built.root / "o.parquet")
+    with pytest.raises(UsageError) as caught:
+        select_batch(subjects=built.out, batch="only-x", only=(IDENTITY,), out=built.root / "o.parquet")
+    assert IDENTITY not in str(caught.value)
+    assert not (built.root / "o.parquet").exists()
+
+
+def test_the_same_sheet_gives_the_same_bytes(sheet):
+    text = "\n".join([HEADER, *rows(10)])
+    sheet.build(text)
+    first = sheet.out.read_bytes(), sheet.key.read_bytes()
+    sheet.build(text)
+    assert first == (sheet.out.read_bytes(), sheet.key.read_bytes())
