@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cof import cohort
@@ -74,7 +74,7 @@ def test_files_that_do_not_exist_are_for_their_stage_to_find(sheet):
 
 
 def test_cells_are_stripped_and_blank_lines_and_a_byte_order_mark_passed_over(sheet):
-    table = sheet.build(f"\ufeffsubject, visit ,ecg,cine\n\n a , 2 ,e.xml, c.zip\n,,,\n")
+    table = sheet.build("\ufeffsubject, visit ,ecg,cine\n\n a , 2 ,e.xml, c.zip\n,,,\n")
     assert list(table.index) == ["a-v2"]
     assert read_table(sheet.key)["cine"][0].endswith("/c.zip")
 
@@ -150,6 +150,7 @@ def test_without_a_salt_names_must_be_fit_for_files(sheet, name):
     assert "row 2, column 'subject'" in sheet.refused(f"{HEADER}\n{name},2,e,c\n")
 
 
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.integers(0, 999), min_size=2, max_size=30, unique=True), st.randoms())
 def test_split_and_batch_hang_on_the_participant_alone(tmp_path_factory, numbers, random):
     sheet = Sheet(tmp_path_factory.mktemp("sheet"))

@@ -10,6 +10,7 @@ import hmac
 import math
 import os
 import re
+from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -171,12 +172,12 @@ def _whole_number(row: Hashable, column: str, cell: str) -> int:
 
 def _check_files(table: pd.DataFrame) -> None:
     """What must be said of a subject's files before any of them is opened."""
-    for row, cells in table.iterrows():
-        if not cells["cine"] and not cells["anchor"]:
+    for row, cine, anchor, annotation, ed_frame in table[["cine", "anchor", "annotation", "ed_frame"]].itertuples():
+        if not cine and not anchor:
             raise _fault(row, "cine", "empty, and there is no anchor either")
-        if not cells["cine"] and cells["annotation"]:
+        if not cine and annotation:
             raise _fault(row, "annotation", "an annotation belongs to a cine, and there is none")
-        if not cells["cine"] and cells["ed_frame"]:
+        if not cine and ed_frame:
             raise _fault(row, "ed_frame", "an anchor has no other frame than its own")
 
 
@@ -231,13 +232,16 @@ def _splits(table: pd.DataFrame, settings: CohortSettings) -> pd.Series:
     """The split of every row, the same for all visits of a participant."""
     if not math.isclose(sum(settings.split.values()), 1, abs_tol=1e-6):
         raise UsageError(f"cohort.split: the shares add up to {sum(settings.split.values()):g}, not to 1")
+    visits = defaultdict(list)
+    for visit in table[["participant", "split", "cine", "annotation"]].itertuples():
+        visits[visit.participant].append(visit)
     chosen = {}
-    for participant, rows in table.groupby("participant", sort=False):
-        stated = {split: row for row, split in rows["split"].items() if split}
+    for participant, rows in visits.items():
+        stated = {visit.split: visit.Index for visit in rows if visit.split}
         if len(stated) > 1:
             raise _fault(list(stated.values())[-1], "split", "another visit of this participant is in another split")
-        split, row = next(iter(stated.items()), ("", rows.index[0]))
-        annotated, without_cine = (rows["annotation"] != "").any(), (rows["cine"] == "").any()
+        split, row = next(iter(stated.items()), ("", rows[0].Index))
+        annotated, without_cine = any(visit.annotation for visit in rows), not all(visit.cine for visit in rows)
         if annotated and split == "test":
             raise _fault(row, "split", "annotated participants train nnU-Net and cannot be in 'test'")
         if without_cine and (annotated or split in ("train", "validation")):

@@ -107,10 +107,15 @@ class LabelSettings(Settings):
     features: Count = Field(8, description="channels of the first level; each level doubles them")
     levels: int = Field(5, ge=3, description="resolution levels of the network; nnU-Net's plan may have fewer")
     held_out: Probability = Field(0.2, description="share of the annotated participants that only measure the training")
+    augmentation: Literal["nnunet", "upright"] = Field(
+        "upright",
+        description="nnU-Net's own, or the same without mirroring and with turns of at most 30 degrees: short trainings "
+        "then need not learn every orientation of the heart",
+    )
     augmentation_workers: int = Field(
         0, ge=0, description="processes that augment; only 0 (in the training process) gives the same weights again"
     )
-    mirroring: bool = Field(False, description="test-time augmentation by mirroring")
+    mirroring: bool = Field(False, description="test-time augmentation by mirroring; needs augmentation: nnunet")
 
 
 class GridSettings(Settings):
@@ -160,7 +165,7 @@ class RegistrationSettings(Settings):
 
 
 class VelocitySettings(Settings):
-    """The velocity field v_theta and its encoders (METHOD 3)."""
+    """The velocity field v_theta of the paper's eq (8) and its encoders."""
 
     channels: tuple[Count, ...] = (16, 32, 64)
     blocks: Count = Field(1, description="residual blocks a level on the way down, and again on the way up")

@@ -1,4 +1,4 @@
-"""Tiny synthetic scans as DICOM files: 6 oblique slices of 16 x 14 voxels, 10 frames, every voxel telling where it is."""
+"""Tiny synthetic scans as DICOM files: 6 oblique slices of 16 x 14 voxels, 10 frames, no two alike."""
 
 import io
 import zipfile

@@ -20,7 +20,7 @@ from cof.labels.components import largest_components
 from cof.labels.predict import Labeller
 from cof.labels.teacher import Teacher, intensity_statistics
 
-SPACINGS = [(10.0, 1.8, 1.8), (10.0, 1.35, 1.35), (10.0, 2.4, 2.4)]  # as planned; finer; coarser
+SPACINGS = [(10.0, 2.1, 2.1), (10.0, 1.6, 1.6), (10.0, 2.8, 2.8)]  # as planned; finer; coarser
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ class Trained:
     network: torch.nn.Module
     plans: PlansManager
     dataset: dict[str, Any]
-    mirroring_axes: tuple[int, ...]
+    mirroring_axes: tuple[int, ...] | None
     device: torch.device
 
     @property
@@ -43,9 +43,21 @@ class Trained:
 
 
 def write_model(
-    folder: Path, plans: dict[str, Any], dataset: dict[str, Any], weights: dict[str, torch.Tensor], mirroring_axes: Any
+    folder: Path,
+    plans: dict[str, Any],
+    dataset: dict[str, Any],
+    weights: dict[str, torch.Tensor],
+    mirroring_axes: tuple[int, ...] | None,
 ) -> None:
-    """Write plans, dataset description and weights as an nnU-Net model folder."""
+    """Write plans, dataset description and weights as an nnU-Net model folder.
+
+    Args:
+        folder: an existing folder.
+        plans: nnU-Net's plans.
+        dataset: nnU-Net's dataset description.
+        weights: state of the network.
+        mirroring_axes: axes along which the training mirrored, if it did: only these may be mirrored in prediction.
+    """
     (folder / CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
     (folder / "plans.json").write_text(json.dumps(plans, indent=1))
     (folder / "dataset.json").write_text(json.dumps(dataset, indent=1))
@@ -54,7 +66,7 @@ def write_model(
         # The architecture is nnU-Net's own: naming its own class lets its tools load the folder anywhere.
         "trainer_name": nnUNetTrainer.__name__,
         "init_args": {"configuration": CONFIGURATION, "fold": 0},
-        "inference_allowed_mirroring_axes": tuple(mirroring_axes),
+        "inference_allowed_mirroring_axes": mirroring_axes,
     }
     torch.save(checkpoint, folder / CHECKPOINT)
 

@@ -8,6 +8,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
+from cof.errors import UsageError
 from cof.labels import artefact
 from cof.labels.components import largest_components
 from cof.labels.environment import quiet
@@ -53,6 +54,8 @@ class Labeller:
     """The trained nnU-Net, ready to label cines. Made by `Labeller.load`."""
 
     def __init__(self, trained: artefact.Trained, mirroring: bool) -> None:
+        if mirroring and trained.mirroring_axes is None:
+            raise UsageError("labels.mirroring: the labeller was trained without mirroring; set augmentation: nnunet")
         with quiet():
             self._predictor = _BatchedPredictor(
                 use_mirroring=mirroring, device=trained.device, allow_tqdm=False, verbose=False
@@ -76,7 +79,7 @@ class Labeller:
             mirroring: average the predictions of all mirrored images (four times the cost).
 
         Raises:
-            UsageError: the folder is incomplete or was changed.
+            UsageError: the folder is incomplete or was changed, or the training never mirrored.
         """
         return cls(artefact.load(folder), mirroring)
 

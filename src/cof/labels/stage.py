@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from cof.cine.volume import read_cine, write_labels
 from cof.config import LabelSettings
-from cof.errors import CofError, Exclusions, Reason
+from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.labels import STRUCTURES
 from cof.provenance import digest, stamp
@@ -41,11 +41,13 @@ def train(
         seed: seed of split, weights, sampling and augmentation.
 
     Raises:
-        UsageError: fewer than two annotated participants are usable.
+        UsageError: fewer than two annotated participants are usable, or `mirroring` is asked of an upright training.
     """
     from cof.labels import artefact, dataset, evaluation, training
     from cof.labels.predict import Labeller
 
+    if settings.mirroring and settings.augmentation != "nnunet":
+        raise UsageError("labels.mirroring needs labels.augmentation: nnunet")
     exclusions = Exclusions("labeller")
     cases = dataset.find_cases(subjects, cine, annotations, exclusions)
     held_out = dataset.choose_held_out(cases, settings.held_out, seed)

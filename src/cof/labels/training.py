@@ -16,6 +16,7 @@ from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransfo
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
 from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
 from nnunetv2.preprocessing.preprocessors import default_preprocessor
+from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _DATASET_ID = 1
 _PLANS = "nnUNetPlans"
+_UPRIGHT = (-np.pi / 6, np.pi / 6)
 _LATEST = "checkpoint_latest.pth"
 _FINAL = "checkpoint_final.pth"
 
@@ -42,6 +44,7 @@ class CineTrainer(nnUNetTrainer):
     """
 
     seed: int
+    upright: bool
     momentum: float
     progress: tqdm
 
@@ -52,6 +55,7 @@ class CineTrainer(nnUNetTrainer):
         self.num_iterations_per_epoch = settings.iterations
         # nnU-Net's own ratio: 250 training and 50 validation iterations.
         self.num_val_iterations_per_epoch = max(1, settings.iterations // 5)
+        self.upright = settings.augmentation == "upright"
         self.initial_lr = settings.learning_rate
         self.momentum = settings.momentum
         self.save_every = 1
@@ -72,6 +76,17 @@ class CineTrainer(nnUNetTrainer):
         for group in optimizer.param_groups:
             group["momentum"] = self.momentum
         return optimizer, schedule
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple:
+        """nnU-Net's extent of turns and mirroring, or the little that upright hearts need."""
+        rotation, dummy_2d, initial_patch, mirror_axes = (
+            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        if self.upright:
+            rotation, mirror_axes = _UPRIGHT, ()
+            self.inference_allowed_mirroring_axes = None
+            initial_patch = get_patch_size(self.configuration_manager.patch_size, *3 * [rotation], (0.85, 1.25))
+        return rotation, dummy_2d, initial_patch, mirror_axes
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:  # type: ignore[override]
         """nnU-Net's augmentation, except that blurring does not choose its algorithm by a stop-watch."""
@@ -126,10 +141,20 @@ class CineTrainer(nnUNetTrainer):
         )
 
 
-def _edit_plans(plans: dict[str, Any], settings: LabelSettings) -> dict[str, Any]:
-    """The planned 2D configuration with our batch size, width and depth.
+def _working_grid(cases: list[Case]) -> tuple[tuple[float, float, float], np.ndarray]:
+    """Spacing (z, y, x in mm) to resample to, and the size (y, x) that then holds nearly every slice whole.
 
-    With fewer levels the patch need not be a multiple of as large a stride: it shrinks back towards the image.
+    nnU-Net takes the median spacing and size. Native spacings scatter by a percent, so half of the slices would
+    exceed the median patch by a pixel or two and cost four tiles each; the ninetieth percentile costs one.
+    """
+    spacing = np.array([case.spacing_mm for case in cases])
+    wanted = np.array([np.median(spacing[:, 0]), *np.percentile(spacing[:, 1:], 90, axis=0)])
+    sizes = [np.round(np.array(case.image.shape[1:]) * case.spacing_mm[1:] / wanted[1:]) for case in cases]
+    return (float(wanted[0]), float(wanted[1]), float(wanted[2])), np.percentile(sizes, 90, axis=0)
+
+
+def _edit_plans(plans: dict[str, Any], size: np.ndarray, settings: LabelSettings) -> dict[str, Any]:
+    """The planned 2D configuration with our batch size, width and depth, and patches that hold slices of `size`.
 
     Raises:
         UsageError: nnU-Net would turn the stacks because slices are not their coarsest axis.
@@ -141,10 +166,9 @@ def _edit_plans(plans: dict[str, Any], settings: LabelSettings) -> dict[str, Any
     levels = min(settings.levels, architecture["n_stages"])
     widest = max(architecture["features_per_stage"])
     stride = np.prod(architecture["strides"][:levels], axis=0)
-    fitting = np.ceil(np.array(configuration["median_image_size_in_voxels"]) / stride) * stride
     configuration |= {
         "batch_size": settings.batch,
-        "patch_size": [int(size) for size in np.minimum(configuration["patch_size"], fitting)],
+        "patch_size": [int(length) for length in np.ceil(size / stride) * stride],
     }
     architecture |= {
         "n_stages": levels,
@@ -182,10 +206,11 @@ def prepare(cases: list[Case], held_out: set[str], settings: LabelSettings, root
         # nnU-Net draws 10^8 samples for intensity statistics that z-score normalisation never uses.
         extractor.num_foreground_voxels_for_intensitystats = 1e6
         extractor.run(overwrite_existing=True)
-        plans, _ = plan_experiment_dataset(_DATASET_ID)
+        spacing, size = _working_grid(cases)
+        plan_experiment_dataset(_DATASET_ID, overwrite_target_spacing=spacing)
         preprocessed = root / "preprocessed" / DATASET
         plans_file = preprocessed / f"{_PLANS}.json"
-        plans = _edit_plans(json.loads(plans_file.read_text()), settings)
+        plans = _edit_plans(json.loads(plans_file.read_text()), size, settings)
         plans_file.write_text(json.dumps(plans, indent=1))
         split = {
             "train": [case.name for case in cases if case.participant not in held_out],
@@ -233,5 +258,6 @@ def fit(root: Path, settings: LabelSettings, seed: int, model: Path) -> pd.DataF
             log.info("nnU-Net resumes after epoch %d of %d", trainer.current_epoch, settings.epochs)
         if trainer.current_epoch < settings.epochs:
             trainer.run_training()
-        artefact.write_model(model, plans, dataset, trainer.network.state_dict(), (0, 1))
+        axes = None if trainer.upright else (0, 1)
+        artefact.write_model(model, plans, dataset, trainer.network.state_dict(), axes)
         return trainer.history()

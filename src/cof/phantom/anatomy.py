@@ -186,7 +186,7 @@ def build_heart(latents: Latents, rng: np.random.Generator) -> Heart:
     shape = (len(z), ANGLES)
     relative = (length - z) / length
     below_base = z <= length
-    tilt, direction = rng.normal(np.tan(np.deg2rad(7)), 0.035), np.deg2rad(rng.normal(135, 20))
+    tilt, direction = rng.normal(np.tan(np.deg2rad(7)), 0.035), np.deg2rad(rng.normal(90, 25))
     base_tilt = (float(tilt * np.cos(direction)), float(tilt * np.sin(direction)))
     septum = np.cos(THETA - np.pi)
 
@@ -253,7 +253,8 @@ def build_heart(latents: Latents, rng: np.random.Generator) -> Heart:
     fat *= 1 + 0.3 * np.tanh(_smooth_noise(rng, shape, 12, 60))
 
     trabeculae = (
-        np.clip((2.3 - 0.7 * septum) + 1.4 * _smooth_noise(rng, shape, 4, 9), 0.3, 6.5) * np.clip(1.5 - z / length, 0.6, 1)[:, None]
+        np.clip((2.3 - 0.7 * septum) + 1.4 * _smooth_noise(rng, shape, 4, 9), 0.3, 6.5)
+        * np.clip(1.5 - z / length, 0.6, 1)[:, None]
     )
     rv_trabeculae = np.clip(1.2 + 2.2 * _smooth_noise(rng, shape, 6, 10), 0, 7) * np.clip(bump, 0, 1)
     share = np.einsum("zt,jzt->j", endo**2 * below_base[:, None], weights)

@@ -85,9 +85,14 @@ NORMS: dict[Literal["M", "F"], Norms] = {
 }
 
 
+def _clip(value: float, low: float, high: float) -> float:
+    """A scalar within bounds (many times faster than an array function)."""
+    return float(min(max(value, low), high))
+
+
 def _normal(rng: np.random.Generator, mean: float, sd: float, low: float, high: float) -> float:
     """A normal draw, clipped to what is plausible."""
-    return float(np.clip(rng.normal(mean, sd), low, high))
+    return _clip(rng.normal(mean, sd), low, high)
 
 
 def sample(participant: str, seed: int, arm: Arm = "population") -> Latents:
@@ -103,13 +108,13 @@ def sample(participant: str, seed: int, arm: Arm = "population") -> Latents:
     age = _normal(rng, 63.4, 7.6, 45, 82)
     height = _normal(rng, *norms.height_cm, 145, 205)
     relative_sd = norms.bmi[1] / norms.bmi[0]
-    bmi = float(np.clip(norms.bmi[0] * np.exp(rng.normal(-(relative_sd**2) / 2, relative_sd)), 17, 48))
+    bmi = _clip(norms.bmi[0] * np.exp(rng.normal(-(relative_sd**2) / 2, relative_sd)), 17, 48)
     weight = bmi * (height / 100) ** 2
     bsa = float(np.sqrt(height * weight / 3600))
 
     rhythm: Literal["sinus", "af"] = "af" if rng.random() < share.af else "sinus"
     hr_ecg = _normal(rng, 59.3 + (12 if rhythm == "af" else 0), 10.6, 42, 105)
-    hr_cmr = float(np.clip(hr_ecg + rng.normal(0, 4), 40, 110))
+    hr_cmr = _clip(hr_ecg + rng.normal(0, 4), 40, 110)
     rr_cv = 0.15 if rhythm == "af" else float(rng.uniform(0.03, 0.05))
 
     draw = rng.random()
@@ -135,16 +140,16 @@ def sample(participant: str, seed: int, arm: Arm = "population") -> Latents:
     mass_z = 0.5 * edv_z + np.sqrt(1 - 0.5**2) * mass_own + (excess if lvh else 0.0)
     strain = bool(lvh and mass_z > 2)
     edv = bsa * (norms.edv_index[0] + norms.edv_index[1] * edv_z) - 0.25 * (hr_ecg - 60) + 60 * infarct_size
-    edv = float(np.clip(edv, 65, 320))
-    lvm = float(np.clip(bsa * (norms.mass_index[0] + norms.mass_index[1] * mass_z), 38, 260))
+    edv = _clip(edv, 65, 320)
+    lvm = _clip(bsa * (norms.mass_index[0] + norms.mass_index[1] * mass_z), 38, 260)
 
-    dysfunction = bool(rng.random() < np.clip(0.15 + 0.012 * (age - 63) + (0.3 if lvh else 0), 0.02, 0.9))
+    dysfunction = bool(rng.random() < _clip(0.15 + 0.012 * (age - 63) + (0.3 if lvh else 0), 0.02, 0.9))
     d_qt = rng.normal(0, 18)
     widening = max(qrs - 90, 0.0)
     repolarisation = d_qt + 0.5 * widening + (13 if dysfunction else 0)
     qt = norms.qt_ms[0] + norms.qt_ms[1] * hr_ecg + QT_OFFSET_MS + repolarisation
     pr = _normal(rng, 163 + (15 if dysfunction else 0), 25, 105, 270)
-    p_duration = float(np.clip(96 + 0.3 * (pr - 165) + rng.normal(0, 16), 60, min(150, pr - 15)))
+    p_duration = _clip(96 + 0.3 * (pr - 165) + rng.normal(0, 16), 60, min(150, pr - 15))
     axis = 27 - 4 * (bmi - 26.6) / 4.5 - 0.6 * (age - 63) + rng.normal(0, 34) - (30 if conduction == "lbbb" else 0)
 
     qs2 = norms.qs2_ms[0] + norms.qs2_ms[1] * hr_cmr + 0.6 * d_qt + 0.5 * (qrs - 90) + rng.normal(0, 10)
@@ -154,7 +159,7 @@ def sample(participant: str, seed: int, arm: Arm = "population") -> Latents:
     t_e = t_es + ivrt + (20 if strain else 0)
     # The atrial kick starts 60 ms after the P onset of the next beat and ends at or before its R peak, so that
     # end diastole stays at frame 0.
-    a_ms = float(np.clip(pr - 20, 90, 140))
+    a_ms = _clip(pr - 20, 90, 140)
     t_a = rr - pr - Q_TO_R_MS + 60
     t_a = min(t_a, rr - a_ms)
     e_ms = _normal(rng, 230, 15, 190, 270)
@@ -162,7 +167,7 @@ def sample(participant: str, seed: int, arm: Arm = "population") -> Latents:
         e_ms = min(e_ms, max(t_a - t_e, 120.0))
     e_ms = min(e_ms, rr - t_e)
     f_a = 0.25 + 0.006 * (age - 60) + (0.08 if dysfunction else 0) + (0.05 if strain else 0) + rng.normal(0, 0.05)
-    f_a = 0.0 if rhythm == "af" else float(np.clip(f_a, 0.1, 0.5))
+    f_a = 0.0 if rhythm == "af" else _clip(f_a, 0.1, 0.5)
 
     ef = (
         norms.ef_pct
@@ -178,10 +183,10 @@ def sample(participant: str, seed: int, arm: Arm = "population") -> Latents:
         + rng.normal(0, 4.2)
         + 0.8
     )
-    ef = float(np.clip(ef, 22, 76))
-    rvef = float(np.clip(norms.rvef_pct + 0.75 * (ef - norms.ef_pct) + rng.normal(0, 4.2), 28, 74))
+    ef = _clip(ef, 22, 76)
+    rvef = _clip(norms.rvef_pct + 0.75 * (ef - norms.ef_pct) + rng.normal(0, 4.2), 28, 74)
     stroke = edv * ef / 100
-    rvedv = float(stroke * np.clip(rng.normal(1, 0.04), 0.88, 1.12) * 100 / rvef)
+    rvedv = float(stroke * _clip(rng.normal(1, 0.04), 0.88, 1.12) * 100 / rvef)
 
     effusion = rng.random() < share.effusion
     # The residual is wider than the couplings so that voltage predicts mass as poorly as it does in people.
@@ -204,7 +209,7 @@ def sample(participant: str, seed: int, arm: Arm = "population") -> Latents:
         p_duration_ms=p_duration,
         qrs_ms=qrs,
         qt_ms=float(qt),
-        axis_deg=float(np.clip(axis, -85, 125)),
+        axis_deg=_clip(axis, -85, 125),
         infarct=infarct,  # type: ignore[arg-type]
         infarct_size=infarct_size,
         mass_z=float(mass_z),
@@ -224,7 +229,7 @@ def sample(participant: str, seed: int, arm: Arm = "population") -> Latents:
         edv_ml=edv,
         ef_pct=ef,
         lvm_g=lvm,
-        length_mm=float(np.clip(length, 62, 125)),
-        rvedv_ml=float(np.clip(rvedv, 60, 360)),
+        length_mm=_clip(length, 62, 125),
+        rvedv_ml=_clip(rvedv, 60, 360),
         rvef_pct=rvef,
     )

@@ -114,8 +114,9 @@ def _rotate(vectors: np.ndarray, axis: np.ndarray, angle: float) -> np.ndarray:
 def plan_stack(heart: Heart, settings: PhantomSettings, rng: np.random.Generator) -> Stack:
     """Plan the slices as an operator would: parallel to the valve plane, and into the atria where slices allow.
 
-    The bottom sixth of the LV's length holds some 4 % of its volume. A slice that the rest does not need goes to the atria
-    first (when the base descends, the top of the LV is imaged in what lay above it), then to the apex, then to both.
+    The bottom sixth of the LV's length holds some 4 % of its volume. A slice that the rest does not need goes to the
+    atria first (when the base descends, the top of the LV is imaged in what lay above it), then to the apex, then to
+    both.
     """
     spacing = float(rng.normal(1.83, 0.02) if rng.random() < 0.8 else rng.uniform(1.2, 2.3))
     apex = _SPARED_APEX * heart.length_mm

@@ -157,7 +157,9 @@ def build_torso(latents: Latents, heart: Heart, stack: Stack, contrast: Contrast
     # Mediastinal fat between the heart, the chest wall and the diaphragm; more of it in heavier people.
     bulk = np.clip(0.5 + 0.08 * (latents.bmi - 20), 0.3, 2.0) * rng.uniform(0.7, 1.3)
     leftish = np.clip(0.5 - x / 90, 0, 1)
-    pad = cavity * _edge(bulk * (22 * leftish**1.7 * np.clip(0.6 - y / 120, 0.1, 1)) + 2.0 * coarse - 1.0 - beyond, edge)
+    pad = cavity * _edge(
+        bulk * (22 * leftish**1.7 * np.clip(0.6 - y / 120, 0.1, 1)) + 2.0 * coarse - 1.0 - beyond, edge
+    )
     pad = np.maximum(pad, cavity * leftish**2 * _edge(bulk * 7 + wall_inner + 3 * coarse - depth, edge))
 
     vessels = np.clip((fine * 0.8 + middle * 0.6) - 1.5, 0, None)
