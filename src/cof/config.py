@@ -109,8 +109,8 @@ class LabelSettings(Settings):
     held_out: Probability = Field(0.2, description="share of the annotated participants that only measure the training")
     augmentation: Literal["nnunet", "upright"] = Field(
         "upright",
-        description="nnU-Net's own, or the same without mirroring and with turns of at most 30 degrees: short trainings "
-        "then need not learn every orientation of the heart",
+        description="nnU-Net's own, or the same without mirroring and with turns of at most 30 degrees: a short "
+        "training then need not learn every orientation of the heart",
     )
     augmentation_workers: int = Field(
         0, ge=0, description="processes that augment; only 0 (in the training process) gives the same weights again"

@@ -186,7 +186,7 @@ def build_heart(latents: Latents, rng: np.random.Generator) -> Heart:
     shape = (len(z), ANGLES)
     relative = (length - z) / length
     below_base = z <= length
-    tilt, direction = rng.normal(np.tan(np.deg2rad(7)), 0.035), np.deg2rad(rng.normal(90, 25))
+    tilt, direction = rng.normal(np.tan(np.deg2rad(5)), 0.03), np.deg2rad(rng.normal(90, 25))
     base_tilt = (float(tilt * np.cos(direction)), float(tilt * np.sin(direction)))
     septum = np.cos(THETA - np.pi)
 
@@ -249,14 +249,15 @@ def build_heart(latents: Latents, rng: np.random.Generator) -> Heart:
     richness = np.clip(0.6 + 0.07 * (latents.bmi - 22), 0.4, 1.8) * rng.uniform(0.8, 1.25)
     grooves = np.exp(-(((np.abs(offset) - 1.05) / 0.22) ** 2)) * np.clip(height, 0.3, 1)[:, None]
     over_rv = np.clip(bump * 2, 0, 1)
-    fat = richness * (0.6 + 5.0 * grooves + 2.5 * over_rv + 2.5 * np.clip(z / length - 0.75, 0, 1)[:, None])
+    fat = richness * (0.6 + 5.0 * grooves + 1.8 * over_rv + 2.5 * np.clip(z / length - 0.75, 0, 1)[:, None])
     fat *= 1 + 0.3 * np.tanh(_smooth_noise(rng, shape, 12, 60))
 
     trabeculae = (
         np.clip((2.3 - 0.7 * septum) + 1.4 * _smooth_noise(rng, shape, 4, 9), 0.3, 6.5)
         * np.clip(1.5 - z / length, 0.6, 1)[:, None]
     )
-    rv_trabeculae = np.clip(1.2 + 2.2 * _smooth_noise(rng, shape, 6, 10), 0, 7) * np.clip(bump, 0, 1)
+    rv_trabeculae = np.clip(1.8 + 2.4 * _smooth_noise(rng, shape, 5, 9), 0, 8) * np.clip(bump * 1.5, 0, 1)
+    rv_trabeculae *= np.clip(2.0 - 1.6 * z / length, 0.6, 2.0)[:, None]
     share = np.einsum("zt,jzt->j", endo**2 * below_base[:, None], weights)
     tables = (endo, epi, rv_endo, rv_epi, fat, trabeculae, rv_trabeculae, rv_window)
     endo, epi, rv_endo, rv_epi, fat, trabeculae, rv_trabeculae, rv_window = (t.astype(np.float32) for t in tables)

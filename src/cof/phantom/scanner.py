@@ -13,12 +13,14 @@ from cof.phantom.torso import Contrast, Torso
 # Frames share raw data with their neighbours, so noise is correlated over this many frames.
 NOISE_CORRELATION_FRAMES = 0.6
 # In-plane blur of the acquired resolution after interpolation to the stored pixels.
-PSF_PX = 0.6
+PSF_PX = 0.5
 # How much of the trabeculated rim of each blood pool is muscle.
 TRABECULAR_SHARE = 0.65
 RV_TRABECULAR_SHARE = 0.55
 _INFLOW = 0.05
-_INK_MM = 1.1
+# The dark line where fat and muscle meet: half width, and share of the signal it takes.
+_INK_MM = 1.4
+_INK = 0.6
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Scanner:
         fat = now.rv_epi + heart.at(heart.fat, now.height_ed, now.shift)
         # Trabeculae keep their mass: their layer thickens as the cavity closes.
         compaction = now.endo_ed / np.maximum(now.endo, 1)
-        trabeculae = heart.at(heart.trabeculae, now.height_ed, now.shift) * np.clip(compaction, 0.8, 1.15)
+        trabeculae = heart.at(heart.trabeculae, now.height_ed, now.shift) * np.clip(compaction, 0.8, 1.4)
         rv_trabeculae = heart.at(heart.rv_trabeculae, now.height_ed, now.shift)
         scale = np.float32(1 / width)
 
@@ -130,7 +132,7 @@ class Scanner:
         image = np.repeat(still, len(PROFILE_OFFSETS_MM), 0)
         _over(image, coverage(reach(fat)), contrast.epicardial_fat)
         rim = np.clip(1 - np.abs(outer) * np.float32(width / _INK_MM), 0, 1)
-        image *= 1 - np.float32(0.4) * rim
+        image *= 1 - np.float32(_INK) * rim
         _over(image, coverage(outer), contrast.myocardium)
         epi = coverage(reach(now.epi))
         rv = coverage(reach(np.maximum(now.rv_endo - rv_trabeculae, now.epi)))
