@@ -15,7 +15,7 @@ rule cine:
         "../../envs/cof.yaml"
     params:
         settings=dump(CONFIG.cine),
-        source=source("cine", "tables"),
+        source=source("cine", "folders", "labels/__init__"),
     shell:
         "cof cine --sheet {input.sheet:q} --key {input.key:q} --out {output.cine:q}"
         " --annotations {output.annotations:q} --exclusions {output.exclusions:q}"
@@ -38,7 +38,7 @@ rule grid:
         "../../envs/cof.yaml"
     params:
         settings=dump(CONFIG.grid),
-        source=source("cine"),
+        source=source("cine", "folders", "labels/__init__"),
     shell:
         "cof grid --cine {input.cine:q} --labels {input.labels:q} --out {output.grid:q}"
         " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"

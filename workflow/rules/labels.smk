@@ -19,7 +19,7 @@ rule labeller:
         annotations=lambda wildcards, input: options("annotations", input.annotations),
         work=f"{R}/checkpoints/labeller",
         seed=CONFIG.seed,
-        source=source("labels"),
+        source=source("labels", "folders", "cine/volume"),
     shell:
         "cof labeller --subjects {input.subjects:q} {params.cine} {params.annotations}"
         " --out {output.labeller:q} --work {params.work:q} --settings {params.settings:q}"
@@ -42,7 +42,7 @@ rule label:
         "../../envs/cof.yaml"
     params:
         settings=dump(CONFIG.labels),
-        source=source("labels"),
+        source=source("labels", "folders", "cine/volume"),
     shell:
         "cof label --cine {input.cine:q} --labeller {input.labeller:q} --out {output.labels:q}"
         " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"

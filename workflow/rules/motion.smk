@@ -22,7 +22,7 @@ rule toppr:
         grid=lambda wildcards, input: options("grid", input.grid),
         work=f"{R}/checkpoints/registrations/{{registration}}",
         seed=CONFIG.seed,
-        source=source("motion"),
+        source=source("motion", "folders", "cine/grid", "labels/teacher"),
     shell:
         "cof toppr --subjects {input.subjects:q} {params.cine} {params.labels} {params.grid}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
@@ -44,7 +44,7 @@ rule register:
     conda:
         "../../envs/cof.yaml"
     params:
-        source=source("motion"),
+        source=source("motion", "folders", "cine/grid", "labels/teacher"),
     shell:
         "cof register --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
         " --exclusions {output.exclusions:q} 2> {log:q}"

@@ -20,7 +20,7 @@ rule phantom:
         settings=dump(CONFIG.phantom),
         seed=CONFIG.seed,
         out=lambda wildcards, output: Path(output.sheet).parent,
-        source=source("phantom"),
+        source=source("phantom", "ecg/record", "ecg/delineate"),
     shell:
         "OMP_NUM_THREADS=1 cof phantom --out {params.out:q} --settings {params.settings:q} --seed {params.seed}"
         " --workers {threads} 2> {log:q}"

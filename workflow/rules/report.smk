@@ -30,7 +30,7 @@ rule evaluate:
         truth=lambda wildcards, input: options(
             "truth", [input.truth] if input.truth else []
         ),
-        source=source("metrics", "tables", "motion/jacobian"),
+        source=source("metrics", "tables", "motion/jacobian", "cine/grid"),
     shell:
         "cof evaluate --sheet {input.sheet:q} --key {input.key:q} --twins {input.twins:q} --cine {input.cine:q}"
         " --labels {input.labels:q} --grid {input.grid:q} --fields {input.fields:q} {params.truth}"

@@ -24,7 +24,9 @@ rule twins:
         fields=lambda wildcards, input: options("fields", input.fields),
         splits=options("split", SPLITS),
         seed=CONFIG.seed,
-        source=source("twins", "models", "motion"),
+        source=source(
+            "twins", "models", "motion", "folders", "cine/grid", "labels/predict"
+        ),
     shell:
         "cof twins --sheet {input.sheet:q} --beats {input.beats:q} --cine {input.cine:q}"
         " --labels {input.labels:q} --grid {input.grid:q} {params.fields} --model {input.model:q}"
