@@ -12,7 +12,7 @@ BIN := .venv/bin
 # torchvision, which has no matching build, is left out. Everywhere else the lock installs the ordinary GPU torch.
 WHEELS := $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 CPU_WHEEL := $(if $(WHEELS),$(wildcard $(WHEELS)/torch-*cpu*.whl))
-UV_INSTALL = $(if $(CPU_WHEEL),UV_FIND_LINKS=$(WHEELS)) $(BIN)/uv pip install --quiet --python $(BIN)/python \
+UV_INSTALL = $(if $(CPU_WHEEL),UV_FIND_LINKS=$(WHEELS)) $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
 	$(if $(CPU_WHEEL),--override envs/cpu-overrides.txt)
 
 # Waiting threads must not spin: two torch processes on two cores slow each other many times over.
