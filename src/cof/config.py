@@ -140,8 +140,8 @@ class AffineSettings(Settings):
 class RegistrationSettings(Settings):
     """One variant of TOPPR, the topology-preserving registration."""
 
-    iterations: Count = 500
-    batch: Count = 2
+    iterations: Count = 400
+    batch: Count = 4
     learning_rate: Positive = 1e-3
     weight_decay: float = Field(1e-5, ge=0)
     channels: tuple[Count, ...] = (16, 32, 32, 32)
@@ -156,8 +156,8 @@ class RegistrationSettings(Settings):
     )
     max_field_mm: Positive = 30.0
     ncc_window: tuple[Count, Count, Count] = (3, 9, 9)
-    seg_slices: Count | Literal["all"] = Field(2, description="random native slices a pair sees in the teacher's loss")
-    augmentation: AffineSettings | None = Field(None, description="none by default, as it slows short trainings")
+    seg_slices: Count | Literal["all"] = Field(4, description="random native slices a pair sees in the teacher's loss")
+    augmentation: AffineSettings | None = AffineSettings()
     pairing: Literal["direct", "composed"] = Field(
         "direct", description="register every frame to the anchor, or each to the one before and compose"
     )
@@ -172,11 +172,6 @@ class VelocitySettings(Settings):
     embedding: Count = 128
     ecg_channels: tuple[Count, ...] = (32, 64, 128)
     time_harmonics: Count = 16
-    phase: Literal["all", "head"] = Field(
-        "all",
-        description="which layers see the phase: every residual block, as in the paper, or only the last layer, so that "
-        "a subject's further phases cost next to nothing",
-    )
     anatomy: bool = Field(True, description="reference-anatomy features; off is the ablation w/o REA")
     ecg: Literal["temporal", "spatial", "none"] = Field(
         "temporal", description="where the ECG enters; none replaces it by a learned constant (anchor only)"

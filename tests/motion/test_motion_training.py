@@ -168,8 +168,9 @@ def test_drawn_pairs_never_start_or_end_wrongly(ring):
 
 
 @pytest.mark.slow
-def test_training_finds_the_motion_of_hearts_it_has_not_seen(ring, segmenter, tmp_path):
-    settings = RegistrationSettings(iterations=200, batch=2)
+@pytest.mark.parametrize("parameterisation", ["velocity", "displacement"])
+def test_training_finds_the_motion_of_hearts_it_has_not_seen(ring, segmenter, tmp_path, parameterisation):
+    settings = RegistrationSettings(iterations=150, augmentation=None, parameterisation=parameterisation)
     network, log = fit([ring(seed).subject for seed in range(8)], settings, segmenter, 0, tmp_path / "c.pt")
     assert log["loss"].tail(20).mean() < 0.6 * log["loss"].head(5).mean()
     for seed in (8, 9):

@@ -226,9 +226,7 @@ def _draw(examples: Sequence[Example], settings: CofSettings, rng: np.random.Gen
     """A random batch: subjects without repetition as far as there are enough, phases uniform over the cycle."""
     replace = settings.batch > len(examples)
     chosen = [examples[index] for index in rng.choice(len(examples), settings.batch, replace=replace)]
-    # One phase in each equal part of the cycle: still uniform, with less variance than independent draws.
-    phase = (np.arange(settings.phases) + rng.random((settings.batch, settings.phases))) / settings.phases
-    batch = MatchingBatch.of(chosen, phase, settings.heart_weight)
+    batch = MatchingBatch.of(chosen, rng.random((settings.batch, settings.phases)), settings.heart_weight)
     if settings.augmentation is None:
         return batch
     maps = AffineMaps.draw(settings.augmentation, settings.batch, rng, batch.anchor.device)

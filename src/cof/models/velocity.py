@@ -47,24 +47,6 @@ class FilmBlock(nn.Module):
         return self.skip(features) + self.leave(self.norm(self.enter(features)) * (1 + scale) + shift)
 
 
-class FilmHead(nn.Module):
-    """The last layer. It is scaled by the embedding too: a heart's speed changes a hundredfold over the cycle, and the
-    normalisation before it would hide that."""
-
-    def __init__(self, channels: int, embedding: int) -> None:
-        super().__init__()
-        self.norm = _norm(channels)
-        self.film = nn.Linear(embedding, 2 * channels)
-        self.last = _conv(channels, AXES)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
-
-    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
-        """[N, channels, Z, Y, X] and [N, embedding] to [N, 3, Z, Y, X]."""
-        scale, shift = self.film(functional.silu(embedding))[:, :, None, None, None].chunk(2, 1)
-        return self.last(functional.silu(self.norm(features) * (1 + scale) + shift))
-
-
 class AnatomyEncoder(nn.Module):
     """Reference-anatomy features of the anchor volume, one map a level of the U-Net."""
 
@@ -184,9 +166,10 @@ class VelocityField(nn.Module):
             self.fuse_down = nn.ModuleList(Fusion(width) for width in channels)
             self.fuse_up = nn.ModuleList(Fusion(width) for width in channels[:-1])
         self.attention = BottleneckAttention(channels[-1]) if settings.attention else nn.Identity()
-        if settings.phase == "head":
-            self.still = nn.Parameter(torch.zeros(embedding))
-        self.head = FilmHead(channels[0], embedding)
+        last = _conv(channels[0], AXES)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.head = nn.Sequential(_norm(channels[0]), nn.SiLU(), last)
 
     def encode(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor) -> Condition:
         """Encode what stays the same over the cycle.
@@ -227,16 +210,6 @@ class VelocityField(nn.Module):
         if condition.tokens is not None:
             embedding = embedding + self.local(tokens_at(condition.tokens, phase))
         embedding = embedding.flatten(0, 1)
-        if self.settings.phase == "head":
-            still = self.still.expand(count, -1)
-            features = per_phase(self._trunk(condition, 1, still if condition.code is None else still + condition.code), phases)
-        else:
-            features = self._trunk(condition, phases, embedding)
-        velocity = self.head(features, embedding) * self.sigma[:, None, None, None]
-        return velocity.unflatten(0, (count, phases))
-
-    def _trunk(self, condition: Condition, phases: int, embedding: Tensor) -> Tensor:
-        """The U-Net up to its last layer: features [B * P, C_0, Z, Y/2, X/2] for embeddings [B * P, E]."""
 
         def through(blocks: nn.Module, features: Tensor) -> Tensor:
             for block in blocks:  # type: ignore[attr-defined]
@@ -259,7 +232,8 @@ class VelocityField(nn.Module):
             features = through(self.up[level], features)
             if self.fused:
                 features = self.fuse_up[level](features, condition.reference[level])
-        return features
+        velocity = self.head(features) * self.sigma[:, None, None, None]
+        return velocity.unflatten(0, (count, phases))
 
 
 def position_channels(valid: Tensor, shape: tuple[int, int, int]) -> Tensor:
