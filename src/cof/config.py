@@ -137,13 +137,25 @@ class AffineSettings(Settings):
     translation_mm: float = Field(8.0, ge=0, description="in-plane, up to this along y and x")
 
 
-class RegistrationSettings(Settings):
-    """One variant of TOPPR, the topology-preserving registration."""
+class TrainingSettings(Settings):
+    """A training by Adam."""
 
-    iterations: Count = 400
+    iterations: Count = 1000
     batch: Count = 4
     learning_rate: Positive = 1e-3
     weight_decay: float = Field(1e-5, ge=0)
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="the learning rate falls to zero over the training, or stays; both start with a warm-up"
+    )
+    warmup: Probability = Field(
+        0.05, description="share of the iterations in which the learning rate rises to its full value"
+    )
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints")
+
+
+class RegistrationSettings(TrainingSettings):
+    """One variant of TOPPR, the topology-preserving registration."""
+
     channels: tuple[Count, ...] = (16, 32, 32, 32)
     lambda_rec: float = Field(1.0, ge=0)
     lambda_seg: float = Field(1.0, ge=0)
@@ -161,7 +173,6 @@ class RegistrationSettings(Settings):
     pairing: Literal["direct", "composed"] = Field(
         "direct", description="register every frame to the anchor, or each to the one before and compose"
     )
-    checkpoint_every: Count = 100
 
 
 class VelocitySettings(Settings):
@@ -190,22 +201,14 @@ class OdeSettings(Settings):
     phases_at_once: Count = Field(16, description="phases that Simpson evaluates in one batch: memory against speed")
 
 
-class CofSettings(Settings):
+class CofSettings(TrainingSettings):
     """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
 
     family: Literal["cof"] = "cof"
     registration: str = Field("toppr", description="the registration variant whose motion supervises the flow")
     field: VelocitySettings = VelocitySettings()
     ode: OdeSettings = OdeSettings()
-    iterations: Count = 1000
-    batch: Count = 4
     phases: Count = Field(4, description="phases drawn per subject and step against one encoding")
-    learning_rate: Positive = 1e-3
-    weight_decay: float = Field(1e-5, ge=0)
-    schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="the learning rate falls to zero over the training, or stays; both start with a warm-up"
-    )
-    warmup: int = Field(50, ge=0, description="iterations over which the learning rate rises to its full value")
     heart_weight: float = Field(4.0, ge=0, description="extra weight of heart voxels in the matching loss")
     augmentation: AffineSettings | None = AffineSettings(rotation_deg=10, scale=0.05, translation_mm=6)
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 for none")

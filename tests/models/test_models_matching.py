@@ -7,13 +7,13 @@ import torch
 from cof.config import AffineSettings, CofSettings, VelocitySettings
 from cof.models import matching
 from cof.models.alignment import map_displacement
-from cof.models.matching import MatchingBatch, heart_mask, learning_rate, matching_loss, velocity_scale
+from cof.models.matching import MatchingBatch, heart_mask, matching_loss, velocity_scale
 from cof.models.velocity import VelocityField
 from cof.motion.augmentation import AffineMaps
 from cof.motion.warp import warp
 
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4)
-SETTINGS = CofSettings(field=TINY, iterations=6, batch=2, phases=2, checkpoint_every=2, warmup=2)
+SETTINGS = CofSettings(field=TINY, iterations=6, batch=2, phases=2, checkpoint_every=2, warmup=0.3)
 
 
 class Killed(Exception):
@@ -59,7 +59,7 @@ def test_checkpoint_of_other_data_or_settings_is_passed_over(toy_hearts, tmp_pat
             matching.fit(train, [], settings, 0, tmp_path)
     monkeypatch.undo()
     saved = []
-    monkeypatch.setattr(matching, "_save", lambda path, state: saved.append(path))
+    monkeypatch.setattr(matching, "save_checkpoint", lambda path, state: saved.append(path))
     for train, settings, seed in (
         (toy_hearts(4), SETTINGS, 0),
         (other, SETTINGS, 0),
@@ -118,14 +118,6 @@ def test_augmented_motion_is_the_motion_of_the_augmented_anchor():
     inner = (..., slice(8, -8), slice(8, -8))
     assert (mapped_then_moved - moved_then_mapped)[inner].abs().max() < 5e-3
     assert (mapped_then_moved - maps.map_images(image, spacing))[inner].abs().max() > 5e-2
-
-
-def test_learning_rate_warms_up_and_falls():
-    settings = CofSettings(iterations=100, warmup=9, learning_rate=1.0)
-    assert learning_rate(1, settings) == pytest.approx(0.1)
-    assert learning_rate(10, settings) > 0.95
-    assert learning_rate(100, settings) < 0.001
-    assert learning_rate(100, settings.model_copy(update={"schedule": "constant"})) == 1.0
 
 
 def test_a_subject_without_motion_cannot_be_learnt_from(toy_hearts, tmp_path):

@@ -23,7 +23,7 @@ def awake(**changes: object) -> VelocityField:
     """A field whose last convolution is not zero, as after a first step of training."""
     torch.manual_seed(1)
     network = VelocityField(VelocitySettings(**(SMALL | changes))).eval()
-    torch.nn.init.normal_(network.head[-1].weight)
+    torch.nn.init.normal_(network.head.last.weight)
     return network
 
 

@@ -23,7 +23,7 @@ rule train:
         fields=lambda wildcards, input: options("fields", input.fields),
         work=f"{R}/checkpoints/models/{{model}}",
         seed=CONFIG.seed,
-        source=source("models", "motion", "folders", "cine/grid"),
+        source=source("models", "motion", "training", "folders", "cine/grid"),
     shell:
         "cof train --subjects {input.subjects:q} {params.beats} {params.grid} {params.labels} {params.fields}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"

@@ -22,7 +22,7 @@ rule toppr:
         grid=lambda wildcards, input: options("grid", input.grid),
         work=f"{R}/checkpoints/registrations/{{registration}}",
         seed=CONFIG.seed,
-        source=source("motion", "folders", "cine/grid", "labels/teacher"),
+        source=source("motion", "training", "folders", "cine/grid", "labels/teacher"),
     shell:
         "cof toppr --subjects {input.subjects:q} {params.cine} {params.labels} {params.grid}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"

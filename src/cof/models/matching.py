@@ -9,7 +9,6 @@ import copy
 import hashlib
 import logging
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from cof.motion.augmentation import AffineMaps
 from cof.motion.path import DisplacementPath
 from cof.motion.resolution import IN_PLANE, motion_spacing
 from cof.provenance import digest, source
+from cof.training import learning_rate, save_checkpoint, set_learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -132,14 +132,6 @@ def velocity_scale(examples: Sequence[Example]) -> Tensor:
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
-def learning_rate(iteration: int, settings: CofSettings) -> float:
-    """Learning rate of one iteration, counted from 1."""
-    rate = settings.learning_rate * min(1.0, iteration / (settings.warmup + 1))
-    if settings.schedule == "cosine":
-        rate *= 0.5 * (1 + math.cos(math.pi * (iteration - 1) / settings.iterations))
-    return rate
-
-
 def fit(
     train: Sequence[Example], validation: Sequence[Example], settings: CofSettings, seed: int, work: Path
 ) -> tuple[VelocityField, pd.DataFrame]:
@@ -167,7 +159,10 @@ def fit(
     network = network.to(device, memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False) if settings.ema else None
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    checkpoint = work / f"{digest([settings.model_dump(), seed, source('models', 'motion'), _fingerprint(train)])}.pt"
+    checkpoint = (
+        work
+        / f"{digest([settings.model_dump(), seed, source('models', 'motion', 'training'), _fingerprint(train)])}.pt"
+    )
     done, rows, recent = 0, [], []
     if checkpoint.is_file():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -182,8 +177,7 @@ def fit(
     with progress:
         for iteration in range(done + 1, settings.iterations + 1):
             rate = learning_rate(iteration, settings)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            set_learning_rate(optimiser, rate)
             batch = _draw(train, settings, np.random.default_rng([seed, iteration])).to(device)
             loss = matching_loss(network, batch)
             optimiser.zero_grad()
@@ -202,7 +196,7 @@ def fit(
                 recent = []
                 state = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
                 state |= {"average": average.state_dict()} if average is not None else {}
-                _save(checkpoint, state | {"iteration": iteration, "log": rows})
+                save_checkpoint(checkpoint, state | {"iteration": iteration, "log": rows})
     checkpoint.unlink(missing_ok=True)
     table = pd.DataFrame(rows, columns=list(LOG_COLUMNS)).astype({"iteration": int})
     return (average or network).cpu().eval(), table
@@ -223,10 +217,14 @@ def validate(network: VelocityField, examples: Sequence[Example], settings: CofS
 
 
 def _draw(examples: Sequence[Example], settings: CofSettings, rng: np.random.Generator) -> MatchingBatch:
-    """A random batch: subjects without repetition as far as there are enough, phases uniform over the cycle."""
+    """A random batch: subjects without repetition as far as there are enough, a phase in each equal part of the cycle.
+
+    Such phases are uniform over the cycle as independent ones are, and their loss varies less.
+    """
     replace = settings.batch > len(examples)
     chosen = [examples[index] for index in rng.choice(len(examples), settings.batch, replace=replace)]
-    batch = MatchingBatch.of(chosen, rng.random((settings.batch, settings.phases)), settings.heart_weight)
+    phase = (np.arange(settings.phases) + rng.random((settings.batch, settings.phases))) / settings.phases
+    batch = MatchingBatch.of(chosen, phase, settings.heart_weight)
     if settings.augmentation is None:
         return batch
     maps = AffineMaps.draw(settings.augmentation, settings.batch, rng, batch.anchor.device)
@@ -250,11 +248,3 @@ def _fingerprint(examples: Sequence[Example]) -> str:
         if example.displacement is not None:
             sha.update(np.ascontiguousarray(example.displacement[len(example.displacement) // 2]).tobytes())
     return sha.hexdigest()
-
-
-def _save(path: Path, state: dict[str, object]) -> None:
-    """Write a checkpoint aside and put it in place of the last one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, aside)
-    aside.replace(path)

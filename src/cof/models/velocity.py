@@ -47,6 +47,26 @@ class FilmBlock(nn.Module):
         return self.skip(features) + self.leave(self.norm(self.enter(features)) * (1 + scale) + shift)
 
 
+class FilmHead(nn.Module):
+    """The last layer, scaled and shifted by the embedding too.
+
+    A heart's speed changes a hundredfold over the cycle, which the normalisation before the layer would hide.
+    """
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.norm = _norm(channels)
+        self.film = nn.Linear(embedding, 2 * channels)
+        self.last = _conv(channels, AXES)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """[N, channels, Z, Y, X] and [N, embedding] to [N, 3, Z, Y, X]."""
+        scale, shift = self.film(functional.silu(embedding))[:, :, None, None, None].chunk(2, 1)
+        return self.last(functional.silu(self.norm(features) * (1 + scale) + shift))
+
+
 class AnatomyEncoder(nn.Module):
     """Reference-anatomy features of the anchor volume, one map a level of the U-Net."""
 
@@ -128,8 +148,8 @@ class VelocityField(nn.Module):
     """A U-Net over position that predicts the rate of change of the pull-back displacement, in mm a cycle.
 
     Position enters as normalised coordinates and the mask of valid slices; the phase and the ECG scale and shift every
-    residual block; the anchor's features are fused at every level on the way down and up. The anchor image is no other
-    input, so that switching `anatomy` off leaves no anatomy behind.
+    residual block and the last layer; the anchor's features are fused at every level on the way down and up. The anchor
+    image is no other input, so that switching `anatomy` off leaves no anatomy behind.
     """
 
     sigma: Tensor
@@ -166,10 +186,7 @@ class VelocityField(nn.Module):
             self.fuse_down = nn.ModuleList(Fusion(width) for width in channels)
             self.fuse_up = nn.ModuleList(Fusion(width) for width in channels[:-1])
         self.attention = BottleneckAttention(channels[-1]) if settings.attention else nn.Identity()
-        last = _conv(channels[0], AXES)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-        self.head = nn.Sequential(_norm(channels[0]), nn.SiLU(), last)
+        self.head = FilmHead(channels[0], embedding)
 
     def encode(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor) -> Condition:
         """Encode what stays the same over the cycle.
@@ -232,7 +249,7 @@ class VelocityField(nn.Module):
             features = through(self.up[level], features)
             if self.fused:
                 features = self.fuse_up[level](features, condition.reference[level])
-        velocity = self.head(features) * self.sigma[:, None, None, None]
+        velocity = self.head(features, embedding) * self.sigma[:, None, None, None]
         return velocity.unflatten(0, (count, phases))
 
 

@@ -67,7 +67,7 @@ def train(
 
     provenance = stamp(settings.model_dump(mode="json"))
     teacher_hash = hashlib.sha256((labeller / "labeller.json").read_bytes()).hexdigest()
-    root = work / digest([provenance, seed, source("motion"), fingerprint(files), teacher_hash])
+    root = work / digest([provenance, seed, source("motion", "training"), fingerprint(files), teacher_hash])
     root.mkdir(parents=True, exist_ok=True)
     data = [
         open_subject(subject, root / f"{subject.name}.npy")

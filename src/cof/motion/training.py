@@ -1,7 +1,6 @@
 """Training of TOPPR, interruptible at any moment: a killed training resumes to the same weights, bit for bit."""
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cof.config import RegistrationSettings
 from cof.motion.objective import Segmenter, evaluate_pairs
 from cof.motion.pairs import TrainingSubject, draw_pairs
 from cof.motion.toppr import Toppr
+from cof.training import learning_rate, save_checkpoint, set_learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ def fit(
     progress = tqdm(total=settings.iterations, initial=len(rows), desc="TOPPR", unit="it", disable=None)
     with progress:
         for iteration in range(len(rows) + 1, settings.iterations + 1):
+            set_learning_rate(optimiser, learning_rate(iteration, settings))
             rng = np.random.default_rng([seed, iteration])
             pairs = draw_pairs(subjects, settings.pairing, settings.batch, rng)
             terms = evaluate_pairs(network, pairs, settings, teacher, rng)
@@ -73,14 +74,8 @@ def fit(
             progress.update()
             progress.set_postfix(loss=f"{rows[-1][1]:.3f}", refresh=False)
             if iteration % settings.checkpoint_every == 0:
-                _save(checkpoint, {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "log": rows})
+                save_checkpoint(
+                    checkpoint, {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "log": rows}
+                )
     table = pd.DataFrame(rows, columns=list(LOG_COLUMNS)).astype({"iteration": int})
     return network.eval(), table
-
-
-def _save(path: Path, state: dict[str, object]) -> None:
-    """Write a checkpoint aside and put it in place of the last one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, aside)
-    aside.replace(path)
