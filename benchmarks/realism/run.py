@@ -293,10 +293,15 @@ def read_phantom(folder: Path, target_mm: float) -> list[Slice]:
     return slices
 
 
-def overlay(item: Slice, found: np.ndarray) -> np.ndarray:
-    """One tile, twice as large, uint8 RGB: the truth's outline in green, the segmenter's in red."""
+def tile_of(item: Slice) -> np.ndarray:
+    """One image, twice as large, uint8 RGB."""
     window = np.clip((item.image - item.image.min()) / (np.percentile(item.image, 99.5) - item.image.min()), 0, 1)
-    tile = np.repeat((255 * np.kron(window, np.ones((2, 2))))[..., None], 3, axis=2).astype(np.uint8)
+    return np.repeat((255 * np.kron(window, np.ones((2, 2))))[..., None], 3, axis=2).astype(np.uint8)
+
+
+def overlay(item: Slice, found: np.ndarray) -> np.ndarray:
+    """A tile with the truth's outline in green and the segmenter's in red."""
+    tile = tile_of(item)
     for mask, colour in ((item.cavity, (60, 255, 60)), (found, (255, 60, 60))):
         tile[find_boundaries(np.kron(mask, np.ones((2, 2))) > 0, mode="inner")] = colour
     return tile
@@ -313,6 +318,17 @@ def contact_sheet(slices: list[Slice], found: np.ndarray, table: pd.DataFrame, p
             tiles += [np.zeros_like(tiles[0])] * (columns - len(tiles)) if tiles else []
             if tiles:
                 rows.append(np.concatenate(tiles, axis=1))
+    Image.fromarray(np.concatenate(rows)).save(path)
+
+
+def side_by_side(kinds: dict[str, list[Slice]], path: Path, columns: int = 5) -> None:
+    """Mid-ventricular slices at ED of as many patients, a row a kind in the order of `kinds`, nothing chosen by eye."""
+    rows = []
+    for slices in kinds.values():
+        by_patient = {item.patient: item for item in slices if item.level == "mid" and item.phase == "ED"}
+        shown = [by_patient[name] for name in sorted(by_patient)]
+        ranks = np.linspace(0, len(shown) - 1, columns).round().astype(int)
+        rows.append(np.concatenate([tile_of(shown[rank]) for rank in ranks], axis=1))
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
@@ -389,6 +405,7 @@ def main() -> None:
     kinds = {"real": held_out}
     if arguments.phantom:
         kinds["synthetic"] = read_phantom(arguments.phantom, arguments.spacing)
+        side_by_side(kinds, arguments.out / "side-by-side.png")
     tables = []
     for kind, slices in kinds.items():
         table, found = score(net, slices, kind)

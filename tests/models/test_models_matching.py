@@ -123,3 +123,11 @@ def test_augmented_motion_is_the_motion_of_the_augmented_anchor():
 def test_a_subject_without_motion_cannot_be_learnt_from(toy_hearts, tmp_path):
     with pytest.raises(ValueError, match="no registered displacement"):
         matching.fit([replace(toy_hearts(1)[0], displacement=None)], [], SETTINGS, 0, tmp_path)
+
+
+def test_every_equal_part_of_the_cycle_has_one_phase(toy_hearts):
+    settings = SETTINGS.model_copy(update={"batch": 3, "phases": 5, "augmentation": None})
+    hearts = toy_hearts(4)
+    drawn = torch.cat([matching._draw(hearts, settings, np.random.default_rng(seed)).phase for seed in range(40)])
+    assert (drawn * 5).floor().equal(torch.arange(5.0).expand(len(drawn), -1))
+    assert abs(float((drawn * 5 % 1).mean()) - 0.5) < 0.03
