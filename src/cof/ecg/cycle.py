@@ -9,7 +9,8 @@ from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt
 
 from cof.config import BeatSettings
 from cof.ecg.delineate import qrs_limits
-from cof.ecg.peaks import find_r_peaks
+from cof.ecg.electrodes import frontal
+from cof.ecg.peaks import count_ectopic, find_r_peaks
 from cof.ecg.record import Ecg
 from cof.errors import CofError, Reason
 
@@ -31,6 +32,12 @@ class Cycle:
         low_quality: `correlation` is below the threshold.
         irregular: RMSSD above a tenth of the mean RR interval, as in atrial fibrillation.
         first_sample, last_sample: the cycle in the strip, [first, last).
+        beats: R peaks found in the strip.
+        mean_rate_bpm: their mean rate.
+        rate_deviation: by which share `mean_rate_bpm` differs from the device's ventricular rate; NaN without one.
+        ectopic_beats: beats whose RR intervals look premature, which the cycle avoids.
+        measured_p_axis_deg, measured_qrs_axis_deg: frontal axes of the median beat, as `cof.ecg.electrodes` finds them.
+        suspected_reversal: limb electrodes that may have been exchanged, "LA-RA" or "RA-LL", else "".
     """
 
     beat: np.ndarray
@@ -40,6 +47,13 @@ class Cycle:
     irregular: bool
     first_sample: int
     last_sample: int
+    beats: int
+    mean_rate_bpm: float
+    rate_deviation: float
+    ectopic_beats: int
+    measured_p_axis_deg: float
+    measured_qrs_axis_deg: float
+    suspected_reversal: str
 
 
 def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
@@ -54,7 +68,8 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
     """
     rate = ecg.rate_hz
     signal = preprocess(ecg.signal, rate, ecg.filters, settings)
-    peaks = find_r_peaks(signal, rate, ecg.measurements.get("ventricular_rate_bpm"), settings.rate_tolerance)
+    device_rate = ecg.measurements.get("ventricular_rate_bpm")
+    peaks = find_r_peaks(signal, rate, device_rate, settings.rate_tolerance)
     rr = np.diff(peaks) * 1000 / rate
     typical = float(np.median(rr))
     chosen = _candidates(peaks, rr, typical, signal.shape[1], rate, settings.rr_tolerance)
@@ -68,6 +83,8 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
     first, last = int(peaks[chosen[best]]), int(peaks[chosen[best] + 1])
     wide = ecg.measurements.get("qrs_ms", 0.0) >= _WIDE_QRS_MS
     level = _isoelectric(signal, first, rate, wide)
+    mean_rate = 60000 / float(rr.mean())
+    axes = frontal(signal, peaks[chosen], rate, typical)
     return Cycle(
         beat=(cycles[best] - level[:, None]).astype(np.float32),
         rr_ms=(last - first) * 1000 / rate,
@@ -76,6 +93,13 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
         irregular=bool(np.sqrt(np.mean(np.diff(rr) ** 2)) > _IRREGULAR_RMSSD * rr.mean()),
         first_sample=first,
         last_sample=last,
+        beats=len(peaks),
+        mean_rate_bpm=mean_rate,
+        rate_deviation=mean_rate / device_rate - 1 if device_rate else float("nan"),
+        ectopic_beats=count_ectopic(peaks, rate),
+        measured_p_axis_deg=axes.p_axis_deg,
+        measured_qrs_axis_deg=axes.qrs_axis_deg,
+        suspected_reversal=axes.suspected_reversal,
     )
 
 
