@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from cof.config import EcgSettings
 from cof.ecg.document import attribute, child, children, number, text
 from cof.ecg.leads import assemble, canonical
-from cof.ecg.record import Ecg, convert
+from cof.ecg.record import Ecg, clean_statements, convert
 from cof.errors import CofError, Reason
 
 ROOT = "CardiologyXML"
@@ -21,7 +21,10 @@ _MEASUREMENTS = {
     "qrs_ms": "QRSDuration", "qt_ms": "QTInterval", "qtc_ms": "QTCInterval", "rr_ms": "RRInterval",
     "p_axis_deg": "PAxis", "r_axis_deg": "RAxis", "t_axis_deg": "TAxis",
 }  # fmt: skip
+_LONGEST_ORDER = 500  # characters
 _BODY = {"age_y": "Age", "height_cm": "Height", "weight_kg": "Weight"}
+_DEVICE = ("Desc", "SoftwareVer", "AnalysisVer")
+_FILTERS = ("CubicSpline", "Filter50Hz", "Filter60Hz", "LowPass", "HighPass")
 _NOT_A_STATEMENT = re.compile(r"---|Arrhythmia results of the full-disclosure ECG|^\s*[\w ]+:\s*\d+\s*$")
 
 
@@ -51,8 +54,8 @@ def read(root: Element, settings: EcgSettings) -> Ecg:
         | _measured(child(root, "PatientInfo"), _BODY),
         statements=_statements(child(root, "Interpretation")),
         source=source,
-        device=" ".join(filter(None, (text(child(device, name)) for name in ("Desc", "SoftwareVer", "AnalysisVer")))),
-        filters={node.tag: value for node in child(root, "FilterSetting") or () if (value := text(node))},
+        device=" ".join(filter(None, (text(child(device, name))[:50] for name in _DEVICE))),
+        filters={name: value for name in _FILTERS if (value := text(child(root, "FilterSetting", name))[:50])},
     )
 
 
@@ -83,14 +86,14 @@ def _strip_leads(strip: Element) -> dict[str, np.ndarray]:
         leads[name] = _counts(text(node), f"lead {name}")
         if expected is not None and len(leads[name]) != expected:
             raise CofError(
-                Reason.ECG_UNREADABLE, f"lead {name} has {len(leads[name])} samples, {expected:.0f} are announced"
+                Reason.ECG_UNREADABLE, f"lead {name} has {len(leads[name])} samples, {expected:g} are announced"
             )
     return leads
 
 
 def _disclosure_leads(disclosure: Element, rate_hz: float) -> dict[str, np.ndarray]:
     """Counts of each lead of a full disclosure: seconds, each holding one second of every lead in turn."""
-    names = [canonical(name) for name in text(child(disclosure, "LeadOrder")).split(",")]
+    names = [canonical(name) for name in text(child(disclosure, "LeadOrder"))[:_LONGEST_ORDER].split(",")]
     counts = _counts(text(child(disclosure, "FullDisclosureData")), "the full disclosure")
     line = round(rate_hz)
     if len(counts) % (len(names) * line):
@@ -126,10 +129,8 @@ def _measured(block: Element | None, tags: dict[str, str]) -> dict[str, float]:
 def _statements(block: Element | None) -> tuple[str, ...]:
     """Statements of the diagnosis, else of the conclusion, without ornaments and counts of beats."""
     for group, tag in (("Diagnosis", "DiagnosisText"), ("Conclusion", "ConclusionText")):
-        lines = [text(node) for node in children(block, group, tag)]
-        kept = [
-            line.replace("*", "").replace("&", "and").strip() for line in lines if not _NOT_A_STATEMENT.search(line)
-        ]
-        if any(kept):
-            return tuple(line for line in kept if line)
+        lines = (text(node) for node in children(block, group, tag))
+        kept = clean_statements(line for line in lines if not _NOT_A_STATEMENT.search(line))
+        if kept:
+            return kept
     return ()

@@ -15,7 +15,7 @@ from pydicom.waveforms import multiplex_array
 from cof.config import EcgSettings
 from cof.ecg.delineate import INDEPENDENT
 from cof.ecg.leads import assemble, canonical
-from cof.ecg.record import LEADS, Ecg, convert
+from cof.ecg.record import LEADS, Ecg, clean_statements, convert
 from cof.errors import CofError, Reason
 
 # Far above any resting ECG (0.3 MB), far below what keeps the parser busy for long.
@@ -113,8 +113,8 @@ def _ecg(data: Dataset, settings: EcgSettings) -> Ecg:
         signal=assemble(leads, rate, settings),
         rate_hz=rate,
         measurements=_measurements(annotations) | _body(data),
-        statements=tuple(filter(None, (_text(entry, "UnformattedTextValue") for entry in annotations))),
-        device=" ".join(filter(None, (_text(data, "Manufacturer"), _text(data, "ManufacturerModelName")))),
+        statements=clean_statements(_text(entry, "UnformattedTextValue") for entry in annotations),
+        device=" ".join(filter(None, (_text(data, name)[:50] for name in ("Manufacturer", "ManufacturerModelName")))),
         filters=_filters(group),
         recorded=tuple(leads),
         lsb_mv=max(steps),

@@ -9,7 +9,7 @@ import numpy as np
 from cof.config import EcgSettings
 from cof.ecg.document import child, children, number, text
 from cof.ecg.leads import assemble, canonical
-from cof.ecg.record import Ecg
+from cof.ecg.record import Ecg, clean_statements
 from cof.errors import CofError, Reason
 
 ROOT = "RestingECG"
@@ -52,7 +52,7 @@ def read(root: Element, settings: EcgSettings) -> Ecg:
         rate_hz=rate,
         measurements=_measurements(child(root, "RestingECGMeasurements")),
         statements=_statements(root),
-        device=f"MUSE {version}".strip(),
+        device=f"MUSE {version[:50]}".strip(),
         filters=_filters(rhythm),
         recorded=tuple(leads),
         lsb_mv=max(steps),
@@ -88,7 +88,9 @@ def _counts(node: Element, name: str) -> np.ndarray:
 def _filters(rhythm: Element) -> dict[str, str]:
     """MUSE's filters; its mains filter, a frequency or NONE, also by the names that CardioSoft uses."""
     filters = {
-        tag: value for tag in ("HighPassFilter", "LowPassFilter", "ACFilter") if (value := text(child(rhythm, tag)))
+        tag: value
+        for tag in ("HighPassFilter", "LowPassFilter", "ACFilter")
+        if (value := text(child(rhythm, tag))[:50])
     }
     mains = filters.get("ACFilter")
     if mains is None:
@@ -109,15 +111,13 @@ def _measurements(block: Element | None) -> dict[str, float]:
 def _statements(root: Element) -> tuple[str, ...]:
     """Lines of the diagnosis; a statement may run over several lines and ends at the flag ENDSLINE."""
     for group in ("Diagnosis", "OriginalDiagnosis"):
-        statements, line = [], ""
+        statements: list[list[str]] = [[]]
         for node in children(root, group, "DiagnosisStatement"):
-            line = f"{line} {text(child(node, 'StmtText'))}".strip()
+            statements[-1].append(text(child(node, "StmtText")))
             flags = [text(flag).upper() for flag in children(node, "StmtFlag")]
             if "ENDSLINE" in flags or not flags:
-                statements.append(line)
-                line = ""
-        statements.append(line)
-        kept = tuple(clean for statement in statements if (clean := statement.replace("*", "").strip()))
+                statements.append([])
+        kept = clean_statements(" ".join(filter(None, parts)) for parts in statements)
         if kept:
             return kept
     return ()

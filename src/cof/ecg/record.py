@@ -1,6 +1,8 @@
 """The one record type that every ECG reader returns, and its form as a table row."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ MEASUREMENTS = (
     "ventricular_rate_bpm", "pq_ms", "p_duration_ms", "qrs_ms", "qt_ms", "qtc_ms", "rr_ms",
     "p_axis_deg", "r_axis_deg", "t_axis_deg", "age_y", "height_cm", "weight_kg",
 )  # fmt: skip
+
+_LONGEST_STATEMENT, _MOST_STATEMENTS = 500, 100
 
 # What one of a file's units is worth in ours, by the suffix of the measurement's name.
 _UNITS: dict[str, dict[str, float]] = {
@@ -28,6 +32,12 @@ def convert(name: str, value: float | None, unit: str) -> float | None:
     """A measurement in the unit that its `name` ends with; None where `value` is None or `unit` is not understood."""
     factor = _UNITS[name.rpartition("_")[2]].get(unit.lower())
     return None if value is None or factor is None else value * factor
+
+
+def clean_statements(lines: Iterable[str]) -> tuple[str, ...]:
+    """A device's statements without ornaments (`*`), empty ones, and more text than any device writes."""
+    kept = (line[:_LONGEST_STATEMENT].replace("*", "").replace("&", "and").strip() for line in lines)
+    return tuple(islice(filter(None, kept), _MOST_STATEMENTS))
 
 
 @dataclass(frozen=True)
