@@ -76,8 +76,7 @@ HOSTILE = {
     ),
     "MUSE with a flood of statements": lambda: (
         b"<RestingECG><Diagnosis>"
-        + (b"<DiagnosisStatement><StmtFlag>USERINSERT</StmtFlag><StmtText>%b</StmtText></DiagnosisStatement>" % (b"x" * 300))
-        * 30_000
+        + b"<DiagnosisStatement><StmtFlag>X</StmtFlag><StmtText>%b</StmtText></DiagnosisStatement>" % (b"x" * 99) * 9**5
         + b"</Diagnosis></RestingECG>"
     ),
 }  # fmt: skip

@@ -34,7 +34,7 @@ def test_microvolts(tmp_path, counts):
 
 
 def test_leads_in_several_files_and_another_format(tmp_path, counts):
-    """The limb leads in format 212 (12 bits, pairs in three bytes), the others in format 16, Frank leads passed over."""
+    """Limb leads in format 212 (two of 12 bits in three bytes), the others in format 16, a Frank lead not read."""
     header = wfdb_record(tmp_path, counts)
     limbs = np.stack([counts[lead] for lead in LEADS[:6]]).T.ravel() & 0xFFF
     first, second = limbs[0::2], limbs[1::2]

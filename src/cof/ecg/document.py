@@ -10,7 +10,7 @@ from defusedxml.ElementTree import DefusedXMLParser
 from cof.errors import CofError, Reason
 
 # Far above any resting ECG (0.5 MB, 500 elements, 6 deep), far below what harms a machine.
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 8 * 2**20
 _MAX_ELEMENTS = 100_000
 _MAX_DEPTH = 64
 

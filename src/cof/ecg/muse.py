@@ -81,17 +81,14 @@ def _counts(node: Element, name: str) -> np.ndarray:
     samples = np.frombuffer(raw, "<i2").astype(float)
     expected = number(child(node, "LeadSampleCountTotal"))
     if expected is not None and expected != len(samples):
-        raise CofError(Reason.ECG_UNREADABLE, f"lead {name} has {len(samples)} samples, {expected:.0f} are announced")
+        raise CofError(Reason.ECG_UNREADABLE, f"lead {name} has {len(samples)} samples, {expected:g} are announced")
     return samples
 
 
 def _filters(rhythm: Element) -> dict[str, str]:
     """MUSE's filters; its mains filter, a frequency or NONE, also by the names that CardioSoft uses."""
-    filters = {
-        tag: value
-        for tag in ("HighPassFilter", "LowPassFilter", "ACFilter")
-        if (value := text(child(rhythm, tag))[:50])
-    }
+    tags = ("HighPassFilter", "LowPassFilter", "ACFilter")
+    filters = {tag: value for tag in tags if (value := text(child(rhythm, tag))[:50])}
     mains = filters.get("ACFilter")
     if mains is None:
         return filters
