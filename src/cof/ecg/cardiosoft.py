@@ -34,7 +34,8 @@ def read(root: Element, settings: EcgSettings) -> Ecg:
     Raises:
         CofError: waveforms are missing, in unknown units or broken.
     """
-    strip = next((block for path in _STRIPS if child(block := child(root, *path), "WaveformData") is not None), None)
+    strips = (child(root, *path) for path in _STRIPS)
+    strip = next((block for block in strips if any(map(text, children(block, "WaveformData")))), None)
     disclosure = child(root, "FullDisclosure")
     if strip is not None:
         rate, lsb_mv = _sampling(strip)
