@@ -262,6 +262,7 @@ class Summary:
     formats: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_s: float = 0.0
     slowest_s: float = 0.0
 
     @property
@@ -276,7 +277,7 @@ class Summary:
             f"inputs {inputs} ({', '.join(f'{name} {count}' for name, count in self.formats.most_common())}); "
             f"readable {self.outcomes['readable']}; typed errors {errors or 'none'}; faults {len(self.faults)}; "
             f"slowest {self.slowest_s:.2f} s; peak {self.peak_mib:.0f} MiB; "
-            f"{inputs / max(self.seconds, 1e-9):.0f} inputs/s"
+            f"{inputs / max(self.seconds, 1e-9):.0f} inputs/s, {inputs / max(self.cpu_s, 1e-9):.0f} a second of CPU"
         )
 
 
@@ -288,7 +289,7 @@ def fuzz(inputs: int, seed: int, keep: Path, first: int = 0) -> Summary:
         found = seeds(folder)
         for files in (files for of_format in found.values() for files in of_format):
             assert try_one(folder, files) == "readable", "a seed is not readable"
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         for index in range(first, first + inputs):
             kind, files = make(found, seed, index)
             start, fault = time.perf_counter(), ""
@@ -311,7 +312,7 @@ def fuzz(inputs: int, seed: int, keep: Path, first: int = 0) -> Summary:
                     (keep / f"{seed}-{index}" / name).write_bytes(content)
             if summary.peak_mib > MOST_MIB:
                 break
-        summary.seconds = time.perf_counter() - begun
+        summary.seconds, summary.cpu_s = time.perf_counter() - begun, time.process_time() - cpu
     return summary
 
 

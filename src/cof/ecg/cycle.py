@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -67,6 +68,9 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
         CofError: no beats, a rate unlike the device's, or no usable cycle.
     """
     rate = ecg.rate_hz
+    # Two cycles, away from both ends, is the least in which one can be typical; filters need some length, too.
+    if ecg.signal.shape[1] < 2 * (_EDGE_S + _RR_MS[0] / 1000) * rate:
+        raise CofError(Reason.BEAT_NONE, "the strip is too short for beats")
     signal = preprocess(ecg.signal, rate, ecg.filters, settings)
     device_rate = ecg.measurements.get("ventricular_rate_bpm")
     peaks = find_r_peaks(signal, rate, device_rate, settings.rate_tolerance)
@@ -111,11 +115,15 @@ def preprocess(signal: np.ndarray, rate_hz: float, filters: Mapping[str, str], s
     nyquist = rate_hz / 2
     if settings.lowpass_hz >= nyquist:
         raise CofError(Reason.ECG_UNITS, f"a rate of {rate_hz:g} Hz is too low for {settings.lowpass_hz:g} Hz")
-    band = butter(2, (settings.highpass_hz, settings.lowpass_hz), "bandpass", fs=rate_hz, output="sos")
-    clean = sosfiltfilt(band, signal.astype(float), axis=1)
+    clean = sosfiltfilt(_band(settings.highpass_hz, settings.lowpass_hz, rate_hz), signal.astype(float), axis=1)
     if filters.get(f"Filter{settings.mains_hz:.0f}Hz", "").lower() == "no" and settings.mains_hz < nyquist:
         clean = filtfilt(*iirnotch(settings.mains_hz, 30, fs=rate_hz), clean, axis=1)
     return np.clip(clean, -settings.clip_mv, settings.clip_mv)
+
+
+@cache
+def _band(low_hz: float, high_hz: float, rate_hz: float) -> np.ndarray:
+    return butter(2, (low_hz, high_hz), "bandpass", fs=rate_hz, output="sos")
 
 
 def _candidates(
