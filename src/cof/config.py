@@ -73,7 +73,7 @@ class EcgSettings(Settings):
     max_contradiction_mv: Positive = Field(0.1, description="from this difference on, an ECG is not used")
     flat_mv: Positive = Field(0.02, description="a lead that spans less than this within 2 s is flat")
     max_flat: Probability = Field(0.25, description="share of the strip over which an independent lead may be flat")
-    max_clipped: Probability = Field(0.05, description="share of an independent lead that may be saturated")
+    max_clipped: Probability = Field(0.05, description="share of an independent lead that may be clipped")
 
 
 class BeatSettings(Settings):

@@ -82,7 +82,7 @@ def test_a_flat_lead_that_follows_from_others_is_told_but_not_refused(signal):
 
 
 @pytest.mark.parametrize("rate", [250, 500, 1000])
-def test_peaks_cut_off_at_the_end_of_the_range_are_saturation(signal, rate):
+def test_peaks_cut_off_at_the_end_of_the_range_are_clipped(signal, rate):
     """Every R wave of V5 is cut at 60 % of its height; no natural wave, however flat its top, is taken for that."""
     samples = np.arange(0, 5000, 500 / rate)
     signal = np.stack([np.interp(samples, np.arange(5000), row) for row in signal])
@@ -91,18 +91,18 @@ def test_peaks_cut_off_at_the_end_of_the_range_are_saturation(signal, rate):
     found = checked(signal, rate=float(rate))
     assert found.clipped_leads == ("V5",)
     assert 0.005 < found.clipped_share < 0.05
-    with pytest.raises(CofError, match="V5 is saturated"):
+    with pytest.raises(CofError, match="V5 is clipped"):
         checked(signal, rate=float(rate), max_clipped=0.005)
 
 
-def test_a_lead_that_drifts_into_the_end_of_its_range_is_saturated(signal):
+def test_a_lead_that_drifts_into_the_end_of_its_range_is_clipped(signal):
     signal[lead("V2")] = np.minimum(signal[lead("V2")] + np.linspace(0, 6, 5000), 5.8)
     found = checked(signal)
     assert found.clipped_leads == ("V2",)
     assert found.clipped_share > 0.01
 
 
-def test_synthetic_hearts_of_all_kinds_are_neither_flat_nor_saturated(make_latents):
+def test_synthetic_hearts_of_all_kinds_are_neither_flat_nor_clipped(make_latents):
     kinds = [{"hr_ecg_bpm": 42.0}, {"low_voltage": True}, {"conduction": "lbbb", "qrs_ms": 150.0}, {"strain": True}]
     for index, changes in enumerate(kinds):
         found = checked(synthesise(make_latents(**changes), stream(index, "sub-0001", "truth")).counts * LSB)

@@ -1,4 +1,4 @@
-"""What is wrong with a strip, in numbers: limb leads that contradict each other, flat leads, saturated leads."""
+"""What is wrong with a strip, in numbers: limb leads that contradict each other, flat leads, clipped leads."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from cof.errors import CofError, Reason
 
 # Two seconds hold a QRS complex at every rate of an awake heart.
 _FLAT_S = 2.0
-# A saturated lead runs steeply (the upstroke of a QRS complex has 50 mV/s and more) into the end of its range and stays
+# A clipped lead runs steeply (the upstroke of a QRS complex has 50 mV/s and more) into the end of its range and stays
 # there; the natural top of a wave is left slowly. Far from the median, a lead may also drift into the end of its range.
 _STEEP_MV_S = 20.0
 _PLATEAU_SAMPLES = 3
@@ -52,7 +52,7 @@ def check(ecg: Ecg, settings: EcgSettings) -> Checks:
     """The checks of a strip.
 
     Raises:
-        CofError: limb leads contradict each other, or an independent lead is flat or saturated, by more than
+        CofError: limb leads contradict each other, or an independent lead is flat or clipped, by more than
             `settings` allow.
     """
     signal = ecg.signal.astype(float)
@@ -68,7 +68,7 @@ def check(ecg: Ecg, settings: EcgSettings) -> Checks:
     lsb = {name: error / ecg.lsb_mv for name, error in errors.items()}
     flat = _flat(signal, ecg.rate_hz, settings.flat_mv)
     clipped = _clipped(signal, ecg.rate_hz, ecg.lsb_mv, settings.flat_mv)
-    for shares, limit, word in ((flat, settings.max_flat, "flat"), (clipped, settings.max_clipped, "saturated")):
+    for shares, limit, word in ((flat, settings.max_flat, "flat"), (clipped, settings.max_clipped, "clipped")):
         worst = max(INDEPENDENT, key=lambda lead: shares[lead])
         if shares[worst] > limit:
             raise CofError(
