@@ -12,6 +12,7 @@ from cof.errors import CofError, Reason
 # Far above any resting ECG (0.5 MB, 500 elements, 6 deep), far below what harms a machine.
 MAX_BYTES = 8 * 2**20
 _MAX_ELEMENTS = 100_000
+_MAX_ATTRIBUTES = 100_000
 _MAX_DEPTH = 64
 
 _ENCODING = re.compile(rb"""\A\s*<\?xml\b[^>]{,200}?\bencoding\s*=\s*["']([\w.-]{1,40})["']""")
@@ -23,13 +24,15 @@ def parse(raw: bytes) -> Element:
     """The root element of a document. External entities and document types are never opened.
 
     Raises:
-        CofError: the file is empty, too large, declares entities, is absurdly deep or rich in elements, or is not
-            well-formed.
+        CofError: the file is empty, too large, declares entities, is absurdly deep or rich in elements or
+            attributes, or is not well-formed.
     """
     if not raw.strip():
         raise CofError(Reason.ECG_UNREADABLE, "the file is empty")
     if len(raw) > MAX_BYTES:
         raise CofError(Reason.ECG_UNREADABLE, f"the file is larger than {MAX_BYTES >> 20} MiB")
+    if raw.count(b"=") > _MAX_ATTRIBUTES:
+        raise CofError(Reason.ECG_UNREADABLE, f"more than {_MAX_ATTRIBUTES} attributes")
     # Entity declarations raise, external document types are not loaded: defusedxml's defaults.
     parser = DefusedXMLParser(target=_BoundedTree())
     try:
