@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from ecg_files import annotation, channel, code, dicom_file, group, lead_code, statement
@@ -140,3 +142,26 @@ FAULTS = {
 def test_faults_have_reason_codes(tmp_path, counts, case):
     make, expected = FAULTS[case]
     assert reason(tmp_path, make(counts)) == expected
+
+
+SEQUENCE = b"\x00\x54\x00\x01SQ\0\0\xff\xff\xff\xff"  # WaveformSequence of undefined length
+ITEM = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+
+
+@pytest.mark.parametrize(
+    "tail",
+    {
+        "sequences in sequences": (SEQUENCE + ITEM) * 9_000,
+        "as many items as are allowed": SEQUENCE + (ITEM + b"\xfe\xff\x0d\xe0\0\0\0\0") * 9_900,
+        "a flood of elements": b"\x08\x00\x60\x00CS\0\0" * 400_000,
+        "a flood of elements in an item": SEQUENCE + ITEM + b"\x08\x00\x60\x00CS\0\0" * 400_000,
+        "a length beyond the file": b"\x00\x54\x10\x10OW\0\0\xf0\xff\xff\xff",
+    }.items(),
+    ids=lambda tail: tail[0],
+)
+def test_hostile_datasets_are_refused_quickly(tmp_path, tail):
+    content = dicom_file([])
+    head = content[: content.rindex(b"\x00\x54\x00\x01SQ")]
+    start = time.perf_counter()
+    assert reason(tmp_path, head + tail[1]) in (Reason.ECG_UNREADABLE, Reason.ECG_LEAD_MISSING)
+    assert time.perf_counter() - start < 10
