@@ -54,6 +54,7 @@ def setup(
     """Set up logging for every verb."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("cof").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its remarks quote values, which may name the patient
 
 
 @app.command()

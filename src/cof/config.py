@@ -66,11 +66,14 @@ class CohortSettings(Settings):
 class EcgSettings(Settings):
     """Parsing of ECG files."""
 
-    einthoven_tolerance_lsb: Positive = Field(
-        3.0, description="counts by which III, aVR, aVL and aVF may differ from what I and II make them"
-    )
     min_seconds: Positive = Field(8.0, description="shortest strip that is used")
-    flat_mv: Positive = Field(0.02, description="a lead whose signal spans less than this is disconnected")
+    einthoven_tolerance_lsb: Positive = Field(
+        3.0, description="counts by which III, aVR, aVL and aVF may differ from what I and II make them, without a flag"
+    )
+    max_contradiction_mv: Positive = Field(0.1, description="from this difference on, an ECG is not used")
+    flat_mv: Positive = Field(0.02, description="a lead that spans less than this within 2 s is flat")
+    max_flat: Probability = Field(0.25, description="share of the strip over which an independent lead may be flat")
+    max_clipped: Probability = Field(0.05, description="share of an independent lead that may be clipped")
 
 
 class BeatSettings(Settings):

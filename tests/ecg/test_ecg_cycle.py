@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -145,3 +147,49 @@ def test_settings_reach_the_beat(ecg_file):
     ecg = read_ecg(ecg_file())
     assert representative_cycle(ecg, SETTINGS.model_copy(update={"samples": 100})).beat.shape == (12, 100)
     assert np.abs(preprocess(20 * ecg.signal, 500, {}, SETTINGS.model_copy(update={"clip_mv": 1.5}))).max() == 1.5
+
+
+def impulses(*places):
+    return np.isin(np.arange(5000), places)[None] * np.full((12, 1), 2.0)
+
+
+ODD = {
+    "nothing": np.zeros((12, 5000)),
+    "a constant": np.full((12, 5000), 3.0),
+    "noise": np.random.default_rng(0).normal(0, 0.05, (12, 5000)),
+    "the largest noise": np.random.default_rng(0).normal(0, 300, (12, 5000)),
+    "a step": np.repeat((np.arange(5000) > 2500)[None] * 1.0, 12, axis=0),
+    "a ramp": np.repeat(np.linspace(-900, 900, 5000)[None], 12, axis=0),
+    "alternation": np.tile([900.0, -900.0], (12, 2500)),
+    "one spike": impulses(2500),
+    "two spikes": impulses(1000, 3500),
+    "spikes every 40 ms": impulses(*range(0, 5000, 20)),
+    "beats far apart": impulses(100, 1700, 3300, 4900),
+}
+
+
+@pytest.mark.parametrize("length", [2, 16, 50, 400, 650, 5000])
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_no_ecg_gives_no_beat_or_a_finite_one(name, length):
+    """Strips that pass no detector: a typed error, or a beat of finite numbers; never another exception."""
+    for rate_hz in (85.0, 500.0, 5000.0):
+        for measured in ({}, {"ventricular_rate_bpm": 60.0, "qrs_ms": -3.0}, {"ventricular_rate_bpm": -1e300}):
+            ecg = Ecg(ODD[name][:, :length].astype(np.float32), rate_hz, measured)
+            with suppress(CofError):
+                cycle = representative_cycle(ecg, SETTINGS)
+                assert np.isfinite(cycle.beat).all()
+                assert np.isfinite(cycle.correlation)
+
+
+def test_ectopic_beats_are_counted(make_latents):
+    signal, beats = true_beats(make_latents, rr_cv=0.005)
+    assert representative_cycle(read_like(signal), SETTINGS).ectopic_beats == 0
+    period, middle = round(np.diff(beats).mean()), round(beats[5])
+    early = middle - round(0.35 * period)
+    moved = signal.copy()
+    beat = signal[:, middle - 100 : middle + 100]
+    moved[:, middle - 100 : middle + 100] = signal[:, [middle - 100]]
+    moved[:, early - 100 : early + 100] = beat
+    found = representative_cycle(read_like(moved), SETTINGS)
+    assert found.ectopic_beats >= 1
+    assert found.beats == representative_cycle(read_like(signal), SETTINGS).beats

@@ -1,38 +1,12 @@
-import base64
-
 import numpy as np
 import pytest
+from ecg_files import muse_xml
 
 from cof.ecg.reader import read_ecg
 from cof.ecg.record import LEADS
 from cof.errors import CofError, Reason
 
 EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
-
-
-def lead_xml(name, values, unit="MICROVOLTS", step="4.88", total=None, size="2"):
-    data = base64.encodebytes(np.asarray(values, "<i2").tobytes()).decode()
-    return (
-        f"<LeadData><LeadSampleCountTotal>{total or len(values)}</LeadSampleCountTotal>"
-        f"<LeadAmplitudeUnitsPerBit>{step}</LeadAmplitudeUnitsPerBit><LeadAmplitudeUnits>{unit}</LeadAmplitudeUnits>"
-        f"<LeadID>{name}</LeadID><LeadSampleSize>{size}</LeadSampleSize><WaveFormData>\n{data}</WaveFormData></LeadData>"
-    )
-
-
-def muse_xml(counts, diagnosis="", doctype='<!DOCTYPE RestingECG SYSTEM "restecg.dtd">', base="500", **lead):
-    rhythm = "".join(lead_xml(name, counts[name], **lead) for name in counts)
-    median = "".join(lead_xml(name, counts[name][:600]) for name in counts)
-    waves = "".join(
-        f"<Waveform><WaveformType>{kind}</WaveformType><SampleBase>{base}</SampleBase>"
-        f"<SampleExponent>0</SampleExponent><ACFilter>60</ACFilter>{leads}</Waveform>"
-        for kind, leads in (("Median", median), ("Rhythm", rhythm))
-    )
-    measurements = (
-        "<RestingECGMeasurements><VentricularRate>48</VentricularRate><PRInterval>138</PRInterval><POnset>147</POnset>"
-        "<POffset>200</POffset><ECGSampleBase>500</ECGSampleBase></RestingECGMeasurements>"
-    )
-    body = f"<MuseInfo><MuseVersion>9.0</MuseVersion></MuseInfo>{measurements}{diagnosis}{waves}"
-    return f'<?xml version="1.0" encoding="ISO-8859-1"?>{doctype}<RestingECG>{body}</RestingECG>'.encode("latin-1")
 
 
 @pytest.fixture
@@ -50,7 +24,8 @@ def test_eight_leads_become_twelve(tmp_path, counts, eight):
     np.testing.assert_allclose(ecg.signal, np.stack([counts[lead] for lead in LEADS]) * 0.00488, atol=1e-6)
     assert ecg.rate_hz == 500
     assert ecg.measurements == {"ventricular_rate_bpm": 48, "pq_ms": 138, "p_duration_ms": 106}
-    assert ecg.filters == {"ACFilter": "60"}
+    assert ecg.filters == {"ACFilter": "60", "Filter50Hz": "No", "Filter60Hz": "Yes"}
+    assert ecg.recorded == EIGHT
     assert ecg.device == "MUSE 9.0"
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cof.config import BeatSettings, EcgSettings
-from cof.ecg.record import Ecg
+from cof.ecg.record import LEADS, Ecg
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.tables import read_provenance, read_table, write_table
 
@@ -57,7 +57,11 @@ def test_good_subjects_pass_and_bad_ones_get_a_reason(batch, caplog):
     assert beats["beat"][0].dtype == np.float32
     assert set(beats) == {
         "subject", "beat", "rr_ms", "correlation", "low_quality", "irregular", "first_sample", "last_sample", "rate_hz",
+        "beats", "mean_rate_bpm", "rate_deviation", "ectopic_beats", "measured_p_axis_deg", "measured_qrs_axis_deg",
+        "suspected_reversal",
     }  # fmt: skip
+    assert (beats["rate_deviation"].abs() < 0.1).all()
+    assert list(beats["suspected_reversal"]) == ["", ""]
 
 
 def test_records_survive_the_table(batch):
@@ -68,6 +72,34 @@ def test_records_survive_the_table(batch):
     assert ecg.measurements["ventricular_rate_bpm"] == pytest.approx(64, abs=4)
     assert ecg.filters["Filter50Hz"] == "No"
     assert row["primary_category"] == row["categories"][0]
+    assert list(row["recorded_leads"]) == list(LEADS)
+    assert (row["source"], row["lsb_mv"]) == ("CardioSoft StripData", 0.005)
+    assert ecg.measurements["weight_kg"] == pytest.approx(float(row["weight_kg"]))
+
+
+def test_checks_are_columns(batch):
+    run(batch)
+    row = read_table(batch / "ecg.parquet").iloc[0]
+    assert 0 <= row["einthoven_lsb"] <= 1.01
+    assert 0 <= row["goldberger_lsb"] <= 1.01
+    assert row["limb_leads_consistent"]
+    assert (row["flat_share"], row["clipped_share"]) == (0, 0)
+    assert list(row["flat_leads"]) == list(row["clipped_leads"]) == []
+
+
+def test_an_unusable_lead_excludes(batch, ecg_file):
+    """A dead electrode is a flat lead in the file of a device."""
+    path = ecg_file()
+    content = path.read_text("latin-1")
+    start = content.index('lead="V5">', content.index("<StripData>")) + len('lead="V5">')
+    end = content.index("<", start)
+    path.write_text(content[:start] + ",".join(["7"] * 5000) + content[end:], "latin-1")
+    write_table(batch / "key.parquet", pd.DataFrame({"subject": ["a-v2"], "ecg": [str(path)]}), {})
+    write_table(batch / "sheet.parquet", pd.DataFrame({"subject": ["a-v2"]}), {})
+    run(batch)
+    left_out = read_table(batch / "ecg_exclusions.parquet").iloc[0]
+    assert left_out["reason"] == "ecg_poor_quality"
+    assert left_out["message"] == "lead V5 is flat over 100 % of the strip"
 
 
 def test_same_input_gives_the_same_bytes_and_provenance(batch):

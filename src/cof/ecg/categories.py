@@ -7,21 +7,25 @@ from dataclasses import dataclass
 # In order of precedence: the first that is hit is the primary category.
 PATTERNS = {
     "excluded": r"poor data quality|pacemaker|\bpaced\b|lead reversal",
-    "ischaemia": r"infarct|isch(?:a)?emi|\binjury|\bacute mi\b|\bst elevation|\bst depression",
+    # ST elevation by early repolarisation is no injury.
+    "ischaemia": (
+        r"infarct|isch(?:a)?emi|\binjury|\bacute mi\b|\bst depression|"
+        r"\bst elevation(?!.*early repolari[sz]ation)"
+    ),
     "conduction": (
         r"bundle branch block|fascicular block|intraventricular (?:conduction )?(?:delay|block)|"
-        r"(?:1st|first|2nd|second) degree (?:av|a-v|sa) block|\bav block|complete heart block|\bwolff|\bwpw\b|"
-        r"pre-?excitation|bifascicular|\bshort pr\b|qrs widening"
+        r"(?:1st|first|2nd|second) degree (?:av|a-v|sa|atrioventricular) block|\bav block|complete heart block|\bwolff|"
+        r"\bwpw\b|pre-?excitation|bifascicular|\bshort pr\b|qrs widening|\bi?[lr]bbb\b|\bl[ap]fb\b"
     ),
     "hypertrophy": r"hypertrophy|voltage criteria|\blvh\b|\brvh\b|atrial enlargement",
     "rhythm": (
-        r"atrial fibrillation|flutter|tachycardia|brady|ectopic|premature|bigemin|sinus arrhythmia|junctional|\bpause|"
-        r"supraventricular|idioventricular"
+        r"atrial fibrillation|flutter|tachycardia|brady|ectopic|premature|bigemin|sinus arrhythmia|"
+        r"junctional(?! st\b)|\bpause|supraventricular|idioventricular"
     ),
     "repolarisation": (
-        r"\b(?:t wave|st) abnormality|nonspecific (?:st|t)\b|t wave inversion|early repolari[sz]ation|\bqtc?\b"
+        r"\b(?:t wave|st) abnormality|non-?specific (?:st|t)\b|t wave inversion|early repolari[sz]ation|\bqtc?\b"
     ),
-    "other": r"axis deviation|low voltage|r wave progression",
+    "other": r"axis deviation|\b(?:left|right)ward axis|low voltage|r wave progression",
 }
 NORMAL, UNCLASSIFIED = "normal", "unclassified"
 ORDER = (*PATTERNS, NORMAL, UNCLASSIFIED)
@@ -30,8 +34,13 @@ _FINDINGS = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
 _NORMAL = re.compile(r"(?<!otherwise )\bnormal ecg\b|\bnormal sinus rhythm\b")
 # What follows such a word is a guess; a variant makes a guess of the whole statement.
 _HEDGE = re.compile(r"cannot rule out|\bpossibl[ey]\b|\bconsider\b")
-_VARIANT = re.compile(r"may be normal variant|\bborderline\b")
-_NEGATED = re.compile(r"\b(?:no|not|without|absence of)\b[^,;.]*|[^,;.]*\b(?:no longer|ruled out)\b[^,;.]*")
+_VARIANT = re.compile(r"may be normal variant|probably normal|\bborderline\b")
+# What is not there, and in comparisons with an earlier ECG what is there no more.
+_NEGATED = re.compile(
+    r"\b(?:no|not|without|absence of|negative for|has replaced)\b[^,]*|"
+    r"[^,]*\b(?:no longer|ruled out)\b[^,]*|\bqt has shortened\b"
+)
+_SENTENCE = re.compile(r";|\.(?=\s|$)")
 
 
 @dataclass(frozen=True)
@@ -57,13 +66,14 @@ def categorise(statements: Iterable[str]) -> Categories:
     """Sort a device's statements into categories.
 
     An ECG is `normal` if it says so, or has normal sinus rhythm, and no definite finding of any category; one without
-    findings that does not say so is `unclassified`. Negated findings ("no acute infarct") count for nothing.
+    findings that does not say so is `unclassified`. Negated findings ("no acute infarct"), and those that a comparison
+    calls gone, count for nothing. A guess reaches to the end of its sentence, a negation to the next comma.
     """
     definite: set[str] = set()
     hedged: set[str] = set()
     normal = False
-    for statement in statements:
-        firm, guess = _split(" ".join(statement.lower().split()))
+    for sentence in (part for statement in statements for part in _SENTENCE.split(statement.lower())):
+        firm, guess = _split(" ".join(sentence.replace("t-wave", "t wave").split()))
         definite |= {name for name, pattern in _FINDINGS.items() if pattern.search(firm)}
         hedged |= {name for name, pattern in _FINDINGS.items() if pattern.search(guess)}
         normal |= bool(_NORMAL.search(firm))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -9,7 +10,8 @@ from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt
 
 from cof.config import BeatSettings
 from cof.ecg.delineate import qrs_limits
-from cof.ecg.peaks import find_r_peaks
+from cof.ecg.electrodes import frontal
+from cof.ecg.peaks import count_ectopic, find_r_peaks
 from cof.ecg.record import Ecg
 from cof.errors import CofError, Reason
 
@@ -31,6 +33,12 @@ class Cycle:
         low_quality: `correlation` is below the threshold.
         irregular: RMSSD above a tenth of the mean RR interval, as in atrial fibrillation.
         first_sample, last_sample: the cycle in the strip, [first, last).
+        beats: R peaks found in the strip.
+        mean_rate_bpm: their mean rate.
+        rate_deviation: by which share `mean_rate_bpm` differs from the device's ventricular rate; NaN without one.
+        ectopic_beats: beats whose RR intervals look premature, which the cycle avoids.
+        measured_p_axis_deg, measured_qrs_axis_deg: frontal axes of the median beat, as `cof.ecg.electrodes` finds them.
+        suspected_reversal: limb electrodes that may have been exchanged, "LA-RA" or "RA-LL", else "".
     """
 
     beat: np.ndarray
@@ -40,6 +48,13 @@ class Cycle:
     irregular: bool
     first_sample: int
     last_sample: int
+    beats: int
+    mean_rate_bpm: float
+    rate_deviation: float
+    ectopic_beats: int
+    measured_p_axis_deg: float
+    measured_qrs_axis_deg: float
+    suspected_reversal: str
 
 
 def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
@@ -53,8 +68,12 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
         CofError: no beats, a rate unlike the device's, or no usable cycle.
     """
     rate = ecg.rate_hz
+    # Two cycles, away from both ends, is the least in which one can be typical; filters need some length, too.
+    if ecg.signal.shape[1] < 2 * (_EDGE_S + _RR_MS[0] / 1000) * rate:
+        raise CofError(Reason.BEAT_NONE, "the strip is too short for beats")
     signal = preprocess(ecg.signal, rate, ecg.filters, settings)
-    peaks = find_r_peaks(signal, rate, ecg.measurements.get("ventricular_rate_bpm"), settings.rate_tolerance)
+    device_rate = ecg.measurements.get("ventricular_rate_bpm")
+    peaks = find_r_peaks(signal, rate, device_rate, settings.rate_tolerance)
     rr = np.diff(peaks) * 1000 / rate
     typical = float(np.median(rr))
     chosen = _candidates(peaks, rr, typical, signal.shape[1], rate, settings.rr_tolerance)
@@ -68,6 +87,8 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
     first, last = int(peaks[chosen[best]]), int(peaks[chosen[best] + 1])
     wide = ecg.measurements.get("qrs_ms", 0.0) >= _WIDE_QRS_MS
     level = _isoelectric(signal, first, rate, wide)
+    mean_rate = 60000 / float(rr.mean())
+    axes = frontal(signal, peaks[chosen], rate, typical)
     return Cycle(
         beat=(cycles[best] - level[:, None]).astype(np.float32),
         rr_ms=(last - first) * 1000 / rate,
@@ -76,6 +97,13 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
         irregular=bool(np.sqrt(np.mean(np.diff(rr) ** 2)) > _IRREGULAR_RMSSD * rr.mean()),
         first_sample=first,
         last_sample=last,
+        beats=len(peaks),
+        mean_rate_bpm=mean_rate,
+        rate_deviation=mean_rate / device_rate - 1 if device_rate else float("nan"),
+        ectopic_beats=count_ectopic(peaks, rate),
+        measured_p_axis_deg=axes.p_axis_deg,
+        measured_qrs_axis_deg=axes.qrs_axis_deg,
+        suspected_reversal=axes.suspected_reversal,
     )
 
 
@@ -87,11 +115,15 @@ def preprocess(signal: np.ndarray, rate_hz: float, filters: Mapping[str, str], s
     nyquist = rate_hz / 2
     if settings.lowpass_hz >= nyquist:
         raise CofError(Reason.ECG_UNITS, f"a rate of {rate_hz:g} Hz is too low for {settings.lowpass_hz:g} Hz")
-    band = butter(2, (settings.highpass_hz, settings.lowpass_hz), "bandpass", fs=rate_hz, output="sos")
-    clean = sosfiltfilt(band, signal.astype(float), axis=1)
+    clean = sosfiltfilt(_band(settings.highpass_hz, settings.lowpass_hz, rate_hz), signal.astype(float), axis=1)
     if filters.get(f"Filter{settings.mains_hz:.0f}Hz", "").lower() == "no" and settings.mains_hz < nyquist:
         clean = filtfilt(*iirnotch(settings.mains_hz, 30, fs=rate_hz), clean, axis=1)
     return np.clip(clean, -settings.clip_mv, settings.clip_mv)
+
+
+@cache
+def _band(low_hz: float, high_hz: float, rate_hz: float) -> np.ndarray:
+    return butter(2, (low_hz, high_hz), "bandpass", fs=rate_hz, output="sos")
 
 
 def _candidates(

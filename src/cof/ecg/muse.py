@@ -2,73 +2,76 @@
 
 import base64
 import binascii
-from typing import Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from cof.config import EcgSettings
 from cof.ecg.document import child, children, number, text
 from cof.ecg.leads import assemble, canonical
-from cof.ecg.record import Ecg
+from cof.ecg.record import Ecg, clean_statements
 from cof.errors import CofError, Reason
 
 ROOT = "RestingECG"
 
+# MUSE states no units: rates are in beats a minute, intervals in ms, axes in degrees.
 _MEASUREMENTS = {
     "ventricular_rate_bpm": "VentricularRate", "pq_ms": "PRInterval", "qrs_ms": "QRSDuration", "qt_ms": "QTInterval",
     "qtc_ms": "QTCorrected", "p_axis_deg": "PAxis", "r_axis_deg": "RAxis", "t_axis_deg": "TAxis",
 }  # fmt: skip
 
 
-def read(document: dict[str, Any], settings: EcgSettings) -> Ecg:
+def read(root: Element, settings: EcgSettings) -> Ecg:
     """The rhythm strip of a parsed MUSE document.
 
     Raises:
-        CofError: waveforms are missing, in unknown units, broken or implausible.
+        CofError: waveforms are missing, in unknown units or broken.
     """
-    root = child(document, ROOT)
     rhythms = [node for node in children(root, "Waveform") if text(child(node, "WaveformType")).lower() == "rhythm"]
     if not rhythms:
         raise CofError(Reason.ECG_UNREADABLE, "the file has no rhythm waveform")
     rhythm = rhythms[0]
     base, exponent = number(child(rhythm, "SampleBase")), number(child(rhythm, "SampleExponent")) or 0.0
     if base is None or abs(exponent) > 6 or not 50 <= base * 10**exponent <= 5000:
-        raise CofError(Reason.ECG_UNITS, f"sampling rate {text(child(rhythm, 'SampleBase'))!r} is not understood")
+        raise CofError(Reason.ECG_UNITS, f"sampling rate {text(child(rhythm, 'SampleBase'))[:20]!r} is not understood")
     rate = base * 10**exponent
     leads: dict[str, np.ndarray] = {}
     steps = []
     for node in children(rhythm, "LeadData"):
         name = canonical(text(child(node, "LeadID")))
-        if name is not None:
-            step = _step_mv(node, name)
-            leads[name] = _counts(node, name) * step
-            steps.append(step)
-    signal = assemble(leads, max(steps, default=1.0), rate, settings)
+        if name is None:
+            continue
+        if name in leads:
+            raise CofError(Reason.ECG_UNREADABLE, f"lead {name} occurs twice")
+        step = _step_mv(node, name)
+        leads[name] = _counts(node, name) * step
+        steps.append(step)
     version = text(child(root, "MuseInfo", "MuseVersion"))
     return Ecg(
-        signal=signal,
+        signal=assemble(leads, rate, settings),
         rate_hz=rate,
         measurements=_measurements(child(root, "RestingECGMeasurements")),
         statements=_statements(root),
-        device=f"MUSE {version}".strip(),
-        filters={
-            tag: value for tag in ("HighPassFilter", "LowPassFilter", "ACFilter") if (value := text(child(rhythm, tag)))
-        },
+        device=f"MUSE {version[:50]}".strip(),
+        filters=_filters(rhythm),
+        recorded=tuple(leads),
+        lsb_mv=max(steps),
+        source="MUSE Rhythm",
     )
 
 
-def _step_mv(node: Any, name: str) -> float:
+def _step_mv(node: Element, name: str) -> float:
     step, unit = number(child(node, "LeadAmplitudeUnitsPerBit")), text(child(node, "LeadAmplitudeUnits"))
     if step is None or not 0.01 <= step <= 1000 or unit.upper() != "MICROVOLTS":
-        raise CofError(Reason.ECG_UNITS, f"lead {name} is in {unit!r}, not in MICROVOLTS")
+        raise CofError(Reason.ECG_UNITS, f"lead {name} is in {unit[:20]!r}, not in MICROVOLTS")
     return step / 1000
 
 
-def _counts(node: Any, name: str) -> np.ndarray:
+def _counts(node: Element, name: str) -> np.ndarray:
     """Little-endian 16-bit samples of one lead, [N]."""
     size = text(child(node, "LeadSampleSize"))
     if size not in ("", "2"):
-        raise CofError(Reason.ECG_UNITS, f"samples of lead {name} have {size} bytes, not 2")
+        raise CofError(Reason.ECG_UNITS, f"samples of lead {name} have {size[:20]} bytes, not 2")
     try:
         raw = base64.b64decode("".join(text(child(node, "WaveFormData")).split()), validate=True)
     except (binascii.Error, ValueError):
@@ -78,11 +81,21 @@ def _counts(node: Any, name: str) -> np.ndarray:
     samples = np.frombuffer(raw, "<i2").astype(float)
     expected = number(child(node, "LeadSampleCountTotal"))
     if expected is not None and expected != len(samples):
-        raise CofError(Reason.ECG_UNREADABLE, f"lead {name} has {len(samples)} samples, {expected:.0f} are announced")
+        raise CofError(Reason.ECG_UNREADABLE, f"lead {name} has {len(samples)} samples, {expected:g} are announced")
     return samples
 
 
-def _measurements(block: Any) -> dict[str, float]:
+def _filters(rhythm: Element) -> dict[str, str]:
+    """MUSE's filters; its mains filter, a frequency or NONE, also by the names that CardioSoft uses."""
+    tags = ("HighPassFilter", "LowPassFilter", "ACFilter")
+    filters = {tag: value for tag in tags if (value := text(child(rhythm, tag))[:50])}
+    mains = filters.get("ACFilter")
+    if mains is None:
+        return filters
+    return filters | {f"Filter{hz}Hz": "Yes" if mains == str(hz) else "No" for hz in (50, 60)}
+
+
+def _measurements(block: Element | None) -> dict[str, float]:
     found = {name: number(child(block, tag)) for name, tag in _MEASUREMENTS.items()}
     kept = {name: value for name, value in found.items() if value is not None}
     onset, offset = number(child(block, "POnset")), number(child(block, "POffset"))
@@ -92,18 +105,16 @@ def _measurements(block: Any) -> dict[str, float]:
     return kept
 
 
-def _statements(root: Any) -> tuple[str, ...]:
+def _statements(root: Element) -> tuple[str, ...]:
     """Lines of the diagnosis; a statement may run over several lines and ends at the flag ENDSLINE."""
     for group in ("Diagnosis", "OriginalDiagnosis"):
-        statements, line = [], ""
+        statements: list[list[str]] = [[]]
         for node in children(root, group, "DiagnosisStatement"):
-            line = f"{line} {text(child(node, 'StmtText'))}".strip()
+            statements[-1].append(text(child(node, "StmtText")))
             flags = [text(flag).upper() for flag in children(node, "StmtFlag")]
             if "ENDSLINE" in flags or not flags:
-                statements.append(line)
-                line = ""
-        statements.append(line)
-        kept = tuple(clean for statement in statements if (clean := statement.replace("*", "").strip()))
+                statements.append([])
+        kept = clean_statements(" ".join(filter(None, parts)) for parts in statements)
         if kept:
             return kept
     return ()

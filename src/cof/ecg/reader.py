@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from cof.config import EcgSettings
-from cof.ecg import cardiosoft, document, muse, wfdb
+from cof.ecg import cardiosoft, dicom, document, muse, wfdb
 from cof.ecg.record import Ecg
 from cof.errors import CofError, Reason
 
 
 def read_ecg(path: Path, settings: EcgSettings | None = None) -> Ecg:
-    """Read a GE CardioSoft or MUSE XML file, or a PhysioNet header (`.hea`) with its samples.
+    """Read a GE CardioSoft or MUSE XML file, a DICOM waveform, or a PhysioNet header (`.hea`) with its samples.
 
     Raises:
-        CofError: the file is missing, of another kind, broken, or its signal fails a check.
+        CofError: the file is missing, of another kind, too large or broken.
     """
     settings = settings or EcgSettings()
     if not path.is_file():
@@ -20,10 +20,14 @@ def read_ecg(path: Path, settings: EcgSettings | None = None) -> Ecg:
     try:
         if path.suffix == ".hea":
             return wfdb.read(path, settings)
-        content = document.parse(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(document.MAX_BYTES + 1)  # a byte more than is allowed
+        if dicom.is_dicom(content):
+            return dicom.read(path, settings)
+        root = document.parse(content)
     except OSError as error:
         raise CofError(Reason.ECG_UNREADABLE, f"the file cannot be read: {error.strerror}") from None
     for reader in (cardiosoft, muse):
-        if reader.ROOT in content:
-            return reader.read(content, settings)
-    raise CofError(Reason.ECG_UNREADABLE, f"XML of an unknown kind: root {', '.join(content)[:40]!r}")
+        if root.tag == reader.ROOT:
+            return reader.read(root, settings)
+    raise CofError(Reason.ECG_UNREADABLE, f"XML of an unknown kind: root {root.tag[:40]!r}")

@@ -1,6 +1,8 @@
 """The one record type that every ECG reader returns, and its form as a table row."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,32 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 # Device measurements that travel with the record, by column name; the suffix is the unit.
 MEASUREMENTS = (
     "ventricular_rate_bpm", "pq_ms", "p_duration_ms", "qrs_ms", "qt_ms", "qtc_ms", "rr_ms",
-    "p_axis_deg", "r_axis_deg", "t_axis_deg",
+    "p_axis_deg", "r_axis_deg", "t_axis_deg", "age_y", "height_cm", "weight_kg",
 )  # fmt: skip
+
+_LONGEST_STATEMENT, _MOST_STATEMENTS = 500, 100
+
+# What one of a file's units is worth in ours, by the suffix of the measurement's name.
+_UNITS: dict[str, dict[str, float]] = {
+    "bpm": {"bpm": 1, "/min": 1, "{h.b.}/min": 1, "{beats}/min": 1},
+    "ms": {"ms": 1, "s": 1000},
+    "deg": {"degrees": 1, "degree": 1, "deg": 1},
+    "y": {"years": 1, "a": 1, "months": 1 / 12},
+    "cm": {"centimeters": 1, "cm": 1, "inches": 2.54, "meters": 100, "m": 100},
+    "kg": {"kilograms": 1, "kg": 1, "pounds": 0.45359237},
+}
+
+
+def convert(name: str, value: float | None, unit: str) -> float | None:
+    """A measurement in the unit that its `name` ends with; None where `value` is None or `unit` is not understood."""
+    factor = _UNITS[name.rpartition("_")[2]].get(unit.lower())
+    return None if value is None or factor is None else value * factor
+
+
+def clean_statements(lines: Iterable[str]) -> tuple[str, ...]:
+    """A device's statements without ornaments (`*`), empty ones, and more text than any device writes."""
+    kept = (line[:_LONGEST_STATEMENT].replace("*", "").replace("&", "and").strip() for line in lines)
+    return tuple(islice(filter(None, kept), _MOST_STATEMENTS))
 
 
 @dataclass(frozen=True)
@@ -21,10 +47,13 @@ class Ecg:
     Attributes:
         signal: float32 [12, N] in mV, leads in the order of `LEADS`.
         rate_hz: sampling rate.
-        measurements: device measurements by the names of `MEASUREMENTS`; absent ones are missing.
+        measurements: what the device measured and was told, by the names of `MEASUREMENTS`; absent ones are missing.
         statements: the device's interpretation, one statement an entry.
         device: model and software version, as the file states them.
         filters: the file's filter settings as text, for example {"Filter50Hz": "No"}.
+        recorded: the leads that the file holds; the others are derived from I and II.
+        lsb_mv: one count of the file in mV (the coarsest lead's), the resolution of the signal.
+        source: format and part of the file that the signal comes from, for example "CardioSoft StripData".
     """
 
     signal: np.ndarray
@@ -33,13 +62,19 @@ class Ecg:
     statements: tuple[str, ...] = ()
     device: str = ""
     filters: dict[str, str] = field(default_factory=dict)
+    recorded: tuple[str, ...] = LEADS
+    lsb_mv: float = 0.001
+    source: str = ""
 
     def to_row(self) -> dict[str, Any]:
         """The record as plain values for one row of `ecg/{batch}.parquet`; the signal is flattened lead by lead."""
         row: dict[str, Any] = {
             "signal": self.signal.astype(np.float32).ravel(),
             "rate_hz": float(self.rate_hz),
+            "recorded_leads": [lead for lead in LEADS if lead in self.recorded],
+            "lsb_mv": float(self.lsb_mv),
             "statements": list(self.statements),
+            "source": self.source,
             "device": self.device,
             "filters": "; ".join(f"{key}={value}" for key, value in sorted(self.filters.items())),
         }
@@ -48,7 +83,14 @@ class Ecg:
     @classmethod
     def from_row(cls, row: Any) -> "Ecg":
         """The inverse of `to_row`, from a pandas row or a mapping."""
-        measured = {name: float(row[name]) for name in MEASUREMENTS if np.isfinite(row[name])}
-        filters = dict(item.split("=", 1) for item in row["filters"].split("; ") if "=" in item)
-        signal = np.asarray(row["signal"], np.float32).reshape(12, -1)
-        return cls(signal, float(row["rate_hz"]), measured, tuple(row["statements"]), row["device"], filters)
+        return cls(
+            signal=np.asarray(row["signal"], np.float32).reshape(12, -1),
+            rate_hz=float(row["rate_hz"]),
+            recorded=tuple(row["recorded_leads"]),
+            lsb_mv=float(row["lsb_mv"]),
+            measurements={name: float(row[name]) for name in MEASUREMENTS if np.isfinite(row[name])},
+            statements=tuple(row["statements"]),
+            source=row["source"],
+            device=row["device"],
+            filters=dict(item.split("=", 1) for item in row["filters"].split("; ") if "=" in item),
+        )

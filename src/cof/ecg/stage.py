@@ -1,6 +1,7 @@
 """The ECG stages of one batch: raw files to checked signals, and signals to one representative cycle each."""
 
 import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from tqdm import tqdm
 
 from cof.config import BeatSettings, EcgSettings
 from cof.ecg.categories import categorise
-from cof.ecg.cycle import representative_cycle
+from cof.ecg.checks import Checks, check
+from cof.ecg.cycle import Cycle, representative_cycle
 from cof.ecg.reader import read_ecg
 from cof.ecg.record import MEASUREMENTS, Ecg
 from cof.errors import CofError, Exclusions, Reason
@@ -19,12 +21,10 @@ from cof.tables import read_table, write_table
 log = logging.getLogger(__name__)
 
 _ECG_COLUMNS = (
-    "subject", "signal", "rate_hz", "statements", "device", "filters", *MEASUREMENTS,
-    "categories", "soft_categories", "primary_category",
+    "subject", "signal", "rate_hz", "recorded_leads", "lsb_mv", "statements", "source", "device", "filters",
+    *MEASUREMENTS, *(field.name for field in fields(Checks)), "categories", "soft_categories", "primary_category",
 )  # fmt: skip
-_BEAT_COLUMNS = (
-    "subject", "beat", "rr_ms", "correlation", "low_quality", "irregular", "first_sample", "last_sample", "rate_hz",
-)  # fmt: skip
+_BEAT_COLUMNS = ("subject", *(field.name for field in fields(Cycle)), "rate_hz")
 
 
 def parse_batch(*, sheet: Path, key: Path, out: Path, exclusions: Path, settings: EcgSettings) -> None:
@@ -78,11 +78,18 @@ def _parse(path: Any, settings: EcgSettings) -> dict[str, Any]:
     if not isinstance(path, str) or not path:
         raise CofError(Reason.ECG_MISSING, "no ECG file is named")
     ecg = read_ecg(Path(path), settings)
+    checks = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in vars(check(ecg, settings)).items()
+    }
     categories = categorise(ecg.statements)
     if categories.primary == "excluded":
         raise CofError(Reason.ECG_POOR_QUALITY, "the device reports poor data quality, a pacemaker or reversed leads")
-    return ecg.to_row() | {
-        "categories": list(categories.names),
-        "soft_categories": list(categories.soft),
-        "primary_category": categories.primary,
-    }
+    return (
+        ecg.to_row()
+        | checks
+        | {
+            "categories": list(categories.names),
+            "soft_categories": list(categories.soft),
+            "primary_category": categories.primary,
+        }
+    )

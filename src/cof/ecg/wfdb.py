@@ -1,73 +1,116 @@
-"""ECGs in PhysioNet form: a text header (`.hea`) that names one file of samples (MATLAB 4, or format 16 `.dat`)."""
+"""ECGs in PhysioNet form: a text header (`.hea`) beside its files of samples, read through the `wfdb` package."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cof.config import EcgSettings
+from cof.ecg.document import MAX_BYTES
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import Ecg
 from cof.errors import CofError, Reason
 
-_MAX_BYTES = 32 * 2**20
-_SIGNAL = re.compile(
-    r"(?P<file>\S+)\s+16(?:x1)?(?:\+(?P<offset>\d+))?\s+(?P<gain>[\d.eE+-]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<unit>\S+))?"
-    r"(?:\s+(?P<resolution>\d+)(?:\s+(?P<zero>-?\d+))?)?.*\s(?P<name>\S+)\s*$"
-)
+_MAX_HEADER_BYTES = 2**16
+_MAX_LINE = 1000
+_MAX_SIGNALS = 64
+_MAX_SAMPLES = MAX_BYTES // 2
+# Uncompressed formats; compressed ones would hand a file's bytes to a native decoder.
+_FORMATS = ("8", "16", "24", "32", "61", "80", "160", "212", "310", "311")
+_CALIBRATED = re.compile(r"\S+\s+\S+\s+[\d.]*[1-9]")
+_TO_MV = {"mv": 1.0, "uv": 1e-3, "v": 1e3}
 
 
 def read(header: Path, settings: EcgSettings) -> Ecg:
-    """The record of a header; samples are interleaved 16-bit integers (format 16) behind an optional offset.
+    """The record of a header; its samples must lie in files of the header's own folder.
+
+    Everything that decides how much is read, and from where, is checked before `wfdb` opens a file of samples: it
+    would also follow addresses, and allocate whatever a header announces.
 
     Raises:
-        CofError: the header or its samples are missing, broken or implausible.
+        CofError: the header or its samples are missing, broken, compressed, or in unknown units.
     """
-    lines = [line for line in header.read_text("latin-1").splitlines() if line.strip() and not line.startswith("#")]
-    first = lines[0].split() if lines else []
+    # Imported here, because few cohorts need it.
+    import wfdb
+
+    if header.stat().st_size > _MAX_HEADER_BYTES:
+        raise CofError(Reason.ECG_UNREADABLE, f"the header is larger than {_MAX_HEADER_BYTES >> 10} KiB")
+    stem = str(header.resolve().with_suffix(""))
+    if re.search(r"::|[*?\[\]]", stem):
+        raise CofError(Reason.ECG_UNREADABLE, "the path of the header holds one of :: * ? [ ], which wfdb interprets")
+    _check_lines(header.read_text("latin-1"))
     try:
-        count, rate, samples = int(first[1]), float(first[2].split("/")[0]), int(first[3])
-    except (IndexError, ValueError):
-        raise CofError(Reason.ECG_UNREADABLE, "the first line of the header is not understood") from None
-    if not 0 < count <= 64 or samples <= 0:
-        raise CofError(Reason.ECG_UNREADABLE, f"the header announces {count} signals of {samples} samples")
-    if not 50 <= rate <= 5000:
-        raise CofError(Reason.ECG_UNITS, f"sampling rate {rate:g} Hz is not understood")
-    signals = [_SIGNAL.match(line) for line in lines[1 : count + 1]]
-    if len(signals) != count or not signals or not all(signals):
-        raise CofError(Reason.ECG_UNREADABLE, "the header describes signals in a form that is not supported")
-    found = [match.groupdict() for match in signals if match]
-    counts = _samples(header, found[0], count, samples)
+        _check_extent(wfdb.rdheader(stem), header.resolve().parent)
+        record = wfdb.rdrecord(stem)
+    except CofError:
+        raise
+    except Exception as error:  # wfdb raises bare Exceptions, and whatever a malformed field leads to
+        raise CofError(Reason.ECG_UNREADABLE, f"wfdb cannot read the record ({type(error).__name__})") from None
+    return _ecg(record, settings)
+
+
+def _check_lines(header: str) -> None:
+    """Raise where a line is too long for the package's patterns, or a signal has no gain, for which it assumes one."""
+    lines = [line.strip() for line in header.splitlines()]
+    if any(len(line) > _MAX_LINE for line in lines):
+        raise CofError(Reason.ECG_UNREADABLE, f"a line of the header is longer than {_MAX_LINE} characters")
+    signals = [line for line in lines if line and not line.startswith("#")][1:]
+    if not all(_CALIBRATED.match(line) for line in signals):
+        raise CofError(Reason.ECG_UNITS, "a signal has no gain")
+
+
+def _check_extent(record: Any, folder: Path) -> None:
+    """Raise where a header announces more than an ECG is, or names files outside `folder`."""
+    if getattr(record, "n_seg", None) is not None and not hasattr(record, "file_name"):
+        raise CofError(Reason.ECG_UNREADABLE, "a record of several segments is not supported")
+    if not 0 < record.n_sig <= _MAX_SIGNALS or record.file_name is None or len(record.file_name) != record.n_sig:
+        raise CofError(Reason.ECG_UNREADABLE, f"the header announces {record.n_sig} signals")
+    if not record.fs or not 50 <= record.fs <= 5000:
+        raise CofError(Reason.ECG_UNITS, f"sampling rate {record.fs} Hz is not understood")
+    if set(record.fmt) - set(_FORMATS):
+        raise CofError(Reason.ECG_UNREADABLE, "samples are compressed or in an unknown format")
+    if any(count not in (None, 1) for count in record.samps_per_frame) or any(record.skew):
+        raise CofError(Reason.ECG_UNREADABLE, "leads of different rates or shifted against each other")
+    if not 0 < (record.sig_len or 0) * record.n_sig <= _MAX_SAMPLES:
+        raise CofError(Reason.ECG_UNREADABLE, f"the header announces {record.sig_len} samples a lead")
+    for name in set(record.file_name):
+        path = folder / name
+        if Path(name).name != name or not path.resolve().is_relative_to(folder):
+            raise CofError(Reason.ECG_UNREADABLE, "the header names a file outside its folder")
+        if not path.is_file():
+            raise CofError(Reason.ECG_MISSING, "a file of samples that the header names is not there")
+        if path.stat().st_size > MAX_BYTES:
+            raise CofError(Reason.ECG_UNREADABLE, f"a file of samples is larger than {MAX_BYTES >> 20} MiB")
+
+
+def _ecg(record: Any, settings: EcgSettings) -> Ecg:
     leads: dict[str, np.ndarray] = {}
-    for entry, values in zip(found, counts):
-        name = canonical(entry["name"])
-        if (entry["unit"] or "mV").lower() != "mv":
-            raise CofError(Reason.ECG_UNITS, f"lead {entry['name']} is in {entry['unit']!r}, not in mV")
-        gain, baseline = _number(entry["gain"]), _number(entry["baseline"] or entry["zero"] or "0")
-        if not gain > 0:
-            raise CofError(Reason.ECG_UNITS, f"lead {entry['name']} has the gain {entry['gain']}")
-        if name is not None:
-            leads[name] = (values - baseline) / gain
-    lsb_mv = 1 / min(_number(entry["gain"]) for entry in found)
-    return Ecg(signal=assemble(leads, lsb_mv, rate, settings), rate_hz=rate, device="WFDB")
+    steps = []
+    for index, label in enumerate(record.sig_name):
+        name = canonical(label or "")
+        if name is None:
+            continue
+        if name in leads:
+            raise CofError(Reason.ECG_UNREADABLE, f"lead {name} occurs twice")
+        gain = record.adc_gain[index]
+        factor = _TO_MV.get((record.units[index] or "").lower())
+        if factor is None or not gain or not 1e-3 <= gain / factor <= 1e7:
+            raise CofError(Reason.ECG_UNITS, f"lead {name} has {gain} counts per {str(record.units[index])[:20]!r}")
+        leads[name] = record.p_signal[:, index] * factor
+        steps.append(factor / gain)
+    comments = [str(line) for line in record.comments or ()]
+    return Ecg(
+        signal=assemble(leads, float(record.fs), settings),
+        rate_hz=float(record.fs),
+        recorded=tuple(leads),
+        lsb_mv=max(steps),
+        measurements=_age(comments),
+        source=f"WFDB format {record.fmt[0]}",
+    )
 
 
-def _samples(header: Path, entry: dict[str, str], count: int, samples: int) -> np.ndarray:
-    """Counts of all signals, [count, samples]."""
-    # Only the bare name counts: a header cannot point outside its own folder.
-    path = header.parent / Path(entry["file"].replace("\\", "/")).name
-    if not path.is_file():
-        raise CofError(Reason.ECG_MISSING, "the file of samples that the header names is not there")
-    if path.stat().st_size > _MAX_BYTES:
-        raise CofError(Reason.ECG_UNREADABLE, f"the file is larger than {_MAX_BYTES >> 20} MiB")
-    values = path.read_bytes()[int(entry["offset"] or 0) :]
-    if len(values) < 2 * count * samples:
-        raise CofError(Reason.ECG_UNREADABLE, f"{len(values) // 2} samples, the header announces {count * samples}")
-    return np.frombuffer(values[: 2 * count * samples], "<i2").reshape(samples, count).T.astype(float)
-
-
-def _number(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise CofError(Reason.ECG_UNREADABLE, f"{value!r} in the header is no number") from None
+def _age(comments: list[str]) -> dict[str, float]:
+    """The age that many headers state in a comment."""
+    found = (re.fullmatch(r"(?i)\s*<?age>?\s*:\s*(\d{1,3})\s*", line) for line in comments)
+    return next(({"age_y": float(match[1])} for match in found if match), {})

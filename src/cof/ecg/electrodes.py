@@ -1,0 +1,81 @@
+"""Limb electrodes that may have been exchanged, by the frontal axes of P wave and QRS complex."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cof.ecg.delineate import delineate
+from cof.ecg.record import LEADS
+
+# Where the axes of a sinus beat lie, degrees, with some room.
+_NORMAL_P = (-15.0, 85.0)
+_NORMAL_QRS = (-45.0, 100.0)
+# Exchanged electrodes mirror the frontal plane: an axis a becomes the number here less a.
+_MIRRORED = {"LA-RA": 180.0, "RA-LL": -60.0}
+_BEFORE_MS, _AFTER_MS = 420.0, 520.0
+
+
+@dataclass(frozen=True)
+class Frontal:
+    """Frontal axes of one ECG, measured on its median beat.
+
+    Attributes:
+        p_axis_deg: NaN where no P wave was found, as in atrial fibrillation.
+        qrs_axis_deg: axis of the QRS complex.
+        suspected_reversal: "LA-RA" or "RA-LL" where exchanging these electrodes makes normal axes of abnormal ones;
+            else "". An exchange of LA and LL leaves the axes normal, and is not found.
+    """
+
+    p_axis_deg: float
+    qrs_axis_deg: float
+    suspected_reversal: str
+
+
+def frontal(signal: np.ndarray, peaks: np.ndarray, rate_hz: float, rr_ms: float) -> Frontal:
+    """The frontal axes of a filtered strip, by the net areas of I and aVF.
+
+    Args:
+        signal: [12, N] mV.
+        peaks: samples of R peaks [K] of like beats; those too near to the ends of the strip are passed over.
+        rr_ms: their typical RR interval.
+    """
+    sample = rate_hz / 1000
+    before, after = (round(min(ms, 0.55 * rr_ms) * sample) for ms in (_BEFORE_MS, _AFTER_MS))
+    inside = [r for r in peaks if r >= before and r + after <= signal.shape[1]]
+    if not inside:
+        return Frontal(float("nan"), float("nan"), "")
+    beat = np.median([signal[:, r - before : r + after] for r in inside], axis=0)
+    marks = delineate(beat, rate_hz, before, rr_ms)
+    level = np.median(beat[:, max(marks.q_on - round(16 * sample), 0) : max(marks.q_on - 1, 1)], axis=1)
+    beat = beat - level[:, None]
+    qrs = beat[:, marks.q_on : marks.q_off + 1].sum(axis=1)
+    p = None if marks.p_on is None or marks.p_off is None else beat[:, marks.p_on : marks.p_off].sum(axis=1)
+    axes = (float("nan") if p is None else _axis(p), _axis(qrs))
+    # In dextrocardia V6 turns with I; only V6 tells it from exchanged arms.
+    return Frontal(*axes, _reversal(*axes) if qrs[LEADS.index("V6")] > 0 else "")
+
+
+def _axis(areas: np.ndarray) -> float:
+    """The angle of the frontal vector, degrees in (-180, 180], of the net areas of twelve leads."""
+    one, foot = areas[LEADS.index("I")], areas[LEADS.index("aVF")]
+    return float(np.rad2deg(np.arctan2(foot * 2 / np.sqrt(3), one)))
+
+
+def _reversal(p_axis: float, qrs_axis: float) -> str:
+    """The exchange that explains both axes, "" where none does or none is needed."""
+    if np.isnan(p_axis) or _within(p_axis, _NORMAL_P) or _within(qrs_axis, _NORMAL_QRS):
+        return ""
+    normal = {
+        name: abs(_centred(turn - p_axis - sum(_NORMAL_P) / 2))
+        for name, turn in _MIRRORED.items()
+        if _within(turn - p_axis, _NORMAL_P) and _within(turn - qrs_axis, _NORMAL_QRS)
+    }
+    return min(normal, key=lambda name: normal[name], default="")
+
+
+def _within(angle: float, limits: tuple[float, float]) -> bool:
+    return limits[0] <= _centred(angle) <= limits[1]
+
+
+def _centred(angle: float) -> float:
+    return (angle + 180) % 360 - 180
