@@ -1,14 +1,13 @@
 """Resting ECGs of GE CardioSoft and CASE (`CardiologyXML`), as in UK Biobank field 20205."""
 
 import re
-from xml.etree.ElementTree import Element
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cof.config import EcgSettings
-from cof.ecg.document import attribute, child, children, number, text
+from cof.ecg.document import Node, attribute, child, children, number, text
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import Ecg, clean_statements, convert
 from cof.errors import CofError, Reason
@@ -28,12 +27,13 @@ _FILTERS = ("CubicSpline", "Filter50Hz", "Filter60Hz", "LowPass", "HighPass")
 _NOT_A_STATEMENT = re.compile(r"---|Arrhythmia results of the full-disclosure ECG|^\s*[\w ]+:\s*\d+\s*$")
 
 
-def read(root: Element, settings: EcgSettings) -> Ecg:
+def read(document: dict[str, Node], settings: EcgSettings) -> Ecg:
     """The resting strip of a parsed CardioSoft document, or its full disclosure where it has no strip.
 
     Raises:
         CofError: waveforms are missing, in unknown units or broken.
     """
+    root = document[ROOT]
     strips = (child(root, *path) for path in _STRIPS)
     strip = next((block for block in strips if any(map(text, children(block, "WaveformData")))), None)
     disclosure = child(root, "FullDisclosure")
@@ -60,7 +60,7 @@ def read(root: Element, settings: EcgSettings) -> Ecg:
     )
 
 
-def _sampling(block: Element) -> tuple[float, float]:
+def _sampling(block: Node) -> tuple[float, float]:
     """Sampling rate in Hz and one count in mV; both must be stated in the units that we know."""
     rate, resolution = child(block, "SampleRate"), child(block, "Resolution")
     unit = attribute(rate, "units")
@@ -74,7 +74,7 @@ def _sampling(block: Element) -> tuple[float, float]:
     return hz, microvolt / 1000
 
 
-def _strip_leads(strip: Element) -> dict[str, np.ndarray]:
+def _strip_leads(strip: Node) -> dict[str, np.ndarray]:
     """Counts of each lead of a strip, [N] each."""
     leads: dict[str, np.ndarray] = {}
     expected = number(child(strip, "ChannelSampleCountTotal"))
@@ -92,7 +92,7 @@ def _strip_leads(strip: Element) -> dict[str, np.ndarray]:
     return leads
 
 
-def _disclosure_leads(disclosure: Element, rate_hz: float) -> dict[str, np.ndarray]:
+def _disclosure_leads(disclosure: Node, rate_hz: float) -> dict[str, np.ndarray]:
     """Counts of each lead of a full disclosure: seconds, each holding one second of every lead in turn."""
     names = [canonical(name) for name in text(child(disclosure, "LeadOrder"))[:_LONGEST_ORDER].split(",")]
     counts = _counts(text(child(disclosure, "FullDisclosureData")), "the full disclosure")
@@ -120,14 +120,14 @@ def _counts(waveform: str, where: str) -> np.ndarray:
         raise CofError(Reason.ECG_UNREADABLE, f"{where} holds text that is no number") from None
 
 
-def _measured(block: Element | None, tags: dict[str, str]) -> dict[str, float]:
+def _measured(block: Node, tags: dict[str, str]) -> dict[str, float]:
     """Values by our names, in the units that these end with; empty ones and ones in unknown units are left out."""
     nodes = {name: child(block, tag) for name, tag in tags.items()}
     found = {name: convert(name, number(node), attribute(node, "units")) for name, node in nodes.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _statements(block: Element | None) -> tuple[str, ...]:
+def _statements(block: Node) -> tuple[str, ...]:
     """Statements of the diagnosis, else of the conclusion, without ornaments and counts of beats."""
     for group, tag in (("Diagnosis", "DiagnosisText"), ("Conclusion", "ConclusionText")):
         lines = (text(node) for node in children(block, group, tag))

@@ -1,17 +1,17 @@
-"""XML of unknown origin as a tree of elements: capped in size, without entities, in whatever encoding it claims."""
+"""XML of unknown origin as nested mappings: capped in size, without entities, in whatever encoding it claims."""
 
 import re
 from collections.abc import Iterator
-from xml.etree.ElementTree import Element, TreeBuilder
+from typing import Any
+from xml.parsers.expat import ExpatError
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser
+import xmltodict
 
 from cof.errors import CofError, Reason
 
 # Far above any resting ECG (0.5 MB, 500 elements, 6 deep), far below what harms a machine.
 MAX_BYTES = 8 * 2**20
-_MAX_ELEMENTS = 100_000
+_MAX_TAGS = 200_000
 _MAX_ATTRIBUTES = 100_000
 _MAX_DEPTH = 64
 
@@ -20,8 +20,13 @@ _ENCODING = re.compile(rb"""\A\s*<\?xml\b[^>]{,200}?\bencoding\s*=\s*["']([\w.-]
 _CODECS = {"windows1252": "cp1252", "cp1252": "cp1252", "cp949": "cp949", "euckr": "cp949", "ksc56011987": "cp949"}
 
 
-def parse(raw: bytes) -> Element:
-    """The root element of a document. External entities and document types are never opened.
+Node = Any  # what xmltodict makes of an element: a mapping, its text, or None where it is empty
+
+
+def parse(raw: bytes) -> dict[str, Node]:
+    """The document as `xmltodict` maps it: one root; attributes under `@name`, text beside them under `#text`.
+
+    Names lose their namespace. Entities are refused, external document types never opened.
 
     Raises:
         CofError: the file is empty, too large, declares entities, is absurdly deep or rich in elements or
@@ -31,68 +36,56 @@ def parse(raw: bytes) -> Element:
         raise CofError(Reason.ECG_UNREADABLE, "the file is empty")
     if len(raw) > MAX_BYTES:
         raise CofError(Reason.ECG_UNREADABLE, f"the file is larger than {MAX_BYTES >> 20} MiB")
-    if raw.count(b"=") > _MAX_ATTRIBUTES:
-        raise CofError(Reason.ECG_UNREADABLE, f"more than {_MAX_ATTRIBUTES} attributes")
-    # Entity declarations raise, external document types are not loaded: defusedxml's defaults.
-    parser = DefusedXMLParser(target=_BoundedTree())
+    # Counted beforehand: the parser's stack grows with elements that are never closed.
+    if raw.count(b"<") > _MAX_TAGS or raw.count(b"=") > _MAX_ATTRIBUTES:
+        raise CofError(Reason.ECG_UNREADABLE, f"more than {_MAX_TAGS} tags or {_MAX_ATTRIBUTES} attributes")
     try:
-        # Text, not bytes: the parser then ignores the encoding that the document claims.
-        parser.feed(_decode(raw).lstrip())
-        return parser.close()
-    except DefusedXmlException:
-        raise CofError(Reason.ECG_UNREADABLE, "the file declares entities") from None
-    except (SyntaxError, ValueError) as error:  # a ParseError is a SyntaxError
-        raise CofError(Reason.ECG_UNREADABLE, f"not well-formed XML: {error}") from None
+        # Our encoding overrules the one that the document claims.
+        text = _decode(raw).lstrip().encode("utf-8", "replace")
+        document = xmltodict.parse(text, encoding="utf-8", disable_entities=True, postprocessor=_bounded)
+    except (ExpatError, ValueError) as error:
+        raise CofError(Reason.ECG_UNREADABLE, f"no XML that is read here: {error}") from None
+    return document
 
 
-class _BoundedTree(TreeBuilder):
-    """Builds the tree while it counts; names lose their namespace."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._depth = self._elements = 0
-
-    def start(self, tag: str, attributes: dict[str, str]) -> Element:
-        self._depth += 1
-        self._elements += 1
-        if self._depth > _MAX_DEPTH or self._elements > _MAX_ELEMENTS:
-            raise CofError(
-                Reason.ECG_UNREADABLE, f"more than {_MAX_ELEMENTS} elements, or nested more than {_MAX_DEPTH} deep"
-            )
-        return super().start(tag.rpartition("}")[2], attributes)
-
-    def end(self, tag: str) -> Element:
-        self._depth -= 1
-        return super().end(tag.rpartition("}")[2])
+def _bounded(path: list[tuple[str, Any]], name: str, value: Node) -> tuple[str, Node]:
+    """An element or attribute with its local name; an absurdly deep one ends the reading."""
+    if len(path) > _MAX_DEPTH:
+        raise CofError(Reason.ECG_UNREADABLE, f"elements are nested more than {_MAX_DEPTH} deep")
+    sigil = "@" if name.startswith("@") else ""
+    return sigil + name.lstrip("@").rpartition(":")[2], value
 
 
-def child(node: Element | None, *path: str) -> Element | None:
+def child(node: Node, *path: str) -> Node:
     """The first element under the given names, or None."""
     for name in path:
-        node = None if node is None else node.find(name)
+        node = next(_named(node, name), None)
     return node
 
 
-def children(node: Element | None, *path: str) -> Iterator[Element]:
+def children(node: Node, *path: str) -> Iterator[Node]:
     """All elements of the last name of `path`; the names before it lead to the first of each."""
-    parent = child(node, *path[:-1])
-    if parent is not None:
-        yield from parent.iterfind(path[-1])
+    yield from _named(child(node, *path[:-1]), path[-1])
 
 
-def text(node: Element | None) -> str:
+def _named(node: Node, name: str) -> Iterator[Node]:
+    found = node.get(name, []) if isinstance(node, dict) else []
+    yield from found if isinstance(found, list) else [found]
+
+
+def text(node: Node) -> str:
     """The text of an element, without that of its children and the blanks around it; empty for None."""
-    if node is None:
-        return ""
-    return "".join([node.text or "", *(inner.tail or "" for inner in node)]).strip()
+    node = node.get("#text") if isinstance(node, dict) else node
+    return node.strip() if isinstance(node, str) else ""
 
 
-def attribute(node: Element | None, name: str) -> str:
+def attribute(node: Node, name: str) -> str:
     """An attribute of an element; empty where there is none."""
-    return "" if node is None else node.get(name, "").strip()
+    value = node.get(f"@{name}") if isinstance(node, dict) else None
+    return value.strip() if isinstance(value, str) else ""
 
 
-def number(node: Element | None) -> float | None:
+def number(node: Node) -> float | None:
     """The text of an element as a finite number, or None."""
     try:
         value = float(text(node))

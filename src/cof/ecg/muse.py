@@ -2,12 +2,11 @@
 
 import base64
 import binascii
-from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from cof.config import EcgSettings
-from cof.ecg.document import child, children, number, text
+from cof.ecg.document import Node, child, children, number, text
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import Ecg, clean_statements
 from cof.errors import CofError, Reason
@@ -21,12 +20,13 @@ _MEASUREMENTS = {
 }  # fmt: skip
 
 
-def read(root: Element, settings: EcgSettings) -> Ecg:
+def read(document: dict[str, Node], settings: EcgSettings) -> Ecg:
     """The rhythm strip of a parsed MUSE document.
 
     Raises:
         CofError: waveforms are missing, in unknown units or broken.
     """
+    root = document[ROOT]
     rhythms = [node for node in children(root, "Waveform") if text(child(node, "WaveformType")).lower() == "rhythm"]
     if not rhythms:
         raise CofError(Reason.ECG_UNREADABLE, "the file has no rhythm waveform")
@@ -60,14 +60,14 @@ def read(root: Element, settings: EcgSettings) -> Ecg:
     )
 
 
-def _step_mv(node: Element, name: str) -> float:
+def _step_mv(node: Node, name: str) -> float:
     step, unit = number(child(node, "LeadAmplitudeUnitsPerBit")), text(child(node, "LeadAmplitudeUnits"))
     if step is None or not 0.01 <= step <= 1000 or unit.upper() != "MICROVOLTS":
         raise CofError(Reason.ECG_UNITS, f"lead {name} is in {unit[:20]!r}, not in MICROVOLTS")
     return step / 1000
 
 
-def _counts(node: Element, name: str) -> np.ndarray:
+def _counts(node: Node, name: str) -> np.ndarray:
     """Little-endian 16-bit samples of one lead, [N]."""
     size = text(child(node, "LeadSampleSize"))
     if size not in ("", "2"):
@@ -85,7 +85,7 @@ def _counts(node: Element, name: str) -> np.ndarray:
     return samples
 
 
-def _filters(rhythm: Element) -> dict[str, str]:
+def _filters(rhythm: Node) -> dict[str, str]:
     """MUSE's filters; its mains filter, a frequency or NONE, also by the names that CardioSoft uses."""
     tags = ("HighPassFilter", "LowPassFilter", "ACFilter")
     filters = {tag: value for tag in tags if (value := text(child(rhythm, tag))[:50])}
@@ -95,7 +95,7 @@ def _filters(rhythm: Element) -> dict[str, str]:
     return filters | {f"Filter{hz}Hz": "Yes" if mains == str(hz) else "No" for hz in (50, 60)}
 
 
-def _measurements(block: Element | None) -> dict[str, float]:
+def _measurements(block: Node) -> dict[str, float]:
     found = {name: number(child(block, tag)) for name, tag in _MEASUREMENTS.items()}
     kept = {name: value for name, value in found.items() if value is not None}
     onset, offset = number(child(block, "POnset")), number(child(block, "POffset"))
@@ -105,7 +105,7 @@ def _measurements(block: Element | None) -> dict[str, float]:
     return kept
 
 
-def _statements(root: Element) -> tuple[str, ...]:
+def _statements(root: Node) -> tuple[str, ...]:
     """Lines of the diagnosis; a statement may run over several lines and ends at the flag ENDSLINE."""
     for group in ("Diagnosis", "OriginalDiagnosis"):
         statements: list[list[str]] = [[]]

@@ -24,10 +24,10 @@ def read_ecg(path: Path, settings: EcgSettings | None = None) -> Ecg:
             content = file.read(document.MAX_BYTES + 1)  # a byte more than is allowed
         if dicom.is_dicom(content):
             return dicom.read(path, settings)
-        root = document.parse(content)
+        parsed = document.parse(content)
     except OSError as error:
         raise CofError(Reason.ECG_UNREADABLE, f"the file cannot be read: {error.strerror}") from None
     for reader in (cardiosoft, muse):
-        if root.tag == reader.ROOT:
-            return reader.read(root, settings)
-    raise CofError(Reason.ECG_UNREADABLE, f"XML of an unknown kind: root {root.tag[:40]!r}")
+        if reader.ROOT in parsed:
+            return reader.read(parsed, settings)
+    raise CofError(Reason.ECG_UNREADABLE, f"XML of an unknown kind: root {', '.join(parsed)[:40]!r}")
