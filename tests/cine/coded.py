@@ -17,7 +17,6 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
-    JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
@@ -35,8 +34,7 @@ LOSSLESS = {
 # Largest error in grey values.
 LOSSY = {
     JPEGLSNearLossless: (2, lambda image: imagecodecs.jpegls_encode(image, level=2)),
-    JPEG2000: (8, lambda image: imagecodecs.jpeg2k_encode(image, codecformat="j2k", level=70)),
-    JPEGExtended12Bit: (24, lambda image: imagecodecs.jpeg8_encode(image, level=99, bitspersample=12)),
+    JPEG2000: (8, lambda image: imagecodecs.jpeg2k_encode(image, codecformat="j2k", level=90)),
 }
 
 
