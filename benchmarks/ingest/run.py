@@ -103,6 +103,7 @@ class Timer:
         self.cpu: dict[str, list[float]] = defaultdict(list)
 
     def run(self, name: str, work: Callable[[], object]) -> object:
+        """The result of `work`, whose time is noted under `name`."""
         wall, cpu = time.perf_counter(), time.process_time()
         result = work()
         self.wall[name].append(time.perf_counter() - wall)
@@ -159,7 +160,9 @@ def measure(ecg: Path, archive: Path, rounds: int) -> Timer:
             timer.run("zoom: native stack to canonical cine", lambda f=frames: save(canonical_by_zoom(f, spacing)))
         timer.run("bound: bytes from disk", archive.read_bytes)
         timer.run("bound: and decompression", lambda: list(read_members(archive)))
-        timer.run("bound: and headers", lambda: [read_elements(c) for n, c in read_members(archive) if n[-4:] == ".dcm"])
+        timer.run(
+            "bound: and headers", lambda: [read_elements(c) for n, c in read_members(archive) if n[-4:] == ".dcm"]
+        )
         record = timer.run("cof: XML to record", lambda: read_ecg(ecg))
         timer.run("cof: record to beat", lambda r=record: representative_cycle(r, BeatSettings()))
         timer.run("xmltodict: XML to leads", lambda: strip_by_xmltodict(ecg))

@@ -40,8 +40,8 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
 
     The sheet is a CSV file with the columns subject (the participant), visit, ecg and cine, and optionally anchor (a
     volume of one frame, for subjects without a cine), annotation (expert labels of the cine), split and ed_frame (the
-    recorded frame at end diastole, found by the cine stage where empty). Paths are relative to the sheet's folder; a cell may be empty. Files
-    that do not exist are found out by the stage that reads them.
+    recorded frame at end diastole; where empty, the cine stage finds it). Paths are relative to the sheet's folder; a
+    cell may be empty. Files that do not exist are found out by the stage that reads them.
 
     Subjects without a split are split by a hash of the participant; annotated ones train, since nnU-Net learns from
     them, and those without a cine are tested, since they hold no motion to learn from.

@@ -4,9 +4,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from cof.errors import CofError, Reason
@@ -18,10 +16,6 @@ MAX_TOTAL_BYTES = 640 * 2**20
 # Black images compress a thousandfold, so that the ratio only counts for what would fill memory.
 MAX_RATIO = 200
 RATIO_FROM_BYTES = 256 * 2**20
-
-# Unpacking leaves Python's lock to the thread that parses; a few members ahead are enough to keep both busy.
-_THREADS = 2
-_AHEAD = 8
 
 # A directory of millions of entries would take minutes to read.
 _MAX_DIRECTORY_BYTES = 16 * 2**20
@@ -65,7 +59,7 @@ def _read_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
 def _read_zip(path: Path) -> Iterator[tuple[str, bytes]]:
     if _directory_bytes(path) > _MAX_DIRECTORY_BYTES:
         raise _refused("the directory of the archive is too large for a cine")
-    with zipfile.ZipFile(path) as archive, ThreadPoolExecutor(_THREADS) as pool:
+    with zipfile.ZipFile(path) as archive:
         members = sorted((info for info in archive.infolist() if not info.is_dir()), key=lambda info: info.filename)
         for info in members:
             _check_member(info)
@@ -75,16 +69,9 @@ def _read_zip(path: Path) -> Iterator[tuple[str, bytes]]:
         if sum(sizes) > RATIO_FROM_BYTES and sum(sizes) > MAX_RATIO * max(packed, 1):
             raise _refused("the archive is compressed beyond what images can be")
         _check_overlap(members)
-        ahead: deque[tuple[str, Future[bytes]]] = deque()
         for info in members:
-            if PurePosixPath(info.filename).name.startswith("."):
-                continue
-            ahead.append((info.filename, pool.submit(_unpack, archive, info)))
-            if len(ahead) > _AHEAD:
-                name, content = ahead.popleft()
-                yield name, content.result()
-        for name, content in ahead:
-            yield name, content.result()
+            if not PurePosixPath(info.filename).name.startswith("."):
+                yield info.filename, _unpack(archive, info)
 
 
 def _directory_bytes(path: Path) -> int:

@@ -42,9 +42,7 @@ def find_ed(cine: Cine, named: int | None, annotation: np.ndarray | None) -> tup
     count = len(cine.frames)
     if named is not None:
         if named >= count:
-            raise CofError(
-                Reason.CINE_TOO_FEW_FRAMES, f"frame {named} is named as ED, and there are {count} frames"
-            )
+            raise CofError(Reason.CINE_TOO_FEW_FRAMES, f"frame {named} is named as ED, and there are {count} frames")
         return named, "sheet"
     if count == 1:
         return 0, "anchor"

@@ -57,6 +57,7 @@ _short = struct.Struct("<4s2sH").unpack_from
 _long = struct.Struct("<I").unpack_from
 _implicit = struct.Struct("<4sI").unpack_from
 
+
 class _Doubtful(Exception):
     """Not a file for the walk."""
 

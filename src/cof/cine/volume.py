@@ -133,22 +133,31 @@ def write_cine(path: Path, cine: Cine, more: dict[str, Any] | None = None) -> No
 
 
 def read_cine(path: Path) -> Cine:
-    """Read what `write_cine` wrote; the frames stay memory-mapped as a [T, Z, Y, X] view."""
-    image = nib.load(path)
-    record = json.loads(sidecar(path).read_text())
-    frames = np.asanyarray(image.dataobj).transpose(3, 2, 1, 0)  # type: ignore[attr-defined]
-    return Cine(
-        frames,
-        np.asarray(image.affine),  # type: ignore[attr-defined]
-        np.asarray(record["frame_times_ms"], float),
-        math.nan if record["rr_ms"] is None else record["rr_ms"],
-        tuple(record["series"]),
-        tuple(record["repairs"]),
-        record["rolled_by"],
-        record["provenance"],
-        record["ed_by"],
-        math.nan if record["delay_ms"] is None else record["delay_ms"],
-    )
+    """Read what `write_cine` wrote; the frames stay memory-mapped as a [T, Z, Y, X] view.
+
+    Raises:
+        CofError: CINE_UNREADABLE, the file or its sidecar is broken or not of this form.
+    """
+    try:
+        image: Any = nib.load(path)
+        record = json.loads(sidecar(path).read_text())
+        cine = Cine(
+            np.asanyarray(image.dataobj).transpose(3, 2, 1, 0),
+            np.asarray(image.affine),
+            np.asarray(record["frame_times_ms"], float),
+            math.nan if record["rr_ms"] is None else float(record["rr_ms"]),
+            tuple(record["series"]),
+            tuple(record["repairs"]),
+            int(record["rolled_by"]),
+            dict(record["provenance"]),
+            str(record["ed_by"]),
+            math.nan if record["delay_ms"] is None else float(record["delay_ms"]),
+        )
+    except Exception as error:  # whatever the parsers stumble over
+        raise CofError(Reason.CINE_UNREADABLE, f"no cine with its sidecar ({type(error).__name__})") from None
+    if cine.frame_times_ms.shape != cine.frames.shape[:1] or not np.isfinite(cine.frame_times_ms).all():
+        raise CofError(Reason.CINE_UNREADABLE, "the sidecar has not one time for every frame")
+    return cine
 
 
 def write_labels(path: Path, labels: np.ndarray, affine: np.ndarray) -> None:
