@@ -148,3 +148,7 @@ def test_a_name_that_is_no_utf8_is_a_broken_archive(tmp_path):
 def test_names_in_a_folder_need_not_be_utf8(tmp_path):
     (tmp_path / b"\xff.dcm".decode("utf-8", "surrogateescape")).write_bytes(b"1")
     assert [content for _, content in read_members(tmp_path)] == [b"1"]
+
+
+def test_a_member_without_a_name_is_a_broken_archive(tmp_path):
+    assert "broken" in refused(forged(tmp_path / "a.zip", 28, "<H", 0))

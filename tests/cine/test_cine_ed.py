@@ -19,12 +19,12 @@ def radius():
 @pytest.fixture(scope="module")
 def beating(radius):
     """A cine of dark muscle about bright blood in noise, without trigger times."""
-    y, x = np.ogrid[:48, :48]
-    distance = np.hypot(y - 24, x - 24)
+    y, x = np.ogrid[:80, :80]
+    distance = np.hypot(y - 40, x - 40)
     blood = np.clip(radius[:, None, None] - distance + 0.5, 0, 1)
     wall = np.clip(13 - distance, 0, 1)
     image = 250 - 150 * wall + 500 * blood
-    frames = np.repeat(image[:, None], 5, axis=1) + np.random.default_rng(0).normal(0, 15, (FRAMES, 5, 48, 48))
+    frames = np.repeat(image[:, None], 5, axis=1) + np.random.default_rng(0).normal(0, 15, (FRAMES, 5, 80, 80))
     return Cine(frames.astype(np.int16), np.eye(4), uniform_times(FRAMES, 800.0), 800.0)
 
 

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -411,6 +412,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first input, to see one again")
     arguments = parser.parse_args()
     faulthandler.enable()
+    warnings.simplefilter("ignore")  # of pydicom, on what is written here
+    nib.imageglobals.logger.setLevel("CRITICAL")
     begun, cpu = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory(prefix="fuzz_cine.") as folder:
         results, faults = fuzz(arguments.inputs, arguments.seed, Path(folder), arguments.first)

@@ -21,7 +21,7 @@ _CLEARLY_SMALLER = 0.9
 _AT_R_PEAK = 0.1
 # The share of the central voxels that change most, and by how much of its range the first frame's blood may lie below
 # the largest before another frame is preferred.
-_MOVING = 0.02
+_MOVING = 0.05
 _TOLERANCE = 0.05
 
 
