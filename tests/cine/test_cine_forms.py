@@ -5,8 +5,9 @@ import random
 import numpy as np
 import pytest
 from coded import LOSSLESS, LOSSY, UNCOMPRESSED, compressed, eight_bit, enhanced, run_length
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import ExplicitVRBigEndian, JPEGLosslessSV1
 
+from cof.cine import pixels
 from cof.cine.reader import read_cine_source
 from cof.errors import CofError, Reason
 
@@ -69,7 +70,7 @@ def test_a_compressed_image_of_another_size_than_said_is_not_decoded(kit, datase
     coded = [compressed(data, syntax, encode) for data in datasets]
     for data in coded:
         data.Rows -= 1
-    monkeypatch.setattr("pydicom.dataset.Dataset.pixel_array", property(lambda self: pytest.fail("decoded")))
+    monkeypatch.setattr(pixels, "_decode_apart", lambda data: pytest.fail("decoded"))
     with pytest.raises(CofError) as caught:
         read_cine_source(archived(coded), 0.1)
     assert caught.value.reason is Reason.CINE_UNREADABLE
@@ -94,3 +95,17 @@ def test_an_enhanced_file_with_fewer_groups_than_frames_is_unreadable(datasets, 
     with pytest.raises(CofError) as caught:
         read_cine_source(archived([whole]), 0.1)
     assert caught.value.reason is Reason.CINE_UNREADABLE
+
+
+def test_a_compressed_image_that_cannot_be_decoded_is_a_missing_frame(kit, small, datasets, archived):
+    """The start of a lossless JPEG's scan names a Huffman table that there is not."""
+    syntax, encode = JPEGLosslessSV1, LOSSLESS[JPEGLosslessSV1]
+
+    def without_table(image):
+        return encode(image).replace(b"\xff\xc4", b"\xff\xfe", 1)  # a comment
+
+    coded = [compressed(data, syntax, encode) for data in datasets]
+    coded[4] = compressed(datasets[4], syntax, without_table)
+    cine = read_cine_source(archived(coded), 0.4)
+    assert cine.repairs[0] == "1 unreadable files left out"
+    np.testing.assert_array_equal(cine.frames[:, [0, 2]], small.frames[:, [0, 2]])

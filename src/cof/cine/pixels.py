@@ -1,7 +1,12 @@
 """Pixels of DICOM files, uncompressed or by pydicom's decoders; nothing is unpacked that is larger than it says."""
 
+import resource
+import signal
 import struct
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from math import prod
+from multiprocessing import get_context
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -11,6 +16,9 @@ from pydicom.uid import RLELossless
 from cof.cine.elements import Elements
 
 _MAX_BYTES = 512 * 2**20
+_MAX_CHILD_BYTES = 2 * 2**30
+_MAX_SECONDS = 8
+_child: ProcessPoolExecutor | None = None
 # Image header segments of JPEG and JPEG-LS (start of frame) hold height and width; so does that of JPEG 2000.
 _JPEG_FRAMES = frozenset([*range(0xC0, 0xD0), 0xF7]) - {0xC4, 0xC8, 0xCC}
 _JPEG_2000 = b"\xff\x4f\xff\x51"
@@ -42,13 +50,35 @@ def read_pixels(elements: Elements) -> np.ndarray:
 
 def _decoded(data: Dataset, shape: tuple[int, int, int]) -> np.ndarray:
     """The images by pydicom's decoders, [frames, Y, X]."""
-    if data.file_meta.TransferSyntaxUID.is_encapsulated:
+    syntax = data.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
         for stream in generate_frames(data.PixelData, number_of_frames=shape[0]):
-            if data.file_meta.TransferSyntaxUID != RLELossless and _coded_size(stream) != shape[1:]:
+            if syntax != RLELossless and _coded_size(stream) != shape[1:]:
                 raise ValueError("the compressed image has another size than the file says")
     elif len(data.PixelData) * 8 < prod(shape) * data.BitsAllocated:
         raise ValueError("cut short")
-    return np.asarray(data.pixel_array).reshape(shape)
+    coded = syntax.is_encapsulated and syntax != RLELossless
+    return np.asarray(_decode_apart(data) if coded else data.pixel_array).reshape(shape)
+
+
+def _decode_apart(data: Dataset) -> np.ndarray:
+    """The pixels by a child process: on some broken images a decoder in C++ ends the process that it runs in."""
+    global _child
+    _child = _child or ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    try:
+        return _child.submit(_decode, data).result()
+    except BrokenProcessPool:
+        _child = None
+        raise ValueError("the decoder crashed, or took too long") from None
+
+
+def _decode(data: Dataset) -> np.ndarray:
+    """In the child: the pixels, with bounds on time (whose signal ends the child) and memory."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_CHILD_BYTES, _MAX_CHILD_BYTES))
+    signal.setitimer(signal.ITIMER_PROF, _MAX_SECONDS)
+    pixels = data.pixel_array
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    return pixels
 
 
 def _coded_size(stream: bytes) -> tuple[int, int]:
