@@ -3,6 +3,7 @@
 import resource
 import signal
 import struct
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from math import prod
@@ -64,12 +65,17 @@ def _decoded(data: Dataset, shape: tuple[int, int, int]) -> np.ndarray:
 def _decode_apart(data: Dataset) -> np.ndarray:
     """The pixels by a child process: on some broken images a decoder in C++ ends the process that it runs in."""
     global _child
-    _child = _child or ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    _child = _child or ProcessPoolExecutor(1, get_context("spawn"), _quieten)
     try:
         return _child.submit(_decode, data).result()
     except BrokenProcessPool:
         _child = None
         raise ValueError("the decoder crashed, or took too long") from None
+
+
+def _quieten() -> None:
+    """In the child: no remarks on values, which may name the patient."""
+    warnings.simplefilter("ignore")
 
 
 def _decode(data: Dataset) -> np.ndarray:
