@@ -388,7 +388,7 @@ def twin(
     out: Out,
     results: Annotated[Path, typer.Option(help="Results folder with the trained models.")] = Path("results"),
     model: Annotated[str, typer.Option(help="Which trained model.")] = "cof",
-    ed_frame: Annotated[int, typer.Option(help="The ED frame of the scan.")] = 0,
+    ed_frame: Annotated[int | None, typer.Option(help="The ED frame of the scan; found where not given.")] = None,
     seed: Seed = 0,
 ) -> None:
     """One heart from one ECG and one scan."""

@@ -40,8 +40,8 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
 
     The sheet is a CSV file with the columns subject (the participant), visit, ecg and cine, and optionally anchor (a
     volume of one frame, for subjects without a cine), annotation (expert labels of the cine), split and ed_frame (the
-    recorded frame at end diastole, 0 by default). Paths are relative to the sheet's folder; a cell may be empty. Files
-    that do not exist are found out by the stage that reads them.
+    recorded frame at end diastole; where empty, the cine stage finds it). Paths are relative to the sheet's folder; a
+    cell may be empty. Files that do not exist are found out by the stage that reads them.
 
     Subjects without a split are split by a hash of the participant; annotated ones train, since nnU-Net learns from
     them, and those without a cine are tested, since they hold no motion to learn from.
@@ -136,7 +136,9 @@ def _read_sheet(path: Path) -> pd.DataFrame:
             raise _fault(row, "subject", "empty")
     table = table.rename(columns={"subject": "participant"})
     table["visit"] = [_whole_number(row, "visit", cell) for row, cell in table["visit"].items()]
-    table["ed_frame"] = [_whole_number(row, "ed_frame", cell or "0") for row, cell in table["ed_frame"].items()]
+    table["ed_frame"] = pd.array(
+        [_whole_number(row, "ed_frame", cell) if cell else pd.NA for row, cell in table["ed_frame"].items()], "Int64"
+    )
     for row, cell in table["split"].items():
         if cell not in ("", *SPLITS):
             raise _fault(row, "split", f"'{cell}' is none of {', '.join(SPLITS)}")
@@ -177,7 +179,7 @@ def _check_files(table: pd.DataFrame) -> None:
             raise _fault(row, "cine", "empty, and there is no anchor either")
         if not cine and annotation:
             raise _fault(row, "annotation", "an annotation belongs to a cine, and there is none")
-        if not cine and ed_frame:
+        if not cine and not pd.isna(ed_frame) and ed_frame:
             raise _fault(row, "ed_frame", "an anchor has no other frame than its own")
 
 

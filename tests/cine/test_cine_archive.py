@@ -106,3 +106,49 @@ def test_archives_beyond_the_limits_are_refused_before_they_are_unpacked(tmp_pat
     monkeypatch.setattr(archive, limit, value)
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("unpacked"))
     assert said in refused(path)
+
+
+def forged(path, offset, form, value):
+    """An archive of two members whose directory lies about the second."""
+    packed(path, {"a.dcm": b"0123456789" * 1000, "b.dcm": bytes(100_000)})
+    content = bytearray(path.read_bytes())
+    struct.pack_into(form, content, content.rindex(b"PK\x01\x02") + offset, value)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_is_read_no_further(tmp_path):
+    assert "broken" in refused(forged(tmp_path / "a.zip", 24, "<I", 10))
+
+
+def test_members_that_overlap_are_refused(tmp_path):
+    assert "overlap" in refused(forged(tmp_path / "a.zip", 42, "<I", 0))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_cannot_be_stopped_at_a_size_are_refused(tmp_path, method):
+    assert "another method" in refused(packed(tmp_path / "a.zip", {"a.dcm": bytes(1000)}, method))
+
+
+def test_a_directory_beyond_all_measure_is_refused_unread(tmp_path, monkeypatch):
+    path = packed(tmp_path / "a.zip", {"a.dcm": b"1"})
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, content.rindex(b"PK\x05\x06") + 12, 2**30)
+    path.write_bytes(content)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("read"))
+    assert "directory" in refused(path)
+
+
+def test_a_name_that_is_no_utf8_is_a_broken_archive(tmp_path):
+    path = packed(tmp_path / "a.zip", {"\u00e9.dcm": b"1"})
+    path.write_bytes(path.read_bytes().replace("\u00e9".encode(), b"\xff\xff"))
+    assert "broken" in refused(path)
+
+
+def test_names_in_a_folder_need_not_be_utf8(tmp_path):
+    (tmp_path / b"\xff.dcm".decode("utf-8", "surrogateescape")).write_bytes(b"1")
+    assert [content for _, content in read_members(tmp_path)] == [b"1"]
+
+
+def test_a_member_without_a_name_is_a_broken_archive(tmp_path):
+    assert "broken" in refused(forged(tmp_path / "a.zip", 28, "<H", 0))

@@ -142,3 +142,19 @@ def test_a_header_that_promises_too_much_is_refused_unread(tmp_path):
     header.set_data_shape((30_000, 30_000, 100, 100))
     (tmp_path / "bomb.nii").write_bytes(header.binaryblock + bytes(10_000))
     assert refused(tmp_path / "bomb.nii") is Reason.CINE_UNREADABLE
+
+
+def test_a_gzip_bomb_before_the_voxels_is_refused_unread(tmp_path, monkeypatch):
+    header = nib.Nifti1Header()
+    header.set_data_shape((4, 4, 4, 2))
+    header["vox_offset"] = 2**30
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(header.binaryblock + bytes(2**22)))
+    monkeypatch.setattr(nib, "load", lambda *_: pytest.fail("loaded"))
+    assert refused(tmp_path / "a.nii.gz") is Reason.CINE_UNREADABLE
+
+
+def test_a_header_that_lies_about_the_size_is_refused(scan, tmp_path):
+    content = bytearray(saved(tmp_path / "a.nii", scan.frames, scan.affine).read_bytes())
+    content[48:50] = (4000).to_bytes(2, "little")  # frames
+    (tmp_path / "a.nii").write_bytes(content)
+    assert refused(tmp_path / "a.nii") is Reason.CINE_UNREADABLE

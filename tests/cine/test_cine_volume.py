@@ -84,3 +84,20 @@ def test_labels_come_back_whole_or_of_frame_0(scan, tmp_path):
     write_labels(tmp_path / "sub.nii.gz", labels, scan.affine)
     np.testing.assert_array_equal(read_labels(tmp_path / "sub.nii.gz"), labels)
     np.testing.assert_array_equal(read_anchor_labels(tmp_path / "sub.nii.gz"), labels[0])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"frame_times_ms": 3}', "\x00", "[" * 100_000], ids=range(7))
+def test_a_sidecar_of_another_form_is_refused(cine, tmp_path, text):
+    write_cine(tmp_path / "sub.nii", cine)
+    (tmp_path / "sub.json").write_text(text)
+    with pytest.raises(CofError) as caught:
+        read_cine(tmp_path / "sub.nii")
+    assert caught.value.reason is Reason.CINE_UNREADABLE
+
+
+def test_a_sidecar_of_another_cine_is_refused(cine, tmp_path):
+    write_cine(tmp_path / "sub.nii", cine)
+    record = json.loads((tmp_path / "sub.json").read_text())
+    (tmp_path / "sub.json").write_text(json.dumps(record | {"frame_times_ms": record["frame_times_ms"][1:]}))
+    with pytest.raises(CofError):
+        read_cine(tmp_path / "sub.nii")

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from cof.cine.annotations import read_annotation
+from cof.cine.ed import find_ed
 from cof.cine.geometry import onto_stack
 from cof.cine.grid import make_grid, write_grid
 from cof.cine.reader import read_cine_source
@@ -27,7 +29,8 @@ def stack_batch(
 ) -> None:
     """Stack the cine of every subject of a batch on its native grid, and its expert annotation beside it.
 
-    A subject with an anchor and no cine becomes a cine of one frame. A faulty annotation leaves the cine in: its row in
+    The cycle begins with the frame that `cof.cine.ed` finds. A subject with an anchor and no cine becomes a cine of one
+    frame. A faulty annotation leaves the cine in: its row in
     the table of exclusions has the stage `annotations`.
 
     Args:
@@ -52,12 +55,16 @@ def stack_batch(
             with excluded.guard(subject):
                 files = keys.loc[subject]
                 recorded = read_subject(files, settings)
-                ed_frame = int(files["ed_frame"])
-                write_cine(cines / f"{subject}.nii", replace(recorded.rolled(ed_frame), provenance=provenance))
+                drawn = None
                 if files["annotation"]:
                     with unannotated.guard(subject):
-                        drawn = np.roll(read_annotation(Path(files["annotation"]), recorded), -ed_frame, axis=0)
-                        write_labels(labels / f"{subject}.nii.gz", drawn, recorded.affine)
+                        drawn = read_annotation(Path(files["annotation"]), recorded)
+                named = files["ed_frame"]
+                ed_frame, ed_by = find_ed(recorded, None if pd.isna(named) else int(named), drawn)
+                cine = replace(recorded.rolled(ed_frame), ed_by=ed_by, provenance=provenance)
+                write_cine(cines / f"{subject}.nii", cine)
+                if drawn is not None:
+                    write_labels(labels / f"{subject}.nii.gz", np.roll(drawn, -ed_frame, axis=0), recorded.affine)
     excluded.rows += unannotated.rows
     excluded.write(exclusions)
 

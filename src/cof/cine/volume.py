@@ -29,6 +29,8 @@ class Cine:
         series: names of the series that the slices came from.
         repairs: what was mended on the way in, in words.
         rolled_by: frames by which the recorded cycle was rolled so that frame 0 is ED.
+        ed_by: how frame 0 was found: one of `cof.cine.ed`.
+        delay_ms: time of frame 0 after the R peak by trigger times; nan where nothing tells.
     """
 
     frames: np.ndarray
@@ -39,6 +41,8 @@ class Cine:
     repairs: tuple[str, ...] = ()
     rolled_by: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
+    ed_by: str = ""
+    delay_ms: float = math.nan
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -60,7 +64,11 @@ class Cine:
             return self
         times = np.roll(self.frame_times_ms - self.frame_times_ms[first], -first) % self.rr_ms
         return replace(
-            self, frames=np.roll(self.frames, -first, axis=0), frame_times_ms=times, rolled_by=self.rolled_by + first
+            self,
+            frames=np.roll(self.frames, -first, axis=0),
+            frame_times_ms=times,
+            rolled_by=self.rolled_by + first,
+            delay_ms=(self.delay_ms + self.frame_times_ms[first]) % self.rr_ms,
         )
 
 
@@ -117,26 +125,39 @@ def write_cine(path: Path, cine: Cine, more: dict[str, Any] | None = None) -> No
         "series": list(cine.series),
         "repairs": list(cine.repairs),
         "rolled_by": cine.rolled_by,
+        "ed_by": cine.ed_by,
+        "delay_ms": round(float(cine.delay_ms), 3) if math.isfinite(cine.delay_ms) else None,
         "provenance": cine.provenance,
     } | (more or {})
     sidecar(path).write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))
 
 
 def read_cine(path: Path) -> Cine:
-    """Read what `write_cine` wrote; the frames stay memory-mapped as a [T, Z, Y, X] view."""
-    image = nib.load(path)
-    record = json.loads(sidecar(path).read_text())
-    frames = np.asanyarray(image.dataobj).transpose(3, 2, 1, 0)  # type: ignore[attr-defined]
-    return Cine(
-        frames,
-        np.asarray(image.affine),  # type: ignore[attr-defined]
-        np.asarray(record["frame_times_ms"], float),
-        math.nan if record["rr_ms"] is None else record["rr_ms"],
-        tuple(record["series"]),
-        tuple(record["repairs"]),
-        record["rolled_by"],
-        record["provenance"],
-    )
+    """Read what `write_cine` wrote; the frames stay memory-mapped as a [T, Z, Y, X] view.
+
+    Raises:
+        CofError: CINE_UNREADABLE, the file or its sidecar is broken or not of this form.
+    """
+    try:
+        image: Any = nib.load(path)
+        record = json.loads(sidecar(path).read_text())
+        cine = Cine(
+            np.asanyarray(image.dataobj).transpose(3, 2, 1, 0),
+            np.asarray(image.affine),
+            np.asarray(record["frame_times_ms"], float),
+            math.nan if record["rr_ms"] is None else float(record["rr_ms"]),
+            tuple(record["series"]),
+            tuple(record["repairs"]),
+            int(record["rolled_by"]),
+            dict(record["provenance"]),
+            str(record["ed_by"]),
+            math.nan if record["delay_ms"] is None else float(record["delay_ms"]),
+        )
+    except Exception as error:  # whatever the parsers stumble over
+        raise CofError(Reason.CINE_UNREADABLE, f"no cine with its sidecar ({type(error).__name__})") from None
+    if cine.frame_times_ms.shape != cine.frames.shape[:1] or not np.isfinite(cine.frame_times_ms).all():
+        raise CofError(Reason.CINE_UNREADABLE, "the sidecar has not one time for every frame")
+    return cine
 
 
 def write_labels(path: Path, labels: np.ndarray, affine: np.ndarray) -> None:

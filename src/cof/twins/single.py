@@ -56,7 +56,7 @@ class Reading:
 
 
 def twin_from_files(
-    *, ecg: Path, scan: Path, results: Path, model: str, out: Path, ed_frame: int = 0, seed: int = 0
+    *, ecg: Path, scan: Path, results: Path, model: str, out: Path, ed_frame: int | None = None, seed: int = 0
 ) -> None:
     """Make one heart with the trained models of a results folder.
 
@@ -68,7 +68,7 @@ def twin_from_files(
         out: folder for the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
             and whose responsibility the pairing is).
-        ed_frame: the recorded frame of a cine that shows end diastole.
+        ed_frame: the recorded frame of a cine that shows end diastole; None finds it.
         seed: for models that draw at random.
 
     Raises:
@@ -121,11 +121,12 @@ def twin_from_files(
         _summarise(root, folder, model, lone)
 
 
-def _write_cohort(root: Path, ecg: Path, scan: Path, lone: bool, ed_frame: int) -> None:
+def _write_cohort(root: Path, ecg: Path, scan: Path, lone: bool, ed_frame: int | None) -> None:
     """Sheet and key of a cohort of one."""
     who = {"subject": NAME, "participant": NAME, "visit": 0}
     files = {"ecg": str(ecg), "cine": "" if lone else str(scan), "anchor": str(scan) if lone else "", "annotation": ""}
-    write_table(root / "key", pd.DataFrame([who | files | {"ed_frame": ed_frame}]), {})
+    ed = pd.array([pd.NA if ed_frame is None else ed_frame], "Int64")
+    write_table(root / "key", pd.DataFrame([who | files]).assign(ed_frame=ed), {})
     write_table(root / "sheet", pd.DataFrame([who | {"split": SPLIT, "batch": NAME, "annotated": False}]), {})
 
 
@@ -160,6 +161,7 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
             "slices": stack.frames.shape[1],
             "frames": stack.frames.shape[0],
             "rolled_by": stack.rolled_by,
+            "ed_by": stack.ed_by,
             "repairs": list(stack.repairs),
         },
         "measures": twin["measures"],

@@ -1,0 +1,102 @@
+"""Synthetic images in other DICOM forms: compressed in every transfer syntax that scanners and archives use, or all
+frames in one enhanced multi-frame file."""
+
+import copy
+
+import imagecodecs
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    EnhancedMRImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
+LOSSLESS = {
+    JPEGLossless: lambda image: imagecodecs.ljpeg_encode(image, bitspersample=16),
+    JPEGLosslessSV1: lambda image: imagecodecs.ljpeg_encode(image, bitspersample=16),
+    JPEGLSLossless: imagecodecs.jpegls_encode,
+    JPEG2000Lossless: lambda image: imagecodecs.jpeg2k_encode(image, codecformat="j2k", reversible=True, level=0),
+}
+# Largest error in grey values.
+LOSSY = {
+    JPEGLSNearLossless: (2, lambda image: imagecodecs.jpegls_encode(image, level=2)),
+    JPEG2000: (8, lambda image: imagecodecs.jpeg2k_encode(image, codecformat="j2k", level=90)),
+}
+
+
+def image_of(data: Dataset) -> np.ndarray:
+    return np.frombuffer(data.PixelData, "<u2").reshape(data.Rows, data.Columns)
+
+
+def compressed(data: Dataset, syntax: UID, encode) -> Dataset:
+    """A copy of an encoded dataset with its image as one fragment of `syntax`."""
+    other = copy.deepcopy(data)
+    other.PixelData = encapsulate([encode(image_of(data))])
+    other["PixelData"].VR = "OB"
+    other["PixelData"].is_undefined_length = True
+    other.file_meta.TransferSyntaxUID = syntax
+    return other
+
+
+def eight_bit(data: Dataset, factor: float) -> Dataset:
+    """A copy in baseline JPEG of 8 bits, with the slope that undoes `factor`."""
+    other = compressed(
+        data, JPEGBaseline8Bit, lambda image: imagecodecs.jpeg8_encode((image * factor).astype(np.uint8), level=100)
+    )
+    other.BitsAllocated = other.BitsStored = 8
+    other.HighBit = 7
+    other.RescaleSlope, other.RescaleIntercept = f"{1 / factor:.6f}", "0"
+    return other
+
+
+def run_length(data: Dataset) -> Dataset:
+    other = copy.deepcopy(data)
+    other.compress(RLELossless, generate_instance_uid=False)
+    return other
+
+
+def enhanced(datasets: list[Dataset]) -> Dataset:
+    """All images in one enhanced multi-frame file, frames in the given order."""
+    whole = copy.deepcopy(datasets[0])
+    for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "TriggerTime", "NominalInterval"):
+        del whole[tag]
+    whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    whole.SeriesDescription = "sBTFE_SAX"
+    whole.NumberOfFrames = len(datasets)
+    whole.PixelData = b"".join(data.PixelData for data in datasets)
+    shared = Dataset()
+    shared.PixelMeasuresSequence = Sequence([_item(PixelSpacing=datasets[0].PixelSpacing)])
+    shared.PlaneOrientationSequence = Sequence([_item(ImageOrientationPatient=datasets[0].ImageOrientationPatient)])
+    whole.SharedFunctionalGroupsSequence = Sequence([shared])
+    whole.PerFrameFunctionalGroupsSequence = Sequence([_frame(data) for data in datasets])
+    return whole
+
+
+def _item(**elements) -> Dataset:
+    item = Dataset()
+    for name, value in elements.items():
+        setattr(item, name, value)
+    return item
+
+
+def _frame(data: Dataset) -> Dataset:
+    frame = Dataset()
+    frame.PlanePositionSequence = Sequence([_item(ImagePositionPatient=data.ImagePositionPatient)])
+    frame.CardiacSynchronizationSequence = Sequence(
+        [_item(NominalCardiacTriggerDelayTime=float(data.TriggerTime), RRIntervalTimeNominal=1000.0)]
+    )
+    return frame
