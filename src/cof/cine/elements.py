@@ -190,7 +190,7 @@ def _by_pydicom(content: bytes) -> Elements:
     if _DEFLATED in content:
         raise NotImplementedError("unpacking a deflated file has no limit; no scanner writes one")
     data = pydicom.dcmread(io.BytesIO(content), force=content[128:132] != b"DICM", specific_tags=list(_PYDICOM_TAGS))
-    syntax = data.file_meta.get("TransferSyntaxUID")
+    syntax: str | None = data.file_meta.get("TransferSyntaxUID")
     if syntax is None:  # without a file meta header; pydicom found out how to read it
         implicit, little = data.original_encoding
         syntax = _IMPLICIT if implicit else _EXPLICIT if little else _BIG_ENDIAN
