@@ -186,6 +186,13 @@ class VelocitySettings(Settings):
     embedding: Count = 128
     ecg_channels: tuple[Count, ...] = (32, 64, 128)
     time_harmonics: Count = 16
+    modes: int = Field(
+        32,
+        ge=0,
+        description="the velocity is a sum of so many spatial modes of the anatomy, each with its own course over the "
+        "cycle; the network then runs once a heart. 0 lets the phase scale every residual block, as in the paper, and "
+        "the network run once a phase",
+    )
     anatomy: bool = Field(True, description="reference-anatomy features; off is the ablation w/o REA")
     ecg: Literal["temporal", "spatial", "none"] = Field(
         "temporal", description="where the ECG enters; none replaces it by a learned constant (anchor only)"

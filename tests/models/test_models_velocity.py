@@ -23,21 +23,26 @@ def awake(**changes: object) -> VelocityField:
     """A field whose last convolution is not zero, as after a first step of training."""
     torch.manual_seed(1)
     network = VelocityField(VelocitySettings(**(SMALL | changes))).eval()
-    torch.nn.init.normal_(network.head.last.weight)
+    torch.nn.init.normal_(network.modes.maps.weight if network.settings.modes else network.head.last.weight)
     return network
 
 
-def test_untrained_field_is_zero_and_has_the_shape_of_the_displacement():
-    network = VelocityField(VelocitySettings(**SMALL))
+@pytest.mark.parametrize("modes", [0, 5])
+def test_untrained_field_is_zero_and_has_the_shape_of_the_displacement(modes):
+    network = VelocityField(VelocitySettings(**SMALL, modes=modes))
     velocity = network(torch.rand(2, 3), network.encode(*inputs()))
     assert velocity.shape == (2, 3, 3, 6, 10, 14)
     assert torch.count_nonzero(velocity) == 0
 
 
+both_ways_in_time = pytest.mark.parametrize("modes", [0, 5])
+
+
 @torch.no_grad()
+@both_ways_in_time
 @pytest.mark.parametrize("changes", [{}, {"ecg": "spatial"}, {"ecg": "spatial", "anatomy": False}, {"attention": True}])
-def test_field_is_periodic_and_each_subject_and_phase_stands_alone(changes):
-    network = awake(**changes)
+def test_field_is_periodic_and_each_subject_and_phase_stands_alone(changes, modes):
+    network = awake(**changes, modes=modes)
     phase = torch.tensor([[0.0, 0.3, 1.0, 1.3], [0.5, 0.25, -0.5, 0.9]])
     together = network(phase, network.encode(*inputs()))
     torch.testing.assert_close(together[0, 2:], together[0, :2], rtol=1e-3, atol=1e-3)
@@ -47,6 +52,7 @@ def test_field_is_periodic_and_each_subject_and_phase_stands_alone(changes):
 
 
 @torch.no_grad()
+@both_ways_in_time
 @pytest.mark.parametrize(
     ("changes", "heard"),
     [
@@ -60,8 +66,8 @@ def test_field_is_periodic_and_each_subject_and_phase_stands_alone(changes):
         ({"anatomy": False, "ecg": "none"}, set()),
     ],
 )
-def test_each_setting_opens_exactly_its_own_path(changes, heard):
-    network = awake(**changes)
+def test_each_setting_opens_exactly_its_own_path(changes, heard, modes):
+    network = awake(**changes, modes=modes)
     anchor, valid, beat, rr_ms = inputs()
     phase = torch.tensor([[0.1, 0.6]] * 2)
 
@@ -79,8 +85,20 @@ def test_each_setting_opens_exactly_its_own_path(changes, heard):
     assert not torch.equal(run(valid=valid * torch.arange(6).ge(2)), reference)
 
 
-def test_output_scales_with_sigma():
-    network = awake()
+@torch.no_grad()
+def test_a_heart_moves_in_as_many_modes_as_asked():
+    network = awake(modes=3)
+    velocity = network(torch.rand(2, 9), network.encode(*inputs()))
+    for heart in velocity.flatten(2):
+        assert torch.linalg.matrix_rank(heart, rtol=1e-4) == 3
+    assert (
+        torch.linalg.matrix_rank(awake(modes=0)(torch.rand(2, 9), awake(modes=0).encode(*inputs())).flatten(2)[0]) > 3
+    )
+
+
+@both_ways_in_time
+def test_output_scales_with_sigma(modes):
+    network = awake(modes=modes)
     condition = network.encode(*inputs())
     phase = torch.tensor([[0.2], [0.7]])
     unit = network(phase, condition)

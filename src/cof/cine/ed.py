@@ -92,6 +92,8 @@ def _fullest(frames: np.ndarray) -> int:
     even = centre[:, :, : centre.shape[2] // 2 * 2, : centre.shape[3] // 2 * 2]
     coarse = (even[..., ::2, ::2] + even[..., 1::2, ::2] + even[..., ::2, 1::2] + even[..., 1::2, 1::2]) / 4
     coarse = (coarse - coarse.mean(axis=0)).reshape(len(frames), -1)
+    if not coarse.size:  # images of a few pixels
+        return 0
     spread = coarse.std(axis=0)
     moving = coarse[:, spread >= np.quantile(spread, 1 - _MOVING)]
     beat = np.linalg.svd(moving, full_matrices=False)[0][:, 0]

@@ -13,6 +13,7 @@ import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.uid import UID
 
 TAGS = {
     "TransferSyntaxUID": 0x00020010,
@@ -190,12 +191,10 @@ def _by_pydicom(content: bytes) -> Elements:
     if _DEFLATED in content:
         raise NotImplementedError("unpacking a deflated file has no limit; no scanner writes one")
     data = pydicom.dcmread(io.BytesIO(content), force=content[128:132] != b"DICM", specific_tags=list(_PYDICOM_TAGS))
-    syntax: str | None = data.file_meta.get("TransferSyntaxUID")
-    if syntax is None:  # without a file meta header; pydicom found out how to read it
+    if "TransferSyntaxUID" not in data.file_meta:  # pydicom found out how to read it
         implicit, little = data.original_encoding
-        syntax = _IMPLICIT if implicit else _EXPLICIT if little else _BIG_ENDIAN
-        data.file_meta.TransferSyntaxUID = syntax
-    values = {"TransferSyntaxUID": str(syntax).encode()}
+        data.file_meta.TransferSyntaxUID = UID(_IMPLICIT if implicit else _EXPLICIT if little else _BIG_ENDIAN)
+    values = {"TransferSyntaxUID": str(data.file_meta.TransferSyntaxUID).encode()}
     for name, tag in TAGS.items():
         if tag in data and name != "PixelData":
             values[name] = _bytes(data[tag])

@@ -91,7 +91,11 @@ def read_nifti(path: Path) -> Cine:
 def _rr_ms(header: nib.Nifti1Header, frames: int) -> float | None:
     """The RR interval by the header's frame duration; where it names no unit, that which makes it plausible."""
     duration = float(header["pixdim"][4])
-    for factor in _TO_MS.get(header.get_xyzt_units()[1], (1000.0, 1.0)):
+    try:
+        unit = header.get_xyzt_units()[1]
+    except KeyError:  # a code that is no unit
+        unit = "unknown"
+    for factor in _TO_MS.get(unit, (1000.0, 1.0)):
         rr_ms = duration * factor * frames
         if PLAUSIBLE_RR_MS[0] <= rr_ms <= PLAUSIBLE_RR_MS[1]:
             return round(rr_ms, 3)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -65,6 +65,29 @@ class FilmHead(nn.Module):
         """[N, channels, Z, Y, X] and [N, embedding] to [N, 3, Z, Y, X]."""
         scale, shift = self.film(functional.silu(embedding))[:, :, None, None, None].chunk(2, 1)
         return self.last(functional.silu(self.norm(features) * (1 + scale) + shift))
+
+
+class Modes(nn.Module):
+    """Velocity as a sum over modes k of m_k(x) a_k(t): maps of the heart, and their courses over the cycle.
+
+    What depends on the phase is then a few numbers a mode, so that a heart's further phases cost next to nothing.
+    """
+
+    def __init__(self, channels: int, embedding: int, modes: int) -> None:
+        super().__init__()
+        self.norm = _norm(channels)
+        self.maps = _conv(channels, modes * AXES)
+        self.courses = nn.Sequential(nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, modes))
+        nn.init.zeros_(self.maps.weight)
+        nn.init.zeros_(self.maps.bias)  # type: ignore[arg-type]
+
+    def spread(self, features: Tensor) -> Tensor:
+        """Features [B, channels, Z, Y, X] to maps [B, modes, 3, Z, Y, X]."""
+        return self.maps(functional.silu(self.norm(features))).unflatten(1, (-1, AXES))
+
+    def forward(self, maps: Tensor, embedding: Tensor) -> Tensor:
+        """Maps [B, modes, 3, Z, Y, X] and embeddings of phases [B, P, E] to [B, P, 3, Z, Y, X]."""
+        return torch.einsum("bkczyx,bpk->bpczyx", maps, self.courses(embedding))
 
 
 class AnatomyEncoder(nn.Module):
@@ -136,12 +159,14 @@ class Condition:
         reference: for every level, what the features are fused with [B, C_l, Z_l, Y_l, X_l]; empty where nothing is.
         tokens: [B, E, S] ECG tokens around the cycle; None where they do not enter.
         code: [B, E], what is added to the embedding of every phase; None where nothing is.
+        maps: [B, modes, 3, Z, Y/2, X/2] of a field of modes; None where the phase enters every block.
     """
 
     position: Tensor
     reference: list[Tensor]
     tokens: Tensor | None
     code: Tensor | None
+    maps: Tensor | None = None
 
 
 class VelocityField(nn.Module):
@@ -186,10 +211,14 @@ class VelocityField(nn.Module):
             self.fuse_down = nn.ModuleList(Fusion(width) for width in channels)
             self.fuse_up = nn.ModuleList(Fusion(width) for width in channels[:-1])
         self.attention = BottleneckAttention(channels[-1]) if settings.attention else nn.Identity()
-        self.head = FilmHead(channels[0], embedding)
+        if settings.modes:
+            self.still = nn.Parameter(torch.zeros(embedding))
+            self.modes = Modes(channels[0], embedding, settings.modes)
+        else:
+            self.head = FilmHead(channels[0], embedding)
 
     def encode(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor) -> Condition:
-        """Encode what stays the same over the cycle.
+        """Encode what stays the same over the cycle; of a field of modes that is everything but their courses.
 
         Args:
             anchor: [B, Z, Y, X] on the canonical grid, intensities in [0, 1].
@@ -197,6 +226,16 @@ class VelocityField(nn.Module):
             beat: [B, 12, L] mV, one R-R cycle.
             rr_ms: [B], RR interval.
         """
+        condition = self._inputs(anchor, valid, beat, rr_ms)
+        if not self.settings.modes:
+            return condition
+        embedding = self.still.expand(len(anchor), -1)
+        if condition.code is not None:
+            embedding = embedding + condition.code
+        return replace(condition, maps=self.modes.spread(self._unet(condition, embedding)))
+
+    def _inputs(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor) -> Condition:
+        """Position, anatomy and ECG, encoded each by itself."""
         depth, rows, columns = anchor.shape[1:]
         shape = depth, rows // IN_PLANE, columns // IN_PLANE
         position = self.stem(position_channels(valid, shape).to(anchor))
@@ -226,14 +265,22 @@ class VelocityField(nn.Module):
             embedding = embedding + condition.code[:, None]
         if condition.tokens is not None:
             embedding = embedding + self.local(tokens_at(condition.tokens, phase))
-        embedding = embedding.flatten(0, 1)
+        if condition.maps is not None:
+            velocity = self.modes(condition.maps, embedding)
+        else:
+            every = embedding.flatten(0, 1)
+            velocity = self.head(self._unet(condition, every), every).unflatten(0, (count, phases))
+        return velocity * self.sigma[:, None, None, None]
+
+    def _unet(self, condition: Condition, embedding: Tensor) -> Tensor:
+        """Features [N, C_0, Z, Y/2, X/2] at embeddings [N, E], N a multiple of the subjects."""
 
         def through(blocks: nn.Module, features: Tensor) -> Tensor:
             for block in blocks:  # type: ignore[attr-defined]
                 features = block(features, embedding)
             return features
 
-        features = per_phase(condition.position, phases)
+        features = per_phase(condition.position, len(embedding) // len(condition.position))
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.down):
             if level:
@@ -249,8 +296,7 @@ class VelocityField(nn.Module):
             features = through(self.up[level], features)
             if self.fused:
                 features = self.fuse_up[level](features, condition.reference[level])
-        velocity = self.head(features, embedding) * self.sigma[:, None, None, None]
-        return velocity.unflatten(0, (count, phases))
+        return features
 
 
 def position_channels(valid: Tensor, shape: tuple[int, int, int]) -> Tensor:
