@@ -133,7 +133,7 @@ MEASURES = (
         "",
         "high",
         2,
-        "Step from the last recorded frame to the first over the largest step within the cycle; above 1, time is missing.",
+        "Step from the last recorded frame to the first over the largest step within the cycle; above 1 time is lost.",
         Reason.QUALITY_CLOSURE,
     ),
     Measure(

@@ -31,8 +31,8 @@ def box_about(mask: np.ndarray, spacing_mm: Triple) -> Box:
 def blur(volume: np.ndarray, box: Box) -> float:
     """No-reference blur of the heart, 0 (sharp) to 1: the median over slices of scikit-image's `blur_effect`.
 
-    It is how little a slice changes when it is blurred again (Crete et al., Proc SPIE 6492, 2007). Noise looks sharp and
-    interpolation looks blurred, so compare subjects of one protocol.
+    It is how little a slice changes when it is blurred again (Crete et al., Proc SPIE 6492, 2007). Noise looks sharp
+    and interpolation looks blurred, so compare subjects of one protocol.
 
     Args:
         volume: [Z, Y, X] intensities.
