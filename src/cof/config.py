@@ -141,8 +141,8 @@ class QualityFlags(QualityLimits):
     ecg_quality: float | None = 0.8
     ecg_noisy_leads: float | None = 3
     beat_correlation: float | None = 0.8
-    rate_mismatch_bpm: float | None = 30
-    slice_shift_mm: float | None = 8
+    rate_mismatch_bpm: float | None = 40
+    slice_shift_mm: float | None = 12
     apex_cut: float | None = 0.7
     blur: float | None = 0.6
     ghost: float | None = 0.1
