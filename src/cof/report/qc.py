@@ -157,7 +157,7 @@ def _rows(results: Results, subject: Judged, table: pd.DataFrame) -> list[dict[s
                 "exclude": _limit(measure, getattr(limits.exclude, measure.key)),
                 "beyond": "left out" if measure in subject.excluded else "flagged" if measure in subject.flags else "",
                 "median": _text(measure, float(known.median())) if len(known) else "",
-                "rank": f"{int(worse.sum()) + 1} of {len(known)}" if np.isfinite(value) else "",
+                "rank": f"{int(worse.sum()) + 1} of {len(known)}" if np.isfinite(value) and known.nunique() > 1 else "",
             }
         )
     return rows
