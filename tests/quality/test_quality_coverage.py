@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import Phantom
+from scanned_phantom import Phantom
 
 from cof.quality.coverage import end_cuts, misalignment_mm, outline, slice_shift_mm
 

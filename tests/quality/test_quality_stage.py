@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Phantom
+from scanned_phantom import Phantom
 
 from cof.cine.stage import grid_batch
 from cof.cine.volume import Cine, write_cine, write_labels

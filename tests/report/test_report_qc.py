@@ -70,7 +70,7 @@ def test_every_page_is_well_formed_and_its_addresses_lead_somewhere(report: Path
 def test_a_page_says_what_is_beyond_its_limit(report: Path) -> None:
     text = Page((report / "qc" / f"{BLURRED}.html").read_text()).text
     assert "flagged: blur" in text
-    assert "blur 0.900 flagged 0.345 1 of 6 at most 0.6" in text
+    assert "blur 0.900 flagged 0.330 1 of 6 at most 0.6" in text
     other = next(path for path in (report / "qc").glob("sub-*.html") if path.stem != BLURRED)
     assert "no flag" in Page(other.read_text()).text
 
@@ -97,7 +97,7 @@ def test_the_table_lists_every_measured_subject(report: Path) -> None:
 
 def test_summary_counts_the_flagged(report: Path) -> None:
     text = Page((report / "index.html").read_text()).text
-    assert re.search(r"blur 0\.345 \S+ to \S+ at most 0\.6 1 – 0", text)
+    assert re.search(r"blur 0\.330 \S+ to \S+ at most 0\.6 1 – 0", text)
 
 
 def test_pages_without_cines_and_ecgs_still_stand(tiny_results: Path, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from cof.ecg.peaks import find_r_peaks
 
 # Below it a lead is of bad quality (Orphanidou et al., IEEE J Biomed Health Inform 19:832, 2015).
 NOISY_LEAD = 0.66
+_FEWEST = 3
+_BAND_HZ = (0.5, 40.0)
 
 
 def lead_quality(signal: np.ndarray, rate_hz: float, device_rate_bpm: float | None = None) -> np.ndarray:
@@ -27,8 +29,18 @@ def lead_quality(signal: np.ndarray, rate_hz: float, device_rate_bpm: float | No
         CofError: no beats are found (`cof.ecg.peaks.find_r_peaks`).
     """
     rate = round(rate_hz)
-    clean = np.stack([neurokit2.ecg_clean(lead, sampling_rate=rate) for lead in signal.astype(float)])
+    # NeuroKit2's own cleaning of ECGs is of order 5, which rings for seconds after the ends of a strip.
+    clean = np.stack(
+        [
+            neurokit2.signal_filter(lead, sampling_rate=rate, lowcut=_BAND_HZ[0], highcut=_BAND_HZ[1], order=2)
+            for lead in signal.astype(float)
+        ]
+    )
     peaks = find_r_peaks(clean, rate_hz, device_rate_bpm)
+    # A beat that the strip's ends cut is unlike the others for that alone.
+    typical = np.median(np.diff(peaks))
+    whole = peaks[(peaks >= typical) & (peaks <= clean.shape[1] - typical)]
+    peaks = whole if len(whole) >= _FEWEST else peaks
     quality = np.zeros(len(clean))
     for index in np.flatnonzero(np.ptp(clean, axis=1) > 0):
         beats = neurokit2.ecg_quality(clean[index], rpeaks=peaks, sampling_rate=rate, method="templatematch")

@@ -53,7 +53,7 @@ THEMES = (
 _DASHES = {"real": "-", "generated": (0, (5, 2)), "exact": (0, (1, 1.5))}
 
 
-def _style(theme: Theme) -> dict[str, Any]:
+def _style(theme: Theme) -> Any:
     """Matplotlib's settings for one rendering."""
     return {
         "svg.hashsalt": "chain-of-flow",
