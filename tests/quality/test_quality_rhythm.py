@@ -14,8 +14,8 @@ GAINS = np.array([0.6, 1.0, 0.5, -0.8, 0.4, 0.7, -0.5, 0.6, 0.8, 1.1, 1.2, 0.9])
 
 @pytest.fixture(scope="module")
 def strip() -> np.ndarray:
-    """A 10 s ECG [12, N] mV at 75 beats a minute, every beat the same."""
-    times = np.arange(int(10 * RATE)) / RATE
+    """A 10 s ECG [12, N] mV at 75 beats a minute, every beat the same and none cut by the ends."""
+    times = np.arange(int(10 * RATE)) / RATE + 0.4
     waves = ((0.15, -0.16, 0.02), (1.1, 0.0, 0.011), (-0.25, 0.03, 0.012), (0.3, 0.28, 0.05))
     beat = sum(
         height * np.exp(-(((times + 0.4) % 0.8 - 0.4 - at) ** 2) / (2 * width**2)) for height, at, width in waves

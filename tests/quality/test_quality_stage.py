@@ -34,7 +34,7 @@ def batch(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_cine(root / f"cine/{name}.nii", Cine(frames, affine, times, 900.0))
         write_labels(root / f"labels/{name}.nii.gz", labels, affine)
     write_cine(root / "cine/sub-0004-v2.nii", Cine(phantom.frames.astype(np.int16), affine, times, 900.0))
-    seconds = np.arange(5000) / 500
+    seconds = np.arange(5000) / 500 + 0.5
     lead = np.exp(-((((seconds + 0.5) % 1) - 0.5) ** 2) / (2 * 0.012**2))
     record = Ecg(np.tile(lead, (12, 1)).astype(np.float32), 500.0)
     ecgs = [{"subject": name} | record.to_row() for name in (SHIFTED, HEALTHY)]
