@@ -136,13 +136,13 @@ class QualityLimits(Settings):
 
 
 class QualityFlags(QualityLimits):
-    """Limits beyond which the report flags a subject; no subject of the synthetic cohort is beyond them."""
+    """Limits beyond which the report flags a subject; correctly labelled, no subject of the demo's cohort is."""
 
     ecg_quality: float | None = 0.8
     ecg_noisy_leads: float | None = 3
     beat_correlation: float | None = 0.8
     rate_mismatch_bpm: float | None = 40
-    slice_shift_mm: float | None = 12
+    slice_shift_mm: float | None = 8
     apex_cut: float | None = 0.7
     blur: float | None = 0.6
     ghost: float | None = 0.1

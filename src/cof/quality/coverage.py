@@ -9,8 +9,8 @@ import numpy as np
 from cof.config import Triple
 from cof.labels import STRUCTURES
 
-# Slices with less than this share of the largest outline have no centre to speak of.
-_SMALLEST_OUTLINE = 0.2
+# At the valves a slice may show only a part of the wall, whose centroid is not the ventricle's.
+_SMALLEST_OUTLINE = 0.4
 _FEWEST_SLICES = 4
 
 
