@@ -285,7 +285,10 @@ class FunnelStep:
 
 
 def funnel(steps: Sequence[FunnelStep]) -> Callable[[Theme], Figure]:
-    """The cohort from the first step to the last: a bar of those left, and beside it whom the step lost, and why."""
+    """The cohort from the first step to the last: a bar of those left, and beside it whom the step lost, and why.
+
+    The two most frequent reasons are named.
+    """
 
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(8.6, 0.42 * len(steps) + 0.3), layout="constrained")
@@ -295,13 +298,16 @@ def funnel(steps: Sequence[FunnelStep]) -> Callable[[Theme], Figure]:
             lost = sum(step.lost.values())
             axes.barh(level, step.left, height=0.62, color=theme.real)
             axes.barh(level, lost, left=step.left, height=0.62, color=theme.generated)
-            axes.text(step.left - 0.012 * came, level, f"{step.left:,}", ha="right", va="center", color="white")
-            reasons = ", ".join(f"{reason} {count:,}" for reason, count in step.lost.items())
+            on_bar = step.left > 0.1 * came
+            colour = theme.ink if not on_bar else "white" if theme.name == "light" else "black"
+            axes.text(0.015 * came, level, f"{step.left:,}", va="center", color=colour)
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in list(step.lost.items())[:2])
+            reasons += f", {len(step.lost) - 2} more" if len(step.lost) > 2 else ""
             if lost:
                 axes.text(step.left + lost + 0.012 * came, level, f"−{lost:,}: {reasons}", va="center", fontsize=8.5)
         axes.set_yticks(range(len(steps)), [step.label for step in steps])
         axes.set_ylim(len(steps) - 0.45, -0.55)
-        axes.set_xlim(0, 1.75 * came)
+        axes.set_xlim(0, 2.15 * came)
         axes.tick_params(left=False, bottom=False, labelbottom=False)
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
