@@ -1,5 +1,5 @@
 # Chain of Flow: ECG and one anatomical anchor in, a beating 4D heart out.
-# The workflow: raw -> ecg -> beats -> cine -> labels -> grid -> motion -> models -> twins -> metrics -> report
+# The workflow: raw -> ecg -> beats -> cine -> labels -> quality -> grid -> motion -> models -> twins -> metrics -> report
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -17,6 +17,7 @@ include: "workflow/rules/cohort.smk"
 include: "workflow/rules/ecg.smk"
 include: "workflow/rules/cine.smk"
 include: "workflow/rules/labels.smk"
+include: "workflow/rules/quality.smk"
 include: "workflow/rules/motion.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/twins.smk"

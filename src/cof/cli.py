@@ -187,12 +187,37 @@ def label(
 
 
 @app.command()
+def quality(
+    ecg: Annotated[Path, typer.Option(help="ecg/{batch}.parquet")],
+    beats: Annotated[Path, typer.Option(help="beats/{batch}.parquet")],
+    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
+    labels: Annotated[Path, typer.Option(help="labels/{batch}")],
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsText = "{}",
+) -> None:
+    """Measure the quality of a batch's ECGs and cines; leave out what is beyond the limits."""
+    from cof.quality.stage import measure_batch
+
+    measure_batch(
+        ecg=ecg,
+        beats=beats,
+        cine=cine,
+        labels=labels,
+        out=out,
+        exclusions=exclusions,
+        settings=config.read_settings(settings, config.QualityLimits),
+    )
+
+
+@app.command()
 def grid(
     cine: Annotated[Path, typer.Option(help="cine/{batch}")],
     labels: Annotated[Path, typer.Option(help="labels/{batch}")],
     out: Out,
     exclusions: ExclusionsOut,
     settings: SettingsText = "{}",
+    excluded: Annotated[Path | None, typer.Option(help="exclusions/quality/{batch}.parquet")] = None,
 ) -> None:
     """Resample and crop the cines of a batch to the canonical grid."""
     from cof.cine.stage import grid_batch
@@ -200,6 +225,7 @@ def grid(
     grid_batch(
         cine=cine,
         labels=labels,
+        excluded=excluded,
         out=out,
         exclusions=exclusions,
         settings=config.read_settings(settings, config.GridSettings),

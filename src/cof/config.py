@@ -121,6 +121,45 @@ class LabelSettings(Settings):
     mirroring: bool = Field(False, description="test-time augmentation by mirroring; needs augmentation: nnunet")
 
 
+class QualityLimits(Settings):
+    """Limits of the measures of quality (cof.quality.catalogue explains each); none where null."""
+
+    ecg_quality: float | None = None
+    ecg_noisy_leads: float | None = None
+    beat_correlation: float | None = None
+    irregular: float | None = Field(None, description="0 counts an irregular rhythm against a subject")
+    rate_mismatch_bpm: float | None = None
+    slice_shift_mm: float | None = None
+    base_cut: float | None = None
+    apex_cut: float | None = None
+    blur: float | None = None
+    ghost: float | None = None
+    closure: float | None = None
+    dropout: float | None = None
+
+
+class QualityFlags(QualityLimits):
+    """Limits beyond which the report flags a subject; correctly labelled, no subject of the demo's cohort is."""
+
+    ecg_quality: float | None = 0.8
+    ecg_noisy_leads: float | None = 3
+    beat_correlation: float | None = 0.8
+    rate_mismatch_bpm: float | None = 40
+    slice_shift_mm: float | None = 8
+    apex_cut: float | None = 0.7
+    blur: float | None = 0.6
+    ghost: float | None = 0.1
+    closure: float | None = 1.5
+    dropout: float | None = 0.3
+
+
+class QualitySettings(Settings):
+    """What is done about quality: flags in the report, and subjects left out of everything that learns or generates."""
+
+    flag: QualityFlags = QualityFlags()
+    exclude: QualityLimits = Field(QualityLimits(), description="a subject beyond one of these is left out")
+
+
 class GridSettings(Settings):
     """The canonical grid. Axis order z, y, x."""
 
@@ -281,6 +320,8 @@ class ReportSettings(Settings):
 
     subjects: Count = Field(3, description="held-out subjects shown as animated cines")
     model: str = "cof"
+    qc_flagged: int = Field(500, ge=0, description="flagged subjects with a quality page of their own, at most")
+    qc_others: int = Field(20, ge=0, description="further subjects with one, spread evenly over the cohort")
 
 
 class Config(Settings):
@@ -295,6 +336,7 @@ class Config(Settings):
     beats: BeatSettings = BeatSettings()
     cine: CineSettings = CineSettings()
     labels: LabelSettings = LabelSettings()
+    quality: QualitySettings = QualitySettings()
     grid: GridSettings = GridSettings()
     registrations: dict[str, RegistrationSettings] = {"toppr": RegistrationSettings()}
     models: dict[str, ModelSettings]

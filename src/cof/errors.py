@@ -36,6 +36,17 @@ class Reason(StrEnum):
     ANNOTATION_UNREADABLE = "annotation_unreadable"
     ANNOTATION_MISMATCH = "annotation_mismatch"
     HEART_NOT_FOUND = "heart_not_found"
+    QUALITY_ECG = "quality_ecg"
+    QUALITY_BEAT = "quality_beat"
+    QUALITY_RHYTHM = "quality_rhythm"
+    QUALITY_RATE = "quality_rate"
+    QUALITY_SLICE_SHIFT = "quality_slice_shift"
+    QUALITY_BASE = "quality_base"
+    QUALITY_APEX = "quality_apex"
+    QUALITY_BLUR = "quality_blur"
+    QUALITY_GHOST = "quality_ghost"
+    QUALITY_CLOSURE = "quality_closure"
+    QUALITY_DROPOUT = "quality_dropout"
     UNEXPECTED = "unexpected"
 
 

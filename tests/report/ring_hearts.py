@@ -1,6 +1,7 @@
 """A tiny results folder by the documented contracts: ring hearts whose volumes are known in closed form."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from cof.errors import Exclusions, Reason
 from cof.phantom.card import write_card
 from cof.phantom.population import sample
 from cof.provenance import digest, versions
+from cof.quality.catalogue import MEASURES
 from cof.report.table import build_table, to_csv
 from cof.tables import read_table, write_table
 
@@ -26,13 +28,14 @@ SPLITS = {
     "sub-0006-v2": "test",
 }
 BATCH = {subject: f"b00{index % 2}" for index, subject in enumerate(SPLITS)}
+BLURRED = "sub-0003-v2"
 BROKEN_ECG, FEW_SLICES, BAD_ANNOTATION = "sub-0001-v2", "sub-0006-v2", "sub-0002-v2"
 SCORES = {"ssim": {"cof": 0.9, "static": 0.8}, "m_corr": {"cof": 0.4, "static": 0.0}}
 FRAMES, SLICES, SIZE, RATE = 12, 7, 64, 500.0
 SPACING = (10.0, 2.0, 2.0)
 
 CONFIG = {
-    "report": {"subjects": 2, "model": "cof"},
+    "report": {"subjects": 2, "model": "cof", "qc_others": 2},
     "models": {"cof": {"family": "cof"}, "static": {"family": "static"}},
     "tables": {
         "table1": {
@@ -54,6 +57,11 @@ def amplitude_mm(subject: str, model: str | None = None) -> float:
     """How far a subject's ring contracts: in its real cine, as a model generates it, or by the exact labels."""
     real = 6.0 + int(subject[7])
     return {None: real, "cof": real - 2.0, "static": 0.0, "exact": real + 1.0}[model]
+
+
+def blur(subject: str) -> float:
+    """The blur that the table of quality holds: one subject is beyond the flag limit."""
+    return 0.9 if subject == BLURRED else 0.3 + int(subject[7]) / 100
 
 
 def ring_heart(amplitude: float) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +148,11 @@ def make_results(root: Path) -> Path:
             for name in with_ecg
         ]
         write_table(root / f"beats/{batch}.parquet", pd.DataFrame(beats), {})
+        measured = [
+            {"subject": name} | dict.fromkeys((measure.key for measure in MEASURES), math.nan) | {"blur": blur(name)}
+            for name in with_cine
+        ]
+        write_table(root / f"quality/{batch}.parquet", pd.DataFrame(measured), {})
         for folder in ("cine", "labels", "grid", "fields/toppr", "twins/cof", "twins/static"):
             (root / folder / batch).mkdir(parents=True)
         for name in with_cine:
@@ -163,7 +176,7 @@ def make_results(root: Path) -> Path:
             columns = ["subject", "structure", "frame", "slice", "metric", "value", "version"]
             write_table(root / f"metrics/{model}/{batch}.parquet", pd.DataFrame(rows, columns=columns), {})
         for folder in (
-            "ecg", "beats", "cine", "labels", "grid", "fields/toppr",
+            "ecg", "beats", "cine", "labels", "quality", "grid", "fields/toppr",
             "twins/cof", "twins/static", "metrics/cof", "metrics/static",
         ):  # fmt: skip
             excluded = Exclusions(folder.split("/")[0])

@@ -87,7 +87,9 @@ def test_every_address_is_a_file_of_the_report_or_an_anchor(folder: Path, page: 
             elif address != "data:,":
                 assert (folder / address).is_file(), address
                 used.add(address)
-    assert used == {f"assets/{path.name}" for path in (folder / "assets").iterdir()}
+    # The script of the table of quality belongs to the pages under qc/.
+    written = {f"assets/{path.name}" for path in (folder / "assets").iterdir()} - {"assets/qc.js"}
+    assert used == written | {"qc/index.html"}
 
 
 def test_nothing_is_loaded_from_a_network(folder: Path) -> None:
@@ -123,6 +125,13 @@ def test_cohort_counts_and_exclusions(page: Page) -> None:
     assert f"{FEW_SLICES} cine cine_too_few_slices 3 slices, at least 5 are needed" in page.text
     assert f"{BAD_ANNOTATION} annotations annotation_unreadable no frame is labelled" in page.text
     assert "Left out on the way 2" in page.text
+    assert "quality quality within the limits 6 of 7 0" in page.text
+
+
+def test_funnel_counts_each_subject_at_the_first_stage_that_lost_it(page: Page) -> None:
+    alts = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
+    funnel = next(alt for alt in alts if alt.startswith("Subjects left"))
+    assert "came in 7; 12-lead ECG read 6; cardiac cycle chosen 6; short-axis cine stacked 5; every frame" in funnel
 
 
 def test_card_of_the_cohort(tiny_results: Path, page: Page) -> None:
@@ -180,6 +189,7 @@ PARTIAL_RUNS = [
     },
     {
         "beats": ["the chosen cycles"],
+        "quality": ["the measures of quality"],
         "cine": ["the native cines", "not in this run ( cine )"],
         "labels": ["the labels of the real cines"],
         "twins/cof": ["the hearts that 'cof' generated"],

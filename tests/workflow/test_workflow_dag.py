@@ -27,7 +27,18 @@ def test_slurm_profile_resolves_from_the_repository_and_gpu_rules_ask_for_an_a10
 
 def test_every_step_of_the_design_has_its_rule(tmp_path: Path) -> None:
     counts = jobs(snakemake(tmp_path, "-n", "all").stdout)
-    assert {"phantom", "ecg", "beats", "cine", "labeller", "label", "grid", "toppr", "register"} <= counts.keys()
+    assert {
+        "phantom",
+        "ecg",
+        "beats",
+        "cine",
+        "labeller",
+        "label",
+        "quality",
+        "grid",
+        "toppr",
+        "register",
+    } <= counts.keys()
     assert counts["train"] == 5
     assert counts["evaluate"] == counts["twins"] == 5 * counts["ecg"]
 

@@ -23,10 +23,11 @@ rule cine:
 
 
 rule grid:
-    """Cine resampling: the canonical grid about the anchor's heart."""
+    """Cine resampling: the canonical grid about the anchor's heart, of the subjects that quality let pass."""
     input:
         cine=rules.cine.output.cine,
         labels=f"{R}/labels/{{batch}}",
+        excluded=f"{R}/exclusions/quality/{{batch}}.parquet",
     output:
         grid=directory(f"{R}/grid/{{batch}}"),
         exclusions=f"{R}/exclusions/grid/{{batch}}.parquet",
@@ -40,5 +41,5 @@ rule grid:
         settings=dump(CONFIG.grid),
         source=source("cine", "folders", "labels/__init__"),
     shell:
-        "cof grid --cine {input.cine:q} --labels {input.labels:q} --out {output.grid:q}"
-        " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
+        "cof grid --cine {input.cine:q} --labels {input.labels:q} --excluded {input.excluded:q}"
+        " --out {output.grid:q} --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"

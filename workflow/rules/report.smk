@@ -89,6 +89,7 @@ rule report:
     input:
         config=rules.configuration.output,
         tables=expand(rules.table.output.csv, table=CONFIG.tables),
+        quality=batches(rules.quality.output.table),
     output:
         directory(f"{R}/report"),
     log:
@@ -99,7 +100,13 @@ rule report:
         "../../envs/cof.yaml"
     params:
         results=lambda wildcards, input: Path(input.config[0]).parent,
-        source=source("report", "metrics", "labels/__init__", "cine/volume"),
+        source=source(
+            "report",
+            "metrics",
+            "labels/__init__",
+            "cine/volume",
+            "quality/catalogue",
+        ),
     shell:
         "cof report --results {params.results:q} --config {input.config:q} --out {output:q} 2> {log:q}"
 

@@ -106,7 +106,9 @@ def _check_slices(cine: Cine, settings: CineSettings) -> None:
         raise CofError(Reason.CINE_TOO_FEW_SLICES, f"{slices} slices; at least {settings.min_slices} are needed")
 
 
-def grid_batch(*, cine: Path, labels: Path, out: Path, exclusions: Path, settings: GridSettings) -> None:
+def grid_batch(
+    *, cine: Path, labels: Path, out: Path, exclusions: Path, settings: GridSettings, excluded: Path | None = None
+) -> None:
     """Resample the cine of every labelled subject of a batch to the canonical grid about its heart.
 
     Args:
@@ -115,16 +117,18 @@ def grid_batch(*, cine: Path, labels: Path, out: Path, exclusions: Path, setting
         out: folder for `{subject}.nii` and `.json`.
         exclusions: table of the subjects left out.
         settings: the canonical grid.
+        excluded: table of the subjects that quality left out: passed over here, they reach no later stage.
     """
     provenance = stamp(settings.model_dump(mode="json"))
-    excluded = Exclusions("grid")
+    passed_over = set() if excluded is None else set(read_table(excluded)["subject"])
+    left_out = Exclusions("grid")
     with whole_folder(out) as folder:
         for path in tqdm(sorted(cine.glob("*.nii")), desc="grid", unit="subject", disable=None):
             subject = path.stem
-            if not (labels / f"{subject}.nii.gz").is_file():
+            if subject in passed_over or not (labels / f"{subject}.nii.gz").is_file():
                 continue
-            with excluded.guard(subject):
+            with left_out.guard(subject):
                 native = read_cine(path)
                 frames, placement = make_grid(native, read_anchor_labels(labels / f"{subject}.nii.gz"), settings)
                 write_grid(folder / path.name, frames, placement, replace(native, provenance=provenance))
-    excluded.write(exclusions)
+    left_out.write(exclusions)

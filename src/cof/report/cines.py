@@ -21,13 +21,13 @@ class Crop:
     """The part of a native stack that the page shows, the same for the real and the generated heart.
 
     Attributes:
-        slices: native slice indices at base, mid and apex.
+        slices: native slice indices, as shown from base to apex.
         y, x: half-open ranges of rows and columns.
         window: intensities shown as black and white.
         spacing_mm: row and column spacing.
     """
 
-    slices: tuple[int, int, int]
+    slices: tuple[int, ...]
     y: tuple[int, int]
     x: tuple[int, int]
     window: tuple[float, float]
@@ -67,7 +67,7 @@ def place_crop(anchor: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, 
     (y0, y1), (x0, x1) = ranges
     low, high = np.percentile(anchor[:, y0:y1, x0:x1], WINDOW_PERCENTILES)
     window = float(low), float(max(high, low + 1))
-    return Crop((slices[0], slices[1], slices[2]), (y0, y1), (x0, x1), window, (spacing_mm[1], spacing_mm[2]))
+    return Crop(tuple(slices), (y0, y1), (x0, x1), window, (spacing_mm[1], spacing_mm[2]))
 
 
 def sprite_sheet(frames: np.ndarray, crop: Crop) -> bytes:

@@ -19,6 +19,7 @@ from cof.metrics.catalogue import Metric
 PAPER_MM_PER_S = 25.0
 PAPER_MM_PER_MV = 10.0
 INCH_MM = 25.4
+SMALL_DPI = 110
 
 # Where the axes of a volume curve lie in its figure (left, bottom, width, height): the page moves a cursor over them.
 CURVE_AXES = (0.11, 0.17, 0.86, 0.78)
@@ -52,6 +53,30 @@ THEMES = (
 _DASHES = {"real": "-", "generated": (0, (5, 2)), "exact": (0, (1, 1.5))}
 
 
+def _style(theme: Theme) -> Any:
+    """Matplotlib's settings for one rendering."""
+    return {
+        "svg.hashsalt": "chain-of-flow",
+        "svg.fonttype": "path",
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": theme.muted,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.color": theme.muted,
+        "ytick.color": theme.muted,
+        "xtick.labelcolor": theme.ink,
+        "ytick.labelcolor": theme.ink,
+        "grid.color": theme.rule,
+        "grid.linewidth": 0.6,
+        "path.simplify_threshold": 0.3,
+        "legend.frameon": False,
+    }
+
+
 def render(draw: Callable[[Theme], Figure]) -> dict[str, bytes]:
     """The figure that `draw` makes, as SVG for each theme.
 
@@ -59,31 +84,21 @@ def render(draw: Callable[[Theme], Figure]) -> dict[str, bytes]:
     """
     images = {}
     for theme in THEMES:
-        style: Any = {
-            "svg.hashsalt": "chain-of-flow",
-            "svg.fonttype": "path",
-            "font.family": "DejaVu Sans",
-            "font.size": 9,
-            "text.color": theme.ink,
-            "axes.labelcolor": theme.ink,
-            "axes.edgecolor": theme.muted,
-            "axes.linewidth": 0.8,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "xtick.color": theme.muted,
-            "ytick.color": theme.muted,
-            "xtick.labelcolor": theme.ink,
-            "ytick.labelcolor": theme.ink,
-            "grid.color": theme.rule,
-            "grid.linewidth": 0.6,
-            "path.simplify_threshold": 0.3,
-            "legend.frameon": False,
-        }
-        with mpl.rc_context(style):
+        with mpl.rc_context(_style(theme)):
             buffer = io.BytesIO()
             draw(theme).savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
         images[theme.name] = buffer.getvalue()
     return images
+
+
+def render_small(draw: Callable[[Theme], Figure]) -> bytes:
+    """The figure that `draw` makes as one WebP on white, for figures of which there are very many."""
+    with mpl.rc_context(_style(THEMES[0])):
+        buffer = io.BytesIO()
+        draw(THEMES[0]).savefig(
+            buffer, format="webp", dpi=SMALL_DPI, facecolor="white", pil_kwargs={"quality": 55, "method": 4}
+        )
+    return buffer.getvalue()
 
 
 def _paper(axes: Axes, theme: Theme, seconds: float, height_mv: float) -> None:
@@ -248,6 +263,80 @@ def intervals(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) 
             axes.xaxis.set_major_locator(MaxNLocator(3))
             axes.grid(axis="x")
         for axes in grid.ravel()[len(metrics) :]:
+            axes.set_visible(False)
+        return figure
+
+    return draw
+
+
+@dataclass(frozen=True)
+class FunnelStep:
+    """One step of the cohort's way through the stages.
+
+    Attributes:
+        label: what happened.
+        left: subjects that no stage had left out by then.
+        lost: subjects lost here, by reason.
+    """
+
+    label: str
+    left: int
+    lost: dict[str, int]
+
+
+def funnel(steps: Sequence[FunnelStep]) -> Callable[[Theme], Figure]:
+    """The cohort from the first step to the last: a bar of those left, and beside it whom the step lost, and why.
+
+    The two most frequent reasons are named.
+    """
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(8.6, 0.42 * len(steps) + 0.3), layout="constrained")
+        axes = figure.subplots()
+        came = max(steps[0].left, 1)
+        for level, step in enumerate(steps):
+            lost = sum(step.lost.values())
+            axes.barh(level, step.left, height=0.62, color=theme.real)
+            axes.barh(level, lost, left=step.left, height=0.62, color=theme.generated)
+            on_bar = step.left > 0.1 * came
+            colour = theme.ink if not on_bar else "white" if theme.name == "light" else "black"
+            axes.text(0.015 * came, level, f"{step.left:,}", va="center", color=colour)
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in list(step.lost.items())[:2])
+            reasons += f", {len(step.lost) - 2} more" if len(step.lost) > 2 else ""
+            if lost:
+                axes.text(step.left + lost + 0.012 * came, level, f"−{lost:,}: {reasons}", va="center", fontsize=8.5)
+        axes.set_yticks(range(len(steps)), [step.label for step in steps])
+        axes.set_ylim(len(steps) - 0.45, -0.55)
+        axes.set_xlim(0, 2.15 * came)
+        axes.tick_params(left=False, bottom=False, labelbottom=False)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_visible(False)
+        return figure
+
+    return draw
+
+
+def distributions(panels: Sequence[tuple[str, np.ndarray, float | None]]) -> Callable[[Theme], Figure]:
+    """Small multiples of histograms over the cohort.
+
+    Args:
+        panels: title, values without NaN, and the limit to draw, if any.
+    """
+
+    def draw(theme: Theme) -> Figure:
+        across = min(4, len(panels))
+        down = -(-len(panels) // across)
+        figure = Figure(figsize=(2.15 * across, 1.3 * down), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False).ravel()
+        for axes, (title, values, limit) in zip(grid, panels):
+            axes.set_title(title, fontsize=9, loc="left")
+            if len(values):
+                axes.hist(values, bins=min(30, max(5, len(values) // 4)), color=theme.real, alpha=0.85)
+            if limit is not None:
+                axes.axvline(limit, color=theme.generated, linewidth=1.4, linestyle=(0, (4, 2)))
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            axes.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+        for axes in grid[len(panels) :]:
             axes.set_visible(False)
         return figure
 

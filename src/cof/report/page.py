@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from cof.errors import redact
 from cof.provenance import digest, versions
-from cof.report import sections
+from cof.report import qc, sections
 from cof.report.artefacts import Results
 
 TEMPLATES = Path(str(files("cof.report") / "templates"))
@@ -51,7 +51,7 @@ def build(results: Results, out: Path) -> None:
     Sections whose artefacts the run does not hold say so; nothing is left out in silence.
     """
     assets = sections.Assets(out / ASSETS)
-    for name in ("report.css", "report.js"):
+    for name in ("report.css", "report.js", "qc.js"):
         assets.add(name, (TEMPLATES / name).read_bytes())
     hearts = sections.hearts(results, assets)
     first = hearts["subjects"][0]["name"] if hearts["subjects"] else None
@@ -65,8 +65,11 @@ def build(results: Results, out: Path) -> None:
         "hearts": hearts,
         "tables": sections.tables(results, assets),
         "ecg": sections.ecg(results, assets, first),
-        "cohort": sections.cohort(results),
+        "cohort": sections.cohort(results, assets),
+        "quality": qc.summary(results, assets),
         "training": sections.training(results, assets),
         "glossary": sections.glossary(results),
     }
-    (out / "index.html").write_text(environment().get_template("report.html").render(context))
+    pages = environment()
+    (out / "index.html").write_text(pages.get_template("report.html").render(context))
+    qc.build(results, out / "qc", pages)

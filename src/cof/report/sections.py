@@ -176,7 +176,7 @@ def ecg(results: Results, assets: Assets, subject: str | None) -> dict[str, Any]
     }
 
 
-def cohort(results: Results) -> dict[str, Any]:
+def cohort(results: Results, assets: Assets) -> dict[str, Any]:
     """Subjects of each split, the way through the stages, exclusions, and what was mended on the way in."""
     subjects = results.subjects
     if subjects is None:
@@ -186,6 +186,8 @@ def cohort(results: Results) -> dict[str, Any]:
     if results.synthetic and card is None:
         missing.append(Missing("the card of the synthetic cohort", "phantom/card.json"))
     in_chain = {stage for stage, *_ in _steps(results)}
+    steps = _funnel(results, subjects, excluded)
+    alt = "Subjects left after each stage: " + "; ".join(f"{step.label} {step.left}" for step in steps)
     counts = Counter((row["stage"], row["variant"]) for row in excluded)
     return {
         "missing": missing,
@@ -196,6 +198,7 @@ def cohort(results: Results) -> dict[str, Any]:
         ],
         "total": len(subjects),
         "participants": int(subjects["participant"].nunique()),
+        "funnel": assets.figure("funnel", alt, figures.funnel(steps)),
         "stages": _stages(results, counts),
         "exclusions": excluded,
         # A faulty annotation leaves its subject in.
@@ -213,6 +216,7 @@ def _steps(results: Results) -> list[tuple[str, str, str, str]]:
         ("beats", "", "cardiac cycle chosen", "beats"),
         ("cine", "", "short-axis cine stacked", "cine"),
         ("labels", "", "every frame labelled", "labels"),
+        ("quality", "", "quality within the limits", "quality"),
         ("grid", "", "resampled about the heart", "grid"),
         *(("fields", name, "motion registered", f"fields/{name}") for name in config.registrations),
         *(("twins", name, "held-out hearts generated", f"twins/{name}") for name in config.models),
@@ -235,6 +239,9 @@ def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[s
         else:
             table = results.rows(folder)
             names = None if table is None else set(table["subject"])
+        if names is not None and stage == "quality":
+            # Its table holds those too that it leaves out.
+            names -= set() if (gone := results.exclusions(folder)) is None else set(gone["subject"])
         of = len(held_out) if stage in ("twins", "metrics") else len(results.subjects)
         rows.append(
             {
@@ -248,6 +255,25 @@ def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[s
             }
         )
     return rows
+
+
+def _funnel(results: Results, subjects: pd.DataFrame, excluded: list[dict[str, str]]) -> list[figures.FunnelStep]:
+    """Every subject until the first stage that left it out, up to the motion that evaluation refers to.
+
+    Later stages see only a part of the cohort, and a faulty annotation loses nobody.
+    """
+    left = set(subjects["subject"])
+    steps = [figures.FunnelStep("came in", len(left), {})]
+    for stage, variant, what, _ in _steps(results):
+        if stage in ("twins", "metrics") or (variant and variant != results.config.evaluation.registration):
+            continue
+        lost: dict[str, str] = {}
+        for row in excluded:
+            if (row["stage"], row["variant"]) == (stage, variant) and row["subject"] in left:
+                lost.setdefault(row["subject"], row["reason"])
+        left -= set(lost)
+        steps.append(figures.FunnelStep(what, len(left), dict(Counter(lost.values()).most_common())))
+    return steps
 
 
 def _exclusions(results: Results) -> tuple[list[dict[str, str]], list[Missing]]:

@@ -1,0 +1,1 @@
+"""Quality of what a subject brings: measures with known units, and the limits beyond which they count against it."""

@@ -1,0 +1,112 @@
+"""The quality stage of one batch: every labelled subject measured, and those beyond the configured limits left out."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from cof.cine.volume import Cine, read_cine, read_labels
+from cof.config import QualityLimits
+from cof.ecg.record import Ecg
+from cof.errors import CofError, Exclusions
+from cof.labels import STRUCTURES
+from cof.provenance import stamp
+from cof.quality import coverage, image, rhythm
+from cof.quality.catalogue import MEASURES, beyond
+from cof.tables import read_table, write_table
+
+log = logging.getLogger(__name__)
+
+# Ghosts are looked for in this many slices about the middle of the ventricle, where it moves most.
+_GHOST_SLICES = 3
+
+
+def measure_batch(
+    *, ecg: Path, beats: Path, cine: Path, labels: Path, out: Path, exclusions: Path, settings: QualityLimits
+) -> None:
+    """Measure the quality of every labelled subject of a batch into `quality/{batch}.parquet`.
+
+    Args:
+        ecg: `ecg/{batch}.parquet`.
+        beats: `beats/{batch}.parquet`.
+        cine: folder `cine/{batch}`.
+        labels: folder `labels/{batch}`.
+        out: table to write, a row a labelled subject, a column each of `cof.quality.catalogue.MEASURES`; NaN where an
+            earlier stage left out what is measured. Subjects that are left out here have their row too.
+        exclusions: table of the subjects beyond a limit, a row for every limit.
+        settings: the limits.
+    """
+    excluded = Exclusions("quality")
+    strips, cycles = read_table(ecg).set_index("subject"), read_table(beats).set_index("subject")
+    rows = []
+    for path in tqdm(sorted(labels.glob("*.nii.gz")), desc="quality", unit="subject", disable=None):
+        subject = path.name.removesuffix(".nii.gz")
+        with excluded.guard(subject):
+            scan = read_cine(cine / f"{subject}.nii")
+            measured = measure_cine(scan, read_labels(path))
+            strip = Ecg.from_row(strips.loc[subject]) if subject in strips.index else None
+            cycle = cycles.loc[subject] if subject in cycles.index else None
+            measured |= measure_ecg(strip, cycle, scan.rr_ms)
+            rows.append({"subject": subject} | measured)
+            for measure in beyond(measured, settings):
+                limit = getattr(settings, measure.key)
+                found = f"{measured[measure.key]:.{measure.decimals}f} {measure.unit}".rstrip()
+                excluded.add(subject, measure.reason, f"{measure.label} {found}, the limit is {limit:g}")
+    columns = ["subject", *(measure.key for measure in MEASURES)]
+    write_table(out, pd.DataFrame(rows, columns=columns), stamp(settings.model_dump(mode="json")))
+    excluded.write(exclusions)
+    log.info("measured %d subjects", len(rows))
+
+
+def measure_ecg(strip: Ecg | None, cycle: Any, rr_scan_ms: float) -> dict[str, float]:
+    """The measures of the ECG by their keys.
+
+    Args:
+        strip: the ECG; None if it was left out.
+        cycle: the subject's row of `beats/{batch}.parquet`; None if there is none.
+        rr_scan_ms: RR interval of the scan; NaN for a lone anchor.
+    """
+    measured = dict.fromkeys(
+        ("ecg_quality", "ecg_noisy_leads", "beat_correlation", "irregular", "rate_mismatch_bpm"), float("nan")
+    )
+    if strip is not None:
+        try:
+            quality = rhythm.lead_quality(strip.signal, strip.rate_hz, strip.measurements.get("ventricular_rate_bpm"))
+        except CofError:
+            pass  # A strip without beats was left out by the stage of beats, which says so.
+        else:
+            measured["ecg_quality"] = float(np.median(quality))
+            measured["ecg_noisy_leads"] = float((quality < rhythm.NOISY_LEAD).sum())
+    if cycle is not None:
+        measured["beat_correlation"] = float(cycle["correlation"])
+        measured["irregular"] = float(cycle["irregular"])
+        measured["rate_mismatch_bpm"] = rhythm.rate_mismatch_bpm(float(cycle["rr_ms"]), rr_scan_ms)
+    return measured
+
+
+def measure_cine(cine: Cine, labels: np.ndarray) -> dict[str, float]:
+    """The measures of a cine by their keys.
+
+    Args:
+        cine: native, frame 0 at ED.
+        labels: [T, Z, Y, X]; frame 0 shows a left ventricle.
+    """
+    frames = np.asarray(cine.frames)
+    outline = coverage.outline(labels[0])
+    ventricle = image.box_about(outline, cine.spacing_mm)
+    heart = image.box_about(labels[0] > 0, cine.spacing_mm)
+    cavity = np.flatnonzero((labels[0] == STRUCTURES["LV"]).any(axis=(1, 2)))
+    first = max(int(cavity[len(cavity) // 2]) - _GHOST_SLICES // 2, 0)
+    base, apex = coverage.end_cuts(labels[0])
+    return {
+        "slice_shift_mm": coverage.slice_shift_mm(labels[0], cine.spacing_mm),
+        "base_cut": base,
+        "apex_cut": apex,
+        "blur": image.blur(frames[0], ventricle),
+        "ghost": image.ghost(frames[:, first : first + _GHOST_SLICES], ventricle, heart),
+        "closure": image.closure(np.roll(frames, cine.rolled_by, axis=0), ventricle),
+        "dropout": image.dropout(frames),
+    }

@@ -1,0 +1,223 @@
+"""Quality for people: a summary, a table of all subjects, and a page for each flagged one and some others.
+
+A cohort of 10,000 must not become 10,000 heavy pages: a page is one small HTML file and four small images, and
+`report.qc_flagged` and `report.qc_others` say how many there are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from cof.cine.volume import read_cine, read_labels
+from cof.config import ReportSettings
+from cof.ecg.record import Ecg
+from cof.labels import STRUCTURES
+from cof.metrics.function import volume_curve
+from cof.quality.catalogue import MEASURES, Measure, beyond
+from cof.report import cines, figures
+from cof.report.artefacts import Missing, Results
+from cof.report.sections import SPLITS, Assets
+from cof.tables import read_table
+
+OUTLINES = ("endocardium", "epicardium", "rv")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One measured subject: its row of the table of quality, and the measures by which it is beyond the limits."""
+
+    name: str
+    batch: str
+    split: str
+    values: dict[str, float]
+    flags: list[Measure]
+    excluded: list[Measure]
+
+
+def judge(results: Results) -> list[Judged]:
+    """Every measured subject of the cohort in the order of their names; none if the run holds no quality."""
+    rows = results.rows("quality")
+    if rows is None or results.subjects is None:
+        return []
+    limits = results.config.quality
+    places = results.subjects.set_index("subject")
+    judged = []
+    for row in rows.sort_values("subject").to_dict("records"):
+        name = str(row.pop("subject"))
+        values = {str(key): float(value) for key, value in row.items()}
+        place = places.loc[name]
+        flags, excluded = beyond(values, limits.flag), beyond(values, limits.exclude)
+        judged.append(Judged(name, str(place["batch"]), str(place["split"]), values, flags, excluded))
+    return judged
+
+
+def choose(judged: list[Judged], settings: ReportSettings) -> list[Judged]:
+    """The subjects that get a page: those with the most flags, and others spread evenly over the rest."""
+    counts = {subject.name: len(subject.flags) + len(subject.excluded) for subject in judged}
+    flagged = sorted((s for s in judged if counts[s.name]), key=lambda s: (-counts[s.name], s.name))
+    rest = [subject for subject in judged if not counts[subject.name]]
+    spread = np.unique(np.linspace(0, len(rest) - 1, min(settings.qc_others, len(rest))).round().astype(int))
+    return flagged[: settings.qc_flagged] + [rest[index] for index in spread]
+
+
+def summary(results: Results, assets: Assets) -> dict[str, Any]:
+    """Every measure over the cohort: its spread, its limits, and how many subjects are beyond them."""
+    judged = judge(results)
+    if not judged:
+        return {"missing": [Missing("the measures of quality", "quality")], "measures": [], "count": 0}
+    limits = results.config.quality
+    table = pd.DataFrame([subject.values for subject in judged])
+    measures, panels = [], []
+    for measure in MEASURES:
+        known = table[measure.key].dropna().to_numpy()
+        flag, exclude = getattr(limits.flag, measure.key), getattr(limits.exclude, measure.key)
+        low, median, high = np.percentile(known, (5, 50, 95)) if len(known) else (np.nan,) * 3
+        unit = f" ({measure.unit})" if measure.unit else ""
+        panels.append((measure.label + unit, known, flag))
+        measures.append(
+            vars(measure)
+            | {
+                "median": _text(measure, median),
+                "range": f"{_text(measure, low)} to {_text(measure, high)}" if len(known) else "",
+                "flag": _limit(measure, flag),
+                "exclude": _limit(measure, exclude),
+                "flagged": sum(measure in subject.flags for subject in judged),
+                "excluded": sum(measure in subject.excluded for subject in judged),
+            }
+        )
+    alt = "Histograms of the measures of quality; the table below has their medians and percentiles"
+    figure = assets.figure("quality", alt, figures.distributions(panels))
+    return {"missing": [], "measures": measures, "count": len(judged), "figure": figure}
+
+
+def build(results: Results, out: Path, pages: jinja2.Environment) -> None:
+    """Write the table of all subjects, the same as CSV, and the chosen subjects' pages into the folder `out`.
+
+    Nothing is written for a run without measures.
+    """
+    judged = judge(results)
+    if not judged:
+        return
+    out.mkdir()
+    chosen = choose(judged, results.config.report)
+    named = {subject.name for subject in chosen}
+    table = pd.DataFrame([{"subject": s.name, "split": s.split} | s.values for s in judged])
+    for column, kind in (("flags", "flags"), ("left_out_for", "excluded")):
+        table[column] = [" ".join(measure.key for measure in getattr(subject, kind)) for subject in judged]
+    table.to_csv(out / "quality.csv", index=False, float_format="%.6g")
+    context = {"synthetic": results.synthetic, "measures": MEASURES, "splits": SPLITS, "text": _text}
+    index = pages.get_template("qc_index.html").render(context, subjects=judged, named=named)
+    (out / "index.html").write_text(index)
+    page = pages.get_template("qc_subject.html")
+    assets = Assets(out / "assets")
+    order = [subject.name for subject in chosen]
+    for subject, strip, cycle in _with_ecgs(results, chosen):
+        place = order.index(subject.name)
+        shown = {
+            "subject": subject,
+            "rows": _rows(results, subject, table),
+            "heart": _heart(results, assets, subject.name),
+            "strip": _strip(assets, subject.name, strip, cycle),
+            "before": order[place - 1] if place else None,
+            "after": order[place + 1] if place + 1 < len(order) else None,
+        }
+        (out / f"{subject.name}.html").write_text(page.render(context, **shown))
+
+
+def _with_ecgs(results: Results, chosen: list[Judged]) -> Iterator[tuple[Judged, Any, Any]]:
+    """Each subject with its rows of `ecg` and `beats` or None, with the signals of one batch in memory at a time."""
+    for batch in sorted({subject.batch for subject in chosen}):
+        tables = []
+        for stage in ("ecg", "beats"):
+            path = results.root / stage / f"{batch}.parquet"
+            tables.append(read_table(path).set_index("subject") if path.is_file() else pd.DataFrame())
+        for subject in chosen:
+            if subject.batch == batch:
+                strip, cycle = (rows.loc[subject.name] if subject.name in rows.index else None for rows in tables)
+                yield subject, strip, cycle
+
+
+def _rows(results: Results, subject: Judged, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The subject's measures as text, with limits and where it stands in the cohort."""
+    limits = results.config.quality
+    rows = []
+    for measure in MEASURES:
+        value, known = subject.values[measure.key], table[measure.key].dropna()
+        worse = (known > value) if measure.worse == "high" else (known < value)
+        rows.append(
+            vars(measure)
+            | {
+                "value": _text(measure, value),
+                "flag": _limit(measure, getattr(limits.flag, measure.key)),
+                "exclude": _limit(measure, getattr(limits.exclude, measure.key)),
+                "beyond": "left out" if measure in subject.excluded else "flagged" if measure in subject.flags else "",
+                "median": _text(measure, float(known.median())) if len(known) else "",
+                "rank": f"{int(worse.sum()) + 1} of {len(known)}" if np.isfinite(value) and known.nunique() > 1 else "",
+            }
+        )
+    return rows
+
+
+def _text(measure: Measure, value: float) -> str:
+    return f"{value:.{measure.decimals}f}" if np.isfinite(value) else "not known"
+
+
+def _limit(measure: Measure, limit: float | None) -> str:
+    return "" if limit is None else f"{'at most' if measure.worse == 'high' else 'at least'} {limit:g}"
+
+
+def _heart(results: Results, assets: Assets, name: str) -> dict[str, Any] | None:
+    """All slices at ED and ES as one image with contours, and the volume curve; None if cine or labels are gone."""
+    real, labels = results.files("cine", ".nii"), results.files("labels", ".nii.gz")
+    if real is None or labels is None or name not in real or name not in labels:
+        return None
+    cine, drawn = read_cine(real[name]), read_labels(labels[name])
+    curve = volume_curve(drawn, STRUCTURES["LV"], cine.spacing_mm)
+    moments = [0, int(curve.argmin())]
+    crop = cines.place_crop(np.asarray(cine.frames[0]), drawn[0], cine.spacing_mm)
+    middle = crop.slices[len(crop.slices) // 2]
+    crop = replace(crop, slices=tuple(range(drawn.shape[1])))
+    rows, columns = crop.tile()
+    outlines = cines.contours(drawn[moments], crop)
+    alt = f"LV volume over the cycle, from {curve[0]:.0f} mL at end diastole to {curve.min():.0f} mL at end systole"
+    return {
+        "sheet": assets.add(f"{name}.webp", cines.sprite_sheet(cine.frames[moments], crop)),
+        "rows": rows,
+        "columns": columns,
+        "aspect": columns * crop.spacing_mm[1] / (rows * crop.spacing_mm[0]),
+        "middle": middle,
+        "slices": len(crop.slices),
+        "frames": len(cine.frames),
+        "moments": [("ED", 0), (f"ES, frame {moments[1]}", 1)][: 1 + (len(curve) > 1)],
+        "paths": [
+            [[(kind, _path(polygons)) for kind, polygons in zip(OUTLINES, frame)] for frame in level]
+            for level in outlines
+        ],
+        "curve": assets.figure(f"{name}-volume", alt, figures.volume_curves({"real": curve})),
+        "spacing": " x ".join(f"{spacing:.2f}" for spacing in cine.spacing_mm),
+        "repairs": cine.repairs,
+    }
+
+
+def _path(polygons: list[list[float]]) -> str:
+    """Polygons as the `d` of an SVG path."""
+    return "".join("M" + " ".join(f"{value:g}" for value in polygon) + "z" for polygon in polygons)
+
+
+def _strip(assets: Assets, name: str, strip: Any, cycle: Any) -> dict[str, Any] | None:
+    """The ECG on paper with the chosen cycle; None without an ECG."""
+    if strip is None:
+        return None
+    record = Ecg.from_row(strip)
+    first, last = (0, 0) if cycle is None else (int(cycle["first_sample"]), int(cycle["last_sample"]))
+    drawn = figures.render_small(figures.ecg_strip(record.signal, record.rate_hz, first, last))
+    return {
+        "image": assets.add(f"{name}-ecg.webp", drawn),
+        "statements": list(record.statements),
+        "rr_ms": None if cycle is None else float(cycle["rr_ms"]),
+    }

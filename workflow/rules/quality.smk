@@ -1,0 +1,29 @@
+rule quality:
+    """Quality of ECG and cine: measures of every labelled subject, and who is left out for them."""
+    input:
+        ecg=rules.ecg.output.table,
+        beats=rules.beats.output.table,
+        cine=rules.cine.output.cine,
+        labels=rules.label.output.labels,
+    output:
+        table=f"{R}/quality/{{batch}}.parquet",
+        exclusions=f"{R}/exclusions/quality/{{batch}}.parquet",
+    log:
+        f"{R}/logs/quality/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/quality/{{batch}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=dump(CONFIG.quality.exclude),
+        source=source(
+            "quality",
+            "tables",
+            "cine/volume",
+            "labels/__init__",
+            "ecg/record",
+            "ecg/peaks",
+        ),
+    shell:
+        "cof quality --ecg {input.ecg:q} --beats {input.beats:q} --cine {input.cine:q} --labels {input.labels:q}"
+        " --out {output.table:q} --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
