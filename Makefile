@@ -44,12 +44,13 @@ test: install lint ## every check and every test
 unit: install ## the fast tests only
 	$(BIN)/python -m pytest tests -m "not slow"
 
-lint: install ## formatting, style, types, workflow
+lint: install ## formatting, style, types, workflow, privacy
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(if $(wildcard .git),git ls-files -z --deduplicate | xargs -0 $(BIN)/cof privacy --history)
 
 format: install ## apply formatting
 	$(BIN)/ruff check --fix src tests benchmarks
