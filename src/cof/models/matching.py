@@ -9,7 +9,6 @@ import copy
 import hashlib
 import logging
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cof.config import CofSettings, Triple
+from cof.folders import whole_file
 from cof.models.alignment import map_displacement
 from cof.models.base import Example
 from cof.models.velocity import AXES, VelocityField
@@ -254,7 +254,5 @@ def _fingerprint(examples: Sequence[Example]) -> str:
 
 def _save(path: Path, state: dict[str, object]) -> None:
     """Write a checkpoint aside and put it in place of the last one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, aside)
-    aside.replace(path)
+    with whole_file(path) as aside:
+        torch.save(state, aside)

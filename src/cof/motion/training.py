@@ -1,7 +1,6 @@
 """Training of TOPPR, interruptible at any moment: a killed training resumes to the same weights, bit for bit."""
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from cof.config import RegistrationSettings
+from cof.folders import whole_file
 from cof.motion.objective import Segmenter, evaluate_pairs
 from cof.motion.pairs import TrainingSubject, draw_pairs
 from cof.motion.toppr import Toppr
@@ -80,7 +80,5 @@ def fit(
 
 def _save(path: Path, state: dict[str, object]) -> None:
     """Write a checkpoint aside and put it in place of the last one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, aside)
-    aside.replace(path)
+    with whole_file(path) as aside:
+        torch.save(state, aside)
