@@ -18,7 +18,7 @@ UV_INSTALL = $(if $(CPU_WHEEL),UV_FIND_LINKS=$(WHEELS)) $(BIN)/uv pip install --
 # Waiting threads must not spin: two torch processes on two cores slow each other many times over.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo bench test unit lint format lock clean
+.PHONY: help install demo bench test unit torture lint format lock clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,11 @@ test: install lint ## every check and every test
 
 unit: install ## the fast tests only
 	$(BIN)/python -m pytest tests -m "not slow"
+
+torture: install ## the long forms of fuzzing and kill tests (hours; docs/testing.md)
+	$(BIN)/python tests/torture/fuzz_ecg.py --inputs 200000
+	$(BIN)/python tests/torture/fuzz_cine.py --inputs 20000
+	$(BIN)/python tests/torture/kills.py --kills 20
 
 lint: install ## formatting, style, types, workflow, privacy
 	$(BIN)/ruff check src tests benchmarks

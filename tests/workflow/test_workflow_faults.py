@@ -55,7 +55,7 @@ def add_faults(cohort: Path) -> None:
     """Add one subject a fault to a raw cohort: copies of its first, annotated subject, each with one file broken."""
     sheet = pd.read_csv(cohort / "subjects.csv", dtype=str, keep_default_na=False)
     sheet["ed_frame"] = ""
-    model = sheet[sheet["annotation"] != ""].iloc[0]
+    model = sheet[sheet["annotation"] != ""].iloc[0].to_dict()
     write_wfdb(cohort / "raw/ecg/model.hea", cohort / model["ecg"])
     write_cine(cohort / "raw/cine/model.nii", read_cine_source(cohort / model["cine"], 0.0))
     cells = {"wfdb": "raw/ecg/model.hea", "nifti": "raw/cine/model.nii", "anchor": "raw/cine/model.nii"}
@@ -64,7 +64,7 @@ def add_faults(cohort: Path) -> None:
     for fault in FAULTS:
         row = model | {"subject": fault.name, "annotation": "", "split": "train"}
         column = columns.get(fault.base, fault.base)
-        source = cohort / cells.get(fault.base, model[fault.base])
+        source = cohort / (cells.get(fault.base) or model[fault.base])
         copy = source.with_name(fault.name + "".join(source.suffixes))
         shutil.copyfile(source, copy)
         if fault.base == "wfdb":
