@@ -92,13 +92,22 @@ class Run:
         return f"cof {verb}" if verb else "a worker" if "multiprocessing" in str(words) else Path(words[0]).name
 
 
-def survivors(family: list[psutil.Process]) -> list[psutil.Process]:
-    """What still runs after some patience, and is then ended, too."""
-    _, alive = psutil.wait_procs(family, PATIENCE_S)
-    alive = [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+def survivors(family: list[psutil.Process]) -> list[int]:
+    """Process ids of what still runs after some patience, and is then ended, too."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (alive := [process for process in family if runs(process)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
     for process in alive:
         process.kill()
-    return alive
+    return [process.pid for process in alive]
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it runs; what ended and was not waited for does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def torture(directory: Path, kills: int, targets: tuple[str, ...], seed: int) -> list[str]:
@@ -135,15 +144,13 @@ def torture(directory: Path, kills: int, targets: tuple[str, ...], seed: int) ->
         except subprocess.TimeoutExpired:
             faults.append(f"kill {number}: the run hangs after {killed} was killed")
             os.killpg(run.process.pid, signal.SIGKILL)
-        for process in survivors(family) if killed == "everything" else []:
-            faults.append(f"kill {number}: process {process.pid} lives on")
+        faults += [f"kill {number}: process {pid} lives on" for pid in survivors(family)]
         print(f"{number}: killed {killed} with {run.left()} steps to go", flush=True)
         snakemake(disturbed, "--unlock")  # what the workflow itself asks for after a kill
 
     run = Run(disturbed, targets)
     if status := run.wait(limit):
         return [*faults, f"the plain re-run ended with {status}: {run.log[-3000:]}"]
-    faults += [f"process {process.pid} lives on" for process in survivors(run.family())]
     expected, found = (fingerprints(directory / name / RESULTS) for name in ("undisturbed", "disturbed"))
     faults += [
         f"{name} is not the same" for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]
