@@ -306,8 +306,8 @@ def folder_with_link(path: Path) -> None:
 
 def volume(path: Path, change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
     """Pass voxels (x, y, z, t) and affine through `change`."""
-    image = nib.Nifti1Image.from_bytes(path.read_bytes())
-    voxels, affine = change(np.asarray(image.dataobj).copy(), image.affine.copy())
+    image = nib.load(path, mmap=False)
+    voxels, affine = change(np.array(image.dataobj), image.affine.copy())
     new = nib.Nifti1Image(voxels, affine)
     new.header.set_xyzt_units("mm", "msec")
     if voxels.ndim == 4 == image.ndim:
