@@ -125,6 +125,7 @@ def torture(directory: Path, kills: int, targets: tuple[str, ...], seed: int) ->
 
     disturbed = directory / "disturbed"
     moments = sorted(chance.sample(range(steps), min(kills, steps)) + [0] * max(0, kills - steps))
+    count = 0
     for number, moment in enumerate(moments, 1):
         run = Run(disturbed, targets)
         deadline = time.monotonic() + limit
@@ -133,12 +134,15 @@ def torture(directory: Path, kills: int, targets: tuple[str, ...], seed: int) ->
                 faults.append(f"start {number} hangs")
                 break
             time.sleep(0.05)
-        time.sleep(chance.uniform(0, 2 * duration / steps))
+        later = time.monotonic() + chance.uniform(0, 2 * duration / steps)
+        while time.monotonic() < later and (run.left() or steps) > 1:
+            time.sleep(0.02)
         family = run.family()
         if run.process.poll() is not None:
             print(f"{number}: had ended before it was killed", flush=True)
             continue
         killed = run.kill(everything=number % 2 == 1, chance=chance)
+        count += 1
         try:
             run.wait(limit)
         except subprocess.TimeoutExpired:
@@ -157,7 +161,7 @@ def torture(directory: Path, kills: int, targets: tuple[str, ...], seed: int) ->
     ]
     faults += [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
     faults += [f"{name} is left over" for name in sorted(found.keys() - expected.keys())]
-    print(f"{len(moments)} kills, {len(expected)} files compared, {len(faults)} faults", flush=True)
+    print(f"{count} kills, {len(expected)} files compared, {len(faults)} faults", flush=True)
     return faults
 
 
