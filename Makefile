@@ -18,7 +18,7 @@ UV_INSTALL = $(if $(CPU_WHEEL),UV_FIND_LINKS=$(WHEELS)) $(BIN)/uv pip install --
 # Waiting threads must not spin: two torch processes on two cores slow each other many times over.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo bench test unit lint format lock clean
+.PHONY: help install demo bench test unit torture lint format lock clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,12 +44,18 @@ test: install lint ## every check and every test
 unit: install ## the fast tests only
 	$(BIN)/python -m pytest tests -m "not slow"
 
-lint: install ## formatting, style, types, workflow
+torture: install ## the long forms of fuzzing and kill tests (hours; docs/testing.md)
+	$(BIN)/python tests/torture/fuzz_ecg.py --inputs 200000
+	$(BIN)/python tests/torture/fuzz_cine.py --inputs 20000
+	$(BIN)/python tests/torture/kills.py --kills 20
+
+lint: install ## formatting, style, types, workflow, privacy
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(if $(wildcard .git),git ls-files -z --deduplicate | xargs -0 $(BIN)/cof privacy --history)
 
 format: install ## apply formatting
 	$(BIN)/ruff check --fix src tests benchmarks

@@ -431,11 +431,34 @@ def who(
     """Print the raw files behind a pseudonym; needs the right to read the key."""
     from cof.tables import read_table
 
-    rows = read_table(key)
+    try:
+        rows = read_table(key)
+    except FileNotFoundError:
+        raise UsageError(f"there is no key at {key}") from None
+    except PermissionError:
+        raise UsageError(f"you may not read the key at {key}") from None
     rows = rows[(rows["subject"] == subject) | (rows["subject"].str.rsplit("-v", n=1).str[0] == subject)]
     if rows.empty:
         raise UsageError(f"no subject is called '{subject}'")
     typer.echo(rows.to_string(index=False))
+
+
+@app.command()
+def privacy(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders, such as results.")] = None,
+    history: Annotated[bool, typer.Option(help="Check all of this git repository's history, too.")] = False,
+) -> None:
+    """Find numbers shaped like participant ids in files, file names and history; exit code 1 if there are any."""
+    from cof.privacy import check_history, check_paths
+
+    if not paths and not history:
+        raise UsageError("name files or folders to check, or --history")
+    places = [*check_paths(paths or []), *(check_history(Path()) if history else ())]
+    for place in places:
+        typer.echo(place)
+    if places:
+        typer.echo(f"{len(places)} places look like participant ids; write other numbers as 10**6 or 1_000_000")
+        raise typer.Exit(1)
 
 
 @app.command("config")

@@ -49,7 +49,8 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
     Args:
         sheet: subjects.csv.
         out: `cohort/subjects.parquet`, a row a subject, without any raw name or path if there is a salt.
-        key: `cohort/key.parquet`, mode 0600: raw names and absolute paths ("" where there is none).
+        key: `cohort/key.parquet`, mode 0600: raw names, and paths that start where the sheet's does ("" where
+            there is none).
         settings: salt, split and number of batches.
 
     Raises:
@@ -106,7 +107,7 @@ def _fault(row: Hashable, column: str, message: str) -> UsageError:
 
 
 def _read_sheet(path: Path) -> pd.DataFrame:
-    """The checked sheet: participant, visit, absolute paths or "", split or "", ed_frame; indexed by row."""
+    """The checked sheet: participant, visit, paths or "", split or "", ed_frame; indexed by row."""
     if not path.is_file():
         raise UsageError(f"no such subject sheet: {path.name}")
     try:
@@ -146,7 +147,8 @@ def _read_sheet(path: Path) -> pd.DataFrame:
         if repeated:
             raise _fault(row, "subject", "this subject and visit were listed before")
     _check_files(table)
-    folder = path.parent.resolve()
+    # Not made absolute: a run whose sheet is named relative to it can be moved, and is the same everywhere.
+    folder = path.parent
     for column in _FILES:
         table[column] = [str(folder / cell) if cell else "" for cell in table[column]]
     return table

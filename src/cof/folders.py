@@ -1,26 +1,69 @@
-"""Folders of artefacts: written whole or not at all, and searched by a subject's name."""
+"""Files and folders of artefacts: they appear whole or not at all, and are searched by a subject's name.
 
-import os
+Both are written aside, as `.{name}.{letters}.part` beside their place, and renamed when whole. What a killed process
+left aside is nobody's artefact: readers pass it over, and the next writer of the same artefact takes it away.
+"""
+
+import glob
+import secrets
 import shutil
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Letters, since a process id can look like a participant id; fresh ones, so that two writers never share a place.
+_LETTERS = 8
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to that takes the place of `path` once the block ends without an error."""
+    aside = _cleared(path)
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        _remove(aside)
 
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to fill that takes the place of `out` once the block ends without an error."""
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    aside = _cleared(out)
+    aside.mkdir()
     try:
         yield aside
-        shutil.rmtree(out, ignore_errors=True)
+        # What was there is moved away in one step: a folder half deleted could be taken for one that is finished.
+        before = _aside(out)
+        if out.exists():
+            out.replace(before)
         aside.replace(out)
+        _remove(before)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
 
 
 def find(folders: list[Path], name: str) -> Path | None:
     """The file called `name` in the first of the folders that has one, or None."""
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def _cleared(path: Path) -> Path:
+    """A fresh place aside of `path`, whose own folder exists and holds no leftovers of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{'?' * _LETTERS}.part"):
+        _remove(leftover)
+    return _aside(path)
+
+
+def _aside(path: Path) -> Path:
+    letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(_LETTERS))
+    return path.with_name(f".{path.name}.{letters}.part")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,13 +1,14 @@
 """Parquet tables that carry their provenance and appear under their name only when whole."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from cof.folders import whole_file
 
 _PROVENANCE = b"cof"
 
@@ -17,15 +18,10 @@ def write_table(path: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> 
 
     Cells that are numpy arrays or lists become parquet lists. The same table gives the same bytes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     metadata = (arrow.schema.metadata or {}) | {_PROVENANCE: json.dumps(provenance, sort_keys=True).encode()}
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as aside:
         pq.write_table(arrow.replace_schema_metadata(metadata), aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -1,12 +1,12 @@
 """What our training loops share: the learning rate of an iteration, and checkpoints that appear only when whole."""
 
 import math
-import os
 from pathlib import Path
 
 import torch
 
 from cof.config import TrainingSettings
+from cof.folders import whole_file
 
 
 def learning_rate(iteration: int, settings: TrainingSettings) -> float:
@@ -25,7 +25,5 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 def save_checkpoint(path: Path, state: dict[str, object]) -> None:
     """Write a checkpoint aside and put it in place of the last one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, aside)
-    aside.replace(path)
+    with whole_file(path) as aside:
+        torch.save(state, aside)

@@ -128,3 +128,13 @@ def test_poor_quality_by_the_device_excludes(batch, ecg_file):
     write_table(batch / "sheet.parquet", pd.DataFrame({"subject": ["a-v2"]}), {})
     run(batch)
     assert list(read_table(batch / "ecg_exclusions.parquet")["reason"]) == ["ecg_poor_quality"]
+
+
+def test_a_participant_id_that_staff_typed_into_the_device_is_blanked_out(batch, ecg_file):
+    identity, named = str(2 * 10**6 + 345678), ecg_file()
+    typed = f"<DiagnosisText>Compared with {identity}</DiagnosisText></Diagnosis>".encode()
+    named.write_bytes(named.read_bytes().replace(b"</Diagnosis>", typed))
+    write_table(batch / "key.parquet", pd.DataFrame({"subject": ["a-v2"], "ecg": [str(named)]}), {})
+    run(batch)
+    statements = read_table(batch / "ecg.parquet").set_index("subject").loc["a-v2", "statements"]
+    assert statements[-1] == "Compared with <id>"

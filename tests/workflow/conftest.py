@@ -13,12 +13,19 @@ TINY = REPOSITORY / "workflow/config/tiny.yaml"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+
+
+def command(directory: Path, *arguments: str, config: Path = TINY) -> list[str]:
+    """What runs the real workflow in `directory`, its results below it."""
+    called = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+    return [*called, "--directory", str(directory), "--configfile", str(config), *arguments]
+
+
 def snakemake(directory: Path, *arguments: str, config: Path = TINY, check: bool = True) -> subprocess.CompletedProcess:
     """Run the real workflow in `directory`, its results below it."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-    command += ["--directory", str(directory), "--configfile", str(config), *arguments]
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, text=True, capture_output=True)
+    called = command(directory, *arguments, config=config)
+    done = subprocess.run(called, cwd=REPOSITORY, env=ENVIRONMENT, text=True, capture_output=True)
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return done

@@ -1,147 +1,236 @@
-"""Faulty raw files: each becomes an exclusion row with its reason, and the healthy subjects never notice."""
+"""The fault matrix: every fault becomes an exclusion row with its reason, and the healthy subjects never notice."""
 
-import io
+import hashlib
+import os
 import re
 import shutil
-import zipfile
-from collections.abc import Callable
+import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
-import pydicom
 import pytest
 import yaml
-from conftest import TINY, snakemake
+from conftest import REPOSITORY, snakemake
+from faults import FAULTS, table
 
-pytestmark = pytest.mark.slow
+from cof.cine.reader import read_cine_source
+from cof.cine.stage import stack_batch
+from cof.cine.volume import write_cine
+from cof.cohort import build_cohort, select_batch
+from cof.config import CineSettings, CohortSettings, EcgSettings, OdditySettings, PhantomSettings
+from cof.ecg.reader import read_ecg
+from cof.ecg.stage import parse_batch
+from cof.phantom.stage import make_cohort
 
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def drop_lead(path: Path) -> None:
-    text = path.read_bytes()
-    path.write_bytes(re.sub(rb'<WaveformData lead="V3">[^<]*</WaveformData>', b"", text))
-
-
-def words_for_samples(path: Path) -> None:
-    text = path.read_bytes()
-    strip = text.index(b"<StripData>")
-    broken = re.sub(rb'(<WaveformData lead="V2">)[^<]*', rb"\1nan,nan,nan", text[strip:], count=1)
-    path.write_bytes(text[:strip] + broken)
-
-
-def entities(path: Path) -> None:
-    path.write_bytes(
-        b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
-        b"<CardiologyXML><UID>&b;&b;</UID></CardiologyXML>"
-    )
-
-
-def rewrite(path: Path, change: Callable[[pydicom.Dataset], pydicom.Dataset | None]) -> None:
-    """Pass every DICOM file of an archive through `change`; None leaves it out."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            if name.endswith(".dcm"):
-                changed = change(pydicom.dcmread(io.BytesIO(content)))
-                if changed is None:
-                    continue
-                buffer = io.BytesIO()
-                changed.save_as(buffer)
-                content = buffer.getvalue()
-            archive.writestr(name, content)
-
-
-def three_slices(path: Path) -> None:
-    rewrite(path, lambda image: image if re.search(r"_b[123]$", image.SeriesDescription) else None)
-
-
-def spacing_nan(path: Path) -> None:
-    def change(image: pydicom.Dataset) -> pydicom.Dataset:
-        image.PixelSpacing = ["nan", "nan"]
-        return image
-
-    rewrite(path, change)
-
-
-def remove(path: Path) -> None:
-    path.unlink()
-
-
-FAULTS: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
-    "sub-0901": ("ecg", truncate, "ecg", "ecg_unreadable"),
-    "sub-0902": ("ecg", empty, "ecg", "ecg_unreadable"),
-    "sub-0903": ("ecg", drop_lead, "ecg", "ecg_lead_missing"),
-    "sub-0904": ("ecg", words_for_samples, "ecg", "ecg_(unreadable|not_finite)"),
-    "sub-0905": ("ecg", entities, "ecg", "ecg_unreadable"),
-    "sub-0906": ("ecg", remove, "ecg", "ecg_missing"),
-    "sub-0907": ("cine", truncate, "cine", "cine_unreadable"),
-    "sub-0908": ("cine", three_slices, "cine", "cine_too_few_slices"),
-    "sub-0909": ("cine", spacing_nan, "cine", "cine_(geometry|not_finite)"),
-    "sub-0910": ("cine", remove, "cine", "cine_missing"),
-}
+STAGES = ("ecg", "beats", "cine")
+BATCHES = ("b000", "b001")
+FAULTY = [fault for fault in FAULTS if fault.reason]
+MENDED = [fault for fault in FAULTS if not fault.reason]
 
 
 @pytest.fixture(scope="module")
-def faulty(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny cohort with ten more participants, each a copy of a healthy one with one fault."""
-    directory = tmp_path_factory.mktemp("faulty")
-    raw = directory / "cohort"
-    shutil.copytree(finished / "results/tiny/phantom", raw)
-    sheet = pd.read_csv(raw / "subjects.csv", dtype=str)
-    model = sheet[sheet["split"] == "test"].iloc[0]
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raw cohort of three small healthy subjects, the first of them annotated."""
+    cohort = tmp_path_factory.mktemp("healthy") / "cohort"
+    never = dict.fromkeys(OdditySettings.model_fields, 0.0)
+    sizes = {"train": 2, "validation": 0, "test": 1, "annotated": 1, "frames": 10, "slices": 6, "matrix": 64}
+    make_cohort(out=cohort, settings=PhantomSettings(**sizes, oddities=OdditySettings(**never)), seed=0, workers=1)
+    return cohort
+
+
+def write_wfdb(path: Path, ecg: Path) -> None:
+    """A PhysioNet record of an ECG."""
+    record = read_ecg(ecg, EcgSettings())
+    counts = np.rint(record.signal * 200).astype("<i2")
+    counts.T.tofile(path.with_suffix(".dat"))
+    names = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
+    lines = [f"{path.stem} 12 {record.rate_hz:.0f} {counts.shape[1]}"]
+    lines += [f"{path.stem}.dat 16 200(0)/mV 16 0 0 0 0 {name}" for name in names]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def add_faults(cohort: Path) -> None:
+    """Add one subject a fault to a raw cohort: copies of its first, annotated subject, each with one file broken."""
+    sheet = pd.read_csv(cohort / "subjects.csv", dtype=str, keep_default_na=False)
+    sheet["ed_frame"] = ""
+    model = sheet[sheet["annotation"] != ""].iloc[0].to_dict()
+    write_wfdb(cohort / "raw/ecg/model.hea", cohort / model["ecg"])
+    write_cine(cohort / "raw/cine/model.nii", read_cine_source(cohort / model["cine"], 0.0))
+    cells = {"wfdb": "raw/ecg/model.hea", "nifti": "raw/cine/model.nii", "anchor": "raw/cine/model.nii"}
+    columns = {"wfdb": "ecg", "nifti": "cine"}
     rows = []
-    for name, (kind, fault, _, _) in FAULTS.items():
-        row = model.copy()
-        row["subject"] = name
-        healthy = raw / row[kind]
-        broken = healthy.with_name(name + healthy.suffix)
-        shutil.copyfile(healthy, broken)
-        fault(broken)
-        row[kind] = str(broken.relative_to(raw))
-        rows.append(row)
-    pd.concat([sheet, pd.DataFrame(rows)]).to_csv(raw / "subjects.csv", index=False)
-    config = yaml.safe_load(TINY.read_text()) | {"cohort": {"sheet": str(raw / "subjects.csv")}}
-    config["cohort"]["batches"] = 2
-    file = directory / "config.yaml"
-    file.write_text(yaml.safe_dump(config))
-    targets = [
-        f"results/tiny/{kind}" for kind in ("beats/b000.parquet", "beats/b001.parquet", "cine/b000", "cine/b001")
-    ]
-    snakemake(directory, "--cores", "2", "--", *targets, config=file)
-    return directory
+    for fault in FAULTS:
+        row = model | {"subject": fault.name, "annotation": "", "split": "train"}
+        column = columns.get(fault.base, fault.base)
+        source = cohort / (cells.get(fault.base) or model[fault.base])
+        copy = source.with_name(fault.name + "".join(source.suffixes))
+        shutil.copyfile(source, copy)
+        if fault.base == "wfdb":
+            shutil.copyfile(source.with_suffix(".dat"), copy.with_suffix(".dat"))
+            copy.write_text(copy.read_text().replace("model", fault.name))
+        fault.change(copy)
+        row[column] = str(copy.relative_to(cohort))
+        rows.append(row | dict(fault.cells))
+    pd.concat([sheet, pd.DataFrame(rows)]).to_csv(cohort / "subjects.csv", index=False)
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_an_exclusion_with_its_reason(faulty: Path, name: str) -> None:
-    _, _, stage, reason = FAULTS[name]
-    tables = [pd.read_parquet(path) for path in (faulty / "results/tiny/exclusions" / stage).glob("*.parquet")]
-    rows = pd.concat(tables)
-    rows = rows[rows["subject"] == f"{name}-v2"]
-    assert len(rows) == 1
-    assert re.fullmatch(reason, rows["reason"].iloc[0]), rows.iloc[0].to_dict()
-    assert rows["message"].iloc[0]
+def ingest(directory: Path, cohort: Path) -> Path:
+    """Run the stages that read raw files, as a user would; the results folder."""
+    settings = {"results": "results", "cohort": {"sheet": str(cohort / "subjects.csv"), "batches": len(BATCHES)}}
+    (directory / "config.yaml").write_text(yaml.safe_dump(settings))
+    targets = [f"results/{kind}" for batch in BATCHES for kind in (f"beats/{batch}.parquet", f"cine/{batch}")]
+    snakemake(directory, "--cores", "2", "--", *targets, config=directory / "config.yaml")
+    return directory / "results"
 
 
-def test_healthy_subjects_never_notice(finished: Path, faulty: Path) -> None:
-    healthy = sorted((finished / "results/tiny/cine").rglob("*.nii"))
-    assert len(healthy) == 9
-    for path in healthy:
-        assert (faulty / path.relative_to(finished)).read_bytes() == path.read_bytes()
-    for batch in ("b000", "b001"):
-        before = pd.read_parquet(finished / f"results/tiny/beats/{batch}.parquet").set_index("subject")
-        after = pd.read_parquet(faulty / f"results/tiny/beats/{batch}.parquet").set_index("subject")
-        pd.testing.assert_frame_equal(after.loc[before.index], before)
+def untouchable(folder: Path) -> dict[str, tuple[object, ...]]:
+    """Everything that reading must not change: names, kinds, rights, sizes, times and contents."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in sorted([folder, *folder.rglob("*")]):
+        status = path.lstat()
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() and not path.is_symlink() else ""
+        found[str(path.relative_to(folder))] = (status.st_mode, status.st_size, status.st_mtime_ns, content)
+    return found
 
 
-def test_a_broken_ecg_leaves_the_cine_and_the_reverse(faulty: Path) -> None:
-    stacked = {path.stem for path in (faulty / "results/tiny/cine").rglob("*.nii")}
-    assert {f"{name}-v2" for name, fault in FAULTS.items() if fault[0] == "ecg"} <= stacked
-    assert not {f"{name}-v2" for name, fault in FAULTS.items() if fault[0] == "cine"} & stacked
+def protect(folder: Path) -> None:
+    """Take away the right to write. (Root writes all the same: `test_stages_open_raw_files_for_reading_only`.)"""
+    for path in [*folder.rglob("*"), folder]:
+        if not path.is_symlink():
+            path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(healthy: Path) -> Path:
+    """Results of the healthy subjects alone."""
+    return ingest(healthy.parent, healthy)
+
+
+@pytest.fixture(scope="module")
+def cohort(healthy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same cohort with all the faulty subjects, protected against writing."""
+    cohort = tmp_path_factory.mktemp("faulty") / "cohort"
+    shutil.copytree(healthy, cohort)
+    add_faults(cohort)
+    protect(cohort)
+    return cohort
+
+
+@pytest.fixture(scope="module")
+def before(cohort: Path) -> dict[str, tuple[object, ...]]:
+    return untouchable(cohort)
+
+
+@pytest.fixture(scope="module")
+def faulty(cohort: Path, before: dict[str, tuple[object, ...]]) -> Path:
+    """Results of the healthy and the faulty subjects."""
+    return ingest(cohort.parent, cohort)
+
+
+@pytest.fixture(scope="module")
+def excluded(faulty: Path) -> pd.DataFrame:
+    tables = [pd.read_parquet(faulty / f"exclusions/{stage}/{batch}.parquet") for stage in STAGES for batch in BATCHES]
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_the_documented_table_is_this_list() -> None:
+    assert table() in (REPOSITORY / "docs/faults.md").read_text()
+
+
+def test_the_matrix_is_wide() -> None:
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+    assert len(FAULTY) >= 40
+    assert {fault.base for fault in FAULTY} == {"ecg", "wfdb", "cine", "nifti", "annotation", "anchor"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTY, ids=lambda fault: fault.name)
+def test_a_fault_is_one_exclusion_with_its_reason(excluded: pd.DataFrame, fault) -> None:
+    rows = excluded[excluded["subject"] == f"{fault.name}-v2"]
+    assert len(rows) == 1, rows.to_dict("records")
+    row = rows.iloc[0]
+    assert (row["stage"], re.fullmatch(fault.reason, row["reason"]) is not None) == (fault.stage, True), row.to_dict()
+    assert row["message"]
+    assert "\n" not in row["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", MENDED, ids=lambda fault: fault.name)
+def test_what_can_be_mended_excludes_nobody(faulty: Path, excluded: pd.DataFrame, fault) -> None:
+    assert f"{fault.name}-v2" not in set(excluded["subject"])
+    assert len(list((faulty / "cine").rglob(f"{fault.name}-v2.nii"))) == 1
+
+
+@pytest.mark.slow
+def test_nobody_is_excluded_without_a_fault(excluded: pd.DataFrame) -> None:
+    assert set(excluded["subject"]) == {f"{fault.name}-v2" for fault in FAULTY}
+
+
+@pytest.mark.slow
+def test_a_fault_costs_nothing_but_what_it_broke(faulty: Path) -> None:
+    stacked = {path.stem.removesuffix("-v2") for path in (faulty / "cine").rglob("*.nii")}
+    assert {fault.name for fault in FAULTY if fault.stage != "cine"} <= stacked
+    assert not {fault.name for fault in FAULTY if fault.stage == "cine"} & stacked
+    beats = pd.concat(pd.read_parquet(faulty / f"beats/{batch}.parquet") for batch in BATCHES)
+    cropped = set(beats["subject"].str.removesuffix("-v2"))
+    assert {fault.name for fault in FAULTY if fault.stage in ("cine", "annotations")} <= cropped
+
+
+@pytest.mark.slow
+def test_healthy_subjects_never_notice(undisturbed: Path, faulty: Path) -> None:
+    artefacts = [path for kind in ("cine", "annotations") for path in sorted((undisturbed / kind).rglob("sub-*"))]
+    assert len(artefacts) == 2 * 3 + 1
+    for path in artefacts:
+        assert (faulty / path.relative_to(undisturbed)).read_bytes() == path.read_bytes()
+    for kind in ("ecg", "beats"):
+        for batch in BATCHES:
+            alone = pd.read_parquet(undisturbed / f"{kind}/{batch}.parquet").set_index("subject")
+            among = pd.read_parquet(faulty / f"{kind}/{batch}.parquet").set_index("subject").loc[alone.index]
+            assert among.map(repr_of).to_dict() == alone.map(repr_of).to_dict()
+
+
+def repr_of(cell: object) -> object:
+    """A cell as what can be compared bit by bit."""
+    return cell.tobytes() if isinstance(cell, np.ndarray) and cell.dtype != object else repr(cell)
+
+
+@pytest.mark.slow
+def test_raw_folders_are_left_as_they_were(cohort: Path, before: dict[str, tuple[object, ...]], faulty: Path) -> None:
+    assert faulty.is_dir()
+    assert untouchable(cohort) == before
+
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+CHANGING = {
+    "os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate",
+    "os.utime", "os.setxattr", "shutil.move", "shutil.rmtree",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_stages_open_raw_files_for_reading_only(cohort: Path, tmp_path: Path) -> None:
+    root, watching, read, changed = str(cohort), [True], [], []
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if watching and (event == "open" or event in CHANGING):
+            paths = [str(argument) for argument in arguments[:2] if isinstance(argument, str | os.PathLike)]
+            if any(path.startswith(root) for path in paths):
+                write = event != "open" or bool(int(arguments[2] or 0) & WRITING)  # type: ignore[call-overload]
+                (changed if write else read).append((event, paths))
+
+    sheet, key = tmp_path / "subjects.parquet", tmp_path / "key.parquet"
+    build_cohort(sheet=cohort / "subjects.csv", out=sheet, key=key, settings=CohortSettings(batches=1))
+    select_batch(subjects=sheet, batch="b000", only=(), out=tmp_path / "b000.parquet")
+    sys.addaudithook(watch)
+    try:
+        given = {"sheet": tmp_path / "b000.parquet", "key": key, "exclusions": tmp_path / "exclusions.parquet"}
+        parse_batch(**given, out=tmp_path / "ecg.parquet", settings=EcgSettings())
+        folders = {"out": tmp_path / "cine", "annotations": tmp_path / "annotations"}
+        stack_batch(**given, **folders, settings=CineSettings())
+    finally:
+        watching.clear()
+    assert len(read) > len(FAULTS)
+    assert not changed
+    assert nib.load(next((tmp_path / "cine").glob("*.nii"))).ndim == 4

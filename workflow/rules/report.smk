@@ -81,7 +81,7 @@ rule configuration:
     params:
         text=dump(CONFIG),
     shell:
-        "echo {params.text:q} > {output:q} 2> {log:q}"
+        "(echo {params.text:q} > {output:q}.part && mv {output:q}.part {output:q}) 2> {log:q}"
 
 
 rule report:

@@ -14,7 +14,7 @@ from cof.ecg.checks import Checks, check
 from cof.ecg.cycle import Cycle, representative_cycle
 from cof.ecg.reader import read_ecg
 from cof.ecg.record import MEASUREMENTS, Ecg
-from cof.errors import CofError, Exclusions, Reason
+from cof.errors import CofError, Exclusions, Reason, redact
 from cof.provenance import stamp
 from cof.tables import read_table, write_table
 
@@ -84,8 +84,11 @@ def _parse(path: Any, settings: EcgSettings) -> dict[str, Any]:
     categories = categorise(ecg.statements)
     if categories.primary == "excluded":
         raise CofError(Reason.ECG_POOR_QUALITY, "the device reports poor data quality, a pacemaker or reversed leads")
+    # What staff typed into the device may name the participant.
+    said = {"statements": [redact(text) for text in ecg.statements], "device": redact(ecg.device)}
     return (
         ecg.to_row()
+        | said
         | checks
         | {
             "categories": list(categories.names),

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import random
 import shutil
 from pathlib import Path
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from cof.config import LabelSettings
 from cof.errors import UsageError
+from cof.folders import whole_file
 from cof.labels import STRUCTURES, artefact
 from cof.labels.dataset import DATASET, Case, write_raw
 from cof.labels.environment import nnunet_folders, threads_for_processes
@@ -117,8 +117,8 @@ class CineTrainer(nnUNetTrainer):
     def save_checkpoint(self, filename: str) -> None:
         """Write a checkpoint under its name only when whole. No best one is kept: nnU-Net predicts by the last."""
         if not filename.endswith("checkpoint_best.pth"):
-            super().save_checkpoint(filename + ".part")
-            os.replace(filename + ".part", filename)
+            with whole_file(Path(filename)) as aside:
+                super().save_checkpoint(str(aside))
 
     def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True) -> None:
         """Send nnU-Net's messages to the debug log."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cof.cine.grid import INTENSITY_UNIT, read_placement
 from cof.cine.volume import read_cine, read_labels, sidecar
-from cof.folders import find
+from cof.folders import find, whole_file
 from cof.motion.pairs import TrainingSubject
 
 
@@ -65,10 +65,8 @@ def open_subject(files: SubjectFiles, unpacked: Path) -> TrainingSubject:
         unpacked: a `.npy` file for its labels, written if it does not exist: compressed ones cannot be mapped.
     """
     if not unpacked.is_file():
-        aside = unpacked.with_suffix(".partial")
-        with aside.open("wb") as file:
+        with whole_file(unpacked) as aside, aside.open("wb") as file:
             np.save(file, read_labels(files.labels))
-        aside.replace(unpacked)
     return TrainingSubject(
         name=files.name,
         frames=read_cine(files.grid).frames,

@@ -4,7 +4,8 @@ import csv
 import json
 import logging
 import multiprocessing
-import shutil
+import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from cof import provenance
 from cof.cine.volume import write_labels
 from cof.config import PhantomSettings
+from cof.folders import whole_folder
 from cof.phantom import seeds
 from cof.phantom.anatomy import build_heart
 from cof.phantom.card import write_card
@@ -106,6 +108,18 @@ def _write_sheet(path: Path, members: list[Member]) -> None:
             )
 
 
+def _end_with_parent() -> None:
+    """Make a worker end when its parent does: one whose parent was killed would wait, or write, for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "workers have a parent"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def make_cohort(*, out: Path, settings: PhantomSettings, seed: int, workers: int) -> None:
     """Write the synthetic cohort into the folder `out`, which it replaces.
 
@@ -116,21 +130,17 @@ def make_cohort(*, out: Path, settings: PhantomSettings, seed: int, workers: int
         workers: processes that share the participants.
     """
     members = plan_cohort(settings)
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    work = partial(make_subject, out=part, settings=settings, seed=seed)
     progress: Any = partial(tqdm, total=len(members), desc="phantom", unit="subject", disable=None)
-    if workers == 1:
-        cohort = list(progress(map(work, members)))
-    else:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            cohort = list(progress(pool.map(work, members)))
-    _write_sheet(part / "subjects.csv", members)
-    stamp = provenance.stamp(settings.model_dump(mode="json"))
-    write_card(part, cohort, settings, seed, stamp)
-    (part / "provenance.json").write_text(json.dumps(stamp | {"seed": seed}, indent=1, sort_keys=True))
-    if out.exists():
-        shutil.rmtree(out)
-    part.rename(out)
+    with whole_folder(out) as folder:
+        work = partial(make_subject, out=folder, settings=settings, seed=seed)
+        if workers == 1:
+            cohort = list(progress(map(work, members)))
+        else:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+                cohort = list(progress(pool.map(work, members)))
+        _write_sheet(folder / "subjects.csv", members)
+        stamp = provenance.stamp(settings.model_dump(mode="json"))
+        write_card(folder, cohort, settings, seed, stamp)
+        (folder / "provenance.json").write_text(json.dumps(stamp | {"seed": seed}, indent=1, sort_keys=True))
     log.info("synthetic cohort of %d participants", len(members))

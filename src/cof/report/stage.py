@@ -1,7 +1,6 @@
 """The stages of the report: metrics in, tables out; results in, one HTML page out."""
 
 import logging
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +8,7 @@ import pandas as pd
 from cof import config as configuration
 from cof.config import EvaluationSettings, TableSettings
 from cof.errors import UsageError
-from cof.folders import whole_folder
+from cof.folders import whole_file, whole_folder
 from cof.metrics.catalogue import DEFINITIONS_VERSION
 from cof.provenance import versions
 from cof.report.artefacts import Results
@@ -46,12 +45,9 @@ def make_table(
             raise UsageError(f"metrics of '{model}' follow outdated definitions: evaluate the model again")
     provenance = {"config_hash": config_hash, "versions": versions(), "definitions": DEFINITIONS_VERSION}
     table = build_table(rows, settings, evaluation, provenance)
-    out.parent.mkdir(parents=True, exist_ok=True)
     for suffix, render in RENDERINGS.items():
-        path = out.with_name(out.name + suffix)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_text(render(table), encoding="utf-8")
-        aside.replace(path)
+        with whole_file(out.with_name(out.name + suffix)) as aside:
+            aside.write_text(render(table), encoding="utf-8")
     log.info("table %s: %d models, %d subjects", out.name, len(table.models), len(table.subjects))
 
 

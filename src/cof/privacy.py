@@ -1,0 +1,207 @@
+"""The privacy check: finds what is shaped like a participant id in files, in their names and in a git history.
+
+It tells places and never prints a number. What stands inside a decimal, a longer number or a hash is no id.
+"""
+
+import gzip
+import io
+import re
+import stat
+import subprocess
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, UnidentifiedImageError
+
+from cof.errors import UsageError, redact
+
+# The one file that may hold ids, as long as it is its owner's alone.
+KEY = "key.parquet"
+
+# An id read as a float ends in .0; any other fraction or exponent makes a measurement of it.
+_ID = re.compile(rb"(?<![0-9])(?<![0-9]\.)[1-6][0-9]{6}(?![0-9])(?!\.(?!0+(?![0-9]))[0-9])(?![eE][+-]?[0-9])")
+_HASH = re.compile(rb"(?=[0-9]*[a-fA-F])[0-9a-fA-F]{12,}")
+_WORD_BEFORE = re.compile(rb"[0-9A-Za-z]*\Z")
+_WORD_AFTER = re.compile(rb"[0-9A-Za-z]*")
+_BASE64 = re.compile(rb"base64,[0-9A-Za-z+/=]+")
+_LONGEST_WORD = 256
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif")  # of these the metadata: packed pixels hold any number
+_HEAD_BYTES = 2**20  # of binary files this much is read: headers and their texts
+_SNIFFED_BYTES = 8192  # git's own way to tell binary from text: a zero byte up to here
+
+
+def numbers(text: bytes) -> Iterator[int]:
+    """Offsets of everything in `text` that is shaped like a participant id."""
+    embedded = [match.span() for match in _BASE64.finditer(text)]
+    for match in _ID.finditer(text):
+        start, end = match.span()
+        before = _WORD_BEFORE.search(text[max(start - _LONGEST_WORD, 0) : start])
+        after = _WORD_AFTER.match(text[end : end + _LONGEST_WORD])
+        hashed = before and after and _HASH.fullmatch(before[0] + match[0] + after[0])
+        if not hashed and not any(low <= start < high for low, high in embedded):
+            yield start
+
+
+def check_paths(paths: Iterable[Path]) -> Iterator[str]:
+    """Places of ids in files and folders, names included, each as text that holds none.
+
+    The protected key is passed over while nobody but its owner may read it. Links are not followed.
+
+    Raises:
+        UsageError: there is no such path.
+    """
+    for root in paths:
+        if not root.exists():
+            raise UsageError(f"no such file or folder: {redact(str(root))}")
+        shown = root.name if root.is_absolute() else root.as_posix()
+        yield from _names([shown])
+        inside = sorted(root.rglob("*")) if root.is_dir() else [root]
+        for path in inside:
+            relative = path.relative_to(root)
+            if ".git" in relative.parts:
+                continue
+            yield from _names([path.name] if path != root else [])
+            if path.is_symlink() or not path.is_file():
+                continue
+            name = redact((Path(shown) / relative).as_posix())
+            if path.name == KEY:
+                if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                    yield f"{name}: the key can be read by others"
+                continue
+            try:
+                with path.open("rb") as file:
+                    yield from (f"{name}{place}" for place in _content(path.name, file))
+            except OSError as error:
+                yield f"{name}: cannot be read ({error.strerror})"
+
+
+def check_history(repository: Path) -> Iterator[str]:
+    """Places of ids in every file, file name and commit message that leads to HEAD; each blob is read once.
+
+    Raises:
+        UsageError: this is no git repository with a commit.
+    """
+    git = ["git", "-C", str(repository)]
+    known = subprocess.run([*git, "rev-parse", "--verify", "HEAD"], capture_output=True)
+    if known.returncode:
+        raise UsageError("no git repository with a commit")
+    names = set()
+    for sha, kind, path, content in _objects(git):
+        if kind == "commit":
+            author, _, message = content.partition(b"\n\n")
+            yield from (f"commit {sha[:10]}, its message{place}" for place in _lines(message))
+            people = b"\n".join(row for row in author.split(b"\n") if row.startswith((b"author ", b"committer ")))
+            yield from (f"commit {sha[:10]}, its author or committer" for _ in numbers(people))
+        elif kind == "tree":
+            names |= {entry.decode(errors="replace") for entry in re.findall(rb"[0-7]+ ([^\0]+)\0.{20}", content, re.S)}
+        elif kind == "blob":
+            yield from (f"blob {sha[:10]} ({redact(path)}){place}" for place in _content(path, io.BytesIO(content)))
+    yield from _names(sorted(names))
+
+
+def _objects(git: list[str]) -> Iterator[tuple[str, str, str, bytes]]:
+    """Hash, kind, path and content of every object that leads to HEAD, one at a time."""
+    listed = subprocess.run([*git, "rev-list", "--objects", "HEAD"], stdout=subprocess.PIPE, check=True).stdout
+    form = "--batch=%(objectname) %(objecttype) %(objectsize) %(rest)"
+    with tempfile.TemporaryFile() as asked:
+        asked.write(listed)
+        asked.seek(0)
+        with subprocess.Popen([*git, "cat-file", form, "--buffer"], stdin=asked, stdout=subprocess.PIPE) as reading:
+            for line in reading.stdout or ():
+                sha, kind, size, path = line.rstrip(b"\n").decode(errors="replace").split(" ", 3)
+                content = reading.stdout.read(int(size) + 1)[:-1]  # type: ignore[union-attr]
+                yield sha, kind, path, content
+
+
+def _names(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if _found(name.encode(errors="replace")):
+            yield f"the name {redact(name)}"
+
+
+def _found(text: bytes) -> bool:
+    return next(numbers(text), None) is not None
+
+
+def _content(name: str, file: IO[bytes]) -> Iterator[str]:
+    """Places inside one file, each to be put behind the file's name."""
+    try:
+        if name.endswith(".parquet"):
+            yield from _table(pq.ParquetFile(file))
+        elif name.endswith(_IMAGES):
+            with Image.open(file) as image:
+                if _found(repr(image.info).encode()):
+                    yield ", its metadata"
+        elif name.endswith(".gz"):
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield from _text(unpacked)
+        elif name.endswith((".zip", ".npz")):
+            with zipfile.ZipFile(file) as archive:
+                for member in archive.namelist():
+                    yield from (f": {place}" for place in _names([member]))
+                    with archive.open(member) as inside:
+                        yield from (f", {redact(member)}{place}" for place in _text(inside))
+        else:
+            yield from _text(file)
+    except (
+        pa.ArrowException,
+        zipfile.BadZipFile,
+        gzip.BadGzipFile,
+        zlib.error,
+        EOFError,
+        RuntimeError,
+        UnidentifiedImageError,
+    ):
+        file.seek(0)
+        yield from _text(file)
+
+
+def _text(file: IO[bytes] | gzip.GzipFile) -> Iterator[str]:
+    head = file.read(_HEAD_BYTES)
+    if b"\0" in head[:_SNIFFED_BYTES]:
+        yield from (f", byte {offset}" for offset in numbers(head))
+    else:
+        yield from _lines(head + file.read())
+
+
+def _lines(text: bytes) -> Iterator[str]:
+    line = 1
+    last = 0
+    for offset in numbers(text):
+        line += text.count(b"\n", last, offset)
+        last = offset
+        yield f", line {line}"
+
+
+def _table(table: pq.ParquetFile) -> Iterator[str]:
+    metadata = table.schema_arrow.metadata or {}
+    if any(_found(text) for item in metadata.items() for text in item):
+        yield ", its metadata"
+    for batch in table.iter_batches():
+        for name, column in zip(batch.schema.names, batch.columns):
+            if _holds_ids(column):
+                yield f", column '{redact(name)}'"
+            yield from (f": {place}" for place in _names([name]))
+
+
+def _holds_ids(column: pa.Array) -> bool:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _holds_ids(column.dictionary)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _holds_ids(column.flatten())
+    if pa.types.is_struct(kind):
+        return any(_holds_ids(field) for field in column.flatten())
+    values = column.drop_null()
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        found = values.to_numpy(zero_copy_only=False)
+        return bool(((found >= 10**6) & (found < 7 * 10**6) & (found == np.trunc(found))).any())
+    return _found("\n".join(map(str, values.to_pylist())).encode(errors="replace"))
