@@ -428,8 +428,6 @@ FAULTS = [
           "cine", "cine_geometry"),
     Fault("cine-absurd-spacing", "cine", "a pixel spacing of 90 mm", partial(each, PixelSpacing=[90, 90]),
           "cine", "cine_geometry"),
-    Fault("cine-mixed-spacing", "cine", "one slice of another pixel spacing", partial(images, change=mixed_spacing),
-          "cine", "cine_geometry"),
     Fault("cine-no-position", "cine", "no positions", partial(each, ImagePositionPatient=None),
           "cine", "cine_geometry"),
     Fault("cine-skewed", "cine", "rows and columns not at right angles",
@@ -479,6 +477,7 @@ FAULTS = [
     Fault("mended-no-manifest", "cine", "no manifest", no_manifest, "", ""),
     Fault("mended-manifest", "cine", "a manifest that lies and is not UTF-8", lying_manifest, "", ""),
     Fault("mended-surplus", "cine", "files that are no images of the cine", surplus, "", ""),
+    Fault("mended-spacing", "cine", "one slice of another pixel spacing", partial(images, change=mixed_spacing), "", ""),
     Fault("mended-frame", "cine", "a frame is not there", partial(frames, keep=range(9), of_slices="4"), "", ""),
 ]  # fmt: skip
 
