@@ -477,7 +477,8 @@ FAULTS = [
     Fault("mended-no-manifest", "cine", "no manifest", no_manifest, "", ""),
     Fault("mended-manifest", "cine", "a manifest that lies and is not UTF-8", lying_manifest, "", ""),
     Fault("mended-surplus", "cine", "files that are no images of the cine", surplus, "", ""),
-    Fault("mended-spacing", "cine", "one slice of another pixel spacing", partial(images, change=mixed_spacing), "", ""),
+    Fault("mended-spacing", "cine", "one slice of another pixel spacing",
+          partial(images, change=mixed_spacing), "", ""),
     Fault("mended-frame", "cine", "a frame is not there", partial(frames, keep=range(9), of_slices="4"), "", ""),
 ]  # fmt: skip
 
