@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, PngImagePlugin
+from safetensors.numpy import save_file
 
 from cof import cli
 from cof.cohort import build_cohort
@@ -43,7 +44,7 @@ def test_ids_are_found_in_any_surroundings(text: str, identity: str) -> None:
     "text",
     [
         "1{}", "{}1", "0.{}", "12.{}", "{}.25", "{}.001", "{}e-05", "{}E7", "9f3b{}c0de", "A1B2C{}D3E4",
-        "data:image/png;base64,AAAA{}bbbb/{}+==",
+        "data:image/png;base64,AAAA{}bbbb/{}+==", "url(#p{}afc)",
     ],
 )  # fmt: skip
 def test_other_numbers_are_none(text: str) -> None:
@@ -92,6 +93,10 @@ def as_packed_header(path: Path) -> None:
     nib.save(image, path.with_suffix(".nii.gz"))
 
 
+def as_tensor_metadata(path: Path) -> None:
+    save_file({"a": np.zeros(2, np.float16)}, path.with_suffix(".safetensors"), {"subject": IDENTITY})
+
+
 def as_archive(path: Path) -> None:
     with zipfile.ZipFile(path.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.txt", IDENTITY)
@@ -122,7 +127,7 @@ def as_folder(path: Path) -> None:
 
 HIDDEN = [
     as_text, as_binary, as_strings, as_lists, as_integers, as_floats, as_categories, as_provenance, as_packed_header,
-    as_archive, as_archive_name, as_image_text, as_broken_table, as_name, as_folder,
+    as_tensor_metadata,    as_archive, as_archive_name, as_image_text, as_broken_table, as_name, as_folder,
 ]  # fmt: skip
 
 
@@ -143,6 +148,8 @@ def test_ordinary_artefacts_are_clean(tmp_path: Path) -> None:
     write_table(tmp_path / "a.parquet", table, {})
     nib.save(nib.Nifti1Image(rng.integers(0, 3, (32, 32, 4), np.uint8), np.eye(4)), tmp_path / "b.nii.gz")
     Image.fromarray(rng.integers(0, 255, (256, 256), np.uint8)).save(tmp_path / "c.png")
+    digits = np.frombuffer(f"{IDENTITY} ".encode() * 8, np.float16)  # half-precision numbers spell anything
+    save_file({"a": digits}, tmp_path / "e.safetensors")
     (tmp_path / "d.json").write_text(str({"rr": 0.5 + rng.random(1000), "hash": "f0" * 32}))
     assert not list(check_paths([tmp_path]))
 

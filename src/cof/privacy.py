@@ -27,7 +27,8 @@ KEY = "key.parquet"
 
 # An id read as a float ends in .0; any other fraction or exponent makes a measurement of it.
 _ID = re.compile(rb"(?<![0-9])(?<![0-9]\.)[1-6][0-9]{6}(?![0-9])(?!\.(?!0+(?![0-9]))[0-9])(?![eE][+-]?[0-9])")
-_HASH = re.compile(rb"(?=[0-9]*[a-fA-F])[0-9a-fA-F]{12,}")
+# Hashes, and the names that matplotlib gives to the elements of an SVG: a letter and ten digits of a hash.
+_HASH = re.compile(rb"(?=[0-9]*[a-fA-F])[0-9a-fA-F]{12,}|[a-z][0-9a-f]{10}")
 _WORD_BEFORE = re.compile(rb"[0-9A-Za-z]*\Z")
 _WORD_AFTER = re.compile(rb"[0-9A-Za-z]*")
 _BASE64 = re.compile(rb"base64,[0-9A-Za-z+/=]+")
@@ -140,6 +141,11 @@ def _content(name: str, file: IO[bytes]) -> Iterator[str]:
             with Image.open(file) as image:
                 if _found(repr(image.info).encode()):
                     yield ", its metadata"
+        elif name.endswith(".safetensors"):
+            # Names and metadata; the numbers of tensors spell anything.
+            length = int.from_bytes(file.read(8), "little")
+            if _found(file.read(min(length, _HEAD_BYTES))):
+                yield ", its header"
         elif name.endswith(".gz"):
             with gzip.GzipFile(fileobj=file) as unpacked:
                 yield from _text(unpacked)
