@@ -1,9 +1,13 @@
 """Files inside a zip archive or a folder, read in memory: nothing is ever extracted, and no member is trusted."""
 
 import stat
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from isal import isal_zlib
 
 from cof.errors import CofError, Reason
 
@@ -18,7 +22,8 @@ RATIO_FROM_BYTES = 256 * 2**20
 # A directory of millions of entries would take minutes to read.
 _MAX_DIRECTORY_BYTES = 16 * 2**20
 _END_OF_DIRECTORY = b"PK\5\6"
-_LOCAL_HEADER_BYTES = 30  # and the name, whose length the two directories may tell differently
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of each member: signature, and the lengths of name and extra field
+_SIGNATURE = b"PK\3\4"
 
 
 def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -58,7 +63,7 @@ def _read_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
 def _read_zip(path: Path) -> Iterator[tuple[str, bytes]]:
     if _directory_bytes(path) > _MAX_DIRECTORY_BYTES:
         raise _refused("the directory of the archive is too large for a cine")
-    with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         members = sorted((info for info in archive.infolist() if not info.is_dir()), key=lambda info: info.filename)
         for info in members:
             _check_member(info)
@@ -70,7 +75,7 @@ def _read_zip(path: Path) -> Iterator[tuple[str, bytes]]:
         _check_overlap(members)
         for info in members:
             if not PurePosixPath(info.filename).name.startswith("."):
-                yield info.filename, _unpack(archive, info)
+                yield info.filename, _unpack(file, info)
 
 
 def _directory_bytes(path: Path) -> int:
@@ -82,10 +87,20 @@ def _directory_bytes(path: Path) -> int:
     return int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
 
 
-def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """The content of a member, which may unpack to more than its declared size but is read no further."""
-    with archive.open(info) as member:
-        return member.read(info.file_size + 1)
+def _unpack(file: BinaryIO, info: zipfile.ZipInfo) -> bytes:
+    """The content of a member, which may unpack to more than its declared size but is read no further.
+
+    `zipfile` would do it in twice the time.
+    """
+    file.seek(info.header_offset)
+    signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    file.seek(name + extra, 1)
+    content = file.read(info.compress_size)
+    if info.compress_type == zipfile.ZIP_DEFLATED:
+        content = isal_zlib.decompressobj(-15).decompress(content, info.file_size + 1)
+    if signature != _SIGNATURE or len(content) != info.file_size or isal_zlib.crc32(content) != info.CRC:
+        raise _refused("the archive is broken: a member is damaged")
+    return content
 
 
 def _check_member(info: zipfile.ZipInfo) -> None:
@@ -107,7 +122,7 @@ def _check_overlap(members: list[zipfile.ZipInfo]) -> None:
     for info in sorted(members, key=lambda info: info.header_offset):
         if info.header_offset < end:
             raise _refused("members of the archive overlap")
-        end = info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size
+        end = info.header_offset + _LOCAL_HEADER.size + info.compress_size
 
 
 def _check_sizes(sizes: list[int]) -> None:

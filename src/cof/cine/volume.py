@@ -86,12 +86,13 @@ def to_int16(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     Raises:
         CofError: CINE_NOT_FINITE, also for a constant image.
     """
-    if not np.isfinite(values).all():
+    integer = np.issubdtype(values.dtype, np.integer)
+    if not (integer or np.isfinite(values).all()):
         raise CofError(Reason.CINE_NOT_FINITE, "intensities are not finite")
     low, high = float(values.min()), float(values.max())
     if low == high:
         raise CofError(Reason.CINE_NOT_FINITE, "all intensities are the same")
-    whole = np.issubdtype(values.dtype, np.integer) or bool((values == np.rint(values)).all())
+    whole = integer or bool((values == np.rint(values)).all())
     if whole and low >= -(2**15) and high < 2**15:
         return values.astype(np.int16), ()
     factor = _STRETCHED_MAXIMUM / max(abs(low), abs(high))
@@ -113,7 +114,8 @@ def write_cine(path: Path, cine: Cine, more: dict[str, Any] | None = None) -> No
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     known = math.isfinite(cine.rr_ms)
-    image = nib.Nifti1Image(np.ascontiguousarray(cine.frames.transpose(3, 2, 1, 0), np.int16), cine.affine)
+    # Not made contiguous: seen from the NIfTI's order of axes, frames already lie as it stores them.
+    image = nib.Nifti1Image(cine.frames.astype(np.int16, copy=False).transpose(3, 2, 1, 0), cine.affine)
     image.header.set_xyzt_units("mm", "msec")
     zooms = image.header.get_zooms()[:3]
     image.header.set_zooms((*zooms, cine.rr_ms / len(cine.frames) if known else 0.0))
@@ -163,7 +165,7 @@ def read_cine(path: Path) -> Cine:
 def write_labels(path: Path, labels: np.ndarray, affine: np.ndarray) -> None:
     """Write uint8 labels [T, Z, Y, X] (0 background, 1 LV, 2 myocardium, 3 RV) as a compressed 4D NIfTI."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(np.ascontiguousarray(labels.transpose(3, 2, 1, 0), np.uint8), affine), path)
+    nib.save(nib.Nifti1Image(labels.astype(np.uint8, copy=False).transpose(3, 2, 1, 0), affine), path)
 
 
 def read_labels(path: Path) -> np.ndarray:
