@@ -244,10 +244,13 @@ class VelocitySettings(Settings):
 class OdeSettings(Settings):
     """Integration of the velocity field over the cycle."""
 
-    method: Literal["simpson", "rk4", "midpoint", "euler", "dopri5"] = "simpson"
+    method: Literal["simpson", "fourier", "rk4", "midpoint", "euler", "dopri5"] = "simpson"
     closure: Literal["none", "project"] = "none"
     tolerance: Positive = Field(1e-4, description="absolute (mm) and relative tolerance of dopri5")
-    phases_at_once: Count = Field(16, description="phases that Simpson evaluates in one batch: memory against speed")
+    harmonics: Count = Field(12, description="of the cycle that fourier keeps, at two evaluations each and one more")
+    phases_at_once: Count = Field(
+        16, description="phases that Simpson and fourier evaluate in one batch: memory against speed"
+    )
 
 
 class CofSettings(TrainingSettings):

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cof.config import OdeSettings
 from cof.models.ode import integrate
@@ -66,3 +68,34 @@ def test_projection_removes_a_constant_bias_and_reports_it():
     torch.testing.assert_close(same, residual)
     torch.testing.assert_close(closed, path.knots, rtol=0, atol=1e-10)
     assert (open_cycle - path.knots).abs().max() > 0.5
+
+
+@given(frames=st.integers(1, 40), harmonics=st.integers(1, 12), seed=st.integers(0, 99))
+def test_fourier_is_exact_for_velocities_of_few_harmonics(frames, harmonics, seed):
+    rng = np.random.default_rng(seed)
+    cosines, sines, mean = rng.normal(size=harmonics), rng.normal(size=harmonics), rng.normal()
+    order = 2 * np.pi * np.arange(1, harmonics + 1)
+
+    def velocity(phases: torch.Tensor) -> torch.Tensor:
+        angle = phases.numpy()[:, None] * order
+        return torch.from_numpy(mean + np.cos(angle) @ cosines + np.sin(angle) @ sines)[:, None]
+
+    u, residual = integrate(velocity, frames, OdeSettings(method="fourier", harmonics=harmonics, phases_at_once=5))
+    angle = np.arange(frames)[:, None] / frames * order
+    truth = mean * np.arange(frames) / frames + (
+        np.sin(angle) @ (cosines / order) + (1 - np.cos(angle)) @ (sines / order)
+    )
+    np.testing.assert_allclose(u[:, 0].numpy(), truth, atol=1e-12)
+    assert float(residual) == pytest.approx(mean, abs=1e-12)
+
+
+def test_fourier_nears_simpson_as_harmonics_are_added():
+    """A velocity of harmonics up to 16, as the phase's embedding has."""
+    path = spline_path(32)
+    exact, _ = integrate(path.velocity, 32, OdeSettings())
+    errors = [
+        float((integrate(path.velocity, 32, OdeSettings(method="fourier", harmonics=k))[0] - exact).abs().max())
+        for k in (8, 16, 64)
+    ]
+    assert errors[0] > 5 * errors[2]
+    assert errors[2] < 0.02

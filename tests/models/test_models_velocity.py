@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from cof.config import VelocitySettings
+from cof.config import OdeSettings, VelocitySettings
 from cof.models.ecg_encoder import EcgEncoder, tokens_at
 from cof.models.embedding import PhaseEmbedding
+from cof.models.ode import integrate
 from cof.models.velocity import VelocityField, level_strides, position_channels
 
 SMALL = {"channels": (4, 8, 8, 8), "embedding": 16, "ecg_channels": (8, 8, 8), "time_harmonics": 4}
@@ -94,6 +95,19 @@ def test_a_heart_moves_in_as_many_modes_as_asked():
     assert (
         torch.linalg.matrix_rank(awake(modes=0)(torch.rand(2, 9), awake(modes=0).encode(*inputs())).flatten(2)[0]) > 3
     )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["simpson", "fourier"])
+@pytest.mark.parametrize("closure", ["none", "project"])
+def test_integrating_the_courses_is_integrating_the_velocity(method, closure):
+    network = awake(modes=5)
+    condition = network.encode(*inputs(1))
+    ode = OdeSettings(method=method, closure=closure)
+    whole, rest = integrate(lambda phases: network(phases.float()[None], condition)[0], 7, ode)
+    courses, left = integrate(lambda phases: network.courses(phases.float()[None], condition)[0], 7, ode)
+    torch.testing.assert_close(network.combine(condition.maps, courses[None])[0], whole, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.combine(condition.maps, left[None, None])[0, 0], rest, rtol=1e-4, atol=1e-5)
 
 
 @both_ways_in_time

@@ -33,10 +33,20 @@ class CofModel:
             torch.tensor([subject.rr_ms], dtype=torch.float32, device=self.device),
         )  # fmt: skip
 
-        def velocity(phases: Tensor) -> Tensor:
-            return self.network(phases.float().to(self.device)[None], condition)[0]
+        def at(phases: Tensor) -> Tensor:
+            return phases.float().to(self.device)[None]
 
-        displacement, residual = integrate(velocity, frames, self.settings.ode)
+        maps = condition.maps
+        if maps is None:
+            displacement, residual = integrate(
+                lambda phases: self.network(at(phases), condition)[0], frames, self.settings.ode
+            )
+        else:  # the integral of a sum of modes is the sum of the integrals of their courses: a few numbers each
+            courses, rest = integrate(
+                lambda phases: self.network.courses(at(phases), condition)[0], frames, self.settings.ode
+            )
+            displacement = self.network.combine(maps, courses[None])[0]
+            residual = self.network.combine(maps, rest[None, None])[0, 0]
         heart = heart_mask(subject.anchor_labels).bool()
         closure = residual.norm(dim=0).cpu()[heart]
         measures = {"closure_mm": round(float(closure.mean()), 4)} if len(closure) else {}

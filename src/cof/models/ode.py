@@ -7,6 +7,7 @@ once.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
@@ -22,13 +23,15 @@ def integrate(velocity: Velocity, frames: int, settings: OdeSettings) -> tuple[T
     Args:
         velocity: phases [N] to velocities [N, ...], in mm a cycle; [N] arrives in the order of time.
         frames: T.
-        settings: `simpson` evaluates all 2T + 1 phases in batches; `rk4` (the 3/8 rule), `midpoint` and `euler` take
-            one step a frame, `dopri5` chooses its own.
+        settings: `simpson` evaluates all 2T + 1 phases in batches, `fourier` 2K + 1 whatever T is, and integrates the
+            K harmonics through them exactly; `rk4` (the 3/8 rule), `midpoint` and `euler` take one step a frame,
+            `dopri5` chooses its own.
 
     Returns:
         Displacement [T, ...] with u_0 = 0, and the closure residual u(., 1) [...] before any projection; both in mm.
     """
-    path = _simpson(velocity, frames, settings) if settings.method == "simpson" else _odeint(velocity, frames, settings)
+    solve = {"simpson": _simpson, "fourier": _fourier}.get(settings.method, _odeint)
+    path = solve(velocity, frames, settings)
     residual = path[-1].clone()
     if settings.closure == "project":
         share = torch.linspace(0, 1, frames + 1, dtype=path.dtype, device=path.device)
@@ -38,10 +41,30 @@ def integrate(velocity: Velocity, frames: int, settings: OdeSettings) -> tuple[T
 
 def _simpson(velocity: Velocity, frames: int, settings: OdeSettings) -> Tensor:
     """u_{k+1} = u_k + (v_k + 4 v_{k+1/2} + v_{k+1}) / (6T), exact for piecewise cubic displacement."""
-    phases = torch.arange(2 * frames + 1, dtype=torch.float64) / (2 * frames)
-    rates = torch.cat([velocity(chunk) for chunk in phases.split(settings.phases_at_once)])
+    rates = _evaluate(velocity, torch.arange(2 * frames + 1, dtype=torch.float64) / (2 * frames), settings)
     steps = (rates[:-2:2] + 4 * rates[1::2] + rates[2::2]) / (6 * frames)
     return torch.cat([torch.zeros_like(steps[:1]), steps.cumsum(0)])
+
+
+def _fourier(velocity: Velocity, frames: int, settings: OdeSettings) -> Tensor:
+    """The integral of the trigonometric polynomial of degree K through 2K + 1 velocities at phases j / (2K + 1)."""
+    count = 2 * settings.harmonics + 1
+    rates = _evaluate(velocity, torch.arange(count, dtype=torch.float64) / count, settings)
+    weights = torch.from_numpy(_fourier_weights(settings.harmonics, frames)).to(rates)
+    return torch.tensordot(weights, rates, dims=1)
+
+
+def _fourier_weights(harmonics: int, frames: int) -> np.ndarray:
+    """Weights [T + 1, 2K + 1] of the velocities in the displacement at k / T: the integral of the Dirichlet kernel."""
+    count = 2 * harmonics + 1
+    order = 2 * np.pi * np.arange(1, harmonics + 1)
+    times, knots = np.arange(frames + 1) / frames, np.arange(count) / count
+    waves = np.sin((times[:, None, None] - knots[:, None]) * order) + np.sin(knots[:, None] * order)
+    return (times[:, None] + (2 * waves / order).sum(-1)) / count
+
+
+def _evaluate(velocity: Velocity, phases: Tensor, settings: OdeSettings) -> Tensor:
+    return torch.cat([velocity(chunk) for chunk in phases.split(settings.phases_at_once)])
 
 
 def _odeint(velocity: Velocity, frames: int, settings: OdeSettings) -> Tensor:

@@ -85,9 +85,9 @@ class Modes(nn.Module):
         """Features [B, channels, Z, Y, X] to maps [B, modes, 3, Z, Y, X]."""
         return self.maps(functional.silu(self.norm(features))).unflatten(1, (-1, AXES))
 
-    def forward(self, maps: Tensor, embedding: Tensor) -> Tensor:
-        """Maps [B, modes, 3, Z, Y, X] and embeddings of phases [B, P, E] to [B, P, 3, Z, Y, X]."""
-        return torch.einsum("bkczyx,bpk->bpczyx", maps, self.courses(embedding))
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Embeddings of phases [B, P, E] to the modes' courses [B, P, modes]."""
+        return self.courses(embedding)
 
 
 class AnatomyEncoder(nn.Module):
@@ -259,18 +259,32 @@ class VelocityField(nn.Module):
 
     def forward(self, phase: Tensor, condition: Condition) -> Tensor:
         """Velocities at phases [B, P] of B encoded subjects: [B, P, 3, Z, Y/2, X/2] in mm a cycle (z, y, x)."""
-        count, phases = phase.shape
+        if condition.maps is not None:
+            return self.combine(condition.maps, self.courses(phase, condition))
+        every = self._embedding(phase, condition).flatten(0, 1)
+        velocity = self.head(self._unet(condition, every), every).unflatten(0, phase.shape)
+        return velocity * self.sigma[:, None, None, None]
+
+    def courses(self, phase: Tensor, condition: Condition) -> Tensor:
+        """Of a field of modes, their courses at phases [B, P]: [B, P, modes]."""
+        return self.modes(self._embedding(phase, condition))
+
+    def combine(self, maps: Tensor, courses: Tensor) -> Tensor:
+        """The modes' maps [B, modes, 3, Z, Y/2, X/2] weighted by courses, or their integrals, [B, P, modes].
+
+        Returns:
+            [B, P, 3, Z, Y/2, X/2] in mm a cycle, or in mm.
+        """
+        return torch.einsum("bkczyx,bpk->bpczyx", maps, courses) * self.sigma[:, None, None, None]
+
+    def _embedding(self, phase: Tensor, condition: Condition) -> Tensor:
+        """Embeddings [B, P, E] of phases [B, P] and of the ECG."""
         embedding = self.phase(phase)
         if condition.code is not None:
             embedding = embedding + condition.code[:, None]
         if condition.tokens is not None:
             embedding = embedding + self.local(tokens_at(condition.tokens, phase))
-        if condition.maps is not None:
-            velocity = self.modes(condition.maps, embedding)
-        else:
-            every = embedding.flatten(0, 1)
-            velocity = self.head(self._unet(condition, every), every).unflatten(0, (count, phases))
-        return velocity * self.sigma[:, None, None, None]
+        return embedding
 
     def _unet(self, condition: Condition, embedding: Tensor) -> Tensor:
         """Features [N, C_0, Z, Y/2, X/2] at embeddings [N, E], N a multiple of the subjects."""

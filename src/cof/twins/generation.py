@@ -11,7 +11,7 @@ from cof.cine.grid import Placement, from_canonical, resample_phase
 from cof.cine.volume import Cine, uniform_times
 from cof.errors import CofError, Reason
 from cof.labels.predict import Labeller
-from cof.models.base import Subject
+from cof.models.base import Generated, Subject
 from cof.models.stage import Trained
 from cof.motion.native import warp_native
 from cof.motion.path import DisplacementPath
@@ -57,15 +57,7 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
     lone = len(cine.frames) == 1
     frames = trained.frames if lone else len(cine.frames)
     made = trained.model.generate(subject, trained.frames, seed)
-    anchor = torch.from_numpy(np.array(cine.frames[0]))
-    if made.displacement is not None:
-        canonical = warp_canonical(torch.from_numpy(subject.anchor), made.displacement, placement)
-        native = warp_native(anchor, DisplacementPath(made.displacement).resample(frames).knots, placement).numpy()
-    elif made.cine is not None:
-        canonical = made.cine
-        native = from_canonical(resample_phase(made.cine.numpy(), frames), placement, anchor.numpy())
-    else:
-        raise ValueError("a family generates a displacement or a cine")
+    native = native_frames(made, np.array(cine.frames[0]), placement, frames)
     rr_ms = subject.rr_ms if lone else cine.rr_ms
     limits = np.iinfo(np.int16)
     generated = Cine(
@@ -74,7 +66,28 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
         frame_times_ms=uniform_times(frames, rr_ms) if lone else cine.frame_times_ms,
         rr_ms=rr_ms,
     )
-    return Twin(generated, canonical, made.displacement, made.measures)
+    return Twin(generated, canonical_frames(made, subject), made.displacement, made.measures)
+
+
+def native_frames(made: Generated, anchor: np.ndarray, placement: Placement, frames: int) -> np.ndarray:
+    """What a family made, on the native grid: float32 [T, Z, Y, X] at `frames` phases, from the anchor [Z, Y, X]."""
+    if made.displacement is not None:
+        knots = DisplacementPath(made.displacement).resample(frames).knots
+        return warp_native(torch.from_numpy(anchor), knots, placement).numpy()
+    return from_canonical(resample_phase(_cine(made).numpy(), frames), placement, anchor)
+
+
+def canonical_frames(made: Generated, subject: Subject) -> Tensor:
+    """What a family made, on the canonical grid: float32 [T, Z, Y, X], intensities in [0, 1]."""
+    if made.displacement is not None:
+        return warp_canonical(torch.from_numpy(subject.anchor), made.displacement, subject.placement)
+    return _cine(made)
+
+
+def _cine(made: Generated) -> Tensor:
+    if made.cine is None:
+        raise ValueError("a family generates a displacement or a cine")
+    return made.cine
 
 
 def warp_canonical(anchor: Tensor, displacement: Tensor, placement: Placement) -> Tensor:
