@@ -270,7 +270,7 @@ class VelocityField(nn.Module):
         else:
             every = embedding.flatten(0, 1)
             velocity = self.head(self._unet(condition, every), every).unflatten(0, (count, phases))
-        return velocity * self.sigma[:, None, None, None]
+        return velocity.float() * self.sigma[:, None, None, None]
 
     def _unet(self, condition: Condition, embedding: Tensor) -> Tensor:
         """Features [N, C_0, Z, Y/2, X/2] at embeddings [N, E], N a multiple of the subjects."""
