@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,8 +33,21 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random in this step.
 Sheet = Annotated[Path, typer.Option(help="cohort/batches/{batch}.parquet")]
 Key = Annotated[Path, typer.Option(help="cohort/key.parquet")]
 Work = Annotated[Path, typer.Option(help="Folder of checkpoints; a killed training resumes from it.")]
+Curves = Annotated[Path | None, typer.Option(help="Folder for the training curves, read by TensorBoard.")]
+Devices = Annotated[
+    str, typer.Option(help="Processes of this node: a number, or auto for one a GPU. torchrun and srun decide instead.")
+]
 Subjects = Annotated[Path, typer.Option(help="cohort/subjects.parquet")]
 Folders = Annotated[list[Path], typer.Option(help="One for each batch; repeat the option.")]
+
+
+def number_of(devices: str) -> int | Literal["auto"]:
+    """What `--devices` says."""
+    if devices == "auto":
+        return "auto"
+    if not devices.isdecimal() or int(devices) < 1:
+        raise UsageError(f"--devices: '{devices}' is neither auto nor a number from 1 on")
+    return int(devices)
 
 
 def print_version(asked: bool) -> None:
@@ -243,6 +256,8 @@ def toppr(
     work: Work,
     settings: SettingsText = "{}",
     seed: Seed = 0,
+    curves: Curves = None,
+    devices: Devices = "auto",
 ) -> None:
     """Train TOPPR, the topology-preserving registration."""
     from cof.motion.stage import train
@@ -257,6 +272,8 @@ def toppr(
         work=work,
         settings=config.read_settings(settings, config.RegistrationSettings),
         seed=seed,
+        curves=curves,
+        devices=number_of(devices),
     )
 
 
@@ -284,6 +301,8 @@ def train(
     settings: SettingsText,
     fields: Annotated[list[Path] | None, typer.Option(help="fields/{variant}/{batch}; repeatable.")] = None,
     seed: Seed = 0,
+    curves: Curves = None,
+    devices: Devices = "auto",
 ) -> None:
     """Train one model of any family."""
     from cof.models.stage import train as train_model
@@ -298,6 +317,8 @@ def train(
         work=work,
         settings=config.read_settings(settings, config.ModelSettings),
         seed=seed,
+        curves=curves,
+        devices=number_of(devices),
     )
 
 

@@ -183,7 +183,15 @@ class TrainingSettings(Settings):
     """A training by Adam."""
 
     iterations: Count = 1000
-    batch: Count = 4
+    batch: Count = Field(4, description="what one iteration sees, on all devices together")
+    micro_batch: Count | None = Field(
+        None, description="what one device sees at once, to save memory; without one, its whole share of the batch"
+    )
+    precision: Literal["32", "bf16"] = Field(
+        "32", description="of the network's products and convolutions; losses are computed in single precision"
+    )
+    compile: bool = Field(False, description="compile the network (torch.compile): minutes once, then faster")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 for none")
     learning_rate: Positive = 1e-3
     weight_decay: float = Field(1e-5, ge=0)
     schedule: Literal["cosine", "constant"] = Field(
@@ -263,7 +271,9 @@ class CofSettings(TrainingSettings):
     phases: Count = Field(4, description="phases drawn per subject and step against one encoding")
     heart_weight: float = Field(4.0, ge=0, description="extra weight of heart voxels in the matching loss")
     augmentation: AffineSettings | None = AffineSettings(rotation_deg=10, scale=0.05, translation_mm=6)
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 for none")
+    recompute: bool = Field(
+        False, description="compute the network's blocks again in the backward pass: less memory for more time"
+    )
     checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
 
 

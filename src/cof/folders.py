@@ -5,6 +5,7 @@ left aside is nobody's artefact: readers pass it over, and the next writer of th
 """
 
 import glob
+import os
 import secrets
 import shutil
 import string
@@ -47,6 +48,13 @@ def whole_folder(out: Path) -> Iterator[Path]:
 def find(folders: list[Path], name: str) -> Path | None:
     """The file called `name` in the first of the folders that has one, or None."""
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def gzip_checksum(path: Path) -> bytes:
+    """The last eight bytes of a gzip file, which are checksum and length of what it holds (RFC 1952)."""
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        return file.read()
 
 
 def _cleared(path: Path) -> Path:

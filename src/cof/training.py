@@ -1,12 +1,84 @@
-"""What our training loops share: the learning rate of an iteration, and checkpoints that appear only when whole."""
+"""What a training of ours is made of: a loss, a source of batches, and how and where it runs (`cof.trainer` runs it).
+
+An iteration is one step of Adam on one whole batch, which the seed and the iteration's number decide. Each process
+takes its share of that batch, and a share that does not fit a device is seen in parts, the micro-batches. A loss is
+therefore a weighted mean with its weight: gradients are summed over all parts and divided by the whole weight, so that
+the split of a batch decides nothing but rounding.
+"""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, Protocol, Self
 
 import torch
+from torch import Tensor
 
 from cof.config import TrainingSettings
-from cof.folders import whole_file
+
+
+class Batch(Protocol):
+    """What a network learns from at once."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on `device`."""
+        ...
+
+
+class Source(Protocol):
+    """Where batches come from.
+
+    Attributes:
+        held_out: items whose loss is logged and steers nothing; may be empty.
+    """
+
+    held_out: Sequence[Any]
+
+    def draw(self, iteration: int) -> Sequence[Any]:
+        """The items of the whole batch of an iteration, counted from 1: the same whenever and wherever it is asked."""
+        ...
+
+    def load(self, items: Sequence[Any]) -> Any:
+        """Some of these items as a `Batch`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a batch or of a part of one.
+
+    Attributes:
+        value: a mean over the part, with its gradient.
+        weight: what the part counts for in the mean over the whole batch.
+        terms: further such means, for the log.
+    """
+
+    value: Tensor
+    weight: float | Tensor
+    terms: Mapping[str, float | Tensor] = field(default_factory=dict)
+
+
+LossFunction = Callable[[Any, Any], Loss]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How and where a training runs; nothing of it changes the result beyond rounding.
+
+    Attributes:
+        checkpoint: file to resume from if it exists, and to write. The caller names it after everything that decides
+            the training, and removes it when the result is safe.
+        curves: folder for TensorBoard, or None.
+        devices: processes of this node; `auto` takes every visible GPU, or one process where there is none. Without
+            effect where torchrun or srun started the processes.
+        title: of the progress bar.
+    """
+
+    checkpoint: Path
+    curves: Path | None = None
+    devices: int | Literal["auto"] = "auto"
+    title: str = "training"
 
 
 def learning_rate(iteration: int, settings: TrainingSettings) -> float:
@@ -15,15 +87,3 @@ def learning_rate(iteration: int, settings: TrainingSettings) -> float:
     if settings.schedule == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * (iteration - 1) / settings.iterations))
     return rate
-
-
-def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give all parameters of an optimiser one learning rate."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-
-
-def save_checkpoint(path: Path, state: dict[str, object]) -> None:
-    """Write a checkpoint aside and put it in place of the last one."""
-    with whole_file(path) as aside:
-        torch.save(state, aside)

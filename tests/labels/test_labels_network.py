@@ -18,7 +18,7 @@ from cof.errors import UsageError
 from cof.labels import artefact
 from cof.labels.components import largest_components
 from cof.labels.predict import Labeller
-from cof.labels.teacher import Teacher, intensity_statistics
+from cof.labels.teacher import Stack, Teacher, intensity_statistics
 
 SPACINGS = [(10.0, 2.1, 2.1), (10.0, 1.6, 1.6), (10.0, 2.8, 2.8)]  # as planned; finer; coarser
 
@@ -76,25 +76,28 @@ def test_the_teacher_gives_the_official_probabilities_where_nothing_is_resampled
     _, expected = official.predict_single_npy_array(
         frames[0][None].astype(np.float32), {"spacing": list(SPACINGS[0])}, save_or_return_probabilities=True
     )
-    volume = torch.from_numpy(frames[0].astype(np.float32))[None, None]
-    found = Teacher.load(untrained).probabilities(volume, SPACINGS[0], *intensity_statistics(frames[0]))
-    assert found.shape == (1, 4, 5, 64, 64)
+    volume = torch.from_numpy(frames[0].astype(np.float32))
+    (found,) = Teacher.load(untrained).see([Stack(volume, SPACINGS[0], *intensity_statistics(frames[0]))])
+    assert found.shape == (4, 5, 64, 64)
     # nnU-Net accumulates Gaussian-weighted logits in half precision, where the weights of the corners nearly vanish.
     inside = (..., slice(8, -8), slice(8, -8))
-    np.testing.assert_allclose(found[0].numpy()[inside], expected[inside], atol=3e-3)
-    np.testing.assert_allclose(found[0].numpy(), expected, atol=2e-2)
+    np.testing.assert_allclose(found.numpy()[inside], expected[inside], atol=3e-3)
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-2)
 
 
-def test_the_teacher_sees_the_chosen_slices_of_every_volume_of_a_batch(untrained: Path, frames: np.ndarray) -> None:
+def test_the_teacher_sees_stacks_of_several_sizes_and_spacings_at_once(untrained: Path, frames: np.ndarray) -> None:
     teacher = Teacher.load(untrained)
-    volumes = torch.from_numpy(frames[:2].astype(np.float32))[:, None]
-    mean, std = (torch.tensor(values) for values in zip(*map(intensity_statistics, frames[:2])))
-    together = teacher.probabilities(volumes, SPACINGS[1], mean, std, slices=(3, 1))
-    assert together.shape == (2, 4, 2, 64, 64)
-    torch.testing.assert_close(together.sum(1), torch.ones(2, 2, 64, 64))
-    for index in range(2):
-        alone = teacher.probabilities(volumes[index : index + 1], SPACINGS[1], mean[index], std[index])
-        torch.testing.assert_close(together[index], alone[0][:, [3, 1]], atol=1e-4, rtol=1e-4)
+    volumes = torch.from_numpy(frames[:3].astype(np.float32))
+    stacks = [
+        Stack(volumes[0], SPACINGS[0], *intensity_statistics(frames[0])),
+        Stack(volumes[1][[3, 1], :50], SPACINGS[1], *intensity_statistics(frames[1])),
+        Stack(volumes[2][:, :, :44], SPACINGS[0], *intensity_statistics(frames[2])),
+    ]
+    together = teacher.see(stacks)
+    for stack, found in zip(stacks, together):
+        assert found.shape == (4, *stack.volume.shape)
+        torch.testing.assert_close(found.sum(0), torch.ones(stack.volume.shape))
+        torch.testing.assert_close(found, teacher.see([stack])[0], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
@@ -103,15 +106,13 @@ def test_gradients_reach_the_image_and_leave_the_weights_alone(
 ) -> None:
     teacher = Teacher.load(untrained)
     before = {name: tensor.clone() for name, tensor in teacher._network.state_dict().items()}
-    volume = torch.from_numpy(frames[0].astype(np.float32))[None, None].requires_grad_()
-    mean = torch.tensor(100.0, requires_grad=True)
-    probabilities = teacher.probabilities(volume, spacing, mean, torch.tensor(50.0), slices=[0, 2])
-    probabilities[:, 1].mean().backward()
+    volume = torch.from_numpy(frames[0].astype(np.float32)).requires_grad_()
+    (probabilities,) = teacher.see([Stack(volume[[0, 2]], spacing, 100.0, 50.0)])
+    probabilities[1].mean().backward()
     assert volume.grad is not None
     assert torch.isfinite(volume.grad).all()
-    assert volume.grad[0, 0, [0, 2]].abs().max() > 0
-    assert volume.grad[0, 0, [1, 3, 4]].abs().max() == 0
-    assert mean.grad is None
+    assert volume.grad[[0, 2]].abs().max() > 0
+    assert volume.grad[[1, 3, 4]].abs().max() == 0
     assert all(parameter.grad is None for parameter in teacher._network.parameters())
     for name, tensor in teacher._network.state_dict().items():
         assert torch.equal(tensor, before[name])
@@ -120,11 +121,11 @@ def test_gradients_reach_the_image_and_leave_the_weights_alone(
 def test_the_gradient_is_the_derivative(untrained: Path, frames: np.ndarray) -> None:
     teacher = Teacher.load(untrained)
     teacher._network.double()
-    volume = torch.from_numpy(frames[0].astype(np.float64))[None, None]
+    volume = torch.from_numpy(frames[0].astype(np.float64))
     direction = torch.from_numpy(np.random.default_rng(0).standard_normal(volume.shape))
 
     def score(image: torch.Tensor) -> torch.Tensor:
-        return teacher.probabilities(image, SPACINGS[1], *intensity_statistics(frames[0]))[:, 2].mean()
+        return teacher.see([Stack(image, SPACINGS[1], *intensity_statistics(frames[0]))])[0][2].mean()
 
     wanted = volume.clone().requires_grad_()
     score(wanted).backward()

@@ -14,7 +14,7 @@ from cof.config import LabelSettings
 from cof.labels import dataset, training
 from cof.labels.predict import Labeller
 from cof.labels.stage import label_batch, train
-from cof.labels.teacher import Teacher, intensity_statistics
+from cof.labels.teacher import Stack, Teacher, intensity_statistics
 from cof.tables import read_table
 
 pytestmark = pytest.mark.slow
@@ -76,10 +76,10 @@ def test_the_teacher_agrees_with_the_official_prediction(
     truth = read_labels(unseen.annotations / "sub-0008-v2.nii.gz")[0]
     annotated = np.array(read_cine(unseen.cine / "sub-0008-v2.nii").frames[0])
     for frame in (np.array(stack.frames[0]), annotated):
-        volume = torch.from_numpy(frame.astype(np.float32))[None, None]
-        probabilities = teacher.probabilities(volume, spacing, *intensity_statistics(frame))
-        assert dice(probabilities[0].argmax(0).numpy(), official.segment(frame, spacing)) > 0.95
-    mine = dice(probabilities[0].argmax(0).numpy(), truth)
+        volume = torch.from_numpy(frame.astype(np.float32))
+        (probabilities,) = teacher.see([Stack(volume, spacing, *intensity_statistics(frame))])
+        assert dice(probabilities.argmax(0).numpy(), official.segment(frame, spacing)) > 0.95
+    mine = dice(probabilities.argmax(0).numpy(), truth)
     assert abs(mine - dice(official.segment(annotated, spacing), truth)) <= 0.01
 
 

@@ -11,6 +11,7 @@ from cof.models.base import Subject
 from cof.models.controls import mean_motion
 from cof.models.matching import heart_mask
 from cof.models.registry import FAMILIES, family_of
+from cof.training import Run
 
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4)
 SETTINGS = {
@@ -25,7 +26,8 @@ SETTINGS = {
 def trained(name, train, folder, seed=0):
     folder.mkdir(exist_ok=True)
     family = family_of(name)
-    family.fit(train if family.learns_from else [], [], SETTINGS[name], seed, folder, folder / "work")
+    run = Run(folder.with_suffix(".pt"))
+    family.fit(train if family.learns_from else [], [], SETTINGS[name], seed, run)(folder)
     return family.load(folder, SETTINGS[name])
 
 
@@ -86,7 +88,7 @@ def test_random_is_another_participants_heart_and_depends_on_seed_and_name_alone
 
 def test_random_keeps_no_more_donors_than_asked(toy_hearts, tmp_path):
     family, settings = family_of("random"), RandomSettings(donors=2)
-    family.fit(toy_hearts(5), [], settings, 0, tmp_path, tmp_path)
+    family.fit(toy_hearts(5), [], settings, 0, Run(tmp_path / "c.pt"))(tmp_path)
     assert len(family.load(tmp_path, settings).donors) == 2
 
 
@@ -136,7 +138,7 @@ def test_cof_hears_the_ecg_and_the_anchor_only_model_does_not(toy_hearts, tmp_pa
         settings = CofSettings(field=TINY.model_copy(update={"ecg": ecg}), iterations=3, batch=2, phases=2)
         folder = tmp_path / ecg
         folder.mkdir()
-        family_of("cof").fit(train, [], settings, 0, folder, folder / "work")
+        family_of("cof").fit(train, [], settings, 0, Run(tmp_path / f"{ecg}.pt"))(folder)
         model = family_of("cof").load(folder, settings)
         same = torch.equal(model.generate(heart, 6, 0).displacement, model.generate(other, 6, 0).displacement)
         assert same is not hears

@@ -10,6 +10,7 @@ from cof.models.base import Example, TrainedModel
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily
 from cof.models.matching import heart_mask
+from cof.training import Run
 
 
 def end_point_error(model: TrainedModel, hearts: list[Example]) -> float:
@@ -33,9 +34,10 @@ def test_the_ecg_decides_the_motion_of_unseen_hearts(toy_hearts, tmp_path):
     )
     for folder in ("cof", "mean"):
         (tmp_path / folder).mkdir()
-    CofFamily().fit(train, [], settings, 0, tmp_path / "cof", tmp_path / "work")
+    run = Run(tmp_path / "checkpoint.pt")
+    CofFamily().fit(train, [], settings, 0, run)(tmp_path / "cof")
     model = CofFamily().load(tmp_path / "cof", settings)
-    MeanMotionFamily().fit(train, [], MeanMotionSettings(), 0, tmp_path / "mean", tmp_path / "work")
+    MeanMotionFamily().fit(train, [], MeanMotionSettings(), 0, run)(tmp_path / "mean")
     mean = MeanMotionFamily().load(tmp_path / "mean", MeanMotionSettings())
 
     shuffled = [replace(heart, beat=other.beat) for heart, other in zip(unseen, unseen[1:] + unseen[:1])]

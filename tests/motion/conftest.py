@@ -1,6 +1,6 @@
 """Phantoms with known motion: a textured ring that contracts, in a native stack and on its canonical grid."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cof.cine.grid import Placement
+from cof.labels.teacher import Stack
 from cof.motion.pairs import TrainingSubject
 from cof.motion.resolution import IN_PLANE
 
@@ -93,10 +94,9 @@ def make_ring(seed: int, frames: int = 8) -> Ring:
 class RingSegmenter:
     """Class probabilities of a ring from its known class intensities: differentiable, and nearly exact."""
 
-    def probabilities(self, volume: Tensor, spacing_mm, mean: float, std: float) -> Tensor:
-        intensity = volume[:, 0, None] / 1000
-        centres = torch.tensor(CLASS_INTENSITY)[None, :, None, None, None]
-        return (-((intensity - centres) ** 2) / 0.01).softmax(1)
+    def see(self, stacks: Sequence[Stack]) -> list[Tensor]:
+        centres = torch.tensor(CLASS_INTENSITY)[:, None, None, None]
+        return [(-((stack.volume[None] / 1000 - centres) ** 2) / 0.01).softmax(0) for stack in stacks]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 
 import numpy as np
 import pandas as pd
@@ -85,39 +87,45 @@ def test_training_and_registration_of_a_cohort(cohort):
     assert saved["provenance"]["weights_sha256"]
 
 
-def test_the_same_seed_gives_the_same_bytes_and_a_killed_training_resumes(cohort, monkeypatch):
-    _train(cohort, "whole")
-    evaluate, calls = training.evaluate_pairs, []
+def _stopping(evaluate, at):
+    """The objective, that ends the training as it computes one of the iterations."""
+    calls = []
 
-    def killed(*arguments):
+    def stopped(*arguments):
         calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
+        if len(calls) == at:
+            os.kill(os.getpid(), signal.SIGUSR1)
         return evaluate(*arguments)
 
-    monkeypatch.setattr(training, "evaluate_pairs", killed)
-    with pytest.raises(KeyboardInterrupt):
-        _train(cohort, "killed")
-    assert not (cohort / "killed").exists()
-    _train(cohort, "killed")
-    assert len(calls) == 6  # 3 whole iterations and the killed one, then 3 and 4 again from the checkpoint at 2
+    return stopped, calls
+
+
+def test_the_same_seed_gives_the_same_bytes_and_a_stopped_training_resumes(cohort, monkeypatch):
+    _train(cohort, "whole")
+    evaluate, calls = _stopping(training.evaluate_pairs, 3)
+    monkeypatch.setattr(training, "evaluate_pairs", evaluate)
+    with pytest.raises(SystemExit):
+        _train(cohort, "stopped")
+    assert not (cohort / "stopped").exists()
+    _train(cohort, "stopped")
+    assert len(calls) == 4
     for name in ("weights.safetensors", "settings.json", "log.csv"):
-        assert (cohort / "killed" / name).read_bytes() == (cohort / "whole" / name).read_bytes()
+        assert (cohort / "stopped" / name).read_bytes() == (cohort / "whole" / name).read_bytes()
 
 
 def test_a_checkpoint_of_other_data_is_not_resumed(cohort, ring, monkeypatch):
-    def killed(*arguments):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(training, "evaluate_pairs", killed)
         for _ in range(2):
-            with pytest.raises(KeyboardInterrupt):
+            evaluate, _ = _stopping(training.evaluate_pairs, 1)
+            patch.setattr(training, "evaluate_pairs", evaluate)
+            with pytest.raises(SystemExit):
                 _train(cohort)
         assert len(list((cohort / "work").iterdir())) == 1
         changed = np.roll(ring(0).subject.labels, 1, axis=2)
         write_labels(cohort / "labels" / "b000" / "ring-0.nii.gz", changed, np.eye(4))
-        with pytest.raises(KeyboardInterrupt):
+        evaluate, _ = _stopping(training.evaluate_pairs, 1)
+        patch.setattr(training, "evaluate_pairs", evaluate)
+        with pytest.raises(SystemExit):
             _train(cohort)
     assert len(list((cohort / "work").iterdir())) == 2
 

@@ -1,3 +1,8 @@
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -6,18 +11,15 @@ from cof.config import AffineSettings, RegistrationSettings
 from cof.motion.cycle import register_cycle
 from cof.motion.native import native_displacement, warp_native
 from cof.motion.objective import draw_slices, evaluate_pairs, teacher_loss
-from cof.motion.pairs import Pair, draw_pairs
+from cof.motion.pairs import DrawnPair, NativePair, Pair, PairBatch, draw_pairs
 from cof.motion.toppr import Registration, Toppr
 from cof.motion.training import LOG_COLUMNS, fit
 from cof.motion.warp import warp_labels
+from cof.training import Run
 
 SMALL = RegistrationSettings(
     iterations=6, batch=2, channels=(4, 8), seg_slices=2, checkpoint_every=2, augmentation=AffineSettings()
 )
-
-
-class Killed(Exception):
-    pass
 
 
 def _same(one: Toppr, two: Toppr) -> bool:
@@ -25,34 +27,61 @@ def _same(one: Toppr, two: Toppr) -> bool:
     return all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-@pytest.mark.parametrize("killed_at", [1, 3, 4])
-def test_a_killed_training_resumes_to_the_same_weights(ring, segmenter, tmp_path, killed_at):
+def _run(folder: Path, **changes) -> Run:
+    return Run(folder / "c.pt", **changes)
+
+
+class Terminator:
+    """A labeller that ends the training while it looks at an iteration."""
+
+    def __init__(self, segmenter, at: int) -> None:
+        self.segmenter, self.at, self.calls = segmenter, at, 0
+
+    def see(self, stacks):
+        self.calls += 1
+        if self.calls == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self.segmenter.see(stacks)
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3, 4])
+def test_a_stopped_training_resumes_to_the_same_weights(ring, segmenter, tmp_path, stopped_at):
     subjects = [ring(seed).subject for seed in (0, 1)]
-    whole, log = fit(subjects, SMALL, segmenter, 7, tmp_path / "whole.pt")
-
-    class Killer:
-        calls = 0
-
-        def probabilities(self, *arguments):
-            self.calls += 1
-            if self.calls > SMALL.batch * killed_at:
-                raise Killed
-            return segmenter.probabilities(*arguments)
-
-    with pytest.raises(Killed):
-        fit(subjects, SMALL, Killer(), 7, tmp_path / "killed.pt")
-    assert (tmp_path / "killed.pt").is_file() == (killed_at >= SMALL.checkpoint_every)
-    resumed, resumed_log = fit(subjects, SMALL, segmenter, 7, tmp_path / "killed.pt")
+    whole, log = fit(subjects, SMALL, segmenter, 7, _run(tmp_path / "whole"))
+    with pytest.raises(SystemExit) as ended:
+        fit(subjects, SMALL, Terminator(segmenter, stopped_at), 7, _run(tmp_path / "stopped"))
+    assert ended.value.code == 128 + signal.SIGTERM
+    rest = Terminator(segmenter, 0)
+    resumed, resumed_log = fit(subjects, SMALL, rest, 7, _run(tmp_path / "stopped"))
+    assert rest.calls == SMALL.iterations - stopped_at
     assert _same(whole, resumed)
     assert log.equals(resumed_log)
     assert tuple(log.columns) == LOG_COLUMNS
     assert log["iteration"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("seg_slices", [2, "all"])
+def test_micro_batches_change_nothing_but_rounding(ring, segmenter, tmp_path, seg_slices):
+    subjects = [ring(seed).subject for seed in range(3)]
+    # Pairs of unequal weight in the means over voxels.
+    valid = (True, True, False, False, False, True)
+    subjects[0] = replace(subjects[0], placement=replace(subjects[0].placement, valid=valid))
+    settings = SMALL.model_copy(
+        update={"batch": 5, "iterations": 4, "seg_slices": seg_slices, "max_field": "hinge", "max_field_mm": 0.1}
+    )
+    settings = settings.model_copy(update={"lambda_smooth": 1.0})
+    whole, log = fit(subjects, settings, segmenter, 0, _run(tmp_path / "whole"))
+    settings = settings.model_copy(update={"micro_batch": 2})
+    parts, parts_log = fit(subjects, settings, segmenter, 0, _run(tmp_path / "parts"))
+    np.testing.assert_allclose(log, parts_log, rtol=1e-4, atol=1e-6)
+    vectors = [torch.cat([value.flatten() for value in network.parameters()]) for network in (whole, parts)]
+    assert (vectors[0] - vectors[1]).norm() < 1e-3 * vectors[0].norm()
+
+
 def test_the_seed_decides_the_weights(ring, segmenter, tmp_path):
     settings = SMALL.model_copy(update={"iterations": 2})
     one, two, other = (
-        fit([ring(0).subject], settings, segmenter, seed, tmp_path / f"{index}.pt")[0]
+        fit([ring(0).subject], settings, segmenter, seed, _run(tmp_path / str(index)))[0]
         for index, seed in enumerate((0, 0, 1))
     )
     assert _same(one, two)
@@ -63,13 +92,13 @@ def test_a_training_leaves_the_global_generator_alone(ring, segmenter, tmp_path)
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    fit([ring(0).subject], SMALL.model_copy(update={"iterations": 1}), segmenter, 0, tmp_path / "c.pt")
+    fit([ring(0).subject], SMALL.model_copy(update={"iterations": 1}), segmenter, 0, _run(tmp_path))
     assert torch.rand(1) == expected
 
 
 def test_no_teacher_is_needed_without_its_loss(ring, tmp_path):
     settings = SMALL.model_copy(update={"lambda_seg": 0.0, "iterations": 2})
-    _, log = fit([ring(0).subject], settings, None, 0, tmp_path / "c.pt")
+    _, log = fit([ring(0).subject], settings, None, 0, _run(tmp_path))
     assert (log["seg"] == 0).all()
     assert (log["rec"] > 0).all()
 
@@ -85,19 +114,17 @@ class Known(Toppr):
         return Registration(self.answer.expand(len(source), -1, -1, -1, -1), self.answer)
 
 
+def _batch(subject, source, target, slices=None):
+    return PairBatch.of([DrawnPair(subject, source, target, slices)])
+
+
 def test_the_objective_prefers_the_true_motion(ring, segmenter):
     """Both terms are lower for the true displacement than for none, half or one and a half times of it."""
     subject, truth = ring(1).subject, ring(1).displacement
-    settings = RegistrationSettings(augmentation=None, seg_slices="all", lambda_smooth=1.0)
-    pairs = [Pair(subject, 0, 4)]
+    settings = RegistrationSettings(augmentation=None, lambda_smooth=1.0)
+    pairs = _batch(subject, 0, 4, torch.tensor(subject.crop.slices))
     terms = {
-        factor: evaluate_pairs(
-            Known(factor * truth[4:5], subject.placement.spacing_mm),
-            pairs,
-            settings,
-            segmenter,
-            np.random.default_rng(0),
-        )
+        factor: evaluate_pairs(Known(factor * truth[4:5], subject.placement.spacing_mm), pairs, settings, segmenter)
         for factor in (0.0, 0.5, 1.0, 1.5)
     }
     for other in (0.0, 0.5, 1.5):
@@ -114,10 +141,9 @@ def test_the_hinge_punishes_only_beyond_the_max_field(ring, segmenter):
     found = {
         limit: evaluate_pairs(
             Known(u, subject.placement.spacing_mm),
-            [Pair(subject, 0, 1)],
+            _batch(subject, 0, 1),
             RegistrationSettings(augmentation=None, max_field="hinge", max_field_mm=limit, lambda_seg=0, lambda_rec=0),
             None,
-            np.random.default_rng(0),
         )
         for limit in (10.0, 20.0)
     }
@@ -125,27 +151,29 @@ def test_the_hinge_punishes_only_beyond_the_max_field(ring, segmenter):
     assert found[20.0].excess == 0
 
 
-def test_the_teacher_sees_the_whole_native_slice_and_gradients_reach_the_motion(ring, segmenter):
+def test_the_teacher_sees_the_whole_native_slices_and_gradients_reach_the_motion(ring, segmenter):
     subject = ring(0).subject
     seen = []
 
     class Spy:
-        def probabilities(self, volume, spacing_mm, mean, std):
-            seen.append((volume.detach(), spacing_mm, mean, std))
-            return segmenter.probabilities(volume, spacing_mm, mean, std)
+        def see(self, stacks):
+            seen.extend(stacks)
+            return segmenter.see(stacks)
 
-    u = ring(0).displacement[3:4].clone().requires_grad_()
+    u = ring(0).displacement[3:5].clone().requires_grad_()
     slices = torch.tensor([2, 4])
-    teacher_loss(Spy(), Pair(subject, 0, 3), u, slices).backward()
-    volume, spacing, mean, std = seen[0]
-    expected = warp_native(subject.native_frame(0), u.detach(), subject.placement)[0, slices]
-    torch.testing.assert_close(volume[0, 0], expected, atol=0.1, rtol=0)
-    assert spacing == subject.placement.native_spacing_mm
-    target = subject.native_frame(3)
-    assert mean == pytest.approx(float(target.mean()), rel=0.02)
-    assert std == pytest.approx(float(target.std()), rel=0.02)
+    natives = [NativePair.of(Pair(subject, 0, frame), slices) for frame in (3, 4)]
+    teacher_loss(Spy(), natives, u).backward()
+    assert len(seen) == 2
+    for frame, stack, motion in zip((3, 4), seen, u.detach()):
+        expected = warp_native(subject.native_frame(0), motion[None], subject.placement)[0, slices]
+        torch.testing.assert_close(stack.volume.detach(), expected, atol=0.1, rtol=0)
+        assert stack.spacing_mm == subject.placement.native_spacing_mm
+        target = subject.native_frame(frame)
+        assert stack.mean == pytest.approx(float(target.mean()), rel=0.02)
+        assert stack.std == pytest.approx(float(target.std()), rel=0.02)
     assert u.grad is not None
-    assert u.grad.abs().sum() > 0
+    assert (u.grad.abs().sum((1, 2, 3, 4)) > 0).all()
 
 
 def test_slices_of_the_teacher_lie_under_the_canonical_grid(ring):
@@ -171,7 +199,7 @@ def test_drawn_pairs_never_start_or_end_wrongly(ring):
 @pytest.mark.parametrize("parameterisation", ["velocity", "displacement"])
 def test_training_finds_the_motion_of_hearts_it_has_not_seen(ring, segmenter, tmp_path, parameterisation):
     settings = RegistrationSettings(iterations=150, augmentation=None, parameterisation=parameterisation)
-    network, log = fit([ring(seed).subject for seed in range(8)], settings, segmenter, 0, tmp_path / "c.pt")
+    network, log = fit([ring(seed).subject for seed in range(8)], settings, segmenter, 0, _run(tmp_path))
     assert log["loss"].tail(20).mean() < 0.6 * log["loss"].head(5).mean()
     for seed in (8, 9):
         subject, truth = ring(seed).subject, ring(seed).displacement

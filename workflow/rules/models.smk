@@ -23,8 +23,9 @@ rule train:
         fields=lambda wildcards, input: options("fields", input.fields),
         work=f"{R}/checkpoints/models/{{model}}",
         seed=CONFIG.seed,
-        source=source("models", "motion", "training", "folders", "cine/grid"),
+        curves=f"{R}/logs/train/{{model}}",
+        source=source("models", "motion", "training", "trainer", "folders", "cine/grid"),
     shell:
         "cof train --subjects {input.subjects:q} {params.beats} {params.grid} {params.labels} {params.fields}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"
-        " --seed {params.seed} 2> {log:q}"
+        " --seed {params.seed} --curves {params.curves:q} 2> {log:q}"

@@ -22,11 +22,12 @@ rule toppr:
         grid=lambda wildcards, input: options("grid", input.grid),
         work=f"{R}/checkpoints/registrations/{{registration}}",
         seed=CONFIG.seed,
-        source=source("motion", "training", "folders", "cine/grid", "labels/teacher"),
+        curves=f"{R}/logs/toppr/{{registration}}",
+        source=source("motion", "training", "trainer", "folders", "cine/grid", "labels/teacher"),
     shell:
         "cof toppr --subjects {input.subjects:q} {params.cine} {params.labels} {params.grid}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
-        " --settings {params.settings:q} --seed {params.seed} 2> {log:q}"
+        " --settings {params.settings:q} --seed {params.seed} --curves {params.curves:q} 2> {log:q}"
 
 
 rule register:

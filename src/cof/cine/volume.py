@@ -173,6 +173,36 @@ def read_labels(path: Path) -> np.ndarray:
     return np.asarray(nib.load(path).dataobj).transpose(3, 2, 1, 0).astype(np.uint8)  # type: ignore[attr-defined]
 
 
+def read_frame(path: Path, frame: int) -> np.ndarray:
+    """One frame [Z, Y, X] of a 4D NIfTI as stored; of a compressed one, what lies behind it is not even unpacked."""
+    return np.asarray(nib.load(path).dataobj[..., frame]).transpose(2, 1, 0)  # type: ignore[attr-defined]
+
+
 def read_anchor_labels(path: Path) -> np.ndarray:
-    """Labels [Z, Y, X] of frame 0 as uint8; the frames after it are not even unpacked."""
-    return np.asarray(nib.load(path).dataobj[..., 0]).transpose(2, 1, 0).astype(np.uint8)  # type: ignore[attr-defined]
+    """Labels [Z, Y, X] of frame 0 as uint8."""
+    return read_frame(path, 0).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """The frames of a 4D NIfTI, each read when it is asked for: a cohort of them costs neither memory nor open files.
+
+    Attributes:
+        path: of the NIfTI.
+        shape: (T, Z, Y, X).
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: Path) -> "StoredFrames":
+        """The frames of a file, of which only the header is read."""
+        return cls(path, tuple(reversed(nib.load(path).shape)))  # type: ignore[attr-defined]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        """Frame [Z, Y, X] as stored."""
+        return read_frame(self.path, frame)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,22 @@ def intensity_statistics(volume: np.ndarray) -> tuple[float, float]:
     """
     cropped, _, _ = crop_to_nonzero(np.array(volume, np.float32)[None])
     return float(cropped.mean()), float(cropped.std())
+
+
+class Stack(NamedTuple):
+    """A native stack as the labeller takes it.
+
+    Attributes:
+        volume: native intensities [Z, Y, X] of whole slices.
+        spacing_mm: along z, y, x.
+        mean: of the real stack (`intensity_statistics`); a constant.
+        std: likewise.
+    """
+
+    volume: torch.Tensor
+    spacing_mm: tuple[float, float, float]
+    mean: float
+    std: float
 
 
 def _padding(size: list[int], wanted: list[int]) -> list[int]:
@@ -56,6 +73,7 @@ class Teacher:
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [N, 4, H, W] of images [N, 1, H, W] not smaller than the patch, in nnU-Net's tiles where larger."""
+        self._network.to(images.device)  # of several GPUs, that of this process
         height, width = self._patch
         rows, columns = compute_steps_for_sliding_window(tuple(images.shape[2:]), (height, width), _TILE_STEP)
         if len(rows) == len(columns) == 1:
@@ -72,40 +90,35 @@ class Teacher:
             weight = weight + functional.pad(gaussian, around)
         return torch.as_tensor(logits / weight)
 
-    def probabilities(
-        self,
-        volume: torch.Tensor,
-        spacing_mm: tuple[float, float, float],
-        mean: float | torch.Tensor,
-        std: float | torch.Tensor,
-        slices: Sequence[int] | None = None,
-    ) -> torch.Tensor:
-        """Class probabilities of whole slices, differentiable in `volume`.
+    def see(self, stacks: Sequence[Stack]) -> list[torch.Tensor]:
+        """Class probabilities [4, Z, Y, X] of each stack, differentiable in its volume; all slices in one batch."""
+        images = [(((stack.volume - stack.mean) / max(stack.std, 1e-8))[:, None], stack.spacing_mm) for stack in stacks]
+        return [logits.softmax(1).transpose(0, 1) for logits in self._logits_of(images)]
 
-        Args:
-            volume: [B, 1, Z, Y, X], native intensities, on the native grid.
-            spacing_mm: native spacing along z, y, x.
-            mean: of the real stack (`intensity_statistics`), one number or one for each of the B; a constant.
-            std: likewise.
-            slices: indices of the slices to see; all if left out.
-
-        Returns:
-            [B, 4, len(slices), Y, X]: background, LV, myocardium, RV; sums to 1 over the classes.
-        """
-        shape = (-1, 1, 1, 1)
-        mean = torch.as_tensor(mean, dtype=volume.dtype, device=volume.device).detach().reshape(shape)
-        std = torch.as_tensor(std, dtype=volume.dtype, device=volume.device).detach().reshape(shape)
-        seen = volume[:, 0] if slices is None else volume[:, 0, list(slices)]
-        batch, count, *native = seen.shape
-        images = ((seen - mean) / std.clamp_min(1e-8)).reshape(batch * count, 1, *native)
-
-        size = [round(n * have / want) for n, have, want in zip(native, spacing_mm[1:], self._spacing_mm)]
-        if size != native:
-            images = functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
-        # Instance normalisation sees the padding, so it must be as in training: up to the patch size, with zeros.
-        padding = _padding(size, [max(n, p) for n, p in zip(size, self._patch)])
-        logits = self._logits(functional.pad(images, padding))
-        logits = logits[..., padding[2] : padding[2] + size[0], padding[0] : padding[0] + size[1]]
-        if size != native:
-            logits = functional.interpolate(logits, size=native, mode="bilinear", align_corners=False)
-        return logits.softmax(1).reshape(batch, count, -1, *native).transpose(1, 2)
+    def _logits_of(self, normalised: Sequence[tuple[torch.Tensor, tuple[float, float, float]]]) -> list[torch.Tensor]:
+        """Logits [N, 4, Y, X] of native images [N, 1, Y, X] of several spacings."""
+        sizes, paddings, inputs = [], [], []
+        for images, spacing_mm in normalised:
+            native = images.shape[2:]
+            size = [round(n * have / want) for n, have, want in zip(native, spacing_mm[1:], self._spacing_mm)]
+            if size != list(native):
+                images = functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+            # Instance normalisation sees the padding, so it must be as in training: up to the patch size, with zeros.
+            padding = _padding(size, [max(n, p) for n, p in zip(size, self._patch)])
+            sizes.append(size)
+            paddings.append(padding)
+            inputs.append(functional.pad(images, padding))
+        found: list[torch.Tensor] = list(inputs)
+        # Most stacks are no larger than the patch, and so of one size once they are padded.
+        for shape in dict.fromkeys(images.shape[2:] for images in inputs):
+            group = [index for index, images in enumerate(inputs) if images.shape[2:] == shape]
+            logits = self._logits(torch.cat([inputs[index] for index in group]))
+            for index, own in zip(group, logits.split([len(inputs[index]) for index in group])):
+                found[index] = own
+        for index, (logits, size, padding) in enumerate(zip(found, sizes, paddings)):
+            native = normalised[index][0].shape[2:]
+            logits = logits[..., padding[2] : padding[2] + size[0], padding[0] : padding[0] + size[1]]
+            if size != list(native):
+                logits = functional.interpolate(logits, size=tuple(native), mode="bilinear", align_corners=False)
+            found[index] = logits
+        return found

@@ -1,6 +1,6 @@
 """The one interface of every model family, and the data that it sees."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cof.cine.grid import Placement
+from cof.training import Run
 
 # What a training example can carry beyond anchor and ECG.
 Motion = Literal["displacement", "cine"]
@@ -73,6 +74,9 @@ class TrainedModel(Protocol):
         ...
 
 
+Save = Callable[[Path], None]
+
+
 class Family(Protocol):
     """A model family: how its models are trained, stored and loaded.
 
@@ -86,10 +90,11 @@ class Family(Protocol):
     learns_from: frozenset[Motion]
     sees_motion: bool
 
-    def fit(
-        self, train: list[Example], validation: list[Example], settings: Any, seed: int, out: Path, work: Path
-    ) -> None:
-        """Train and write weights (safetensors) and `log.csv` into `out`; checkpoints for resuming go to `work`."""
+    def fit(self, train: Sequence[Example], validation: Sequence[Example], settings: Any, seed: int, run: Run) -> Save:
+        """Train; what comes back writes the model into a folder: weights (safetensors) and `log.csv`.
+
+        Examples are opened as they are asked for. Of several processes only the first returns.
+        """
         ...
 
     def load(self, folder: Path, settings: Any) -> TrainedModel:

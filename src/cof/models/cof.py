@@ -1,5 +1,6 @@
 """Chain of Flow: anchor and ECG to velocity, velocity to motion (the paper's eqs (8) to (10))."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -8,11 +9,11 @@ from torch import Tensor
 
 from cof.config import CofSettings
 from cof.errors import UsageError
-from cof.models import matching
-from cof.models.base import Example, Generated, Motion, Subject
+from cof.models.base import Example, Generated, Motion, Save, Subject
 from cof.models.matching import heart_mask
 from cof.models.ode import integrate
 from cof.models.velocity import VelocityField
+from cof.training import Run
 
 WEIGHTS = "weights.safetensors"
 
@@ -63,12 +64,18 @@ class CofFamily:
     sees_motion = False
 
     def fit(
-        self, train: list[Example], validation: list[Example], settings: CofSettings, seed: int, out: Path, work: Path
-    ) -> None:
-        """Train by flow matching; see `cof.models.matching.fit`."""
-        network, table = matching.fit(train, validation, settings, seed, work)
-        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, out / WEIGHTS)
-        table.to_csv(out / "log.csv", index=False, float_format="%.6g")
+        self, train: Sequence[Example], validation: Sequence[Example], settings: CofSettings, seed: int, run: Run
+    ) -> Save:
+        """Train by flow matching; see `cof.models.training.fit`."""
+        from cof.models import training  # heavy, and no part of generation
+
+        network, table = training.fit(train, validation, settings, seed, run)
+
+        def save(out: Path) -> None:
+            save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, out / WEIGHTS)
+            table.to_csv(out / "log.csv", index=False, float_format="%.6g")
+
+        return save
 
     def load(self, folder: Path, settings: CofSettings) -> CofModel:
         """The trained model in `folder`."""

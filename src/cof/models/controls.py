@@ -13,11 +13,12 @@ from torch import Tensor
 from cof.cine.grid import INTENSITY_UNIT, resample_phase
 from cof.config import MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings, Triple
 from cof.models.alignment import HeartPose, map_displacement
-from cof.models.base import Example, Generated, Motion, Subject
+from cof.models.base import Example, Generated, Motion, Save, Subject
 from cof.models.matching import reference_path
 from cof.motion.augmentation import AffineMaps
 from cof.motion.path import DisplacementPath
 from cof.motion.resolution import motion_shape, motion_spacing
+from cof.training import Run
 
 WEIGHTS = "weights.safetensors"
 
@@ -30,14 +31,14 @@ class StaticFamily:
 
     def fit(
         self,
-        train: list[Example],
-        validation: list[Example],
+        train: Sequence[Example],
+        validation: Sequence[Example],
         settings: StaticSettings,
         seed: int,
-        out: Path,
-        work: Path,
-    ) -> None:
+        run: Run,
+    ) -> Save:
         """Nothing to learn."""
+        return lambda out: None
 
     def load(self, folder: Path, settings: StaticSettings) -> "StaticFamily":
         """Nothing to load."""
@@ -56,14 +57,14 @@ class OracleFamily:
 
     def fit(
         self,
-        train: list[Example],
-        validation: list[Example],
+        train: Sequence[Example],
+        validation: Sequence[Example],
         settings: OracleSettings,
         seed: int,
-        out: Path,
-        work: Path,
-    ) -> None:
+        run: Run,
+    ) -> Save:
         """Nothing to learn."""
+        return lambda out: None
 
     def load(self, folder: Path, settings: OracleSettings) -> "OracleFamily":
         """Nothing to load."""
@@ -103,23 +104,23 @@ class RandomFamily:
 
     def fit(
         self,
-        train: list[Example],
-        validation: list[Example],
+        train: Sequence[Example],
+        validation: Sequence[Example],
         settings: RandomSettings,
         seed: int,
-        out: Path,
-        work: Path,
-    ) -> None:
+        run: Run,
+    ) -> Save:
         """Keep the cines of up to `donors` training subjects, chosen by the seed."""
-        chosen = sorted(train, key=lambda example: rank(seed, example.subject))[: settings.donors]
+        ranks = [rank(seed, example.subject) for example in train]
         cines = {}
-        for example in chosen:
+        for index in sorted(range(len(train)), key=ranks.__getitem__)[: settings.donors]:
+            example = train[index]
             if example.cine is None:
                 raise ValueError(f"{example.subject} has no cine")
             cine = np.asarray(example.cine)
             unit = INTENSITY_UNIT if np.issubdtype(cine.dtype, np.integer) else 1.0
             cines[example.subject] = torch.from_numpy((cine * np.float32(unit)).astype(np.float16))
-        save_file(cines, out / WEIGHTS)
+        return lambda out: save_file(cines, out / WEIGHTS)
 
     def load(self, folder: Path, settings: RandomSettings) -> RandomModel:
         """The cines in `folder`, read one at a time."""
@@ -155,13 +156,12 @@ class MeanMotionFamily:
 
     def fit(
         self,
-        train: list[Example],
-        validation: list[Example],
+        train: Sequence[Example],
+        validation: Sequence[Example],
         settings: MeanMotionSettings,
         seed: int,
-        out: Path,
-        work: Path,
-    ) -> None:
+        run: Run,
+    ) -> Save:
         """Average the aligned displacements over the valid slices of the training subjects."""
         displacement, pose = mean_motion(train)
         tensors = {
@@ -169,7 +169,7 @@ class MeanMotionFamily:
             "centre_mm": torch.tensor(pose.centre_mm, dtype=torch.float64),
             "size_mm": torch.tensor(pose.size_mm, dtype=torch.float64),
         }
-        save_file(tensors, out / WEIGHTS)
+        return lambda out: save_file(tensors, out / WEIGHTS)
 
     def load(self, folder: Path, settings: MeanMotionSettings) -> MeanMotionModel:
         """The mean motion in `folder`."""

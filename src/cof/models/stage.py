@@ -1,11 +1,9 @@
 """The stage that trains one model of any family, and the way back from its folder."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from tqdm import tqdm
@@ -14,10 +12,11 @@ from cof.config import ModelSettings, Triple
 from cof.errors import UsageError
 from cof.folders import whole_folder
 from cof.models.base import Example, Family, TrainedModel
-from cof.models.data import Artefacts
+from cof.models.data import Artefacts, Known, Opened
 from cof.models.registry import family_of
-from cof.provenance import stamp
+from cof.provenance import digest, source, stamp
 from cof.tables import read_table
+from cof.training import Run
 
 SETTINGS = "settings.json"
 CARD = "card.md"
@@ -59,6 +58,8 @@ def train(
     work: Path,
     settings: ModelSettings,
     seed: int,
+    curves: Path | None = None,
+    devices: int | Literal["auto"] = "auto",
 ) -> None:
     """Train one model on the training split.
 
@@ -72,6 +73,8 @@ def train(
         work: folder for checkpoints, from which a killed training resumes.
         settings: of the model; they name its family.
         seed: of everything random.
+        curves: folder for TensorBoard.
+        devices: as in `cof.training.Run`.
 
     Raises:
         UsageError: no training subject is there, or they lie on different canonical grids.
@@ -79,32 +82,32 @@ def train(
     family = family_of(settings.family)
     artefacts = Artefacts.of(beats, grid, labels, fields)
     cohort = read_table(subjects)
+    with_displacement = "displacement" in family.learns_from
+    known: dict[str, Known] = {}
 
-    def opened(split: str) -> Iterator[Example]:
-        for subject in tqdm(
-            sorted(cohort.loc[cohort["split"] == split, "subject"]), desc=split, unit="subject", disable=None
-        ):
-            if artefacts.frames(subject) < 2:  # left out by an earlier stage, or an anchor alone
-                continue
-            example = artefacts.open(
-                subject,
-                with_displacement="displacement" in family.learns_from,
-                with_cine="cine" in family.learns_from,
-            )
-            if example is not None:
-                yield example
+    def split(name: str) -> Opened:
+        members = sorted(cohort.loc[cohort["split"] == name, "subject"])
+        for subject in tqdm(members, desc=name, unit="subject", disable=None):
+            found = artefacts.known(subject, with_displacement=with_displacement)
+            # Left out by an earlier stage, or an anchor alone: nothing to learn from.
+            if found is not None and artefacts.frames(subject) > 1:
+                known[subject] = found
+        return Opened([subject for subject in members if subject in known], opened)
 
-    # A family that learns nothing still has to know the canonical grid.
-    examples = list(opened("train") if family.learns_from else islice(opened("train"), 1))
-    validation = list(opened("validation") if family.learns_from else ())
-    if not examples:
+    def opened(subject: str) -> Example:
+        example = artefacts.open(subject, with_displacement=with_displacement, with_cine="cine" in family.learns_from)
+        assert example is not None
+        return example
+
+    train, validation = split("train"), split("validation")
+    if not train:
         needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(family.learns_from - {"cine"})])
         raise UsageError(f"{settings.family}: no training subject has everything that is needed ({needed})")
-    first = examples[0]
-    if any(_geometry(example) != _geometry(first) for example in examples + validation):
+    if len({one.geometry for one in known.values()}) > 1:
         raise UsageError(f"{settings.family}: the subjects lie on different canonical grids")
-    if not family.learns_from:
-        examples = []
+    first = train[0]
+    if not family.learns_from:  # such a family still has to know the canonical grid
+        train = validation = Opened([], opened)
     record = {
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
@@ -112,13 +115,20 @@ def train(
         "shape": list(first.placement.shape),
         "spacing_mm": list(first.placement.spacing_mm),
         "beat_samples": first.beat.shape[1],
-        "subjects": {"train": len(examples), "validation": len(validation)},
+        "subjects": {"train": len(train), "validation": len(validation)},
         "provenance": stamp(settings.model_dump(mode="json")),
     }
+    fingerprints = [known[subject].fingerprint for subject in (*train.subjects, *validation.subjects)]
+    name = digest(
+        [settings.model_dump(mode="json"), seed, source("models", "motion", "training", "trainer"), fingerprints]
+    )
+    run = Run(work / f"{name}.pt", curves, devices, settings.family)
+    save = family.fit(train, validation, settings, seed, run)
     with whole_folder(out) as folder:
-        family.fit(examples, validation, settings, seed, folder, work)
+        save(folder)
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
         (folder / CARD).write_text(_card(family, record))
+    run.checkpoint.unlink(missing_ok=True)
 
 
 def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
@@ -151,10 +161,6 @@ def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
         record["beat_samples"],
         record["provenance"],
     )
-
-
-def _geometry(example: Example) -> tuple[object, ...]:
-    return example.placement.shape, example.placement.spacing_mm, example.beat.shape
 
 
 def _card(family: Family, record: dict[str, Any]) -> str:

@@ -263,7 +263,7 @@ class VelocityField(nn.Module):
             return self.combine(condition.maps, self.courses(phase, condition))
         every = self._embedding(phase, condition).flatten(0, 1)
         velocity = self.head(self._unet(condition, every), every).unflatten(0, phase.shape)
-        return velocity * self.sigma[:, None, None, None]
+        return velocity.float() * self.sigma[:, None, None, None]
 
     def courses(self, phase: Tensor, condition: Condition) -> Tensor:
         """Of a field of modes, their courses at phases [B, P]: [B, P, modes]."""
@@ -275,7 +275,7 @@ class VelocityField(nn.Module):
         Returns:
             [B, P, 3, Z, Y/2, X/2] in mm a cycle, or in mm.
         """
-        return torch.einsum("bkczyx,bpk->bpczyx", maps, courses) * self.sigma[:, None, None, None]
+        return torch.einsum("bkczyx,bpk->bpczyx", maps, courses).float() * self.sigma[:, None, None, None]
 
     def _embedding(self, phase: Tensor, condition: Condition) -> Tensor:
         """Embeddings [B, P, E] of phases [B, P] and of the ECG."""

@@ -1,5 +1,6 @@
 """Random affine maps of a training pair, and the way back for the displacement found between the mapped images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,19 @@ class AffineMaps:
         shifts = np.zeros((count, 3))
         shifts[:, 1:] = rng.uniform(-settings.translation_mm, settings.translation_mm, (count, 2))
         return cls(torch.from_numpy(matrices).float().to(device), torch.from_numpy(shifts).float().to(device))
+
+    @classmethod
+    def together(cls, maps: Sequence["AffineMaps"]) -> "AffineMaps":
+        """Batches of maps as one."""
+        return cls(torch.cat([one.matrices for one in maps]), torch.cat([one.shifts for one in maps]))
+
+    def one(self, index: int) -> "AffineMaps":
+        """One of the maps, as a batch of one."""
+        return AffineMaps(self.matrices[index : index + 1], self.shifts[index : index + 1])
+
+    def to(self, device: torch.device) -> "AffineMaps":
+        """The same maps on `device`."""
+        return AffineMaps(self.matrices.to(device), self.shifts.to(device))
 
     def map_images(self, images: Tensor, spacing_mm: Triple) -> Tensor:
         """Images [B, C, Z, Y, X] seen through the maps: out(x) = image(A x + b)."""

@@ -4,12 +4,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from cof.cine.grid import INTENSITY_UNIT, read_placement
-from cof.cine.volume import read_cine, read_labels, sidecar
-from cof.folders import find, whole_file
+from cof.cine.volume import StoredFrames, sidecar
+from cof.folders import find, gzip_checksum
 from cof.motion.pairs import TrainingSubject
 
 
@@ -42,36 +41,31 @@ def find_subjects(subjects: Path, grid: list[Path], cine: list[Path], labels: li
             find(cine, f"{name}.nii"),
             find(labels, f"{name}.nii.gz"),
         )
-        if canonical and native and labelled and len(read_cine(canonical).frames) > 1:
+        if canonical and native and labelled and len(StoredFrames.of(canonical)) > 1:
             files.append(SubjectFiles(name, canonical, native, labelled))
     return files
 
 
 def fingerprint(files: list[SubjectFiles]) -> str:
-    """A hash of what identifies the training data: names, sidecars (with their provenance), and labels."""
+    """A hash of what identifies the training data, without reading it: names, sidecars with their provenance, and the
+    checksums at the end of the compressed labels.
+    """
     sha = hashlib.sha256()
     for subject in files:
         sha.update(subject.name.encode())
-        for path in (sidecar(subject.grid), sidecar(subject.cine), subject.labels):
+        for path in (sidecar(subject.grid), sidecar(subject.cine)):
             sha.update(path.read_bytes())
+        sha.update(gzip_checksum(subject.labels))
     return sha.hexdigest()
 
 
-def open_subject(files: SubjectFiles, unpacked: Path) -> TrainingSubject:
-    """A training subject with memory-mapped arrays.
-
-    Args:
-        files: where it lies.
-        unpacked: a `.npy` file for its labels, written if it does not exist: compressed ones cannot be mapped.
-    """
-    if not unpacked.is_file():
-        with whole_file(unpacked) as aside, aside.open("wb") as file:
-            np.save(file, read_labels(files.labels))
+def open_subject(files: SubjectFiles) -> TrainingSubject:
+    """A training subject whose frames are read when they are drawn."""
     return TrainingSubject(
         name=files.name,
-        frames=read_cine(files.grid).frames,
+        frames=StoredFrames.of(files.grid),
         unit=INTENSITY_UNIT,
         placement=read_placement(files.grid),
-        native=read_cine(files.cine).frames,
-        labels=np.load(unpacked, mmap_mode="r", allow_pickle=False),
+        native=StoredFrames.of(files.cine),
+        labels=StoredFrames.of(files.labels),
     )

@@ -1,5 +1,6 @@
 """The objective of a batch of training pairs: L = lambda_rec L_rec + lambda_seg L_seg, equation (5) of the paper."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cof.config import RegistrationSettings, Triple
-from cof.motion.augmentation import AffineMaps
+from cof.config import RegistrationSettings
+from cof.labels.teacher import Stack
 from cof.motion.losses import dice_loss, diffusion_energy, excess, ncc_loss
 from cof.motion.native import NativeCrop
-from cof.motion.pairs import Pair
+from cof.motion.pairs import NativePair, PairBatch
 from cof.motion.resolution import motion_spacing, to_canonical
 from cof.motion.toppr import Toppr
 from cof.motion.warp import warp
@@ -21,8 +22,8 @@ from cof.motion.warp import warp
 class Segmenter(Protocol):
     """A frozen segmentation network that is differentiable in the image (`cof.labels.teacher.Teacher`)."""
 
-    def probabilities(self, volume: Tensor, spacing_mm: Triple, mean: float, std: float) -> Tensor:
-        """Class probabilities [B, 4, Z, Y, X] of native volumes [B, 1, Z, Y, X]."""
+    def see(self, stacks: Sequence[Stack]) -> list[Tensor]:
+        """Class probabilities [4, Z, Y, X] of each of several native stacks [Z, Y, X]."""
         ...
 
 
@@ -55,47 +56,36 @@ class Terms:
 
 
 def evaluate_pairs(
-    network: Toppr,
-    pairs: list[Pair],
-    settings: RegistrationSettings,
-    teacher: Segmenter | None,
-    rng: np.random.Generator,
+    network: Toppr, pairs: PairBatch, settings: RegistrationSettings, teacher: Segmenter | None
 ) -> Terms:
-    """Register a batch of pairs and compute the terms of the objective.
+    """Register a batch of pairs, or a part of one, and compute the terms of the objective.
+
+    Every term is a mean such that the mean over the parts of a batch, weighted by their numbers of pairs, is that of
+    the batch.
 
     Args:
         network: the registration network.
         pairs: of subjects on the same canonical grid.
-        settings: weights, window, slices and augmentation.
+        settings: weights, window and max field.
         teacher: the frozen labeller; not needed if `lambda_seg` is zero.
-        rng: source of augmentation and of the slices that the teacher sees.
     """
-    device = next(network.parameters()).device
-    spacing = network.spacing_mm
-    source = torch.stack([pair.subject.canonical(pair.source) for pair in pairs])[:, None].to(device)
-    target = torch.stack([pair.subject.canonical(pair.target) for pair in pairs])[:, None].to(device)
-    if settings.augmentation is None:
+    spacing, source, target = network.spacing_mm, pairs.source, pairs.target
+    if pairs.maps is None:
         found = network(source, target)
         displacement = found.displacement
     else:
-        maps = AffineMaps.draw(settings.augmentation, len(pairs), rng, device)
+        maps = pairs.maps
         found = network(maps.map_images(source, spacing), maps.map_images(target, spacing))
         displacement = maps.unmap_displacement(found.displacement, motion_spacing(spacing))
 
     zero = source.new_zeros(())
     rec = seg = smooth = beyond = zero
     if settings.lambda_rec:
-        valid = torch.tensor([pair.subject.placement.valid for pair in pairs], device=device)
         warped = warp(source, to_canonical(displacement), spacing)
-        rec = ncc_loss(warped, target, settings.ncc_window, valid)
+        rec = ncc_loss(warped, target, settings.ncc_window, pairs.valid) * pairs.voxels
     if settings.lambda_seg:
         assert teacher is not None
-        seg = torch.stack(
-            [
-                teacher_loss(teacher, pair, u[None], draw_slices(pair.subject.crop, settings.seg_slices, rng))
-                for pair, u in zip(pairs, displacement)
-            ]
-        ).mean()
+        seg = teacher_loss(teacher, pairs.natives, displacement)
     if settings.lambda_smooth:
         smooth = diffusion_energy(found.field, motion_spacing(spacing))
     if settings.max_field == "hinge":
@@ -111,22 +101,31 @@ def draw_slices(crop: NativeCrop, count: int | str, rng: np.random.Generator) ->
     return torch.from_numpy(slices)
 
 
-def teacher_loss(teacher: Segmenter, pair: Pair, displacement: Tensor, slices: Tensor) -> Tensor:
-    """Equation (4): what the frozen labeller sees in the warped native source, against its own labels of the target.
+def teacher_loss(teacher: Segmenter, natives: Sequence[NativePair], displacement: Tensor) -> Tensor:
+    """Equation (4): what the frozen labeller sees in the warped native sources, against its own labels of the targets.
 
     Args:
-        teacher: the frozen labeller.
-        pair: the subject and its two frames.
-        displacement: [1, 3, Z, Y/2, X/2] in mm on the motion grid; gradients flow to it.
-        slices: native slices to compare.
+        teacher: the frozen labeller; it sees the slices of all pairs at once.
+        natives: the B pairs.
+        displacement: [B, 3, Z, Y/2, X/2] in mm on the motion grid; gradients flow to it.
     """
-    subject = pair.subject
-    crop = subject.crop.to(displacement.device)
-    source = subject.native_frame(pair.source).to(displacement.device)
-    rows, columns = crop.box[1:]
-    image = source[slices]
-    moved = crop.sample(source, displacement, slices)[0]
-    whole = torch.cat(
+    stacks = [
+        Stack(warped_slices(native, u[None]), native.crop.placement.native_spacing_mm, native.mean, native.std)
+        for native, u in zip(natives, displacement)
+    ]
+    losses = []
+    for native, student in zip(natives, teacher.see(stacks)):
+        labels = F.one_hot(native.labels, len(student)).movedim(-1, 0).to(student.dtype)
+        losses.append(dice_loss(student[None], labels[None]))
+    return torch.stack(losses).mean()
+
+
+def warped_slices(native: NativePair, displacement: Tensor) -> Tensor:
+    """The chosen native slices [z, Yn, Xn] of a pair's source, warped inside the crop by [1, 3, Z, Y/2, X/2] in mm."""
+    rows, columns = native.crop.box[1:]
+    image = native.source[native.slices]
+    moved = native.crop.sample(native.source, displacement, native.slices)[0]
+    return torch.cat(
         [
             image[:, : rows.start],
             torch.cat([image[:, rows, : columns.start], moved, image[:, rows, columns.stop :]], dim=2),
@@ -134,7 +133,3 @@ def teacher_loss(teacher: Segmenter, pair: Pair, displacement: Tensor, slices: T
         ],
         dim=1,
     )
-    mean, std = subject.intensity_statistics(pair.target)
-    student = teacher.probabilities(whole[None, None], subject.placement.native_spacing_mm, mean, std)
-    labels = subject.native_labels(pair.target)[slices].to(displacement.device)
-    return dice_loss(student, F.one_hot(labels, student.shape[1]).movedim(-1, 0)[None].to(student.dtype))

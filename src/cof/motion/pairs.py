@@ -1,11 +1,12 @@
 """Training pairs: two frames of one subject's cine, on the canonical grid and in the native stack.
 
-Frames stay memory-mapped: a pair reads two frames and no more, whatever the size of the cohort.
+A pair reads its two frames and no more, and only when it is loaded, whatever the size of the cohort.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,14 +14,27 @@ from torch import Tensor
 
 from cof.cine.grid import Placement
 from cof.labels.teacher import intensity_statistics
+from cof.motion.augmentation import AffineMaps
 from cof.motion.cycle import Pairing, frame_pairs
 from cof.motion.native import NativeCrop
 from cof.motion.warp import fill_invalid
 
 
+class Frames(Protocol):
+    """Frames [Z, Y, X] by their number: an array, or `cof.cine.volume.StoredFrames`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, frame: int, /) -> np.ndarray: ...
+
+
+# A crop weighs some 100 kB at full scale, and is used again for the pairs of one batch.
+_crop = lru_cache(maxsize=256)(NativeCrop.of)
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingSubject:
-    """One training subject; arrays may be memory-mapped.
+    """One training subject.
 
     Attributes:
         name: pseudonym.
@@ -32,11 +46,11 @@ class TrainingSubject:
     """
 
     name: str
-    frames: np.ndarray
+    frames: Frames
     unit: float
     placement: Placement
-    native: np.ndarray
-    labels: np.ndarray
+    native: Frames
+    labels: Frames
     _statistics: dict[int, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     def canonical(self, frame: int) -> Tensor:
@@ -59,10 +73,10 @@ class TrainingSubject:
             self._statistics[index] = intensity_statistics(self.native[index])
         return self._statistics[index]
 
-    @cached_property
+    @property
     def crop(self) -> NativeCrop:
         """The native voxels under the canonical grid."""
-        return NativeCrop.of(self.placement)
+        return _crop(self.placement)
 
     def _native_index(self, frame: int) -> int:
         return round(frame * len(self.native) / len(self.frames)) % len(self.native)
@@ -75,6 +89,103 @@ class Pair:
     subject: TrainingSubject
     source: int
     target: int
+
+
+@dataclass(frozen=True)
+class DrawnPair(Pair):
+    """A pair as one iteration sees it.
+
+    Attributes:
+        slices: native slices that the labeller compares; None where there is no labeller.
+        map: the affine map of both images, a batch of one; None where nothing is augmented.
+        voxels: the pair's valid canonical slices over the mean number of its batch, for means over voxels.
+    """
+
+    slices: Tensor | None = None
+    map: AffineMaps | None = None
+    voxels: float = 1.0
+
+
+@dataclass(frozen=True)
+class NativePair:
+    """What the labeller's loss needs of a pair.
+
+    Attributes:
+        source: the whole native source, float32 [Zn, Yn, Xn].
+        slices: the native slices to compare.
+        labels: of these slices of the target, int64 [z, Yn, Xn].
+        mean: by which the labeller normalises the target.
+        std: likewise.
+        crop: the native voxels under the canonical grid.
+    """
+
+    source: Tensor
+    slices: Tensor
+    labels: Tensor
+    mean: float
+    std: float
+    crop: NativeCrop
+
+    @classmethod
+    def of(cls, pair: Pair, slices: Tensor) -> "NativePair":
+        """Read a pair's native frames."""
+        subject = pair.subject
+        mean, std = subject.intensity_statistics(pair.target)
+        labels = subject.native_labels(pair.target)[slices]
+        return cls(subject.native_frame(pair.source), slices, labels, mean, std, subject.crop)
+
+    def to(self, device: torch.device) -> "NativePair":
+        """The same pair on `device`."""
+        moved = {name: getattr(self, name).to(device) for name in ("source", "slices", "labels", "crop")}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """B pairs on one canonical grid, read.
+
+    Attributes:
+        source: [B, 1, Z, Y, X] in [0, 1].
+        target: of the same shape.
+        valid: bool [B, Z].
+        voxels: mean over the pairs of `DrawnPair.voxels`.
+        maps: B affine maps, or None.
+        natives: what the labeller compares, B or none.
+    """
+
+    source: Tensor
+    target: Tensor
+    valid: Tensor
+    voxels: float
+    maps: AffineMaps | None
+    natives: list[NativePair]
+
+    @classmethod
+    def of(cls, pairs: Sequence[DrawnPair]) -> "PairBatch":
+        """Read pairs."""
+        maps = [pair.map for pair in pairs if pair.map is not None]
+        return cls(
+            torch.stack([pair.subject.canonical(pair.source) for pair in pairs])[:, None],
+            torch.stack([pair.subject.canonical(pair.target) for pair in pairs])[:, None],
+            torch.tensor([pair.subject.placement.valid for pair in pairs]),
+            sum(pair.voxels for pair in pairs) / len(pairs),
+            AffineMaps.together(maps) if maps else None,
+            [NativePair.of(pair, pair.slices) for pair in pairs if pair.slices is not None],
+        )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def to(self, device: torch.device) -> "PairBatch":
+        """The same batch on `device`."""
+        return PairBatch(
+            self.source.to(device),
+            self.target.to(device),
+            self.valid.to(device),
+            self.voxels,
+            self.maps.to(device) if self.maps is not None else None,
+            [native.to(device) for native in self.natives],
+        )
 
 
 def draw_pairs(

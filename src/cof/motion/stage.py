@@ -3,9 +3,8 @@
 import hashlib
 import json
 import logging
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from cof.motion.cycle import register_cycle
 from cof.motion.fields import save_displacement
 from cof.motion.toppr import Toppr
 from cof.provenance import digest, source, stamp
+from cof.training import Run
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ def train(
     work: Path,
     settings: RegistrationSettings,
     seed: int,
+    curves: Path | None = None,
+    devices: int | Literal["auto"] = "auto",
 ) -> None:
     """Train one variant of TOPPR on the training split.
 
@@ -49,10 +51,12 @@ def train(
         grid: folders `grid/{batch}`.
         labeller: folder of the trained nnU-Net, the frozen teacher.
         out: folder for `weights.safetensors`, `settings.json` and `log.csv` (a row an iteration).
-        work: folder for the checkpoint and unpacked labels; a killed training resumes from it, and one with other
-            data, code, settings or seed does not. Emptied of this training when it is done.
+        work: folder for the checkpoint; a killed training resumes from it, and one with other data, code, settings or
+            seed does not. Emptied of this training when it is done.
         settings: the variant.
         seed: of initial weights, pairs, augmentation and slices.
+        curves: folder for TensorBoard.
+        devices: as in `cof.training.Run`.
 
     Raises:
         UsageError: no training subject is there, or they lie on different canonical grids.
@@ -67,18 +71,16 @@ def train(
 
     provenance = stamp(settings.model_dump(mode="json"))
     teacher_hash = hashlib.sha256((labeller / "labeller.json").read_bytes()).hexdigest()
-    root = work / digest([provenance, seed, source("motion", "training"), fingerprint(files), teacher_hash])
-    root.mkdir(parents=True, exist_ok=True)
-    data = [
-        open_subject(subject, root / f"{subject.name}.npy")
-        for subject in tqdm(files, desc="training subjects", unit="subject", disable=None)
-    ]
+    name = digest([provenance, seed, source("motion", "training", "trainer"), fingerprint(files), teacher_hash])
+    checkpoint = work / f"{name}.pt"
+    data = [open_subject(subject) for subject in tqdm(files, desc="training subjects", unit="subject", disable=None)]
     geometries = {(subject.placement.shape, subject.placement.spacing_mm) for subject in data}
     if len(geometries) > 1:
         raise UsageError(f"TOPPR: the training subjects lie on {len(geometries)} different canonical grids")
 
     teacher = Teacher.load(labeller) if settings.lambda_seg else None
-    network, table = fit(data, settings, teacher, seed, root / "checkpoint.pt")
+    run = Run(checkpoint, curves, devices, "TOPPR")
+    network, table = fit(data, settings, teacher, seed, run)
     with whole_folder(out) as folder:
         save_model(network, str(folder / WEIGHTS))
         table.to_csv(folder / LOG, index=False, float_format="%.6g")
@@ -90,8 +92,7 @@ def train(
             "provenance": provenance,
         }
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
-    del data
-    shutil.rmtree(root)
+    checkpoint.unlink(missing_ok=True)
 
 
 def load(folder: Path) -> tuple[Toppr, RegistrationSettings]:

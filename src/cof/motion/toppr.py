@@ -87,7 +87,7 @@ class Toppr(nn.Module):
             skip = skips.pop()
             features = F.interpolate(features, size=skip.shape[2:], mode="trilinear", align_corners=False)
             features = _activate(level(torch.cat([features, skip], dim=1)))
-        field = self.head(features)
+        field = self.head(features).float()  # under autocast too, motion needs single precision
         if self.max_field == "tanh":
             field = self.max_field_mm * torch.tanh(field / self.max_field_mm)
         if self.parameterisation == "displacement":

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cof.cine.volume import read_cine
+from cof.cine.volume import read_anchor_labels, read_cine
 from cof.config import LabelSettings, ModelSettings
 from cof.errors import Exclusions
 from cof.folders import whole_folder
 from cof.labels.predict import Labeller
-from cof.models.data import Artefacts, first_frame
+from cof.models.data import Artefacts
 from cof.models.stage import load
 from cof.provenance import stamp
 from cof.tables import read_table
@@ -69,7 +69,7 @@ def generate_batch(
                 if example is not None:
                     real = read_cine(cine / f"{name}.nii")
                     twin = generate(trained, example, real, seed)
-                    anchor_labels = first_frame(labels / f"{name}.nii.gz")
+                    anchor_labels = read_anchor_labels(labels / f"{name}.nii.gz")
                     generated_labels = label(twin.native, real.frames[0], anchor_labels, segmenter)
                     write_twin(folder, name, twin, generated_labels, provenance)
     excluded.write(exclusions)

@@ -1,0 +1,42 @@
+"""Training curves as TensorBoard reads them."""
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+
+class Curves:
+    """One event file, which a resumed training goes on with.
+
+    TensorBoard's own writers put host and process id into the name of the file; a process id can look like a
+    participant's.
+
+    Args:
+        folder: where `events.tfevents` lies, for `tensorboard --logdir`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "events.tfevents"
+        fresh = not path.is_file()
+        self._writer = RecordWriter(path.open("ab"))
+        if fresh:
+            self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """The values of one iteration, which `iteration` names; those that are not finite are left out."""
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name != "iteration" and math.isfinite(value)
+        ]
+        self._write(Event(wall_time=time.time(), step=int(row["iteration"]), summary=Summary(value=values)))
+
+    def _write(self, event: Event) -> None:
+        self._writer.write(event.SerializeToString())
+        self._writer.flush()
