@@ -38,7 +38,7 @@ Devices = Annotated[
     str, typer.Option(help="Processes of this node: a number, or auto for one a GPU. torchrun and srun decide instead.")
 ]
 Subjects = Annotated[Path, typer.Option(help="cohort/subjects.parquet")]
-Folders = Annotated[list[Path], typer.Option(help="One for each batch; repeat the option.")]
+Stage = Annotated[Path, typer.Option(help="Folder of the stage, in which every batch of the cohort has its own.")]
 
 
 def number_of(devices: str) -> int | Literal["auto"]:
@@ -158,20 +158,23 @@ def cine(
 @app.command()
 def labeller(
     subjects: Subjects,
-    cine: Folders,
-    annotations: Folders,
+    cine: Stage,
+    annotations: Stage,
     out: Out,
     work: Work,
     settings: SettingsText = "{}",
     seed: Seed = 0,
 ) -> None:
     """Train nnU-Net on the annotated ED and ES stacks."""
+    from cof.cohort import batches_of
+    from cof.folders import Batches
     from cof.labels.stage import train
 
+    batches = batches_of(subjects)
     train(
         subjects=subjects,
-        cine=cine,
-        annotations=annotations,
+        cine=Batches(cine / batch for batch in batches),
+        annotations=Batches(annotations / batch for batch in batches),
         out=out,
         work=work,
         settings=config.read_settings(settings, config.LabelSettings),
@@ -248,9 +251,9 @@ def grid(
 @app.command()
 def toppr(
     subjects: Subjects,
-    cine: Folders,
-    labels: Folders,
-    grid: Folders,
+    cine: Stage,
+    labels: Stage,
+    grid: Stage,
     labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
     out: Out,
     work: Work,
@@ -260,13 +263,16 @@ def toppr(
     devices: Devices = "auto",
 ) -> None:
     """Train TOPPR, the topology-preserving registration."""
+    from cof.cohort import batches_of
+    from cof.folders import Batches
     from cof.motion.stage import train
 
+    batches = batches_of(subjects)
     train(
         subjects=subjects,
-        cine=cine,
-        labels=labels,
-        grid=grid,
+        cine=Batches(cine / batch for batch in batches),
+        labels=Batches(labels / batch for batch in batches),
+        grid=Batches(grid / batch for batch in batches),
         labeller=labeller,
         out=out,
         work=work,
@@ -293,26 +299,29 @@ def register(
 @app.command()
 def train(
     subjects: Subjects,
-    beats: Folders,
-    grid: Folders,
-    labels: Folders,
+    beats: Stage,
+    grid: Stage,
+    labels: Stage,
     out: Out,
     work: Work,
     settings: SettingsText,
-    fields: Annotated[list[Path] | None, typer.Option(help="fields/{variant}/{batch}; repeatable.")] = None,
+    fields: Annotated[Path | None, typer.Option(help="fields/{variant}, where the family learns from motion.")] = None,
     seed: Seed = 0,
     curves: Curves = None,
     devices: Devices = "auto",
 ) -> None:
     """Train one model of any family."""
+    from cof.cohort import batches_of
+    from cof.folders import Batches
     from cof.models.stage import train as train_model
 
+    batches = batches_of(subjects)
     train_model(
         subjects=subjects,
-        beats=beats,
-        grid=grid,
-        labels=labels,
-        fields=fields or [],
+        beats=[beats / f"{batch}.parquet" for batch in batches],
+        grid=Batches(grid / batch for batch in batches),
+        labels=Batches(labels / batch for batch in batches),
+        fields=Batches(fields / batch for batch in batches) if fields else [],
         out=out,
         work=work,
         settings=config.read_settings(settings, config.ModelSettings),
@@ -392,24 +401,22 @@ def evaluate(
 
 @app.command()
 def table(
-    metrics: Annotated[list[str], typer.Option(help="MODEL=FILE, one for each model and batch; repeatable.")],
+    subjects: Subjects,
+    metrics: Annotated[Path, typer.Option(help="Folder of the metrics; models and batches have their places in it.")],
     out: Out,
     settings: SettingsText,
     evaluation: Annotated[str, typer.Option(help="Settings of the evaluation.")] = "{}",
     config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
 ) -> None:
     """Make one table from the metrics of its models."""
+    from cof.cohort import batches_of
     from cof.report.stage import make_table
 
-    files: dict[str, list[Path]] = {}
-    for item in metrics:
-        name, separator, path = item.partition("=")
-        if not separator:
-            raise UsageError(f"--metrics: '{item}' is not of the form MODEL=FILE")
-        files.setdefault(name, []).append(Path(path))
+    chosen: config.TableSettings = config.read_settings(settings, config.TableSettings)
+    batches = batches_of(subjects)
     make_table(
-        metrics=files,
-        settings=config.read_settings(settings, config.TableSettings),
+        metrics={model: [metrics / model / f"{batch}.parquet" for batch in batches] for model in chosen.models},
+        settings=chosen,
         evaluation=config.read_settings(evaluation, config.EvaluationSettings),
         out=out,
         config_hash=config_hash,
@@ -442,6 +449,32 @@ def twin(
     from cof.twins.single import twin_from_files
 
     twin_from_files(ecg=ecg, scan=scan, results=results, model=model, out=out, ed_frame=ed_frame, seed=seed)
+
+
+@app.command()
+def estimate(
+    files: Annotated[list[Path], typer.Argument(help="Configuration files; later ones are laid over the first.")],
+    subjects: Annotated[int, typer.Option(help="Subjects of the cohort.")],
+    gpu_factor: Annotated[
+        float, typer.Option(help="Cores of this machine that do the work of one GPU: an assumption.")
+    ] = 40.0,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON with the calibration instead of Markdown.")] = False,
+    seed: Seed = 0,
+) -> None:
+    """Estimate core-hours, GPU-hours, bytes and files of every stage, from a short calibration on this machine."""
+    from cof.estimate import cost
+    from cof.estimate.calibration import calibrate
+
+    for file in files:
+        if not file.is_file():
+            raise UsageError(f"no such file: {file}")
+    chosen = config.load(*files)
+    calibration = calibrate(chosen, seed)
+    rows = cost.estimate(chosen, subjects, calibration, gpu_factor)
+    if as_json:
+        typer.echo(json.dumps(cost.to_json(rows, calibration), indent=1))
+    else:
+        typer.echo(cost.to_markdown(rows, subjects, calibration, gpu_factor))
 
 
 @app.command()

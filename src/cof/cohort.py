@@ -62,7 +62,8 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
     table["pseudonym"] = table["participant"].map(names)
     table["subject"] = table["pseudonym"] + "-v" + table["visit"].astype(str)
     table["split"] = _splits(table, settings)
-    table["batch"] = [f"b{int(_uniform('batch', name) * settings.batches):03d}" for name in table["participant"]]
+    batches = settings.batch_names
+    table["batch"] = [batches[int(_uniform("batch", name) * len(batches))] for name in table["participant"]]
     table["annotated"] = table["annotation"] != ""
     table = table.sort_values("subject", ignore_index=True)
 
@@ -73,6 +74,15 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
         write_table(key, table[list(_KEY_COLUMNS)], provenance)
     cohort = table.drop(columns="participant").rename(columns={"pseudonym": "participant"})
     write_table(out, cohort[list(_COLUMNS)], provenance)
+
+
+def batches_of(subjects: Path) -> list[str]:
+    """The batches that hold a subject, by name.
+
+    Args:
+        subjects: `cohort/subjects.parquet`.
+    """
+    return sorted(read_table(subjects, ["batch"])["batch"].unique())
 
 
 def select_batch(*, subjects: Path, batch: str, only: tuple[str, ...], out: Path) -> None:

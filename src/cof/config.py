@@ -59,8 +59,13 @@ class CohortSettings(Settings):
     salt_file: str | None = Field(
         None, description="file with the secret salt of the pseudonyms; without one, names are kept (public data only)"
     )
-    batches: int = Field(1, ge=1, le=1000, description="jobs a stage; about one for every 100 subjects")
+    batches: int = Field(1, ge=1, le=10_000, description="jobs a stage; about one for every 100 subjects")
     split: dict[Literal["train", "validation", "test"], Probability] = {"train": 0.75, "validation": 0.05, "test": 0.2}
+
+    @property
+    def batch_names(self) -> list[str]:
+        """b000, b001 and so on; from the thousandth on with four digits."""
+        return [f"b{index:03d}" for index in range(self.batches)]
 
 
 class EcgSettings(Settings):
@@ -422,9 +427,22 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
     return config
 
 
-def load(path: Path) -> Config:
-    """Read and validate a configuration file."""
-    return parse(yaml.safe_load(path.read_text()) or {}, str(path))
+def load(path: Path, *more: Path) -> Config:
+    """Read and validate a configuration file, with the keys of others laid over it as Snakemake does."""
+    raw: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
+    for file in more:
+        raw = _overlaid(raw, yaml.safe_load(file.read_text()) or {})
+    return parse(raw, str(more[-1] if more else path))
+
+
+def _overlaid(raw: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """A mapping with the keys of another laid over it, group by group."""
+    nested = {key: _overlaid(raw[key], value) for key, value in more.items() if _groups(raw.get(key), value)}
+    return raw | more | nested
+
+
+def _groups(one: Any, other: Any) -> bool:
+    return isinstance(one, dict) and isinstance(other, dict)
 
 
 def read_settings(text: str, kind: Any) -> Any:

@@ -11,6 +11,7 @@ import shutil
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 # Letters, since a process id can look like a participant id; fresh ones, so that two writers never share a place.
@@ -45,8 +46,19 @@ def whole_folder(out: Path) -> Iterator[Path]:
         _remove(aside)
 
 
+class Batches(list[Path]):
+    """The folders of one stage, one a batch, each listed once: to ask every folder for every file takes far longer."""
+
+    @cached_property
+    def places(self) -> dict[str, Path]:
+        """The first folder that holds a file, by the file's name."""
+        return {entry.name: folder for folder in reversed(self) if folder.is_dir() for entry in os.scandir(folder)}
+
+
 def find(folders: list[Path], name: str) -> Path | None:
     """The file called `name` in the first of the folders that has one, or None."""
+    if isinstance(folders, Batches):
+        return folders.places[name] / name if name in folders.places else None
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 

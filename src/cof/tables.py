@@ -24,9 +24,9 @@ def write_table(path: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> 
         pq.write_table(arrow.replace_schema_metadata(metadata), aside)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """The table that `write_table` wrote; list cells come back as numpy arrays."""
-    return pq.read_table(path).to_pandas()
+def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """The table that `write_table` wrote, or just the named columns; list cells come back as numpy arrays."""
+    return pq.read_table(path, columns=columns).to_pandas()
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from cof.phantom.card import write_card
 from cof.phantom.population import sample
 from cof.provenance import digest, versions
 from cof.quality.catalogue import MEASURES
-from cof.report.table import build_table, to_csv
+from cof.report.table import build_table, catalogued, summarise, to_csv
 from cof.tables import read_table, write_table
 
 SPLITS = {
@@ -213,12 +213,16 @@ def make_results(root: Path) -> Path:
     config = parse(CONFIG)
     population = [sample(f"sub-{number:04d}", 0, "population") for number in range(1, 7)]
     write_card(root / "phantom", population, config.phantom, 0, {})
+    chosen = config.tables["table1"]
     rows = {
-        model: pd.concat([read_table(root / f"metrics/{model}/{batch}.parquet") for batch in ("b000", "b001")])
+        model: summarise(
+            [read_table(root / f"metrics/{model}/{batch}.parquet") for batch in ("b000", "b001")],
+            catalogued(chosen.metrics),
+        )
         for model in ("cof", "static")
     }
     stamped = {"config_hash": digest(config.model_dump(mode="json")), "versions": versions(), "definitions": "1"}
-    table = build_table(rows, config.tables["table1"], config.evaluation, stamped)
+    table = build_table(rows, chosen, config.evaluation, stamped)
     (root / "tables").mkdir()
     (root / "tables/table1.csv").write_text(to_csv(table))
     (root / "config.json").write_text(json.dumps(parse(CONFIG).model_dump(mode="json")))

@@ -13,7 +13,17 @@ from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM, METRICS
 from cof.report.bootstrap import bootstrap_interval
 from cof.report.paper import paper_table
 from cof.report.stage import make_table
-from cof.report.table import CSV_COLUMNS, build_table, per_subject, to_csv, to_latex, to_markdown
+from cof.report.table import (
+    CSV_COLUMNS,
+    Table,
+    build_table,
+    catalogued,
+    per_subject,
+    summarise,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
 from cof.tables import write_table
 
 PROVENANCE = {"config_hash": "abc123", "versions": {"cof": "1.0"}, "definitions": "1"}
@@ -30,6 +40,16 @@ def long_form(**metrics: dict[str, float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(LONG_FORM)).astype({"frame": "Int32", "slice": "Int32", "value": float})
 
 
+def table_of(rows: dict[str, pd.DataFrame], chosen: TableSettings, *more: object) -> Table:
+    """The table of models whose rows came in two batches, half of the subjects in each."""
+    measured = {}
+    for model, frame in rows.items():
+        first = set(sorted(set(frame["subject"]))[::2])
+        halves = [frame[frame["subject"].isin(first) == chosen_half] for chosen_half in (True, False)]
+        measured[model] = summarise(halves, catalogued(chosen.metrics))
+    return build_table(measured, chosen, *more)
+
+
 def numbered(values: list[float], start: int = 0) -> dict[str, float]:
     return {f"s{start + index:02d}": value for index, value in enumerate(values)}
 
@@ -43,7 +63,7 @@ def test_cells_are_means_with_paired_differences_over_the_shared_subjects() -> N
         "a": long_form(ssim=numbered([0.1, 0.2, 0.3, 0.9])),
         "b": long_form(ssim=numbered([0.4, 0.4, 0.7], start=1)),
     }
-    table = build_table(rows, settings("ssim", a="A", b="B"), EVALUATION, PROVENANCE)
+    table = table_of(rows, settings("ssim", a="A", b="B"), EVALUATION, PROVENANCE)
     assert table.subjects == ("s01", "s02", "s03")
     first, second = table.cells["a", "ssim"], table.cells["b", "ssim"]
     assert (first.n, first.mean) == (3, pytest.approx(1.4 / 3))
@@ -57,7 +77,7 @@ def test_cells_are_means_with_paired_differences_over_the_shared_subjects() -> N
 def test_a_constant_difference_has_an_interval_of_no_width() -> None:
     values = numbered(list(np.random.default_rng(0).random(12)))
     rows = {"a": long_form(ssim=values), "b": long_form(ssim={k: v + 0.25 for k, v in values.items()})}
-    cell = build_table(rows, settings("ssim", a="A", b="B"), EVALUATION, PROVENANCE).cells["b", "ssim"]
+    cell = table_of(rows, settings("ssim", a="A", b="B"), EVALUATION, PROVENANCE).cells["b", "ssim"]
     assert cell.interval[1] - cell.interval[0] > 0.1
     assert cell.difference_interval == pytest.approx((0.25, 0.25))
 
@@ -73,7 +93,7 @@ def test_the_interval_agrees_with_scipy() -> None:
 
 def test_one_subject_has_no_interval() -> None:
     assert np.isnan(bootstrap_interval(np.array([1.0]), 100, 0)).all()
-    table = build_table({"a": long_form(ssim={"s": 0.5})}, settings("ssim", a="A"), EVALUATION, PROVENANCE)
+    table = table_of({"a": long_form(ssim={"s": 0.5})}, settings("ssim", a="A"), EVALUATION, PROVENANCE)
     assert "| A | 0.500 |" in to_markdown(table)
 
 
@@ -98,7 +118,7 @@ def test_a_quantity_that_a_model_has_not_is_a_dash_and_restricts_nobody() -> Non
         "warped": long_form(ssim=numbered([0.1, 0.2]), min_jacobian=numbered([0.5, 0.7])),
         "video": long_form(ssim=numbered([0.3, 0.4])),
     }
-    table = build_table(rows, settings("ssim", "min_jacobian", warped="W", video="V"), EVALUATION, PROVENANCE)
+    table = table_of(rows, settings("ssim", "min_jacobian", warped="W", video="V"), EVALUATION, PROVENANCE)
     assert table.cells["warped", "min_jacobian"].n == 2
     assert table.cells["video", "min_jacobian"].n == 0
     line = next(line for line in to_markdown(table).splitlines() if line.startswith("| V |"))
@@ -111,7 +131,7 @@ def test_a_quantity_that_is_undefined_for_some_subjects_is_compared_on_the_other
         "a": long_form(ssim=numbered([0.1, 0.2, 0.3]), min_jacobian=numbered([1.0, 2.0, 3.0])),
         "b": long_form(ssim=numbered([0.1, 0.2, 0.3]), min_jacobian=numbered([float("nan"), 2.5, 3.5])),
     }
-    table = build_table(rows, settings("ssim", "min_jacobian", a="A", b="B"), EVALUATION, PROVENANCE)
+    table = table_of(rows, settings("ssim", "min_jacobian", a="A", b="B"), EVALUATION, PROVENANCE)
     assert table.cells["a", "min_jacobian"].mean == pytest.approx(2.5)
     assert table.cells["b", "min_jacobian"].difference == pytest.approx(0.5)
     assert "Defined for fewer subjects (n): Min Jacobian 2." in to_markdown(table)
@@ -122,7 +142,7 @@ def test_differences_need_the_first_row_to_have_the_quantity() -> None:
         "a": long_form(ssim=numbered([0.1, 0.2])),
         "b": long_form(ssim=numbered([0.1, 0.2]), min_jacobian=numbered([1.0, 2.0])),
     }
-    table = build_table(rows, settings("ssim", "min_jacobian", a="A", b="B"), EVALUATION, PROVENANCE)
+    table = table_of(rows, settings("ssim", "min_jacobian", a="A", b="B"), EVALUATION, PROVENANCE)
     assert np.isnan(table.cells["b", "min_jacobian"].difference)
     assert table.cells["b", "min_jacobian"].mean == pytest.approx(1.5)
 
@@ -131,7 +151,7 @@ def test_the_papers_numbers_stand_beside_ours_as_another_data_set() -> None:
     values = numbered([0.9, 0.95])
     rows = {"cof": long_form(ssim=values, m_corr_ed=values), "static": long_form(ssim=values, m_corr_ed=values)}
     chosen = settings("ssim", "m_corr_ed", paper="table1", cof="COF", static="Static anchor")
-    table = build_table(rows, chosen, EVALUATION, PROVENANCE)
+    table = table_of(rows, chosen, EVALUATION, PROVENANCE)
     text = to_markdown(table)
     assert "paper's SSIM †" in text
     assert "paper's M-Corr (ED)" not in text  # the paper has no such column
@@ -140,13 +160,13 @@ def test_the_papers_numbers_stand_beside_ours_as_another_data_set() -> None:
     assert lines["COFssim"]["paper"] == "0.984"
     assert lines["COFssim"]["paper_cohort"].startswith("UK Biobank")
     assert lines["Static anchorssim"]["paper"] == lines["Static anchorssim"]["paper_cohort"] == ""
-    without = build_table(rows, settings("ssim", cof="COF", static="S"), EVALUATION, PROVENANCE)
+    without = table_of(rows, settings("ssim", cof="COF", static="S"), EVALUATION, PROVENANCE)
     assert "†" not in to_markdown(without)
 
 
 def test_the_csv_is_exact() -> None:
     values = [1 / 3, 2 / 7, 0.1]
-    table = build_table({"a": long_form(ssim=numbered(values))}, settings("ssim", a="A"), EVALUATION, PROVENANCE)
+    table = table_of({"a": long_form(ssim=numbered(values))}, settings("ssim", a="A"), EVALUATION, PROVENANCE)
     (row,) = csv.DictReader(io.StringIO(to_csv(table)))
     assert tuple(row) == CSV_COLUMNS
     assert float(row["mean"]) == np.mean(values)
@@ -157,7 +177,7 @@ def test_the_csv_is_exact() -> None:
 def test_latex_is_escaped_and_balanced() -> None:
     values = numbered([1.0, 2.0, 4.0])
     rows = {"a": long_form(folded_pct=values), "b": long_form(folded_pct=values)}
-    text = to_latex(build_table(rows, settings("folded_pct", a="A_1", b="B"), EVALUATION, PROVENANCE))
+    text = to_latex(table_of(rows, settings("folded_pct", a="A_1", b="B"), EVALUATION, PROVENANCE))
     assert r"A\_1 & 2.333 $\pm$ 1.528" in text
     assert r"Folded (\%) $\downarrow$" in text
     assert r"Test \& table" in text
@@ -180,7 +200,7 @@ def test_latex_is_escaped_and_balanced() -> None:
 )
 def test_what_cannot_be_tabulated_is_one_clear_line(rows, chosen, message) -> None:
     with pytest.raises(UsageError, match=message):
-        build_table(rows, chosen, EVALUATION, PROVENANCE)
+        table_of(rows, chosen, EVALUATION, PROVENANCE)
 
 
 def test_the_paper_has_no_other_tables() -> None:

@@ -77,9 +77,8 @@ def test_a_killed_training_resumes_to_the_same_weights(finished: Path, tmp_path:
     settings |= {"iterations": 60, "checkpoint_every": 10}
 
     def command(name: str) -> list[str]:
-        listed = [f"--{key}={results / key / batch}" for key in ("grid", "labels") for batch in ("b000", "b001")]
-        listed += [f"--beats={results / 'beats' / batch}.parquet" for batch in ("b000", "b001")]
-        listed += [f"--fields={results / 'fields/toppr' / batch}" for batch in ("b000", "b001")]
+        stages = ("beats", "grid", "labels")
+        listed = [*(f"--{stage}={results / stage}" for stage in stages), f"--fields={results / 'fields/toppr'}"]
         return [
             *(sys.executable, "-m", "cof", "train", f"--subjects={results / 'cohort/subjects.parquet'}", *listed),
             *(f"--out={tmp_path / name}", f"--work={tmp_path / name}-work", f"--settings={json.dumps(settings)}"),

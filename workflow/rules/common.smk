@@ -22,7 +22,7 @@ shell.prefix(f"export PATH=$PATH:{shlex.quote(str(Path(sys.executable).parent))}
 R = CONFIG.results
 SYNTHETIC = CONFIG.cohort.sheet is None
 CONFIG_HASH = digest(CONFIG.model_dump(mode="json"))
-BATCHES = [f"b{index:03d}" for index in range(CONFIG.cohort.batches)]
+BATCHES = CONFIG.cohort.batch_names
 ONLY = sorted(CONFIG.subjects)
 # Chosen subjects form a batch of their own and run through the trained models; nothing else changes.
 RUN_BATCHES = (
@@ -30,18 +30,23 @@ RUN_BATCHES = (
     if ONLY
     else BATCHES
 )
+# A rule asks for them once a job.
+MODEL_SETTINGS = {name: dump(model) for name, model in CONFIG.models.items()}
 SPLITS = ["train", "validation", "test"] if ONLY else ["test"]
 
 
 wildcard_constraints:
-    batch=r"b\d{3}|only-[0-9a-f]{8}",
+    batch=r"b\d\d\d+|only-[0-9a-f]{8}",
     registration="|".join(CONFIG.registrations),
     model="|".join(CONFIG.models),
     table="|".join(CONFIG.tables) or "none",
 
 
 def batches(pattern):
-    """The artefact of every batch of the cohort, for steps that learn from all of them."""
+    """The artefact of every batch of the cohort, for steps that learn from all of them.
+
+    Their commands name the stage's folder alone: a shell takes no command of 128 KiB, and so not a thousand batches.
+    """
     return expand(pattern, batch=BATCHES, allow_missing=True)
 
 
@@ -53,9 +58,13 @@ def options(name, values):
 def model_fields(wildcards):
     """The registered motion that a model learns from, where its family learns from any."""
     registration = getattr(CONFIG.models[wildcards.model], "registration", None)
-    if registration is None:
-        return []
-    return expand(f"{R}/fields/{registration}/{{batch}}", batch=BATCHES)
+    return batches(f"{R}/fields/{registration}/{{batch}}") if registration else []
+
+
+def fields_option(wildcards):
+    """`--fields` with the folder of that motion."""
+    registration = getattr(CONFIG.models[wildcards.model], "registration", None)
+    return options("fields", [f"{R}/fields/{registration}"] if registration else [])
 
 
 def own_fields(wildcards):
@@ -80,12 +89,3 @@ def table_metrics(wildcards):
         for model in CONFIG.tables[wildcards.table].models
         for path in model_metrics(model)
     ]
-
-
-def table_options(wildcards):
-    """`--metrics MODEL=FILE` for every model and batch of a table."""
-    models = CONFIG.tables[wildcards.table].models
-    return options(
-        "metrics",
-        [f"{model}={path}" for model in models for path in model_metrics(model)],
-    )

@@ -15,13 +15,13 @@ rule labeller:
     threads: 8
     params:
         settings=dump(CONFIG.labels),
-        cine=lambda wildcards, input: options("cine", input.cine),
-        annotations=lambda wildcards, input: options("annotations", input.annotations),
+        cine=f"{R}/cine",
+        annotations=f"{R}/annotations",
         work=f"{R}/checkpoints/labeller",
         seed=CONFIG.seed,
         source=source("labels", "folders", "cine/volume"),
     shell:
-        "cof labeller --subjects {input.subjects:q} {params.cine} {params.annotations}"
+        "cof labeller --subjects {input.subjects:q} --cine {params.cine:q} --annotations {params.annotations:q}"
         " --out {output.labeller:q} --work {params.work:q} --settings {params.settings:q}"
         " --seed {params.seed} 2> {log:q}"
 

@@ -16,16 +16,16 @@ rule train:
         "../../envs/cof.yaml"
     threads: 8
     params:
-        settings=lambda wildcards: dump(CONFIG.models[wildcards.model]),
-        beats=lambda wildcards, input: options("beats", input.beats),
-        grid=lambda wildcards, input: options("grid", input.grid),
-        labels=lambda wildcards, input: options("labels", input.labels),
-        fields=lambda wildcards, input: options("fields", input.fields),
+        settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
+        beats=f"{R}/beats",
+        grid=f"{R}/grid",
+        labels=f"{R}/labels",
+        fields=fields_option,
         work=f"{R}/checkpoints/models/{{model}}",
         seed=CONFIG.seed,
         curves=f"{R}/logs/train/{{model}}",
         source=source("models", "motion", "training", "trainer", "folders", "cine/grid"),
     shell:
-        "cof train --subjects {input.subjects:q} {params.beats} {params.grid} {params.labels} {params.fields}"
+        "cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"
         " --seed {params.seed} --curves {params.curves:q} 2> {log:q}"

@@ -17,15 +17,15 @@ rule toppr:
     threads: 8
     params:
         settings=lambda wildcards: dump(CONFIG.registrations[wildcards.registration]),
-        cine=lambda wildcards, input: options("cine", input.cine),
-        labels=lambda wildcards, input: options("labels", input.labels),
-        grid=lambda wildcards, input: options("grid", input.grid),
+        cine=f"{R}/cine",
+        labels=f"{R}/labels",
+        grid=f"{R}/grid",
         work=f"{R}/checkpoints/registrations/{{registration}}",
         seed=CONFIG.seed,
         curves=f"{R}/logs/toppr/{{registration}}",
         source=source("motion", "training", "trainer", "folders", "cine/grid", "labels/teacher"),
     shell:
-        "cof toppr --subjects {input.subjects:q} {params.cine} {params.labels} {params.grid}"
+        "cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
         " --settings {params.settings:q} --seed {params.seed} --curves {params.curves:q} 2> {log:q}"
 

@@ -27,9 +27,7 @@ rule evaluate:
     conda:
         "../../envs/cof.yaml"
     params:
-        truth=lambda wildcards, input: options(
-            "truth", [input.truth] if input.truth else []
-        ),
+        truth=options("truth", [rules.phantom.output.truth] if SYNTHETIC else []),
         source=source("metrics", "tables", "motion/jacobian", "cine/grid"),
     shell:
         "cof evaluate --sheet {input.sheet:q} --key {input.key:q} --twins {input.twins:q} --cine {input.cine:q}"
@@ -40,7 +38,8 @@ rule evaluate:
 rule table:
     """One table of the paper, ours beside its numbers."""
     input:
-        table_metrics,
+        subjects=rules.cohort.output.subjects,
+        metrics=table_metrics,
     output:
         csv=f"{R}/tables/{{table}}.csv",
         md=report(
@@ -59,12 +58,12 @@ rule table:
     params:
         settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
         evaluation=dump(CONFIG.evaluation),
-        metrics=table_options,
+        metrics=f"{R}/metrics",
         out=lambda wildcards, output: Path(output.csv).with_suffix(""),
         config_hash=CONFIG_HASH,
         source=source("report", "metrics/catalogue"),
     shell:
-        "cof table {params.metrics} --out {params.out:q} --settings {params.settings:q}"
+        "cof table --subjects {input.subjects:q} --metrics {params.metrics:q} --out {params.out:q} --settings {params.settings:q}"
         " --evaluation {params.evaluation:q} --config-hash {params.config_hash} 2> {log:q}"
 
 

@@ -19,7 +19,7 @@ rule twins:
     conda:
         "../../envs/cof.yaml"
     params:
-        settings=lambda wildcards: dump(CONFIG.models[wildcards.model]),
+        settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
         labels_settings=dump(CONFIG.labels),
         fields=lambda wildcards, input: options("fields", input.fields),
         splits=options("split", SPLITS),

@@ -29,7 +29,7 @@ class Case:
         participant: pseudonym of the participant, who may have two visits.
         frame: index in the cine.
         phase: "ED", "ES", or "other" for a frame between them.
-        image: int16 [Z, Y, X].
+        image: int16 [Z, Y, X]; may be memory-mapped.
         labels: uint8 [Z, Y, X].
         spacing_mm: along z, y, x.
     """
@@ -81,8 +81,9 @@ def _read_subject(subject: str, participant: str, cine: Path, annotation: Path) 
     frames = np.flatnonzero(labels.any(axis=(1, 2, 3)))
     if not len(frames):
         raise CofError(Reason.ANNOTATION_UNREADABLE, "no frame of the annotation is labelled")
+    # Images stay mapped; labels are copied, since a view would keep those of the whole cycle in memory.
     return [
-        Case(subject, participant, frame, phase, np.array(stack.frames[frame]), labels[frame], stack.spacing_mm)
+        Case(subject, participant, frame, phase, stack.frames[frame], labels[frame].copy(), stack.spacing_mm)
         for frame, phase in _phases(labels, frames).items()
     ]
 

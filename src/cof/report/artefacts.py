@@ -50,12 +50,28 @@ class Results:
         """Names of the cohort's batches; batches of chosen subjects (`only-...`) are no part of the report."""
         return [] if self.subjects is None else sorted(self.subjects["batch"].unique())
 
-    def rows(self, folder: str) -> pd.DataFrame | None:
-        """The rows of `{folder}/{batch}.parquet` over all batches; nothing if a batch's table is not there."""
+    def rows(self, folder: str, columns: list[str] | None = None) -> pd.DataFrame | None:
+        """The rows of `{folder}/{batch}.parquet` over all batches; nothing if a batch's table is not there.
+
+        Args:
+            folder: below the results folder.
+            columns: those to read. Signals are among the others: for one batch of 100 ECGs 24 MB.
+        """
         paths = [self.root / folder / f"{batch}.parquet" for batch in self.batches]
         if not paths or not all(path.is_file() for path in paths):
             return None
-        return pd.concat([read_table(path) for path in paths], ignore_index=True)
+        return pd.concat([read_table(path, columns) for path in paths], ignore_index=True)
+
+    def row(self, folder: str, subject: str) -> pd.Series | None:
+        """One subject's row of `{folder}/{batch}.parquet`, of which no other row stays in memory."""
+        if self.subjects is None:
+            return None
+        for batch in self.subjects.loc[self.subjects["subject"] == subject, "batch"]:
+            path = self.root / folder / f"{batch}.parquet"
+            if path.is_file():
+                for _, row in pd.read_parquet(path, filters=[("subject", "==", subject)]).iterrows():
+                    return row
+        return None
 
     def files(self, folder: str, suffix: str) -> dict[str, Path] | None:
         """`{folder}/{batch}/{subject}{suffix}` by subject, of all batches; nothing if a batch's folder is absent."""

@@ -130,19 +130,17 @@ def _heart(
 def _subject_facts(results: Results, subject: str, cine: Cine) -> list[str]:
     """Short facts: heart rates at both examinations, diagnosis categories of the ECG."""
     facts = [f"{60000 / cine.rr_ms:.0f} bpm in the scanner"]
-    beats, ecgs = results.rows("beats"), results.rows("ecg")
-    if beats is not None:
-        for rr_ms in beats.loc[beats["subject"] == subject, "rr_ms"]:
-            facts.append(f"{60000 / rr_ms:.0f} bpm in the chosen ECG cycle")
-    if ecgs is not None:
-        for categories in ecgs.loc[ecgs["subject"] == subject, "categories"]:
-            facts.append("ECG: " + (", ".join(categories) or "no category"))
+    cycle, strip = results.row("beats", subject), results.row("ecg", subject)
+    if cycle is not None:
+        facts.append(f"{60000 / cycle['rr_ms']:.0f} bpm in the chosen ECG cycle")
+    if strip is not None:
+        facts.append("ECG: " + (", ".join(strip["categories"]) or "no category"))
     return facts
 
 
 def ecg(results: Results, assets: Assets, subject: str | None) -> dict[str, Any]:
     """One 12-lead ECG with its chosen cycle: that of `subject`, or of the first subject that has a cycle."""
-    ecgs, beats = results.rows("ecg"), results.rows("beats")
+    ecgs, beats = results.rows("ecg", ["subject"]), results.rows("beats", ["subject", "low_quality", "irregular"])
     missing = [
         Missing(what, path)
         for found, what, path in ((ecgs, "the parsed ECGs", "ecg"), (beats, "the chosen cycles", "beats"))
@@ -151,9 +149,12 @@ def ecg(results: Results, assets: Assets, subject: str | None) -> dict[str, Any]
     if ecgs is None or beats is None or beats.empty:
         return {"missing": missing or [Missing("a subject with a chosen cycle", "beats")]}
     names = set(beats["subject"])
-    subject = subject if subject in names else sorted(names)[0]
-    record = Ecg.from_row(ecgs[ecgs["subject"] == subject].iloc[0])
-    cycle = beats[beats["subject"] == subject].iloc[0]
+    if subject is None or subject not in names:
+        subject = str(sorted(names)[0])
+    strip, cycle = results.row("ecg", subject), results.row("beats", subject)
+    if strip is None or cycle is None:
+        return {"missing": [Missing(f"the ECG of {subject}", "ecg")]}
+    record = Ecg.from_row(strip)
     first, last = int(cycle["first_sample"]), int(cycle["last_sample"])
     beat = np.asarray(cycle["beat"], float).reshape(12, -1)
     seconds = record.signal.shape[1] / record.rate_hz
@@ -237,7 +238,7 @@ def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[s
             files = results.files(folder, _SUFFIX[stage])
             names = None if files is None else set(files)
         else:
-            table = results.rows(folder)
+            table = results.rows(folder, ["subject"])
             names = None if table is None else set(table["subject"])
         if names is not None and stage == "quality":
             # Its table holds those too that it leaves out.

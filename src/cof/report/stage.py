@@ -1,6 +1,7 @@
 """The stages of the report: metrics in, tables out; results in, one HTML page out."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ from cof.folders import whole_file, whole_folder
 from cof.metrics.catalogue import DEFINITIONS_VERSION
 from cof.provenance import versions
 from cof.report.artefacts import Results
-from cof.report.table import RENDERINGS, build_table
+from cof.report.table import RENDERINGS, build_table, catalogued, summarise
 from cof.tables import read_table
 
 log = logging.getLogger(__name__)
@@ -39,16 +40,23 @@ def make_table(
         UsageError: an unknown metric or paper table, a model without rows, metrics of another version of the
             definitions, or no subject that all models have.
     """
-    rows = {model: pd.concat(map(read_table, paths), ignore_index=True) for model, paths in metrics.items()}
-    for model, measured in rows.items():
-        if set(measured["version"]) - {DEFINITIONS_VERSION}:
-            raise UsageError(f"metrics of '{model}' follow outdated definitions: evaluate the model again")
+    shown = catalogued(settings.metrics)
+    measured = {model: summarise(_rows(model, paths), shown) for model, paths in metrics.items()}
     provenance = {"config_hash": config_hash, "versions": versions(), "definitions": DEFINITIONS_VERSION}
-    table = build_table(rows, settings, evaluation, provenance)
+    table = build_table(measured, settings, evaluation, provenance)
     for suffix, render in RENDERINGS.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
             aside.write_text(render(table), encoding="utf-8")
     log.info("table %s: %d models, %d subjects", out.name, len(table.models), len(table.subjects))
+
+
+def _rows(model: str, paths: list[Path]) -> Iterator[pd.DataFrame]:
+    """The long-form rows of one model, batch by batch."""
+    for path in paths:
+        rows = read_table(path, ["subject", "structure", "metric", "value", "version"])
+        if set(rows["version"]) - {DEFINITIONS_VERSION}:
+            raise UsageError(f"metrics of '{model}' follow outdated definitions: evaluate the model again")
+        yield rows
 
 
 def make_report(*, results: Path, config: Path, out: Path) -> None:

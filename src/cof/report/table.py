@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,20 +93,50 @@ def catalogued(keys: tuple[str, ...]) -> tuple[Metric, ...]:
     return tuple(METRICS[key] for key in keys)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a table needs of one model: little, however many rows its metrics have.
+
+    Attributes:
+        subjects: everyone with a row.
+        values: metric key to one value a subject.
+    """
+
+    subjects: frozenset[str]
+    values: Mapping[str, pd.Series]
+
+
+def summarise(batches: Iterable[pd.DataFrame], metrics: tuple[Metric, ...]) -> Measured:
+    """Sum up the long-form rows of one model, of which only one batch need be in memory at a time.
+
+    Args:
+        batches: long-form rows; a subject's are all in one of them.
+        metrics: what to sum up.
+    """
+    subjects: set[str] = set()
+    parts: dict[str, list[pd.Series]] = {metric.key: [] for metric in metrics}
+    for rows in batches:
+        subjects.update(rows["subject"])
+        for metric in metrics:
+            parts[metric.key].append(per_subject(rows, metric))
+    values = {key: pd.concat(found).sort_index() if found else pd.Series(dtype=float) for key, found in parts.items()}
+    return Measured(frozenset(subjects), values)
+
+
 def build_table(
-    rows: Mapping[str, pd.DataFrame],
+    measured: Mapping[str, Measured],
     settings: TableSettings,
     evaluation: EvaluationSettings,
     provenance: Mapping[str, Any],
 ) -> Table:
-    """Sum up the long-form metrics of every model of a table.
+    """One table of several models.
 
     All models are compared on the subjects that all of them have. A metric that a model does not have for any of them
     (a cine without displacement has no end-point error) leaves its cell empty; where a model has it for some subjects
     only, the column is restricted to those subjects in every row, and its n says so.
 
     Args:
-        rows: model name to its long-form rows.
+        measured: model name to what `summarise` made of its rows.
         settings: models in row order, metrics in column order.
         evaluation: resamples and their seed.
         provenance: what the table carries on.
@@ -117,14 +147,14 @@ def build_table(
     metrics = catalogued(settings.metrics)
     paper = paper_table(settings.paper) if settings.paper else None
     for model in settings.models:
-        if model not in rows or rows[model].empty:
+        if model not in measured or not measured[model].subjects:
             raise UsageError(f"table '{settings.title}': model '{model}' was evaluated on no subject")
-    common = set.intersection(*(set(rows[model]["subject"]) for model in settings.models))
+    common = frozenset.intersection(*(measured[model].subjects for model in settings.models))
     if not common:
         raise UsageError(f"table '{settings.title}': its models have no subject in common")
     cells: dict[tuple[str, str], Cell] = {}
     for metric in metrics:
-        columns = {model: per_subject(rows[model], metric) for model in settings.models}
+        columns = {model: measured[model].values[metric.key] for model in settings.models}
         columns = {model: column[column.index.isin(common)] for model, column in columns.items()}
         present = [set(column.index) for column in columns.values() if len(column)]
         subjects = sorted(set.intersection(*present)) if present else []

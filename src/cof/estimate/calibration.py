@@ -1,0 +1,348 @@
+"""The stages, run on three synthetic subjects at the configuration's scale, and what each of them took.
+
+Every time is of one thread. The stages are those of a real run and write what they would write, so that bytes and files
+are counted, not modelled. Two things differ from a real run: trainings take a few steps with one or two subjects each,
+whose time is taken to grow in proportion to the batch; and the labels that later stages read are the exact ones, since
+a labeller trained for a moment finds no heart.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from cof.cine.stage import grid_batch, stack_batch
+from cof.cine.volume import read_cine, write_labels
+from cof.cohort import build_cohort, select_batch
+from cof.config import (
+    CofSettings,
+    CohortSettings,
+    Config,
+    ModelSettings,
+    PhantomSettings,
+    QualityLimits,
+    RandomSettings,
+    RegistrationSettings,
+)
+from cof.ecg.stage import beats_batch, parse_batch
+from cof.labels.predict import Labeller
+from cof.labels.stage import train as train_labeller
+from cof.metrics.stage import evaluate_batch
+from cof.metrics.truth import Truth
+from cof.models.data import Artefacts
+from cof.models.stage import load as load_model
+from cof.models.stage import train as train_model
+from cof.motion.stage import register_batch
+from cof.motion.stage import train as train_registration
+from cof.phantom.stage import make_cohort
+from cof.quality.stage import measure_batch
+from cof.tables import read_table
+from cof.twins.artefacts import write_twin
+from cof.twins.generation import generate
+
+# Rows and columns of UK Biobank's short-axis cines, for configurations of real data.
+_MATRIX = 208
+_BATCH = "b000"
+_SUBJECTS, _TRAINING = 3, 2
+# Steps over which a training's time a step is taken, and frames of a cine that are labelled.
+_STEPS = 3
+_FRAMES = 2
+
+Variant = TypeVar("Variant", RegistrationSettings, ModelSettings)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one unit of a stage takes: a subject, a held-out heart, or a step of a training.
+
+    Attributes:
+        seconds: of one thread, or of the GPU where the networks run on one.
+        bytes, files: written for good.
+    """
+
+    seconds: float
+    bytes: float = 0.0
+    files: float = 0.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Units of every stage.
+
+    Attributes:
+        subject: of one subject: `ecg`, `beats`, `cine`, `labels`, `quality`, `grid`.
+        labeller: of one iteration of nnU-Net; bytes and files are those of the whole folder, as below.
+        registrations: of one step, by variant.
+        fields: of one subject, by registration.
+        models: of one step, or for a family without steps of one training subject, by model.
+        twins, metrics: of one held-out heart, by model.
+        start: seconds of a job before it begins: Python and its packages.
+        gpu: the networks ran on a GPU.
+    """
+
+    subject: Mapping[str, Unit]
+    labeller: Unit
+    registrations: Mapping[str, Unit]
+    fields: Mapping[str, Unit]
+    models: Mapping[str, Unit]
+    twins: Mapping[str, Unit]
+    metrics: Mapping[str, Unit]
+    start: float
+    gpu: bool
+
+
+def calibrate(config: Config, seed: int = 0) -> Calibration:
+    """Run the stages on three synthetic subjects at the scale of a configuration, on one thread.
+
+    Args:
+        config: the configuration whose cost is asked for.
+        seed: of the synthetic subjects and the trainings.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            return _Bench(config, seed, Path(scratch)).run()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def phantom_settings(config: Config) -> PhantomSettings:
+    """Three synthetic subjects of the size of the configuration's own."""
+    few = {"train": _TRAINING, "validation": 0, "test": _SUBJECTS - _TRAINING, "annotated": _TRAINING}
+    size = {"frames": config.grid.frames, "slices": config.grid.shape[0], "matrix": _MATRIX}
+    return config.phantom.model_copy(update=few | (size if config.cohort.sheet else {}))
+
+
+def cost_key(settings: RegistrationSettings | ModelSettings) -> str:
+    """The same for variants that cost the same: what changes no shape changes no time."""
+    if isinstance(settings, RegistrationSettings):
+        kept = settings.model_dump(mode="json", include={"channels", "batch", "parameterisation", "seg_slices"})
+        kept["teacher"] = settings.lambda_seg > 0
+    elif isinstance(settings, CofSettings):
+        kept = settings.model_dump(mode="json", include={"family", "batch", "field", "ode", "phases"})
+    else:
+        kept = {"family": settings.family}
+    return json.dumps(kept)
+
+
+class _Bench:
+    """One calibration: a results folder of three subjects, filled stage by stage."""
+
+    def __init__(self, config: Config, seed: int, root: Path) -> None:
+        self.config, self.seed, self.root = config, seed, root
+        self.gpu = torch.cuda.is_available()
+        self.subjects, self.key, self.sheet = (root / f"cohort/{name}.parquet" for name in ("all", "key", "batch"))
+        self.frame_seconds = 0.0
+
+    def run(self) -> Calibration:
+        subject = self._raw()
+        labeller, subject["labels"] = self._labels()
+        subject |= self._anatomy()
+        registrations, fields = self._variants(self.config.registrations, self._registration)
+        models, twins, metrics = self._variants(self.config.models, self._model)
+        return Calibration(subject, labeller, registrations, fields, models, twins, metrics, _start(), self.gpu)
+
+    def _seconds(self, work: Callable[[], object]) -> float:
+        """Time of one call: of the CPU where that does the work, so that a busy machine deceives nobody."""
+        clock = time.perf_counter if self.gpu else time.process_time
+        started = clock()
+        work()
+        return clock() - started
+
+    def _slope(self, train: Callable[[int], None]) -> float:
+        """Seconds a step of a training, free of what it does before and after."""
+        one, more = (self._seconds(lambda: train(count)) for count in (1, 1 + _STEPS))  # noqa: B023 - called at once
+        return max(more - one, 0.0) / _STEPS
+
+    def _stage(self, folder: str, work: Callable[..., None], count: int = _SUBJECTS) -> Unit:
+        """Run a stage of one batch of `count` subjects and count what it wrote under `folder`."""
+        gone = self.root / "exclusions" / folder / f"{_BATCH}.parquet"
+        seconds = self._seconds(lambda: work(exclusions=gone))
+        for message in read_table(gone)["message"]:
+            raise RuntimeError(f"{folder}: the calibration lost a subject: {message}")
+        return self._unit(folder, seconds, count)
+
+    def _unit(self, folder: str, seconds: float, count: int = 1) -> Unit:
+        paths = [path for path in (self.root / folder).rglob("*") if path.is_file()]
+        # The table of a batch is no file of a subject.
+        files = [path for path in paths if path.suffix != ".parquet"]
+        return Unit(seconds / count, sum(path.stat().st_size for path in paths) / count, len(files) / count)
+
+    def _folder(self, stage: str) -> Path:
+        return self.root / stage / _BATCH
+
+    def _table(self, stage: str) -> Path:
+        return self.root / stage / f"{_BATCH}.parquet"
+
+    def _raw(self) -> dict[str, Unit]:
+        """Raw files, and the stages that read them."""
+        raw, config = self.root / "phantom", self.config
+        make_cohort(out=raw, settings=phantom_settings(config), seed=self.seed, workers=1)
+        build_cohort(sheet=raw / "subjects.csv", out=self.subjects, key=self.key, settings=CohortSettings())
+        select_batch(subjects=self.subjects, batch=_BATCH, only=(), out=self.sheet)
+        ecg, beats = self._table("ecg"), self._table("beats")
+        cine, annotations = self._folder("cine"), self._folder("annotations")
+        parse = partial(parse_batch, sheet=self.sheet, key=self.key, out=ecg, settings=config.ecg)
+        stack = partial(stack_batch, sheet=self.sheet, key=self.key, out=cine, annotations=annotations)
+        return {
+            "ecg": self._stage("ecg", parse),
+            "beats": self._stage("beats", partial(beats_batch, ecg=ecg, out=beats, settings=config.beats)),
+            "cine": self._stage("cine", partial(stack, settings=config.cine)),
+        }
+
+    def _labels(self) -> tuple[Unit, Unit]:
+        """nnU-Net's iteration, and a cine from the time of a few frames; the exact labels are its output."""
+        chosen, smallest, out = self.config.labels, 2, self.root / "labeller"
+
+        def train(iterations: int) -> None:
+            train_labeller(
+                subjects=self.subjects,
+                cine=[self._folder("cine")],
+                annotations=[self._folder("annotations")],
+                out=out,
+                work=self.root / "work",
+                settings=chosen.model_copy(update={"epochs": 1, "iterations": iterations, "batch": smallest}),
+                seed=self.seed,
+            )
+
+        iteration = self._slope(train) * chosen.batch / smallest
+        labeller = Labeller.load(out, chosen.mirroring)
+        cine = read_cine(min(self._folder("cine").glob("*.nii")))
+        labeller.label(cine.frames[:1], cine.spacing_mm)
+        few = cine.frames[1 : 1 + _FRAMES]
+        self.frame_seconds = self._seconds(lambda: labeller.label(few, cine.spacing_mm)) / _FRAMES
+        keys = read_table(self.key).set_index("subject")
+        for path in self._folder("cine").glob("*.nii"):
+            raw, native = keys.loc[path.stem], read_cine(path)
+            truth = Truth.read(self.root / "phantom/truth", f"{raw['participant']}_{raw['visit']}", native)
+            write_labels(self._folder("labels") / f"{path.stem}.nii.gz", truth.labels, native.affine)
+        labels = self._unit("labels", 0.0, _SUBJECTS)
+        return self._unit("labeller", iteration), replace(labels, seconds=self.frame_seconds * len(cine.frames))
+
+    def _anatomy(self) -> dict[str, Unit]:
+        """The stages that read labels."""
+        cine, labels = self._folder("cine"), self._folder("labels")
+        measure = partial(
+            measure_batch,
+            ecg=self._table("ecg"),
+            beats=self._table("beats"),
+            cine=cine,
+            labels=labels,
+            out=self._table("quality"),
+            settings=QualityLimits(),
+        )
+        grid = partial(grid_batch, cine=cine, labels=labels, out=self._folder("grid"), settings=self.config.grid)
+        return {"quality": self._stage("quality", measure), "grid": self._stage("grid", grid)}
+
+    def _variants(
+        self, variants: Mapping[str, Variant], measure: Callable[[str, Variant], tuple[Unit, ...]]
+    ) -> list[dict[str, Unit]]:
+        """The units of every variant; those that cost the same are measured once."""
+        known: dict[str, tuple[Unit, ...]] = {}
+        for name, settings in variants.items():
+            if cost_key(settings) not in known:
+                known[cost_key(settings)] = measure(name, settings)
+        units = [known[cost_key(settings)] for settings in variants.values()]
+        return [dict(zip(variants, column)) for column in zip(*units)]
+
+    def _registration(self, name: str, settings: RegistrationSettings) -> tuple[Unit, Unit]:
+        """A step of TOPPR, and a cycle registered."""
+        out = self.root / "registrations" / name
+
+        def train(iterations: int) -> None:
+            train_registration(
+                subjects=self.subjects,
+                cine=[self._folder("cine")],
+                labels=[self._folder("labels")],
+                grid=[self._folder("grid")],
+                labeller=self.root / "labeller",
+                out=out,
+                work=self.root / "work",
+                settings=settings.model_copy(update={"iterations": iterations, "batch": 1}),
+                seed=self.seed,
+            )
+
+        step = self._slope(train) * settings.batch
+        register = partial(
+            register_batch, grid=self._folder("grid"), weights=out, out=self.root / "fields" / name / _BATCH
+        )
+        fields = self._stage(f"fields/{name}", register)
+        return self._unit(f"registrations/{name}", step), fields
+
+    def _model(self, name: str, settings: ModelSettings) -> tuple[Unit, Unit, Unit]:
+        """A step of the training or a training subject, a heart generated, and a heart evaluated."""
+        out = self.root / "models" / name
+        fields = next(iter(self.root.glob(f"fields/*/{_BATCH}")))
+
+        def train(iterations: int = 1) -> None:
+            short = {"iterations": iterations, "batch": 1} if isinstance(settings, CofSettings) else {}
+            train_model(
+                subjects=self.subjects,
+                beats=[self._table("beats")],
+                grid=[self._folder("grid")],
+                labels=[self._folder("labels")],
+                fields=[fields],
+                out=out,
+                work=self.root / "work",
+                settings=settings.model_copy(update=short),
+                seed=self.seed,
+            )
+
+        if isinstance(settings, CofSettings):
+            learnt = self._unit(f"models/{name}", self._slope(train) * settings.batch)
+        else:
+            learnt = self._unit(f"models/{name}", self._seconds(train) / _TRAINING)
+        if isinstance(settings, RandomSettings):  # it keeps cines, here those of two donors
+            learnt = replace(learnt, bytes=learnt.bytes * settings.donors / _TRAINING)
+        twins = self.root / "twins" / name / _BATCH
+        seconds, frames = self._generate(out, fields, twins)
+        heart = self._unit(f"twins/{name}", seconds + self.frame_seconds * (frames - 1))
+        synthetic = self.config.cohort.sheet is None
+        measure = partial(
+            evaluate_batch,
+            sheet=self.sheet,
+            key=self.key,
+            twins=twins,
+            cine=self._folder("cine"),
+            labels=self._folder("labels"),
+            grid=self._folder("grid"),
+            fields=fields,
+            truth=self.root / "phantom/truth" if synthetic else None,
+            out=self.root / "metrics" / name / f"{_BATCH}.parquet",
+        )
+        return learnt, heart, self._stage(f"metrics/{name}", measure, count=_SUBJECTS - _TRAINING)
+
+    def _generate(self, model: Path, fields: Path, out: Path) -> tuple[float, int]:
+        """Seconds to generate and write the held-out heart, without its labels, and its frames."""
+        trained = load_model(model)
+        artefacts = Artefacts.of([self._table("beats")], [self._folder("grid")], [self._folder("labels")], [fields])
+        cohort = read_table(self.subjects)
+        name = cohort.loc[cohort["split"] == "test", "subject"].iloc[0]
+        example = artefacts.open(name, with_displacement=trained.sees_motion, with_cine=False)
+        if example is None:
+            raise RuntimeError("the calibration lost its held-out subject")
+        native = read_cine(self._folder("cine") / f"{name}.nii")
+        labels = Truth.read(self.root / "phantom/truth", name.replace("-v", "_"), native).labels
+        out.mkdir(parents=True)
+        seconds = self._seconds(
+            lambda: write_twin(out, name, generate(trained, example, native, self.seed), labels, trained.provenance)
+        )
+        return seconds, len(native.frames)
+
+
+def _start() -> float:
+    """CPU seconds of Python and the packages of a stage with networks."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", "import cof.twins.stage, cof.metrics.stage"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

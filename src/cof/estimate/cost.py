@@ -1,0 +1,126 @@
+"""The cost of a cohort from the units of a calibration: how many of each there will be, and their sums."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cof.config import CofSettings, Config
+from cof.estimate.calibration import Calibration, Unit
+
+GPU_FACTOR = 40.0
+_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage, or one variant of a stage.
+
+    Attributes:
+        stage: its folder under the results.
+        count: units of it.
+        unit: what is counted.
+        core_hours: of one core; 0 for what runs on a GPU.
+        gpu_hours: that a GPU is held.
+        bytes, files: under the folder, tables of batches included.
+    """
+
+    stage: str
+    count: float
+    unit: str
+    core_hours: float
+    gpu_hours: float
+    bytes: float
+    files: float
+
+
+def shares(config: Config) -> dict[str, float]:
+    """The share of the subjects in each split."""
+    if config.cohort.sheet:
+        return {str(split): share for split, share in config.cohort.split.items()}
+    counts = {split: getattr(config.phantom, split) for split in ("train", "validation", "test")}
+    return {split: count / sum(counts.values()) for split, count in counts.items()}
+
+
+def batch_jobs(config: Config) -> int:
+    """Jobs of one batch: seven stages, one more for each registration, and two for each model."""
+    return 7 + len(config.registrations) + 2 * len(config.models)
+
+
+def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor: float = GPU_FACTOR) -> list[Row]:
+    """What every stage of a cohort costs.
+
+    Nobody is taken to be left out. The tables and the report are not counted: minutes, and at most some thousand files
+    (docs/architecture.md).
+
+    Args:
+        config: of the run.
+        subjects: in the cohort.
+        calibration: of this machine, at the configuration's scale.
+        gpu_factor: how many of this machine's cores do the work of one GPU; an assumption, and without a meaning where
+            the calibration ran on a GPU.
+    """
+    batches, split = config.cohort.batches, shares(config)
+    factor = 1.0 if calibration.gpu else gpu_factor
+
+    def row(stage: str, unit: Unit, count: float, what: str, gpu: bool = True, tables: int = 0) -> Row:
+        hours = unit.seconds * count / _HOUR
+        cores, held = (0.0, hours / factor) if gpu else (hours, 0.0)
+        # Of what is trained there is one folder, however many steps it took.
+        written = 1.0 if what in ("iterations", "steps", "training subjects") else count
+        return Row(stage, count, what, cores, held, unit.bytes * written, unit.files * written + tables * batches)
+
+    def rows() -> Iterator[Row]:
+        per_subject, hearts = calibration.subject, subjects * split.get("test", 0.0)
+        for name in ("ecg", "beats", "cine"):
+            yield row(name, per_subject[name], subjects, "subjects", gpu=False, tables=name != "cine")
+        iterations = config.labels.epochs * config.labels.iterations
+        yield row("labeller", calibration.labeller, iterations, "iterations")
+        yield row("labels", per_subject["labels"], subjects, "subjects")
+        yield row("quality", per_subject["quality"], subjects, "subjects", gpu=False, tables=1)
+        yield row("grid", per_subject["grid"], subjects, "subjects", gpu=False)
+        for name, registration in config.registrations.items():
+            yield row(f"registrations/{name}", calibration.registrations[name], registration.iterations, "steps")
+            yield row(f"fields/{name}", calibration.fields[name], subjects, "subjects")
+        for name, model in config.models.items():
+            steps = isinstance(model, CofSettings)
+            count = model.iterations if isinstance(model, CofSettings) else subjects * split.get("train", 0.0)
+            yield row(f"models/{name}", calibration.models[name], count, "steps" if steps else "training subjects")
+            yield row(f"twins/{name}", calibration.twins[name], hearts, "hearts")
+            yield row(f"metrics/{name}", calibration.metrics[name], hearts, "hearts", gpu=False, tables=1)
+        jobs = batches * batch_jobs(config)
+        start = Unit(calibration.start)
+        # Every job has a log and a run time, and all but `batch` a table of exclusions.
+        yield Row("logs, benchmarks, exclusions", jobs, "jobs", start.seconds * jobs / _HOUR, 0, 0, 3 * jobs - batches)
+
+    return list(rows())
+
+
+def total(rows: list[Row]) -> Row:
+    """The sum of all rows."""
+    sums = [sum(getattr(row, name) for row in rows) for name in ("core_hours", "gpu_hours", "bytes", "files")]
+    return Row("in all", 0, "", *sums)
+
+
+def to_json(rows: list[Row], calibration: Calibration) -> dict[str, Any]:
+    """Rows, their sum, and the units that they were made of."""
+    return {"rows": [asdict(row) for row in rows], "total": asdict(total(rows)), "calibration": asdict(calibration)}
+
+
+def to_markdown(rows: list[Row], subjects: int, calibration: Calibration, gpu_factor: float) -> str:
+    """The table for people, and what it rests on."""
+    lines = [
+        f"{subjects:,} subjects, from a calibration on three synthetic ones on this machine.",
+        "",
+        "| stage | units | core-hours | GPU-hours | GB | files |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in [*rows, total(rows)]:
+        units = f"{row.count:,.0f} {row.unit}" if row.unit else ""
+        sizes = f"{row.bytes / 1e9:,.2f} | {row.files:,.0f}"
+        lines.append(f"| {row.stage} | {units} | {row.core_hours:,.2f} | {row.gpu_hours:,.2f} | {sizes} |")
+    rests = (
+        "GPU-hours were measured on this machine's GPU."
+        if calibration.gpu
+        else f"GPU-hours rest on an assumption: one GPU does the work of {gpu_factor:g} of this machine's cores."
+    )
+    return "\n".join([*lines, "", rests, "Tables and report, and the raw files, are not counted."])
