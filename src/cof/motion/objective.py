@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cof.config import RegistrationSettings, Triple
 from cof.motion.augmentation import AffineMaps
-from cof.motion.losses import dice_loss, diffusion_energy, excess, ncc_loss
+from cof.motion.losses import dice_loss, diffusion_energy, excess, image_loss
 from cof.motion.native import NativeCrop
 from cof.motion.pairs import Pair
 from cof.motion.resolution import motion_spacing, to_canonical
@@ -31,7 +31,7 @@ class Terms:
     """The terms of the objective, unweighted; those with a weight of zero are not computed and are zero.
 
     Attributes:
-        rec: 1 - mean squared local correlation.
+        rec: 1 - mean squared local correlation, or the mean squared difference.
         seg: Dice loss against the teacher's labels.
         smooth: diffusion energy of the network's field.
         excess: mean squared excess of u over the max field, where that is a hinge.
@@ -86,8 +86,7 @@ def evaluate_pairs(
     rec = seg = smooth = beyond = zero
     if settings.lambda_rec:
         valid = torch.tensor([pair.subject.placement.valid for pair in pairs], device=device)
-        warped = warp(source, to_canonical(displacement), spacing)
-        rec = ncc_loss(warped, target, settings.ncc_window, valid)
+        rec = image_loss(warp(source, to_canonical(displacement), spacing), target, valid, settings)
     if settings.lambda_seg:
         assert teacher is not None
         seg = torch.stack(
