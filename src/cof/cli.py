@@ -284,16 +284,23 @@ def toppr(
 
 
 @app.command()
-def register(
+def fields(
     grid: Annotated[Path, typer.Option(help="grid/{batch}")],
     weights: Annotated[Path, typer.Option(help="registrations/{variant}")],
     out: Out,
     exclusions: ExclusionsOut,
+    settings: SettingsText = "{}",
 ) -> None:
-    """Register every frame of a batch to its anchor."""
+    """Register every frame of a batch to its anchor: the displacement paths."""
     from cof.motion.stage import register_batch
 
-    register_batch(grid=grid, weights=weights, out=out, exclusions=exclusions)
+    register_batch(
+        grid=grid,
+        weights=weights,
+        out=out,
+        exclusions=exclusions,
+        settings=config.read_settings(settings, config.PathSettings),
+    )
 
 
 @app.command()
@@ -475,6 +482,38 @@ def estimate(
         typer.echo(json.dumps(cost.to_json(rows, calibration), indent=1))
     else:
         typer.echo(cost.to_markdown(rows, subjects, calibration, gpu_factor))
+
+
+@app.command()
+def register(
+    fixed: Annotated[Path, typer.Argument(help="NIfTI of 3 axes, or of 4 with --fixed-frame.")],
+    moving: Annotated[Path, typer.Argument(help="NIfTI on the voxels of FIXED, ED where TOPPR is at its best.")],
+    weights: Annotated[Path, typer.Option(help="registrations/{variant}")],
+    out: Out,
+    fixed_frame: Annotated[int | None, typer.Option(help="Frame of FIXED, from 0.")] = None,
+    moving_frame: Annotated[int | None, typer.Option(help="Frame of MOVING, from 0.")] = None,
+    centre: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="Voxel x y z of FIXED, from 0: the heart's centre.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Labels of MOVING (1 LV, 2 myocardium): the centre.")] = None,
+    labeller: Annotated[Path | None, typer.Option(help="Trained nnU-Net that finds the centre in MOVING.")] = None,
+    refine: Annotated[int, typer.Option(min=0, help="Gradient steps on this pair after the network.")] = 0,
+) -> None:
+    """Register two volumes: displacement, warped MOVING, Jacobian determinants, and what they say of themselves."""
+    from cof.motion.register import register_volumes
+
+    register_volumes(
+        fixed=fixed,
+        moving=moving,
+        weights=weights,
+        out=out,
+        fixed_frame=fixed_frame,
+        moving_frame=moving_frame,
+        centre=centre,
+        labels=labels,
+        labeller=labeller,
+        refinement=config.RefinementSettings(steps=refine),
+    )
 
 
 @app.command()

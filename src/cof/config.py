@@ -208,6 +208,23 @@ class TrainingSettings(Settings):
     checkpoint_every: Count = Field(50, description="iterations between checkpoints")
 
 
+class RefinementSettings(Settings):
+    """Instance-specific refinement: Adam on one pair's own field, from the network's on. Needs no labels."""
+
+    steps: int = Field(0, ge=0, description="gradient steps a pair; 0 for none")
+    step_mm: Positive = Field(0.5, description="length of a step of each component, falling to zero")
+    lambda_smooth: float = Field(0.03, ge=0, description="weight of the diffusion energy beside the image term")
+
+
+class PathSettings(Settings):
+    """How a trained registration makes the displacement path of a cycle; a change does not train it again."""
+
+    refinement: RefinementSettings = RefinementSettings()
+    harmonics: Count | None = Field(
+        None, description="temporal low-pass: the path keeps so many harmonics of the cycle; null keeps all"
+    )
+
+
 class RegistrationSettings(TrainingSettings):
     """One variant of TOPPR, the topology-preserving registration."""
 
@@ -222,12 +239,20 @@ class RegistrationSettings(TrainingSettings):
         "tanh", description="bound of every component: hard (tanh), a penalty (hinge), or none"
     )
     max_field_mm: Positive = 30.0
-    ncc_window: tuple[Count, Count, Count] = (3, 9, 9)
+    similarity: Literal["ncc", "mse"] = Field(
+        "ncc", description="of the images: squared local correlation, or the mean squared difference"
+    )
+    ncc_window: tuple[Count, Count, Count] = Field((3, 9, 9), description="odd voxels z, y, x of the local correlation")
     seg_slices: Count | Literal["all"] = Field(4, description="random native slices a pair sees in the teacher's loss")
     augmentation: AffineSettings | None = AffineSettings()
     pairing: Literal["direct", "composed"] = Field(
         "direct", description="register every frame to the anchor, or each to the one before and compose"
     )
+    path: PathSettings = PathSettings()
+
+    def trained(self) -> "RegistrationSettings":
+        """What of this variant decides its training."""
+        return self.model_copy(update={"path": PathSettings()})
 
 
 class VelocitySettings(Settings):

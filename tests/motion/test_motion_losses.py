@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from cof.motion.losses import dice_loss, diffusion_energy, excess, ncc_loss
+from cof.config import RegistrationSettings
+from cof.motion.losses import dice_loss, diffusion_energy, excess, image_loss, mse_loss, ncc_loss
 
 WINDOW = (3, 9, 9)
 
@@ -74,3 +75,18 @@ def test_diffusion_energy_of_a_linear_field():
 def test_excess_counts_only_what_is_beyond_the_limit():
     u = torch.tensor([1.0, -33.0, 30.0, 31.0])
     assert excess(u, 30.0) == pytest.approx((9 + 1) / 4)
+
+
+def test_mean_squared_difference_over_the_valid_slices():
+    target = torch.rand(2, 1, 4, 6, 6)
+    warped = target + 0.5
+    warped[:, :, 3] += 9
+    valid = torch.tensor([[True, True, True, False]] * 2)
+    assert mse_loss(warped, target, valid) == pytest.approx(0.25, rel=1e-4)
+
+
+def test_the_similarity_of_the_settings_decides():
+    a, b, valid = torch.rand(1, 1, 4, 12, 12), torch.rand(1, 1, 4, 12, 12), _everywhere(1, 4)
+    window = RegistrationSettings(ncc_window=(1, 5, 5))
+    assert image_loss(a, b, valid, window) == ncc_loss(a, b, (1, 5, 5), valid)
+    assert image_loss(a, b, valid, RegistrationSettings(similarity="mse")) == mse_loss(a, b, valid)

@@ -73,3 +73,20 @@ def test_half_precision_knots_give_single_precision_motion():
 def test_a_path_that_does_not_start_at_the_anchor_is_refused():
     with pytest.raises(ValueError, match="anchor"):
         DisplacementPath(torch.ones(8, 3, 2, 2, 2))
+
+
+def test_low_pass_keeps_slow_motion_and_takes_fast_noise_away():
+    phases = torch.arange(24) / 24
+    slow = 1 - torch.cos(2 * torch.pi * phases) + 0.5 * torch.sin(2 * torch.pi * 3 * phases)
+    fast = torch.sin(2 * torch.pi * 9 * phases)
+    knots = (slow + 0.3 * fast)[:, None, None, None, None].expand(-1, 3, 2, 2, 2).clone()
+    knots[0] = 0
+    smooth = DisplacementPath(knots).low_pass(5).knots
+    assert (smooth[0] == 0).all()
+    torch.testing.assert_close(smooth[:, 0, 0, 0, 0], slow, atol=1e-5, rtol=0)
+
+
+def test_low_pass_with_all_harmonics_changes_nothing():
+    knots = torch.randn(9, 3, 2, 2, 2)
+    knots[0] = 0
+    torch.testing.assert_close(DisplacementPath(knots).low_pass(4).knots, knots, atol=1e-5, rtol=0)

@@ -20,6 +20,7 @@ from cof.config import (
     GridSettings,
     LabelSettings,
     OdditySettings,
+    PathSettings,
     PhantomSettings,
     RegistrationSettings,
     VelocitySettings,
@@ -76,7 +77,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subjects=subjects, cine=[cine], labels=[labels], grid=[grid], labeller=labeller, out=toppr,
         work=root / "work", settings=REGISTRATION, seed=0,
     )  # fmt: skip
-    register_batch(grid=grid, weights=toppr, out=fields, exclusions=gone)
+    register_batch(grid=grid, weights=toppr, out=fields, exclusions=gone, settings=PathSettings())
     train_model(
         subjects=subjects, beats=[beats], grid=[grid], labels=[labels], fields=[fields], out=root / "models/cof",
         work=root / "work", settings=COF, seed=0,

@@ -21,7 +21,7 @@ def test_slurm_profile_resolves_from_the_repository_and_gpu_rules_ask_for_an_a10
         name = re.match(r"(?:local)?rule (\w+):", block)
         if name:
             asked[name[1]] = "gpu=1" in block and "gpu_model=a100" in block
-    assert {name for name, gpu in asked.items() if gpu} == {"labeller", "label", "toppr", "register", "train", "twins"}
+    assert {name for name, gpu in asked.items() if gpu} == {"labeller", "label", "toppr", "fields", "train", "twins"}
     assert {"ecg", "beats", "cine", "grid", "evaluate", "table", "report"} <= asked.keys()
 
 
@@ -37,7 +37,7 @@ def test_every_step_of_the_design_has_its_rule(tmp_path: Path) -> None:
         "quality",
         "grid",
         "toppr",
-        "register",
+        "fields",
     } <= counts.keys()
     assert counts["train"] == 5
     assert counts["evaluate"] == counts["twins"] == 5 * counts["ecg"]

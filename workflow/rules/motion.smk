@@ -16,7 +16,9 @@ rule toppr:
         "../../envs/cof.yaml"
     threads: 8
     params:
-        settings=lambda wildcards: dump(CONFIG.registrations[wildcards.registration]),
+        settings=lambda wildcards: dump(
+            CONFIG.registrations[wildcards.registration].trained()
+        ),
         cine=f"{R}/cine",
         labels=f"{R}/labels",
         grid=f"{R}/grid",
@@ -30,7 +32,7 @@ rule toppr:
         " --settings {params.settings:q} --seed {params.seed} --curves {params.curves:q} 2> {log:q}"
 
 
-rule register:
+rule fields:
     """The displacement path of every subject over its cycle."""
     input:
         grid=rules.grid.output.grid,
@@ -39,13 +41,16 @@ rule register:
         fields=directory(f"{R}/fields/{{registration}}/{{batch}}"),
         exclusions=f"{R}/exclusions/fields/{{registration}}/{{batch}}.parquet",
     log:
-        f"{R}/logs/register/{{registration}}/{{batch}}.log",
+        f"{R}/logs/fields/{{registration}}/{{batch}}.log",
     benchmark:
-        f"{R}/benchmarks/register/{{registration}}/{{batch}}.tsv"
+        f"{R}/benchmarks/fields/{{registration}}/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
     params:
+        settings=lambda wildcards: dump(
+            CONFIG.registrations[wildcards.registration].path
+        ),
         source=source("motion", "folders", "cine/grid", "labels/teacher"),
     shell:
-        "cof register --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
-        " --exclusions {output.exclusions:q} 2> {log:q}"
+        "cof fields --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
+        " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"

@@ -12,7 +12,7 @@ rule evaluate:
         labels=rules.label.output.labels,
         grid=rules.grid.output.grid,
         fields=expand(
-            rules.register.output.fields,
+            rules.fields.output.fields,
             registration=CONFIG.evaluation.registration,
             allow_missing=True,
         ),

@@ -83,10 +83,30 @@ def place(
     heart = np.isin(labels, (STRUCTURES["LV"], STRUCTURES["myocardium"]))
     if not heart.any():
         raise CofError(Reason.HEART_NOT_FOUND, "the labels of the anchor show no left ventricle")
+    z, y, x = (float(index.mean()) for index in np.nonzero(heart))
+    return place_at(anchor, (z, y, x), spacing_mm, settings)
+
+
+def place_at(
+    anchor: np.ndarray,
+    centre: tuple[float, float, float],
+    spacing_mm: tuple[float, float, float],
+    settings: GridSettings,
+) -> Placement:
+    """Place the canonical grid about a point of the native stack, as `place` does.
+
+    Args:
+        anchor: [Z, Y, X], native intensities.
+        centre: native index (z, y, x), may be fractional.
+        spacing_mm: native spacing (z, y, x).
+        settings: shape and spacing of the grid.
+
+    Raises:
+        CofError: CINE_NOT_FINITE for an anchor without contrast.
+    """
     dark, bright = (float(value) for value in np.percentile(anchor, _PERCENTILES))
     if not bright > dark:
         raise CofError(Reason.CINE_NOT_FINITE, "the anchor has no contrast")
-    centre = [float(index.mean()) for index in np.nonzero(heart)]
     scale = [canonical / native for canonical, native in zip(settings.spacing_mm, spacing_mm)]
     kept = abs(settings.spacing_mm[0] - spacing_mm[0]) <= settings.slice_tolerance_mm
     if kept:

@@ -6,13 +6,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cof.config import RegistrationSettings
 from cof.motion.integrate import compose
 from cof.motion.jacobian import Regularity, jacobian_determinant, regularity
+from cof.motion.path import DisplacementPath
+from cof.motion.refinement import refine
 from cof.motion.resolution import motion_spacing, to_canonical
 from cof.motion.toppr import Toppr
 from cof.motion.warp import fill_invalid
 
 Pairing = Literal["direct", "composed"]
+
+_DEFAULTS = RegistrationSettings()
 
 
 def frame_pairs(frames: int, pairing: Pairing) -> list[tuple[int, int]]:
@@ -45,7 +50,11 @@ class Cycle:
 
 @torch.no_grad()
 def register_cycle(
-    network: Toppr, frames: Tensor, valid: tuple[bool, ...], pairing: Pairing = "direct", batch: int = 8
+    network: Toppr,
+    frames: Tensor,
+    valid: tuple[bool, ...],
+    settings: RegistrationSettings = _DEFAULTS,
+    batch: int = 8,
 ) -> Cycle:
     """Register every frame of a cine to its anchor.
 
@@ -53,27 +62,30 @@ def register_cycle(
         network: trained.
         frames: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1], the anchor first.
         valid: for every slice, whether it holds an image.
-        pairing: `direct`, or frame to frame and composed.
+        settings: pairing, refinement and temporal low-pass.
         batch: pairs at once; changes memory, not results beyond rounding.
     """
     device = next(network.parameters()).device
     frames = fill_invalid(frames, valid).to(device)[:, None]
     found, saturation = [], []
-    pairs = torch.tensor(frame_pairs(len(frames), pairing), device=device)
+    pairs = torch.tensor(frame_pairs(len(frames), settings.pairing), device=device)
     for sources, targets in ((chunk[:, 0], chunk[:, 1]) for chunk in pairs.split(batch)):
-        registration = network(frames[sources], frames[targets])
+        pair = frames[sources], frames[targets]
+        registration = refine(network, *pair, valid, settings) if settings.path.refinement.steps else network(*pair)
         found.append(registration.displacement)
         saturation.append(registration.saturation(network.max_field_mm) * len(sources))
     steps = torch.cat(found)
     spacing = motion_spacing(network.spacing_mm)
-    if pairing == "composed":
+    if settings.pairing == "composed":
         for index in range(1, len(steps)):
             steps[index] = compose(steps[index - 1 : index], steps[index : index + 1], spacing)[0]
         steps, last = steps[:-1], steps[-1]
         closure = float(last.norm(dim=0)[torch.tensor(valid)].mean())
     else:
         closure = 0.0
-    determinant = jacobian_determinant(to_canonical(steps), network.spacing_mm)
-    inside = torch.tensor(valid, device=device)[None, :, None, None]
     displacement = torch.cat([torch.zeros_like(steps[:1]), steps])
+    if settings.path.harmonics:
+        displacement = DisplacementPath(displacement).low_pass(settings.path.harmonics).knots
+    determinant = jacobian_determinant(to_canonical(displacement[1:]), network.spacing_mm)
+    inside = torch.tensor(valid, device=device)[None, :, None, None]
     return Cycle(displacement, closure, sum(saturation) / len(pairs), regularity(determinant, inside))

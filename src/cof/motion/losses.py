@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cof.config import Triple
+from cof.config import RegistrationSettings, Triple
 
 EPSILON = 1e-5
 
@@ -41,6 +41,20 @@ def _box_sum(images: Tensor, window: tuple[int, int, int]) -> Tensor:
         kernel[axis], padding[axis] = size, size // 2
         sums = F.avg_pool3d(sums, kernel, stride=1, padding=padding, divisor_override=1)
     return sums
+
+
+def image_loss(warped: Tensor, target: Tensor, valid: Tensor, settings: RegistrationSettings) -> Tensor:
+    """The term of the images, L_rec, by `settings.similarity`; arguments as of `ncc_loss`."""
+    if settings.similarity == "mse":
+        return mse_loss(warped, target, valid)
+    return ncc_loss(warped, target, settings.ncc_window, valid)
+
+
+def mse_loss(warped: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean squared difference of images [B, 1, Z, Y, X] over the slices where `valid`, bool [B, Z], is true."""
+    weight = valid[:, None, :, None, None].to(warped.dtype)
+    squared = (warped - target).square() * weight
+    return squared.sum() / (weight.sum() * warped.shape[3] * warped.shape[4])
 
 
 def dice_loss(student: Tensor, teacher: Tensor) -> Tensor:

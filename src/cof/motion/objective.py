@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cof.config import RegistrationSettings
 from cof.labels.teacher import Stack
-from cof.motion.losses import dice_loss, diffusion_energy, excess, ncc_loss
+from cof.motion.losses import dice_loss, diffusion_energy, excess, image_loss
 from cof.motion.native import NativeCrop
 from cof.motion.pairs import NativePair, PairBatch
 from cof.motion.resolution import motion_spacing, to_canonical
@@ -32,7 +32,7 @@ class Terms:
     """The terms of the objective, unweighted; those with a weight of zero are not computed and are zero.
 
     Attributes:
-        rec: 1 - mean squared local correlation.
+        rec: 1 - mean squared local correlation, or the mean squared difference.
         seg: Dice loss against the teacher's labels.
         smooth: diffusion energy of the network's field.
         excess: mean squared excess of u over the max field, where that is a hinge.
@@ -82,7 +82,7 @@ def evaluate_pairs(
     rec = seg = smooth = beyond = zero
     if settings.lambda_rec:
         warped = warp(source, to_canonical(displacement), spacing)
-        rec = ncc_loss(warped, target, settings.ncc_window, pairs.valid) * pairs.voxels
+        rec = image_loss(warped, target, pairs.valid, settings) * pairs.voxels
     if settings.lambda_seg:
         assert teacher is not None
         seg = teacher_loss(teacher, pairs.natives, displacement)

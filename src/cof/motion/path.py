@@ -69,6 +69,17 @@ class DisplacementPath:
         knots[0] = 0  # it is, up to rounding
         return DisplacementPath(knots)
 
+    def low_pass(self, harmonics: int) -> "DisplacementPath":
+        """The motion without its faster part: the first `harmonics` of the cycle, and again zero at the anchor.
+
+        Noise of single frames is amplified by differentiation; so many harmonics are smooth at any phase.
+        """
+        dtype = torch.promote_types(self.knots.dtype, torch.float32)
+        spectrum = torch.fft.rfft(self.knots.to(dtype), dim=0)
+        spectrum[harmonics + 1 :] = 0
+        knots = torch.fft.irfft(spectrum, n=len(self), dim=0)
+        return DisplacementPath(knots - knots[:1])
+
     def _combine(self, phases: Phases, derivative: int) -> Tensor:
         dtype = torch.promote_types(self.knots.dtype, torch.float32)
         weights = cardinal_weights(phases, len(self), derivative, dtype).to(self.knots.device)

@@ -1,8 +1,9 @@
-"""The stages of motion: training TOPPR, and registering every cycle of a batch."""
+"""The stages of motion: training TOPPR, and the displacement path of every cycle of a batch."""
 
 import hashlib
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from safetensors.torch import load_model, save_model
 from tqdm import tqdm
 
 from cof.cine.grid import read_grid
-from cof.config import RegistrationSettings
+from cof.config import PathSettings, RegistrationSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.motion.cycle import register_cycle
@@ -53,7 +54,7 @@ def train(
         out: folder for `weights.safetensors`, `settings.json` and `log.csv` (a row an iteration).
         work: folder for the checkpoint; a killed training resumes from it, and one with other data, code, settings or
             seed does not. Emptied of this training when it is done.
-        settings: the variant.
+        settings: the variant; its `path` has no part in training.
         seed: of initial weights, pairs, augmentation and slices.
         curves: folder for TensorBoard.
         devices: as in `cof.training.Run`.
@@ -69,6 +70,7 @@ def train(
     if not files:
         raise UsageError("TOPPR: no subject of the training split has a cine, labels and a canonical grid")
 
+    settings = settings.trained()
     provenance = stamp(settings.model_dump(mode="json"))
     teacher_hash = hashlib.sha256((labeller / "labeller.json").read_bytes()).hexdigest()
     name = digest([provenance, seed, source("motion", "training", "trainer"), fingerprint(files), teacher_hash])
@@ -86,6 +88,7 @@ def train(
         table.to_csv(folder / LOG, index=False, float_format="%.6g")
         record = {
             "settings": settings.model_dump(mode="json"),
+            "shape": list(data[0].placement.shape),
             "spacing_mm": list(network.spacing_mm),
             "seed": seed,
             "subjects": len(data),
@@ -95,8 +98,25 @@ def train(
     checkpoint.unlink(missing_ok=True)
 
 
-def load(folder: Path) -> tuple[Toppr, RegistrationSettings]:
-    """The network that `train` wrote into `folder`, in evaluation mode, and its settings.
+@dataclass(frozen=True)
+class Trained:
+    """A trained registration.
+
+    Attributes:
+        network: in evaluation mode, on the device to use.
+        settings: the variant.
+        shape: of the canonical grid that it was trained on (z, y, x).
+        sha256: of the weights.
+    """
+
+    network: Toppr
+    settings: RegistrationSettings
+    shape: tuple[int, int, int]
+    sha256: str
+
+
+def load(folder: Path) -> Trained:
+    """What `train` wrote into `folder`.
 
     Raises:
         UsageError: the folder holds no trained registration.
@@ -109,10 +129,12 @@ def load(folder: Path) -> tuple[Toppr, RegistrationSettings]:
     network = Toppr.of(settings, (z, y, x))
     load_model(network, str(folder / WEIGHTS))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return network.to(device).eval(), settings
+    slices, rows, columns = record["shape"]
+    sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    return Trained(network.to(device).eval(), settings, (slices, rows, columns), sha256)
 
 
-def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path) -> None:
+def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path, settings: PathSettings) -> None:
     """Register the cycle of every subject of a batch.
 
     Args:
@@ -121,13 +143,14 @@ def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path) ->
         out: folder for `{subject}.safetensors`, the displacement paths, each with measures of its regularity. A
             subject with an anchor and no cine has none.
         exclusions: table of the subjects left out.
+        settings: refinement and temporal low-pass.
 
     Raises:
         UsageError: there is no trained registration.
     """
-    network, settings = load(weights)
-    sha256 = hashlib.sha256((weights / WEIGHTS).read_bytes()).hexdigest()
-    provenance = stamp(settings.model_dump(mode="json")) | {"weights_sha256": sha256}
+    trained = load(weights)
+    network, variant = trained.network, trained.settings.model_copy(update={"path": settings})
+    provenance = stamp(variant.model_dump(mode="json")) | {"weights_sha256": trained.sha256}
     excluded = Exclusions("fields")
     with whole_folder(out) as folder:
         for path in tqdm(sorted(grid.glob("*.nii")), desc="registration", unit="subject", disable=None):
@@ -137,7 +160,7 @@ def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path) ->
                     continue
                 if not np.allclose(placement.spacing_mm, network.spacing_mm):
                     raise CofError(Reason.CINE_GEOMETRY, "the registration was trained on a grid of another spacing")
-                cycle = register_cycle(network, torch.from_numpy(frames), placement.valid, settings.pairing)
+                cycle = register_cycle(network, torch.from_numpy(frames), placement.valid, variant)
                 measures: dict[str, Any] = {
                     "closure_mm": cycle.closure_mm,
                     "saturation": cycle.saturation,

@@ -77,6 +77,10 @@ class Toppr(nn.Module):
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
         """Register targets to sources, both [B, 1, Z, Y, X] with intensities in [0, 1] on the canonical grid."""
+        return self.realise(self.unbounded(source, target))
+
+    def unbounded(self, source: Tensor, target: Tensor) -> Tensor:
+        """The field [B, 3, Z, Y/2, X/2] in mm (z, y, x) before the max field: what `realise` takes."""
         features = torch.cat([source, target], dim=1)
         skips = []
         for level in self.encoder:
@@ -87,7 +91,10 @@ class Toppr(nn.Module):
             skip = skips.pop()
             features = F.interpolate(features, size=skip.shape[2:], mode="trilinear", align_corners=False)
             features = _activate(level(torch.cat([features, skip], dim=1)))
-        field = self.head(features).float()  # under autocast too, motion needs single precision
+        return self.head(features).float()  # under autocast too, motion needs single precision
+
+    def realise(self, field: Tensor) -> Registration:
+        """The registration that a field on the motion grid stands for: bounded by the max field, and integrated."""
         if self.max_field == "tanh":
             field = self.max_field_mm * torch.tanh(field / self.max_field_mm)
         if self.parameterisation == "displacement":

@@ -15,7 +15,7 @@ from cof import config
 from cof.cine.reader import read_cine_source
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, sidecar
-from cof.config import BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings
+from cof.config import BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings, PathSettings
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
 from cof.folders import whole_folder
@@ -35,13 +35,14 @@ NOTICE = (
 
 @dataclass(frozen=True)
 class Reading:
-    """Settings of the stages that read one person's files."""
+    """Settings of the stages that one person's files go through before a model."""
 
     ecg: EcgSettings
     beats: BeatSettings
     cine: CineSettings
     labels: LabelSettings
     grid: GridSettings
+    path: PathSettings
 
     @classmethod
     def of(cls, results: Path, trained: Trained) -> "Reading":
@@ -49,10 +50,12 @@ class Reading:
         file = results / "config.json"
         if file.is_file():
             run = config.parse(json.loads(file.read_text()), "config.json")
-            return cls(run.ecg, run.beats, run.cine, run.labels, run.grid)
+            registration = run.registrations.get(getattr(trained.settings, "registration", ""))
+            path = registration.path if registration else PathSettings()
+            return cls(run.ecg, run.beats, run.cine, run.labels, run.grid, path)
         grid = GridSettings(shape=trained.shape, spacing_mm=trained.spacing_mm, frames=trained.frames)
         beats = BeatSettings(samples=trained.beat_samples)
-        return cls(EcgSettings(), beats, CineSettings(), LabelSettings(), grid)
+        return cls(EcgSettings(), beats, CineSettings(), LabelSettings(), grid, PathSettings())
 
 
 def twin_from_files(
@@ -100,7 +103,7 @@ def twin_from_files(
         run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
         if trained.sees_motion:
             weights = results / "registrations" / getattr(trained.settings, "registration", "")
-            run(register_batch, grid=root / "grid", weights=weights, out=root / "fields")
+            run(register_batch, grid=root / "grid", weights=weights, out=root / "fields", settings=reading.path)
         run(
             generate_batch,
             sheet=root / "sheet",

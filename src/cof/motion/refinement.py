@@ -1,0 +1,64 @@
+"""Instance-specific refinement: a few gradient steps on the field of one pair, starting at the network's.
+
+The network amortises registration over its training hearts; a heart unlike them keeps a residual that its own images
+show (Balakrishnan et al. 2019, instance-specific optimisation). The steps see the two images and nothing else: no
+label, no teacher. The max field and the integration are the network's, so that its bound and topology hold for the
+result.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from cof.config import RegistrationSettings
+from cof.motion.losses import diffusion_energy, excess, image_loss
+from cof.motion.resolution import motion_spacing, to_canonical
+from cof.motion.toppr import Registration, Toppr
+from cof.motion.warp import warp
+
+
+def refine(
+    network: Toppr,
+    source: Tensor,
+    target: Tensor,
+    valid: tuple[bool, ...],
+    settings: RegistrationSettings,
+) -> Registration:
+    """Register targets to sources, and refine each pair's field on its own images.
+
+    Args:
+        network: trained; its weights stay as they are.
+        source: [B, 1, Z, Y, X], intensities in [0, 1] on the canonical grid.
+        target: the same shape.
+        valid: for every slice, whether it holds an image.
+        settings: of the network; `settings.path.refinement` has the steps. Without any, the network's own result.
+
+    Returns:
+        The registrations, without gradients.
+    """
+    refinement = settings.path.refinement
+    with torch.no_grad():
+        field = network.unbounded(source, target)
+    seen = torch.tensor(valid, device=field.device).expand(len(field), -1)
+    spacing = motion_spacing(network.spacing_mm)
+    # Adam takes steps of the same length whatever the loss's scale, if that is far above its epsilon.
+    scale = float(field.numel())
+    with torch.enable_grad():
+        field.requires_grad_()
+        optimiser = torch.optim.Adam([field], refinement.step_mm)
+        for step in range(refinement.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = refinement.step_mm * 0.5 * (1 + math.cos(math.pi * step / refinement.steps))
+            found = network.realise(field)
+            warped = warp(source, to_canonical(found.displacement), network.spacing_mm)
+            loss = image_loss(warped, target, seen, settings)
+            if refinement.lambda_smooth:
+                loss = loss + refinement.lambda_smooth * diffusion_energy(found.field, spacing)
+            if settings.max_field == "hinge":
+                loss = loss + excess(found.displacement, settings.max_field_mm)
+            optimiser.zero_grad()
+            (scale * loss).backward()
+            optimiser.step()
+    with torch.no_grad():
+        return network.realise(field.detach())

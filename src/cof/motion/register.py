@@ -1,0 +1,277 @@
+"""Two volumes, registered by a trained TOPPR: `cof register FIXED MOVING`."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, onto_stack
+from cof.cine.grid import Placement, place, place_at, to_canonical
+from cof.cine.nifti import read_array
+from cof.config import GridSettings, PathSettings, RefinementSettings, Triple
+from cof.errors import CofError, Reason, UsageError
+from cof.folders import whole_folder
+from cof.motion.jacobian import jacobian_determinant, regularity
+from cof.motion.losses import ncc_loss
+from cof.motion.native import NativeCrop, native_displacement, warp_native
+from cof.motion.refinement import refine
+from cof.motion.resolution import to_canonical as motion_to_canonical
+from cof.motion.stage import Trained, load
+from cof.motion.warp import fill_invalid, warp
+from cof.provenance import stamp
+
+log = logging.getLogger(__name__)
+
+CONVENTION = (
+    "displacement.nii.gz lies on the voxels of FIXED. The vector d at a point p of FIXED is in millimetres along the "
+    "axes of LPS (x to the left, y to the back, z upwards), as ITK and ANTs take it: warped(p) = MOVING(p + d(p))."
+)
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """Two volumes on the same voxels, slices from base to apex.
+
+    Attributes:
+        fixed: float32 [Z, Y, X].
+        moving: the same shape.
+        affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres.
+        flipped: the slices of the file run from apex to base.
+        file_affine: the affine of the file.
+    """
+
+    fixed: np.ndarray
+    moving: np.ndarray
+    affine: np.ndarray
+    flipped: bool
+    file_affine: np.ndarray
+
+    @property
+    def spacing_mm(self) -> Triple:
+        """Voxel spacing (z, y, x) in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(z), float(y), float(x)
+
+    def ordered(self, array: np.ndarray) -> np.ndarray:
+        """An array [..., Z, Y, X], from the file's slices to those from base to apex, or back."""
+        return np.ascontiguousarray(array[..., ::-1, :, :]) if self.flipped else array
+
+
+def register_volumes(
+    *,
+    fixed: Path,
+    moving: Path,
+    weights: Path,
+    out: Path,
+    fixed_frame: int | None = None,
+    moving_frame: int | None = None,
+    centre: Triple | None = None,
+    labels: Path | None = None,
+    labeller: Path | None = None,
+    refinement: RefinementSettings,
+) -> None:
+    """Register MOVING to FIXED, two short-axis volumes of one heart on the same voxels.
+
+    Args:
+        fixed: NIfTI of three axes, or of four with `fixed_frame`.
+        moving: likewise; the volume that is warped. The network has learnt pairs whose moving volume is at ED.
+        weights: folder of the trained registration.
+        out: folder for `displacement.nii.gz` (`CONVENTION`), `warped.nii.gz` (MOVING, float32),
+            `jacobian.nii.gz` (determinant of x -> x + u(x)), all on the voxels of FIXED, and `registration.json`.
+        fixed_frame: the frame of a FIXED of four axes, from 0.
+        moving_frame: likewise.
+        centre: the heart's centre as a voxel index (x, y, z) of FIXED. Without it, that of `labels`, or of the labels
+            that `labeller` gives MOVING, or else the middle of the stack, with a warning.
+        labels: NIfTI with 1 LV and 2 myocardium of MOVING, on its voxels; of four axes, its frame is that of MOVING.
+        labeller: folder of a trained nnU-Net.
+        refinement: gradient steps on this pair.
+
+    Raises:
+        UsageError: a file, a frame or the trained registration is not there, or the centre is given twice.
+        CofError: the volumes cannot be registered; the message tells why.
+    """
+    if sum(choice is not None for choice in (centre, labels, labeller)) > 1:
+        raise UsageError("give the centre once: by --centre, by --labels or by --labeller")
+    trained = load(weights)
+    volumes = read_volumes(fixed, moving, fixed_frame, moving_frame)
+    grid = GridSettings(shape=trained.shape, spacing_mm=trained.network.spacing_mm)
+    placement, centred_by = _place(volumes, grid, centre, labels, moving_frame, labeller)
+    crop = NativeCrop.of(placement)  # before any work: it tells if there is no overlap
+    u, measures = _register(trained, volumes, placement, refinement)
+
+    spacing = placement.native_spacing_mm
+    inside = jacobian_determinant(crop.displacement(u), spacing)
+    determinant = np.ones(placement.native_shape, np.float32)
+    determinant[crop.box] = inside[0].numpy()
+    displacement = native_displacement(u, placement)[0].numpy()
+    warped = warp_native(torch.from_numpy(volumes.moving), u, placement)[0].numpy()
+    record = {
+        "convention": CONVENTION,
+        "measures": {
+            **vars(regularity(inside)),
+            **measures,
+            "mean_displacement_mm": float(np.linalg.norm(displacement[:, *crop.box], axis=0).mean()),
+            "max_displacement_mm": float(np.linalg.norm(displacement, axis=0).max()),
+        },
+        "centred_by": centred_by,
+        "centre_voxel_xyz": _centre(placement, volumes),
+        "refinement": refinement.model_dump(mode="json"),
+        "provenance": stamp(trained.settings.model_dump(mode="json")) | {"weights_sha256": trained.sha256},
+    }
+    with whole_folder(out) as folder:
+        vectors = lps_vectors(displacement, volumes.affine)
+        _write(folder / "displacement.nii.gz", volumes.ordered(vectors), volumes.file_affine)
+        _write(folder / "warped.nii.gz", volumes.ordered(warped), volumes.file_affine)
+        _write(folder / "jacobian.nii.gz", volumes.ordered(determinant), volumes.file_affine)
+        (folder / "registration.json").write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))
+
+
+def read_volumes(fixed: Path, moving: Path, fixed_frame: int | None, moving_frame: int | None) -> Volumes:
+    """Read two volumes and bring the second onto the voxels of the first.
+
+    Raises:
+        UsageError: a file or frame is not there, or a frame is to be named.
+        CofError: CINE_UNREADABLE, CINE_NOT_FINITE, CINE_TOO_FEW_SLICES or CINE_GEOMETRY.
+    """
+    target, header, affine = _read_volume(fixed, "FIXED", fixed_frame)
+    source, _, moving_affine = _read_volume(moving, "MOVING", moving_frame)
+    check_spacing(affine)
+    slices, rows, columns = target.shape
+    if slices < 2:
+        raise CofError(Reason.CINE_TOO_FEW_SLICES, "FIXED is a single slice; a volume has several")
+    onto = onto_stack(source, moving_affine, (slices, rows, columns), affine)
+    if onto is None:
+        raise CofError(
+            Reason.CINE_GEOMETRY,
+            f"FIXED ({_shape(target)} voxels x y z) and MOVING ({_shape(source)}) do not lie on the same voxels: "
+            "resample one of them to the other first",
+        )
+    flipped = False
+    if header["sform_code"] or header["qform_code"]:
+        towards_apex, _ = base_to_apex(affine[:3, 2])
+        flipped = not towards_apex
+    volumes = Volumes(target, np.ascontiguousarray(onto), affine, flipped, affine)
+    if not flipped:
+        return volumes
+    ordered, ordered_affine = flip_slices(target, affine)
+    return Volumes(np.ascontiguousarray(ordered), volumes.ordered(onto), ordered_affine, True, affine)
+
+
+def _read_volume(path: Path, name: str, frame: int | None) -> tuple[np.ndarray, nib.Nifti1Header, np.ndarray]:
+    """One volume, float32 [Z, Y, X], its header and its affine."""
+    if not path.is_file():
+        raise UsageError(f"there is no {name}: {path.name}")
+    frames, header, affine = read_array(path, Reason.CINE_UNREADABLE)
+    volume = _choose(frames, name, frame).astype(np.float32)
+    if not np.isfinite(volume).all():
+        raise CofError(Reason.CINE_NOT_FINITE, f"intensities of {name} are not finite")
+    if volume.min() == volume.max():
+        raise CofError(Reason.CINE_NOT_FINITE, f"all intensities of {name} are the same")
+    return volume, header, affine
+
+
+def _choose(frames: np.ndarray, name: str, frame: int | None) -> np.ndarray:
+    """One of the frames [T, Z, Y, X]; it must be named where there are several."""
+    if frame is None and len(frames) > 1:
+        raise UsageError(f"{name} has {len(frames)} frames: choose one with --{name.lower()}-frame")
+    if not 0 <= (frame or 0) < len(frames):
+        raise UsageError(f"{name} has no frame {frame}: there are {len(frames)}, counted from 0")
+    return frames[frame or 0]
+
+
+def _shape(volume: np.ndarray) -> str:
+    return " x ".join(str(size) for size in reversed(volume.shape))
+
+
+def _place(
+    volumes: Volumes,
+    settings: GridSettings,
+    centre: Triple | None,
+    labels: Path | None,
+    frame: int | None,
+    labeller: Path | None,
+) -> tuple[Placement, str]:
+    """The canonical grid about the heart, and what told where that is."""
+    spacing = volumes.spacing_mm
+    if labels is not None:
+        return place(volumes.moving, _read_labels(labels, volumes, frame), spacing, settings), "labels"
+    if labeller is not None:
+        from cof.labels.predict import Labeller
+
+        found = Labeller.load(labeller, mirroring=False).label(volumes.moving[None], spacing)[0]
+        return place(volumes.moving, found, spacing, settings), "labeller"
+    shape = volumes.moving.shape
+    if centre is not None:
+        x, y, z = centre
+        if not all(-0.5 <= index <= size - 0.5 for index, size in zip((z, y, x), shape)):
+            raise UsageError(f"--centre: voxel {x:g} {y:g} {z:g} lies outside of FIXED ({_shape(volumes.moving)})")
+        return place_at(volumes.moving, (shape[0] - 1 - z if volumes.flipped else z, y, x), spacing, settings), "centre"
+    log.warning("no --centre, --labels or --labeller: the heart is taken to lie in the middle of the stack")
+    middle = ((shape[0] - 1) / 2, (shape[1] - 1) / 2, (shape[2] - 1) / 2)
+    return place_at(volumes.moving, middle, spacing, settings), "middle"
+
+
+def _read_labels(path: Path, volumes: Volumes, frame: int | None) -> np.ndarray:
+    """Labels [Z, Y, X] of MOVING, slices from base to apex."""
+    if not path.is_file():
+        raise UsageError(f"there is no label file: {path.name}")
+    frames, _, affine = read_array(path, Reason.ANNOTATION_UNREADABLE)
+    labels = _choose(frames, "MOVING", frame if len(frames) > 1 else None)
+    slices, rows, columns = volumes.moving.shape
+    onto = onto_stack(labels, affine, (slices, rows, columns), volumes.file_affine)
+    if onto is None:
+        raise CofError(Reason.ANNOTATION_MISMATCH, "the labels do not lie on the voxels of MOVING")
+    return volumes.ordered(onto)
+
+
+def _register(
+    trained: Trained, volumes: Volumes, placement: Placement, refinement: RefinementSettings
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """The displacement [1, 3, Z, Y/2, X/2] in mm on the motion grid, and how well the images agree."""
+    network = trained.network
+    device = next(network.parameters()).device
+    pair = torch.from_numpy(to_canonical(np.stack([volumes.moving, volumes.fixed]), placement))
+    source, target = fill_invalid(pair, placement.valid).to(device)[:, None, None]
+    settings = trained.settings.model_copy(update={"path": PathSettings(refinement=refinement)})
+    found = refine(network, source, target, placement.valid, settings)
+    valid = torch.tensor([placement.valid], device=device)
+    moved = warp(source, motion_to_canonical(found.displacement), network.spacing_mm)
+    measures = {
+        "saturation": found.saturation(network.max_field_mm),
+        "ncc_before": 1 - float(ncc_loss(source, target, trained.settings.ncc_window, valid)),
+        "ncc_after": 1 - float(ncc_loss(moved, target, trained.settings.ncc_window, valid)),
+    }
+    return found.displacement.cpu(), measures
+
+
+def lps_vectors(displacement_mm: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Displacement [3, Z, Y, X] in mm along the voxel axes z, y, x, as vectors along the axes of LPS, channels x, y, z.
+
+    Args:
+        displacement_mm: channels (z, y, x).
+        affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres.
+    """
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    to_lps = np.diag([-1.0, -1.0, 1.0]) @ axes
+    return np.einsum("ij,jzyx->izyx", to_lps, displacement_mm[::-1]).astype(np.float32)
+
+
+def _centre(placement: Placement, volumes: Volumes) -> list[float]:
+    """The middle of the canonical grid as a voxel index (x, y, z) of FIXED."""
+    z, y, x = (o + s * (n - 1) / 2 for o, s, n in zip(placement.offset, placement.scale, placement.shape))
+    return [round(x, 3), round(y, 3), round(placement.native_shape[0] - 1 - z if volumes.flipped else z, 3)]
+
+
+def _write(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """A volume [Z, Y, X], or vectors [3, Z, Y, X] in the fifth axis of a NIfTI, as its standard says."""
+    data: Any = array.transpose(2, 1, 0) if array.ndim == 3 else array.transpose(3, 2, 1, 0)[:, :, :, None, :]
+    image = nib.Nifti1Image(np.ascontiguousarray(data, np.float32), affine)
+    image.header.set_xyzt_units("mm")
+    if array.ndim == 4:
+        image.header.set_intent("vector")
+    nib.save(image, path)
