@@ -15,6 +15,8 @@ rule train:
     conda:
         "../../envs/cof.yaml"
     threads: 8
+    resources:
+        launcher="",  # what starts several processes on several nodes: docs/cluster.md
     params:
         settings=lambda wildcards: dump(CONFIG.models[wildcards.model]),
         beats=lambda wildcards, input: options("beats", input.beats),
@@ -25,6 +27,6 @@ rule train:
         seed=CONFIG.seed,
         source=source("models", "motion", "training", "folders", "cine/grid"),
     shell:
-        "cof train --subjects {input.subjects:q} {params.beats} {params.grid} {params.labels} {params.fields}"
+        "{resources.launcher} cof train --subjects {input.subjects:q} {params.beats} {params.grid} {params.labels} {params.fields}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"
         " --seed {params.seed} 2> {log:q}"

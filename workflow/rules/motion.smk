@@ -15,6 +15,8 @@ rule toppr:
     conda:
         "../../envs/cof.yaml"
     threads: 8
+    resources:
+        launcher="",  # what starts several processes on several nodes: docs/cluster.md
     params:
         settings=lambda wildcards: dump(CONFIG.registrations[wildcards.registration]),
         cine=lambda wildcards, input: options("cine", input.cine),
@@ -24,7 +26,7 @@ rule toppr:
         seed=CONFIG.seed,
         source=source("motion", "training", "folders", "cine/grid", "labels/teacher"),
     shell:
-        "cof toppr --subjects {input.subjects:q} {params.cine} {params.labels} {params.grid}"
+        "{resources.launcher} cof toppr --subjects {input.subjects:q} {params.cine} {params.labels} {params.grid}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
         " --settings {params.settings:q} --seed {params.seed} 2> {log:q}"
 
@@ -43,6 +45,9 @@ rule register:
         f"{R}/benchmarks/register/{{registration}}/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(30, 1),
+        mem_mb=limit(16000),
     params:
         source=source("motion", "folders", "cine/grid", "labels/teacher"),
     shell:
