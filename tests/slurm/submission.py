@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,14 +46,17 @@ class Submission:
         self.copy, self.cluster = copy, cluster
         self.results = copy / "results/tiny"
         self.log = copy.parent / f"{copy.name}.log"
+        self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Type `snakemake --profile slurm`, with further arguments."""
         with self.log.open("ab") as said:
-            return subprocess.Popen(
+            run = subprocess.Popen(
                 ["snakemake", "--profile", "slurm", *TINY, *HERE, *arguments],
                 cwd=self.copy, env=ENVIRONMENT, stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
+        self.started.append(run)
+        return run
 
     def finish(self, run: subprocess.Popen[bytes]) -> None:
         """Wait until a run has ended well.
@@ -60,12 +64,17 @@ class Submission:
         Raises:
             RuntimeError: it has not.
         """
-        try:
-            status = run.wait(LIMIT_S)
-        finally:
-            run.kill()
-        if status:
+        if status := run.wait(LIMIT_S):
             raise RuntimeError(f"ended with {status}: {self.log.read_text()[-6000:]}")
+
+    def stop(self) -> None:
+        """`kill -9` whatever still runs of Snakemake; then `scancel` its jobs, which outlive it."""
+        for run in self.started:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
+        if left := [job["JobId"] for job in self.jobs() if job["JobState"] in {"PENDING", "RUNNING", "COMPLETING"}]:
+            subprocess.run(["scancel", *left], check=True)
 
     def jobs(self, of: str = "") -> list[dict[str, str]]:
         """The jobs, oldest first; only those of one rule or group, where one is named."""

@@ -14,7 +14,7 @@ sys.path.insert(0, str(REPOSITORY / "tests/slurm"))
 from cluster import Cluster, Unavailable, gpus, rule, running
 from submission import Submission, fresh_copy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 GPU_RULES = {"labeller", "label", "toppr", "register", "train", "twins"}
 CPU_JOBS = {"phantom", "ingest", "place", "evaluate", "report"}
@@ -32,13 +32,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def submission(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Submission:
+def submission(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Submission]:
     """A run of the whole workflow, whose first training is cancelled in the middle."""
     submission = Submission(fresh_copy(tmp_path_factory.mktemp("clone")), cluster)
+    try:
+        disturbed_run(submission)
+        yield submission
+    finally:
+        submission.stop()
+
+
+def disturbed_run(submission: Submission) -> None:
+    """Run all; the labeller's training is cancelled once it has left a checkpoint."""
     run = submission.start("--", "all")
     subprocess.run(["scancel", submission.wait_for_checkpoint()], check=True)
     submission.finish(run)
-    return submission
 
 
 def test_the_command_reaches_the_tables_and_the_report(submission: Submission) -> None:
