@@ -48,6 +48,7 @@ torture: install ## the long forms of fuzzing and kill tests (hours; docs/testin
 	$(BIN)/python tests/torture/fuzz_ecg.py --inputs 200000
 	$(BIN)/python tests/torture/fuzz_cine.py --inputs 20000
 	$(BIN)/python tests/torture/kills.py --kills 20
+	$(BIN)/python tests/torture/slurm.py
 
 lint: install ## formatting, style, types, workflow, privacy
 	$(BIN)/ruff check src tests benchmarks

@@ -14,15 +14,33 @@ def jobs(text: str) -> dict[str, int]:
     return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.MULTILINE)}
 
 
-def test_slurm_profile_resolves_from_the_repository_and_gpu_rules_ask_for_an_a100(tmp_path: Path) -> None:
-    done = snakemake(tmp_path, "--profile", str(REPOSITORY / "slurm"), "-n", "all")
-    asked = {}
-    for block in re.split(r"\n(?=(?:local)?rule )", done.stdout):
+def asked(text: str) -> dict[str, dict[str, str]]:
+    """The resources of a job of each rule in a dry run."""
+    found = {}
+    for block in re.split(r"\n\s*(?=(?:local)?rule )", text):
         name = re.match(r"(?:local)?rule (\w+):", block)
-        if name:
-            asked[name[1]] = "gpu=1" in block and "gpu_model=a100" in block
-    assert {name for name, gpu in asked.items() if gpu} == {"labeller", "label", "toppr", "fields", "train", "twins"}
-    assert {"ecg", "beats", "cine", "grid", "evaluate", "table", "report"} <= asked.keys()
+        resources = re.search(r"resources: (.*)", block)
+        if name and resources:
+            found[name[1]] = dict(part.split("=", 1) for part in resources[1].split(", "))
+    return found
+
+
+def test_slurm_profile_resolves_from_the_repository_and_gpu_rules_ask_for_an_a100(tmp_path: Path) -> None:
+    resources = asked(snakemake(tmp_path, "--profile", str(REPOSITORY / "slurm"), "-n", "all").stdout)
+    gpu = {name for name, has in resources.items() if (has.get("gpu"), has.get("gpu_model")) == ("1", "a100")}
+    assert gpu == {"labeller", "label", "toppr", "fields", "train", "twins"}
+    assert {"ecg", "beats", "cine", "grid", "evaluate", "table", "report"} <= resources.keys()
+
+
+@pytest.mark.parametrize(("batches", "minutes"), [(1, "130"), (4, "55")])
+def test_limits_grow_with_the_subjects_of_a_batch(tmp_path: Path, batches: int, minutes: str) -> None:
+    (tmp_path / "subjects.csv").write_text("participant,visit\n" + "".join(f"sub-{n:04d},2\n" for n in range(1, 101)))
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        yaml.safe_dump(yaml.safe_load(TINY.read_text()) | {"cohort": {"sheet": "subjects.csv", "batches": batches}})
+    )
+    resources = asked(snakemake(tmp_path, "-n", "results/tiny/labels/b000", config=config).stdout)
+    assert resources["label"]["runtime"] == minutes
 
 
 def test_every_step_of_the_design_has_its_rule(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ rule cine:
         f"{R}/benchmarks/cine/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(20, 0.5),
+        mem_mb=limit(4000),
     params:
         settings=dump(CONFIG.cine),
         source=source("cine", "folders", "labels/__init__"),
@@ -37,6 +40,9 @@ rule grid:
         f"{R}/benchmarks/grid/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(10, 0.5),
+        mem_mb=limit(4000),
     params:
         settings=dump(CONFIG.grid),
         source=source("cine", "folders", "labels/__init__"),

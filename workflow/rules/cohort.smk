@@ -1,6 +1,5 @@
 localrules:
     cohort,
-    batch,
 
 
 rule cohort:
@@ -36,6 +35,9 @@ rule batch:
         f"{R}/benchmarks/batch/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(10),
+        mem_mb=limit(2000),
     params:
         only=lambda wildcards: options(
             "only", ONLY if wildcards.batch.startswith("only-") else []

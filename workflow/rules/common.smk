@@ -1,5 +1,6 @@
 # The validated configuration, and what every rule needs from it.
 import hashlib
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -53,6 +54,27 @@ def batches(pattern):
 def options(name, values):
     """`--name value` for each value, quoted for the shell."""
     return " ".join(f"--{name} {shlex.quote(str(value))}" for value in values)
+
+
+def cohort_size():
+    """Rows of the subject sheet, which has one for each visit; 0 while there is no sheet."""
+    if SYNTHETIC:
+        return CONFIG.phantom.train + CONFIG.phantom.validation + CONFIG.phantom.test
+    sheet = Path(CONFIG.cohort.sheet)
+    return sum(1 for _ in sheet.open("rb")) - 1 if sheet.is_file() else 0
+
+
+BATCH_SIZE = max(math.ceil(cohort_size() / CONFIG.cohort.batches), len(ONLY))
+
+
+def limit(fixed, a_subject=0):
+    """Minutes or megabytes that a cluster is asked for: more for larger batches, and for every further attempt.
+
+    The numbers suit scans of UK Biobank's size. They are limits, a few times what a step should need.
+    """
+    return lambda wildcards, attempt: math.ceil(
+        (fixed + a_subject * BATCH_SIZE) * attempt
+    )
 
 
 def model_fields(wildcards):

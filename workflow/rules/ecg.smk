@@ -12,6 +12,9 @@ rule ecg:
         f"{R}/benchmarks/ecg/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(10, 0.1),
+        mem_mb=limit(2000, 4),
     params:
         settings=dump(CONFIG.ecg),
         source=source("ecg", "tables"),
@@ -33,6 +36,9 @@ rule beats:
         f"{R}/benchmarks/beats/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(10, 0.1),
+        mem_mb=limit(2000, 4),
     params:
         settings=dump(CONFIG.beats),
         source=source("ecg", "tables"),

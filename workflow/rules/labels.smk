@@ -40,6 +40,9 @@ rule label:
         f"{R}/benchmarks/label/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(30, 1),
+        mem_mb=limit(16000),
     params:
         settings=dump(CONFIG.labels),
         source=source("labels", "folders", "cine/volume"),

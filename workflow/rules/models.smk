@@ -15,6 +15,8 @@ rule train:
     conda:
         "../../envs/cof.yaml"
     threads: 8
+    resources:
+        launcher="",  # what starts several processes on several nodes: docs/cluster.md
     params:
         settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
         beats=f"{R}/beats",
@@ -26,6 +28,6 @@ rule train:
         curves=f"{R}/logs/train/{{model}}",
         source=source("models", "motion", "training", "trainer", "folders", "cine/grid"),
     shell:
-        "cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields}"
+        "{resources.launcher} cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"
         " --seed {params.seed} --curves {params.curves:q} 2> {log:q}"

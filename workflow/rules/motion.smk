@@ -15,6 +15,8 @@ rule toppr:
     conda:
         "../../envs/cof.yaml"
     threads: 8
+    resources:
+        launcher="",  # what starts several processes on several nodes: docs/cluster.md
     params:
         settings=lambda wildcards: dump(
             CONFIG.registrations[wildcards.registration].trained()
@@ -25,9 +27,11 @@ rule toppr:
         work=f"{R}/checkpoints/registrations/{{registration}}",
         seed=CONFIG.seed,
         curves=f"{R}/logs/toppr/{{registration}}",
-        source=source("motion", "training", "trainer", "folders", "cine/grid", "labels/teacher"),
+        source=source(
+            "motion", "training", "trainer", "folders", "cine/grid", "labels/teacher"
+        ),
     shell:
-        "cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
+        "{resources.launcher} cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
         " --settings {params.settings:q} --seed {params.seed} --curves {params.curves:q} 2> {log:q}"
 
@@ -46,6 +50,9 @@ rule fields:
         f"{R}/benchmarks/fields/{{registration}}/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(30, 1),
+        mem_mb=limit(16000),
     params:
         settings=lambda wildcards: dump(
             CONFIG.registrations[wildcards.registration].path

@@ -14,6 +14,9 @@ rule quality:
         f"{R}/benchmarks/quality/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(20, 0.5),
+        mem_mb=limit(4000, 4),
     params:
         settings=dump(CONFIG.quality.exclude),
         source=source(

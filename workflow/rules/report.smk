@@ -26,6 +26,9 @@ rule evaluate:
         f"{R}/benchmarks/evaluate/{{model}}/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(20, 0.5),
+        mem_mb=limit(4000, 4),
     params:
         truth=options("truth", [rules.phantom.output.truth] if SYNTHETIC else []),
         source=source("metrics", "tables", "motion/jacobian", "cine/grid"),

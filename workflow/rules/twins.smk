@@ -18,6 +18,9 @@ rule twins:
         f"{R}/benchmarks/twins/{{model}}/{{batch}}.tsv"
     conda:
         "../../envs/cof.yaml"
+    resources:
+        runtime=limit(30, 1),
+        mem_mb=limit(16000),
     params:
         settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
         labels_settings=dump(CONFIG.labels),
