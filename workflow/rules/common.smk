@@ -77,6 +77,11 @@ def limit(fixed, a_subject=0):
     )
 
 
+def stage(name):
+    """The folder of a stage whose batches are the input `name`: one short argument, however many batches there are."""
+    return lambda wildcards, input: Path(getattr(input, name)[0]).parent
+
+
 def model_fields(wildcards):
     """The registered motion that a model learns from, where its family learns from any."""
     registration = getattr(CONFIG.models[wildcards.model], "registration", None)

@@ -15,8 +15,8 @@ rule labeller:
     threads: 8
     params:
         settings=dump(CONFIG.labels),
-        cine=f"{R}/cine",
-        annotations=f"{R}/annotations",
+        cine=stage("cine"),
+        annotations=stage("annotations"),
         work=f"{R}/checkpoints/labeller",
         seed=CONFIG.seed,
         source=source("labels", "folders", "cine/volume"),

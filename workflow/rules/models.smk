@@ -19,9 +19,9 @@ rule train:
         launcher="",  # what starts several processes on several nodes: docs/cluster.md
     params:
         settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
-        beats=f"{R}/beats",
-        grid=f"{R}/grid",
-        labels=f"{R}/labels",
+        beats=stage("beats"),
+        grid=stage("grid"),
+        labels=stage("labels"),
         fields=fields_option,
         work=f"{R}/checkpoints/models/{{model}}",
         seed=CONFIG.seed,

@@ -21,9 +21,9 @@ rule toppr:
         settings=lambda wildcards: dump(
             CONFIG.registrations[wildcards.registration].trained()
         ),
-        cine=f"{R}/cine",
-        labels=f"{R}/labels",
-        grid=f"{R}/grid",
+        cine=stage("cine"),
+        labels=stage("labels"),
+        grid=stage("grid"),
         work=f"{R}/checkpoints/registrations/{{registration}}",
         seed=CONFIG.seed,
         curves=f"{R}/logs/toppr/{{registration}}",
