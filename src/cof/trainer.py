@@ -126,6 +126,8 @@ def fit(
             name = signal.Signals(journal.stopped).name
             log.error("stopped by %s at iteration %d; the next start resumes", name, journal.done)
             raise SystemExit(128 + journal.stopped)
+    elif environment.global_rank():
+        raise SystemExit(0)
     for name in entries:
         vars(network).pop(name, None)
     return (module.average or module.network).cpu().eval(), pd.DataFrame(journal.rows)

@@ -23,7 +23,9 @@ rule toppr:
         work=f"{R}/checkpoints/registrations/{{registration}}",
         seed=CONFIG.seed,
         curves=f"{R}/logs/toppr/{{registration}}",
-        source=source("motion", "training", "trainer", "folders", "cine/grid", "labels/teacher"),
+        source=source(
+            "motion", "training", "trainer", "folders", "cine/grid", "labels/teacher"
+        ),
     shell:
         "cof toppr --subjects {input.subjects:q} {params.cine} {params.labels} {params.grid}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
