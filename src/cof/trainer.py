@@ -126,6 +126,8 @@ def fit(
             name = signal.Signals(journal.stopped).name
             log.error("stopped by %s at iteration %d; the next start resumes", name, journal.done)
             raise SystemExit(128 + journal.stopped)
+    elif environment.global_rank():
+        raise SystemExit(0)
     for name in entries:
         vars(network).pop(name, None)
     return (module.average or module.network).cpu().eval(), pd.DataFrame(journal.rows)
@@ -279,7 +281,6 @@ class _Journal(Callback):
             module.average.load_state_dict(state["average"])
         self._optimiser = state["optimiser"]
         self.done, self.rows, self.recent = state["iteration"], state["rows"], state["recent"]
-        log.info("%s resumes after iteration %d", self.run.title, self.done)
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Only now this process knows its place among the others."""
@@ -292,6 +293,8 @@ class _Journal(Callback):
         assert isinstance(module, _Module)
         if self._optimiser is not None:
             trainer.optimizers[0].load_state_dict(self._optimiser)
+            if trainer.is_global_zero:
+                log.info("%s resumes after iteration %d", self.run.title, self.done)
         module.iteration = self.done + 1
         for number in STOPPING:
             signal.signal(number, partial(_note, module))

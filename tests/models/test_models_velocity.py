@@ -165,3 +165,21 @@ def test_phase_embedding_tells_phases_apart_and_closes_the_cycle():
     start, end, middle = embed(torch.tensor([0.0, 1.0, 0.4]))
     torch.testing.assert_close(start, end)
     assert (start - middle).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("modes", [0, 4])
+def test_velocity_is_in_single_precision_under_autocast(modes):
+    torch.manual_seed(0)
+    settings = VelocitySettings(
+        channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4, modes=modes
+    )  # fmt: skip
+    field = VelocityField(settings)
+    for parameter in field.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    inputs = torch.rand(2, 4, 16, 16), torch.ones(2, 4), torch.randn(2, 12, 64), torch.full((2,), 900.0)
+    phase = torch.rand(2, 3)
+    exact = field(phase, field.encode(*inputs))
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = field(phase, field.encode(*inputs))
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - exact).norm() < 0.1 * exact.norm()

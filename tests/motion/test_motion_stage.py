@@ -1,11 +1,14 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from cof.cine.grid import INTENSITY_UNIT, write_grid
 from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
@@ -157,3 +160,20 @@ def test_subjects_on_different_grids_are_refused(cohort, ring):
     write_grid(cohort / "grid" / "b001" / "ring-1.nii", frames, other, native)
     with pytest.raises(UsageError, match="different canonical grids"):
         _train(cohort)
+
+
+@pytest.mark.slow
+def test_two_processes_of_the_command_train_what_one_trains(cohort):
+    _train(cohort)
+    options = [f"--{name}={cohort / name / batch}" for name in ("cine", "labels", "grid") for batch in ("b000", "b001")]
+    options += [f"--subjects={cohort / 'subjects.parquet'}", f"--labeller={cohort / 'labeller'}"]
+    options += [f"--out={cohort / 'two'}", f"--work={cohort / 'work'}", "--devices=2"]
+    options += [f"--settings={QUICK.model_dump_json()}", f"--curves={cohort / 'curves'}"]
+    done = subprocess.run([sys.executable, "-m", "cof", "toppr", *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    logs = [pd.read_csv(cohort / folder / "log.csv") for folder in ("toppr", "two")]
+    np.testing.assert_allclose(*logs, rtol=1e-4, atol=1e-6)
+    one, two = (load_file(cohort / folder / "weights.safetensors") for folder in ("toppr", "two"))
+    length = torch.cat([value.flatten() for value in one.values()]).norm()
+    assert torch.cat([(one[name] - two[name]).flatten() for name in one]).norm() < 1e-3 * length
+    assert [path.name for path in (cohort / "curves").iterdir()] == ["events.tfevents"]

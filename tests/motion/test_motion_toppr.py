@@ -48,3 +48,15 @@ def test_velocity_is_integrated_on_the_motion_grid_and_displacement_is_not():
         found = network(*images)
         expected = exponential(found.field, motion_spacing(SPACING)) if integrated else found.field
         assert torch.equal(found.displacement, expected)
+
+
+def test_motion_is_in_single_precision_under_autocast():
+    torch.manual_seed(0)
+    network = Toppr((4, 8), SPACING)
+    torch.nn.init.normal_(network.head.weight, std=0.1)
+    images = torch.rand(2, 2, 1, 6, 16, 16)
+    exact = network(*images).displacement
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = network(*images).displacement
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - exact).norm() < 0.05 * exact.norm()

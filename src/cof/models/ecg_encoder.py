@@ -83,4 +83,5 @@ def tokens_at(tokens: Tensor, phase: Tensor) -> Tensor:
     share = (place - left)[:, None]
     left_index = left.long().remainder(count)[:, None].expand(-1, tokens.shape[1], -1)
     right_index = (left_index + 1).remainder(count)
+    tokens = tokens.to(share)  # autocast leaves them in half precision
     return torch.lerp(tokens.gather(-1, left_index), tokens.gather(-1, right_index), share).transpose(1, 2)

@@ -1,0 +1,151 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cof.cine.grid import Placement, write_grid
+from cof.cine.volume import Cine, uniform_times, write_labels
+from cof.config import CofSettings, VelocitySettings
+from cof.errors import UsageError
+from cof.models.data import Artefacts, Opened
+from cof.models.stage import train
+from cof.motion.fields import save_displacement
+from cof.provenance import stamp
+from cof.tables import write_table
+
+SHAPE, SPACING, FRAMES = (4, 16, 16), (10.0, 4.0, 4.0), 6
+AFFINE = np.diag([4.0, 4.0, 10.0, 1.0])
+NAMES = [f"sub-000{index}-v2" for index in range(4)]
+SETTINGS = CofSettings(
+    field=VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4),
+    iterations=4, batch=2, phases=2, checkpoint_every=2,
+)  # fmt: skip
+
+
+def write_heart(root, name, seed, spacing=SPACING):
+    rng = np.random.default_rng(seed)
+    placement = Placement((0.0,) * 3, (1.0,) * 3, SHAPE, spacing, SHAPE, spacing, (0.0, 1000.0), (True,) * SHAPE[0])
+    frames = rng.random((FRAMES, *SHAPE)).astype(np.float32)
+    native = Cine((1000 * frames).astype(np.int16), AFFINE, uniform_times(FRAMES, 900.0), 900.0)
+    write_grid(root / f"grid/{name}.nii", frames, placement, native)
+    write_labels(root / f"labels/{name}.nii.gz", rng.integers(0, 4, (FRAMES, *SHAPE)), AFFINE)
+    motion = torch.from_numpy(rng.normal(size=(FRAMES, 3, SHAPE[0], SHAPE[1] // 2, SHAPE[2] // 2)))
+    motion[0] = 0
+    save_displacement(root / f"fields/{name}.safetensors", motion, {"measures": {"closure_mm": float(motion.std())}})
+
+
+def write_beats(root, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = [{"subject": name, "beat": rng.normal(size=12 * 32).astype(np.float32), "rr_ms": 900.0} for name in NAMES]
+    write_table(root / "beats.parquet", pd.DataFrame(rows), stamp({}))
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    for seed, name in enumerate(NAMES):
+        write_heart(tmp_path, name, seed)
+    write_beats(tmp_path)
+    split = ["train", "train", "train", "validation"]
+    pd.DataFrame({"subject": NAMES, "split": split}).to_parquet(tmp_path / "subjects.parquet")
+    return tmp_path
+
+
+def artefacts(root):
+    return Artefacts.of([root / "beats.parquet"], [root / "grid"], [root / "labels"], [root / "fields"])
+
+
+def fingerprint(root):
+    return artefacts(root).known(NAMES[0], with_displacement=True).fingerprint
+
+
+def test_a_fingerprint_changes_with_the_data_and_not_with_the_clock(cohort):
+    before = fingerprint(cohort)
+    write_heart(cohort, NAMES[0], 0)
+    assert fingerprint(cohort) == before
+    seen = {before}
+    for change in (
+        lambda: write_beats(cohort, seed=1),
+        lambda: write_labels(cohort / f"labels/{NAMES[0]}.nii.gz", np.ones((FRAMES, *SHAPE), np.uint8), AFFINE),
+        lambda: write_heart(cohort, NAMES[0], 9, spacing=(10.0, 4.5, 4.5)),
+        lambda: write_heart(cohort, NAMES[0], 10),
+    ):
+        change()
+        seen.add(fingerprint(cohort))
+    assert len(seen) == 5
+
+
+def test_subjects_are_opened_when_asked_for_and_few_stay_open(cohort):
+    opened = []
+
+    def opener(name):
+        opened.append(name)
+        return artefacts(cohort).open(name, with_displacement=True, with_cine=False)
+
+    examples = Opened(NAMES, opener, kept=2)
+    assert len(examples) == 4
+    assert opened == []
+    assert examples[1].subject == NAMES[1]
+    assert examples[1] is examples[1]
+    assert opened == [NAMES[1]]
+    assert [example.subject for example in examples] == NAMES
+    assert examples[0].subject == NAMES[0]
+    assert len(opened) == 5
+
+
+def run(root, out="model", **changes):
+    inputs = {name: [root / name] for name in ("grid", "labels", "fields")}
+    train(
+        subjects=root / "subjects.parquet", beats=[root / "beats.parquet"], **inputs,
+        out=root / out, work=root / "work", settings=SETTINGS.model_copy(update=changes), seed=0,
+    )  # fmt: skip
+
+
+def test_a_checkpoint_of_other_data_or_settings_is_passed_over(cohort, monkeypatch):
+    from cof.models.training import Phases
+
+    def stop(*arguments):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        draw = Phases.draw
+        patch.setattr(Phases, "draw", lambda source, iteration: stop() if iteration == 3 else draw(source, iteration))
+        for changes in ({}, {}, {"phases": 3}):
+            with pytest.raises(MemoryError):
+                run(cohort, **changes)
+        assert len(list((cohort / "work").iterdir())) == 2
+        write_heart(cohort, NAMES[1], 7)
+        with pytest.raises(MemoryError):
+            run(cohort)
+    assert len(list((cohort / "work").iterdir())) == 3
+    run(cohort)
+    assert sorted(path.name for path in (cohort / "model").iterdir()) == [
+        "card.md", "log.csv", "settings.json", "weights.safetensors"
+    ]  # fmt: skip
+    assert len(list((cohort / "work").iterdir())) == 2  # its own is gone
+    assert pd.read_csv(cohort / "model/log.csv")["validation_loss"].notna().all()
+
+
+def test_subjects_on_different_grids_are_refused(cohort):
+    write_heart(cohort, NAMES[2], 2, spacing=(10.0, 5.0, 5.0))
+    with pytest.raises(UsageError, match="different canonical grids"):
+        run(cohort)
+
+
+@pytest.mark.slow
+def test_two_processes_of_the_command_make_the_model_that_one_makes(cohort):
+    run(cohort)
+    options = [f"--{name}={cohort / name}" for name in ("grid", "labels", "fields", "work")]
+    options += [f"--subjects={cohort / 'subjects.parquet'}", f"--beats={cohort / 'beats.parquet'}"]
+    options += [f"--out={cohort / 'two'}", f"--settings={SETTINGS.model_dump_json()}", "--devices=2"]
+    done = subprocess.run([sys.executable, "-m", "cof", "train", *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    logs = [pd.read_csv(cohort / folder / "log.csv") for folder in ("model", "two")]
+    np.testing.assert_allclose(*logs, rtol=1e-4)
+    one, two = (load_file(cohort / folder / "weights.safetensors") for folder in ("model", "two"))
+    travelled = torch.cat([value.flatten() for value in one.values()]).norm()
+    assert torch.cat([(one[name] - two[name]).flatten() for name in one]).norm() < 1e-3 * travelled
+    assert [path.name for path in cohort.iterdir() if path.name.startswith(".")] == []
