@@ -283,6 +283,7 @@ def train(
     work: Work,
     settings: SettingsText,
     fields: Annotated[list[Path] | None, typer.Option(help="fields/{variant}/{batch}; repeatable.")] = None,
+    base: Annotated[Path | None, typer.Option(help="models/{model}: the model that this one applies.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Train one model of any family."""
@@ -294,6 +295,7 @@ def train(
         grid=grid,
         labels=labels,
         fields=fields or [],
+        base=base,
         out=out,
         work=work,
         settings=config.read_settings(settings, config.ModelSettings),

@@ -233,8 +233,10 @@ class VelocitySettings(Settings):
         "the network run once a phase",
     )
     anatomy: bool = Field(True, description="reference-anatomy features; off is the ablation w/o REA")
-    ecg: Literal["temporal", "spatial", "none"] = Field(
-        "temporal", description="where the ECG enters; none replaces it by a learned constant (anchor only)"
+    ecg: Literal["temporal", "spatial", "features", "rate", "none"] = Field(
+        "temporal",
+        description="how the ECG enters: its cycle through the embedding of the phase or through the anatomy's maps; "
+        "twelve scalar features; the RR interval alone; or none, a learned constant in its place (anchor only)",
     )
     ecg_local: bool = True
     rr_scalar: bool = True
@@ -260,6 +262,10 @@ class CofSettings(TrainingSettings):
     phases: Count = Field(4, description="phases drawn per subject and step against one encoding")
     heart_weight: float = Field(4.0, ge=0, description="extra weight of heart voxels in the matching loss")
     augmentation: AffineSettings | None = AffineSettings(rotation_deg=10, scale=0.05, translation_mm=6)
+    shuffled_ecg: bool = Field(
+        False, description="train every heart with the ECG of another training participant, a fixed exchange"
+    )
+    seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 for none")
     checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
 
@@ -284,6 +290,29 @@ class MeanMotionSettings(Settings):
     registration: str = "toppr"
 
 
+class ScaledMotionSettings(Settings):
+    """Control: the mean motion, scaled so that the anchor's LV reaches an EF that a ridge regression predicts."""
+
+    family: Literal["scaled_motion"] = "scaled_motion"
+    registration: str = "toppr"
+    predictors: Literal["ecg", "edv", "none"] = Field(
+        "ecg",
+        description="of the EF: twelve features of the ECG; the anchor's EDV, for an EDV-only predictor of ESV; or none, "
+        "the mean EF, for a null of stroke volume and cardiac output",
+    )
+
+
+class ShuffledSettings(Settings):
+    """Control: a trained model that is given the ECG of another held-out participant."""
+
+    family: Literal["shuffled"] = "shuffled"
+    model: str = Field("cof", description="the model in `models` that is applied; it is not retrained")
+    within: Literal["none", "sex_and_rate"] = Field(
+        "none", description="exchange ECGs freely, or within strata of sex and decile of the heart rate"
+    )
+    permutation: int = Field(0, ge=0, description="number of the exchange; with the seed of the run it decides it")
+
+
 class OracleSettings(Settings):
     """The ceiling: the displacement that the registration finds on the subject's own real cine."""
 
@@ -292,7 +321,14 @@ class OracleSettings(Settings):
 
 
 ModelSettings = Annotated[
-    CofSettings | StaticSettings | RandomSettings | MeanMotionSettings | OracleSettings, Field(discriminator="family")
+    CofSettings
+    | StaticSettings
+    | RandomSettings
+    | MeanMotionSettings
+    | ScaledMotionSettings
+    | ShuffledSettings
+    | OracleSettings,
+    Field(discriminator="family"),
 ]
 
 
@@ -364,7 +400,15 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
     return sorted(getattr(group, "model_fields", {}))
 
 
-_FAMILIES = (CofSettings, StaticSettings, RandomSettings, MeanMotionSettings, OracleSettings)
+_FAMILIES = (
+    CofSettings,
+    StaticSettings,
+    RandomSettings,
+    MeanMotionSettings,
+    ScaledMotionSettings,
+    ShuffledSettings,
+    OracleSettings,
+)
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
@@ -393,6 +437,8 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
         registration = getattr(model, "registration", None)
         if registration is not None and registration not in config.registrations:
             raise UsageError(f"{where}: models.{name}.registration: no registration is called '{registration}'")
+        if isinstance(model, ShuffledSettings) and not isinstance(config.models.get(model.model), CofSettings):
+            raise UsageError(f"{where}: models.{name}.model: no model of the family 'cof' is called '{model.model}'")
     for name, table in config.tables.items():
         for row in table.models:
             if row not in config.models:

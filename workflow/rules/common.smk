@@ -58,6 +58,12 @@ def model_fields(wildcards):
     return expand(f"{R}/fields/{registration}/{{batch}}", batch=BATCHES)
 
 
+def base_model(wildcards):
+    """The trained model that a model applies, where its family has one."""
+    base = getattr(CONFIG.models[wildcards.model], "model", None)
+    return [] if base is None else f"{R}/models/{base}"
+
+
 def own_fields(wildcards):
     """The subjects' own registered motion, which only the oracle may see."""
     model = CONFIG.models[wildcards.model]

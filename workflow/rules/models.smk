@@ -6,6 +6,7 @@ rule train:
         grid=batches(rules.grid.output.grid),
         labels=batches(rules.label.output.labels),
         fields=model_fields,
+        base=base_model,
     output:
         model=directory(f"{R}/models/{{model}}"),
     log:
@@ -21,10 +22,11 @@ rule train:
         grid=lambda wildcards, input: options("grid", input.grid),
         labels=lambda wildcards, input: options("labels", input.labels),
         fields=lambda wildcards, input: options("fields", input.fields),
+        base=lambda wildcards, input: options("base", [input.base] if input.base else []),
         work=f"{R}/checkpoints/models/{{model}}",
         seed=CONFIG.seed,
-        source=source("models", "motion", "training", "folders", "cine/grid"),
+        source=source("models", "motion", "training", "folders", "cine/grid", "metrics/function"),
     shell:
-        "cof train --subjects {input.subjects:q} {params.beats} {params.grid} {params.labels} {params.fields}"
+        "cof train --subjects {input.subjects:q} {params.beats} {params.grid} {params.labels} {params.fields} {params.base}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"
         " --seed {params.seed} 2> {log:q}"

@@ -9,7 +9,8 @@ from torch import Tensor
 from cof.config import CofSettings
 from cof.errors import UsageError
 from cof.models import matching
-from cof.models.base import Example, Generated, Motion, Subject
+from cof.models.base import Example, Generated, Motion, Split, Subject
+from cof.models.exchange import exchange
 from cof.models.matching import heart_mask
 from cof.models.ode import integrate
 from cof.models.velocity import VelocityField
@@ -30,7 +31,7 @@ class CofModel:
         """The displacement of one subject; deterministic, so that the seed plays no part."""
         condition = self.network.encode(
             self._batch(subject.anchor), self._batch(subject.placement.valid), self._batch(subject.beat),
-            torch.tensor([subject.rr_ms], dtype=torch.float32, device=self.device),
+            torch.tensor([subject.rr_ms], dtype=torch.float32, device=self.device), self._batch(subject.features),
         )  # fmt: skip
 
         def velocity(phases: Tensor) -> Tensor:
@@ -49,6 +50,7 @@ class CofModel:
 class CofFamily:
     """The family of `CofSettings`."""
 
+    learns_on: Split | None = "train"
     learns_from: frozenset[Motion] = frozenset({"displacement"})
     sees_motion = False
 
@@ -56,6 +58,10 @@ class CofFamily:
         self, train: list[Example], validation: list[Example], settings: CofSettings, seed: int, out: Path, work: Path
     ) -> None:
         """Train by flow matching; see `cof.models.matching.fit`."""
+        if settings.shuffled_ecg:
+            named = {example.subject: example for example in train}
+            donors = exchange(train, str(seed))
+            train = [example.with_ecg_of(named[donors[example.subject]]) for example in train]
         network, table = matching.fit(train, validation, settings, seed, work)
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, out / WEIGHTS)
         table.to_csv(out / "log.csv", index=False, float_format="%.6g")

@@ -1,6 +1,5 @@
 """Controls: what a generated heart must be compared with before the ECG gets any credit."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from torch import Tensor
 from cof.cine.grid import INTENSITY_UNIT, resample_phase
 from cof.config import MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings, Triple
 from cof.models.alignment import HeartPose, map_displacement
-from cof.models.base import Example, Generated, Motion, Subject
+from cof.models.base import Example, Generated, Motion, Split, Subject
+from cof.models.exchange import participant, rank
 from cof.models.matching import reference_path
 from cof.motion.augmentation import AffineMaps
 from cof.motion.path import DisplacementPath
@@ -25,6 +25,7 @@ WEIGHTS = "weights.safetensors"
 class StaticFamily:
     """The anchor, unmoved."""
 
+    learns_on: Split | None = None
     learns_from: frozenset[Motion] = frozenset()
     sees_motion = False
 
@@ -51,6 +52,7 @@ class StaticFamily:
 class OracleFamily:
     """The ceiling of all warped anchors: the motion that registration finds in the subject's own real cine."""
 
+    learns_on: Split | None = None
     learns_from: frozenset[Motion] = frozenset()
     sees_motion = True
 
@@ -98,6 +100,7 @@ class RandomModel:
 class RandomFamily:
     """The paper's Random Sample: a real heart, but another one's."""
 
+    learns_on: Split | None = "train"
     learns_from: frozenset[Motion] = frozenset({"cine"})
     sees_motion = False
 
@@ -150,6 +153,7 @@ class MeanMotionFamily:
     displacements, seen through the affine map that lays each left ventricle onto the mean one.
     """
 
+    learns_on: Split | None = "train"
     learns_from: frozenset[Motion] = frozenset({"displacement"})
     sees_motion = False
 
@@ -208,16 +212,6 @@ def see_through(here: HeartPose, there: HeartPose, displacement: Tensor, spacing
     maps = here.onto(there)
     each = AffineMaps(maps.matrices.expand(len(displacement), -1, -1), maps.shifts.expand(len(displacement), -1))
     return map_displacement(each, displacement.float(), spacing_mm)
-
-
-def participant(subject: str) -> str:
-    """The participant of a subject named `{participant}-v{visit}`."""
-    return subject.rsplit("-v", 1)[0]
-
-
-def rank(seed: int, *names: str) -> str:
-    """A number that looks random but depends on the seed and the names alone, not on the order of anything."""
-    return hashlib.sha256("/".join([str(seed), *names]).encode()).hexdigest()
 
 
 def _triple(values: Tensor) -> Triple:

@@ -47,6 +47,7 @@ class MatchingBatch:
         valid: [B, Z].
         beat: [B, 12, L] mV.
         rr_ms: [B].
+        features: [B, 12] of the ECG.
         weight: [B, Z, Y/2, X/2], zero in slices that do not exist.
         phase: [B, P].
         target: v*, [B, P, 3, Z, Y/2, X/2] in mm a cycle.
@@ -56,6 +57,7 @@ class MatchingBatch:
     valid: Tensor
     beat: Tensor
     rr_ms: Tensor
+    features: Tensor
     weight: Tensor
     phase: Tensor
     target: Tensor
@@ -71,6 +73,7 @@ class MatchingBatch:
             valid,
             torch.stack([torch.from_numpy(np.asarray(example.beat, np.float32)) for example in examples]),
             torch.tensor([example.rr_ms for example in examples], dtype=torch.float32),
+            ecg_features(examples),
             valid[:, :, None, None] * (1 + heart_weight * heart),
             torch.from_numpy(phase).float(),
             torch.stack([path.velocity(row) for path, row in zip(paths, phase)]),
@@ -87,6 +90,7 @@ class MatchingBatch:
             self.valid,
             self.beat,
             self.rr_ms,
+            self.features,
             maps.map_images(self.weight[:, None], field_spacing)[:, 0],
             self.phase,
             target.unflatten(0, (-1, phases)),
@@ -103,6 +107,11 @@ def heart_mask(anchor_labels: np.ndarray) -> Tensor:
     return F.max_pool3d(heart[None, None], (1, IN_PLANE, IN_PLANE))[0, 0]
 
 
+def ecg_features(examples: Sequence[Example]) -> Tensor:
+    """What is read off the ECG of each example, [N, 12]."""
+    return torch.from_numpy(np.stack([example.features for example in examples]))
+
+
 def reference_path(example: Example) -> DisplacementPath:
     """The registered motion of an example, whose time derivative is v*."""
     if example.displacement is None:
@@ -112,7 +121,7 @@ def reference_path(example: Example) -> DisplacementPath:
 
 def matching_loss(network: VelocityField, batch: MatchingBatch) -> Tensor:
     """Mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v along each axis, weighted by position."""
-    condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms)
+    condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features)
     predicted = network(batch.phase, condition)
     error = ((predicted - batch.target) / network.sigma[:, None, None, None]).square().mean(2)
     return (error * batch.weight[:, None]).sum() / (batch.weight.sum() * batch.phase.shape[1])
@@ -156,6 +165,8 @@ def fit(
         torch.manual_seed(seed)
         network = VelocityField(settings.field)
     network.sigma.copy_(velocity_scale(train))
+    if settings.field.ecg == "features":
+        network.features.learn_scale(ecg_features(train))
     network = network.to(device, memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False) if settings.ema else None
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
@@ -243,7 +254,7 @@ def _fingerprint(examples: Sequence[Example]) -> str:
     sha = hashlib.sha256()
     for example in examples:
         sha.update(f"{example.subject} {example.rr_ms}".encode())
-        for array in (example.anchor, example.anchor_labels, example.beat):
+        for array in (example.anchor, example.anchor_labels, example.beat, example.features):
             sha.update(np.ascontiguousarray(array).tobytes())
         if example.displacement is not None:
             sha.update(np.ascontiguousarray(example.displacement[len(example.displacement) // 2]).tobytes())

@@ -1,6 +1,7 @@
 """The stage that trains one model of any family, and the way back from its folder."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +17,7 @@ from cof.folders import whole_folder
 from cof.models.base import Example, Family, TrainedModel
 from cof.models.data import Artefacts
 from cof.models.registry import family_of
+from cof.models.shuffled import MODEL
 from cof.provenance import stamp
 from cof.tables import read_table
 
@@ -59,8 +61,9 @@ def train(
     work: Path,
     settings: ModelSettings,
     seed: int,
+    base: Path | None = None,
 ) -> None:
-    """Train one model on the training split.
+    """Train one model of any family.
 
     Args:
         subjects: `cohort/subjects.parquet`; subjects that an earlier stage left out are passed over.
@@ -71,7 +74,8 @@ def train(
         out: folder for `settings.json`, `card.md` and what the family writes.
         work: folder for checkpoints, from which a killed training resumes.
         settings: of the model; they name its family.
-        seed: of everything random.
+        seed: of everything random, unless the settings name one.
+        base: folder of the trained model that this one applies, of which it keeps a copy; for families with one.
 
     Raises:
         UsageError: no training subject is there, or they lie on different canonical grids.
@@ -79,6 +83,7 @@ def train(
     family = family_of(settings.family)
     artefacts = Artefacts.of(beats, grid, labels, fields)
     cohort = read_table(subjects)
+    seed = _seed(settings, seed)
 
     def opened(split: str) -> Iterator[Example]:
         for subject in tqdm(
@@ -90,20 +95,23 @@ def train(
                 subject,
                 with_displacement="displacement" in family.learns_from,
                 with_cine="cine" in family.learns_from,
+                with_ef="ef" in family.learns_from,
             )
             if example is not None:
                 yield example
 
     # A family that learns nothing still has to know the canonical grid.
-    examples = list(opened("train") if family.learns_from else islice(opened("train"), 1))
-    validation = list(opened("validation") if family.learns_from else ())
+    examples = list(opened(family.learns_on) if family.learns_on else islice(opened("train"), 1))
+    validation = list(opened("validation") if family.learns_on == "train" else ())
     if not examples:
-        needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(family.learns_from - {"cine"})])
-        raise UsageError(f"{settings.family}: no training subject has everything that is needed ({needed})")
+        needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(family.learns_from & {"displacement"})])
+        raise UsageError(
+            f"{settings.family}: no {family.learns_on or 'train'} subject has everything that is needed ({needed})"
+        )
     first = examples[0]
     if any(_geometry(example) != _geometry(first) for example in examples + validation):
         raise UsageError(f"{settings.family}: the subjects lie on different canonical grids")
-    if not family.learns_from:
+    if family.learns_on is None:
         examples = []
     record = {
         "settings": settings.model_dump(mode="json"),
@@ -112,11 +120,13 @@ def train(
         "shape": list(first.placement.shape),
         "spacing_mm": list(first.placement.spacing_mm),
         "beat_samples": first.beat.shape[1],
-        "subjects": {"train": len(examples), "validation": len(validation)},
+        "subjects": {family.learns_on or "train": len(examples), "validation": len(validation)},
         "provenance": stamp(settings.model_dump(mode="json")),
     }
     with whole_folder(out) as folder:
         family.fit(examples, validation, settings, seed, folder, work)
+        if base is not None:
+            shutil.copytree(base, folder / MODEL)
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
         (folder / CARD).write_text(_card(family, record))
 
@@ -153,6 +163,12 @@ def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
     )
 
 
+def _seed(settings: ModelSettings, seed: int) -> int:
+    """The seed of a training: that of the run, unless the model has one of its own."""
+    own: int | None = getattr(settings, "seed", None)
+    return seed if own is None else own
+
+
 def _geometry(example: Example) -> tuple[object, ...]:
     return example.placement.shape, example.placement.spacing_mm, example.beat.shape
 
@@ -160,7 +176,9 @@ def _geometry(example: Example) -> tuple[object, ...]:
 def _card(family: Family, record: dict[str, Any]) -> str:
     """The model card: what it is, what it learnt from, and what it must not be taken for."""
     settings, counts = record["settings"], record["subjects"]
-    learnt = " and ".join(sorted(family.learns_from)) or "nothing"
+    learnt = " and ".join(sorted(family.learns_from)) or ("ECGs" if family.learns_on else "nothing")
+    split = family.learns_on or "train"
+    subjects = f"{counts[split]} {'held-out' if split == 'test' else 'training'} subjects"
     inputs = "its own registered motion (a ceiling, no prediction)" if family.sees_motion else "anchor and ECG at most"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
     return f"""# Model card: {settings["family"]}
@@ -169,7 +187,7 @@ def _card(family: Family, record: dict[str, Any]) -> str:
 
 | | |
 |---|---|
-| learns from | {learnt} of {counts["train"]} training subjects ({counts["validation"]} for validation) |
+| learns from | {learnt} of {subjects} ({counts["validation"]} for validation) |
 | sees of a new subject | {inputs} |
 | canonical grid | {shape} voxels of {spacing} mm (z, y, x), {record["frames"]} phases |
 | seed | {record["seed"]} |
