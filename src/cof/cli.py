@@ -274,6 +274,21 @@ def register(
 
 
 @app.command()
+def exact(
+    key: Key,
+    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
+    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
+    truth: Annotated[Path, typer.Option(help="phantom/truth")],
+    out: Out,
+    exclusions: ExclusionsOut,
+) -> None:
+    """Write the exact motion of a synthetic batch in the place of registered motion."""
+    from cof.metrics.exact import write_exact_fields
+
+    write_exact_fields(key=key, cine=cine, grid=grid, truth=truth, out=out, exclusions=exclusions)
+
+
+@app.command()
 def train(
     subjects: Subjects,
     beats: Folders,
@@ -345,6 +360,7 @@ def twins(
 def evaluate(
     sheet: Sheet,
     key: Key,
+    beats: Annotated[Path, typer.Option(help="beats/{batch}.parquet")],
     twins: Annotated[Path, typer.Option(help="twins/{model}/{batch}")],
     cine: Annotated[Path, typer.Option(help="cine/{batch}")],
     labels: Annotated[Path, typer.Option(help="labels/{batch}")],
@@ -360,6 +376,7 @@ def evaluate(
     evaluate_batch(
         sheet=sheet,
         key=key,
+        beats=beats,
         twins=twins,
         cine=cine,
         labels=labels,
@@ -378,6 +395,7 @@ def table(
     settings: SettingsText,
     evaluation: Annotated[str, typer.Option(help="Settings of the evaluation.")] = "{}",
     config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
+    card: Annotated[Path | None, typer.Option(help="phantom/card.json of a synthetic cohort.")] = None,
 ) -> None:
     """Make one table from the metrics of its models."""
     from cof.report.stage import make_table
@@ -394,6 +412,7 @@ def table(
         evaluation=config.read_settings(evaluation, config.EvaluationSettings),
         out=out,
         config_hash=config_hash,
+        card=card,
     )
 
 

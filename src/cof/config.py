@@ -20,6 +20,9 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Triple = tuple[float, float, float]
 
+# In place of a registration's name: the motion that the simulator knows exactly.
+TRUTH = "truth"
+
 
 class Settings(BaseModel):
     """A group of configuration keys; unknown keys are errors."""
@@ -297,8 +300,8 @@ class ScaledMotionSettings(Settings):
     registration: str = "toppr"
     predictors: Literal["ecg", "edv", "none"] = Field(
         "ecg",
-        description="of the EF: twelve features of the ECG; the anchor's EDV, for an EDV-only predictor of ESV; or none, "
-        "the mean EF, for a null of stroke volume and cardiac output",
+        description="of the EF: twelve features of the ECG; the anchor's EDV, for an EDV-only predictor of ESV; or "
+        "none, the mean EF, for a null of stroke volume and cardiac output",
     )
 
 
@@ -317,7 +320,9 @@ class OracleSettings(Settings):
     """The ceiling: the displacement that the registration finds on the subject's own real cine."""
 
     family: Literal["oracle"] = "oracle"
-    registration: str = "toppr"
+    registration: str = Field(
+        "toppr", description="a registration variant, or truth: the exact displacement of a synthetic cohort"
+    )
 
 
 ModelSettings = Annotated[
@@ -346,6 +351,9 @@ class TableSettings(Settings):
     title: str
     models: dict[str, str] = Field(description="model name in `models` to printed row name")
     metrics: tuple[str, ...] = Field(description="keys of cof.metrics.catalogue, a column each")
+    repeats: dict[str, tuple[str, ...]] = Field(
+        {}, description="model of this table to further trainings of it with other seeds, whose SD is printed beside it"
+    )
     paper: Literal["table1", "table2", "table3_modules", "table3_segmentation"] | None = Field(
         None, description="the paper's table to print beside ours, row by printed name"
     )
@@ -433,14 +441,19 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         raise UsageError(explain(error, where)) from None
+    if TRUTH in config.registrations:
+        raise UsageError(f"{where}: registrations.{TRUTH}: this name is kept for the exact displacement")
     for name, model in config.models.items():
         registration = getattr(model, "registration", None)
-        if registration is not None and registration not in config.registrations:
+        if registration == TRUTH and isinstance(model, OracleSettings):
+            if config.cohort.sheet is not None:
+                raise UsageError(f"{where}: models.{name}.registration: only a synthetic cohort knows its exact motion")
+        elif registration is not None and registration not in config.registrations:
             raise UsageError(f"{where}: models.{name}.registration: no registration is called '{registration}'")
         if isinstance(model, ShuffledSettings) and not isinstance(config.models.get(model.model), CofSettings):
             raise UsageError(f"{where}: models.{name}.model: no model of the family 'cof' is called '{model.model}'")
     for name, table in config.tables.items():
-        for row in table.models:
+        for row in (*table.models, *table.repeats, *(other for repeat in table.repeats.values() for other in repeat)):
             if row not in config.models:
                 raise UsageError(f"{where}: tables.{name}.models: no model is called '{row}'")
         for metric in table.metrics:

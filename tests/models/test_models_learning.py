@@ -70,6 +70,6 @@ def test_a_control_learns_what_its_part_of_the_ecg_tells_and_no_more(toy_hearts,
         CofFamily().fit(train, [], settings, 0, folder, folder / "work")
         errors[name] = end_point_error(CofFamily().load(folder, settings), unseen)
     print(errors)
-    assert errors["features"] < 0.7 * errors["none"]
+    assert errors["features"] < 0.8 * errors["none"]
     assert errors["rate"] > 0.95 * errors["none"]
     assert errors["shuffled"] > 0.95 * errors["none"]

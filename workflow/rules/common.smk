@@ -79,19 +79,25 @@ def model_metrics(model):
     return expand(f"{R}/metrics/{model}/{{batch}}.parquet", batch=BATCHES)
 
 
+def table_models(wildcards):
+    """The models of a table, and their trainings with other seeds."""
+    table = CONFIG.tables[wildcards.table]
+    repeats = [name for names in table.repeats.values() for name in names]
+    return [*table.models, *repeats]
+
+
 def table_metrics(wildcards):
     """The metrics of every model of a table."""
-    return [
-        path
-        for model in CONFIG.tables[wildcards.table].models
-        for path in model_metrics(model)
-    ]
+    return [path for model in table_models(wildcards) for path in model_metrics(model)]
 
 
 def table_options(wildcards):
     """`--metrics MODEL=FILE` for every model and batch of a table."""
-    models = CONFIG.tables[wildcards.table].models
     return options(
         "metrics",
-        [f"{model}={path}" for model in models for path in model_metrics(model)],
+        [
+            f"{model}={path}"
+            for model in table_models(wildcards)
+            for path in model_metrics(model)
+        ],
     )

@@ -22,10 +22,14 @@ rule train:
         grid=lambda wildcards, input: options("grid", input.grid),
         labels=lambda wildcards, input: options("labels", input.labels),
         fields=lambda wildcards, input: options("fields", input.fields),
-        base=lambda wildcards, input: options("base", [input.base] if input.base else []),
+        base=lambda wildcards, input: options(
+            "base", [input.base] if input.base else []
+        ),
         work=f"{R}/checkpoints/models/{{model}}",
         seed=CONFIG.seed,
-        source=source("models", "motion", "training", "folders", "cine/grid", "metrics/function"),
+        source=source(
+            "models", "motion", "training", "folders", "cine/grid", "metrics/function"
+        ),
     shell:
         "cof train --subjects {input.subjects:q} {params.beats} {params.grid} {params.labels} {params.fields} {params.base}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"

@@ -48,3 +48,34 @@ rule register:
     shell:
         "cof register --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
         " --exclusions {output.exclusions:q} 2> {log:q}"
+
+
+if SYNTHETIC:
+
+    rule exact:
+        """The exact motion of the synthetic held-out subjects, in the place of registered motion."""
+        input:
+            key=rules.cohort.output.key,
+            cine=rules.cine.output.cine,
+            grid=rules.grid.output.grid,
+            truth=rules.phantom.output.truth,
+        output:
+            fields=directory(f"{R}/fields/{cof.config.TRUTH}/{{batch}}"),
+            exclusions=f"{R}/exclusions/fields/{cof.config.TRUTH}/{{batch}}.parquet",
+        log:
+            f"{R}/logs/exact/{{batch}}.log",
+        benchmark:
+            f"{R}/benchmarks/exact/{{batch}}.tsv"
+        conda:
+            "../../envs/cof.yaml"
+        params:
+            source=source(
+                "metrics/exact",
+                "metrics/truth",
+                "metrics/sampling",
+                "motion",
+                "folders",
+            ),
+        shell:
+            "cof exact --key {input.key:q} --cine {input.cine:q} --grid {input.grid:q} --truth {input.truth:q}"
+            " --out {output.fields:q} --exclusions {output.exclusions:q} 2> {log:q}"
