@@ -274,7 +274,7 @@ def register(
 
 
 @app.command()
-def exact(
+def exact_motion(
     key: Key,
     cine: Annotated[Path, typer.Option(help="cine/{batch}")],
     grid: Annotated[Path, typer.Option(help="grid/{batch}")],
@@ -283,7 +283,7 @@ def exact(
     exclusions: ExclusionsOut,
 ) -> None:
     """Write the exact motion of a synthetic batch in the place of registered motion."""
-    from cof.metrics.exact import write_exact_fields
+    from cof.metrics.exact_motion import write_exact_fields
 
     write_exact_fields(key=key, cine=cine, grid=grid, truth=truth, out=out, exclusions=exclusions)
 

@@ -43,7 +43,8 @@ class OdditySettings(Settings):
 class PhantomSettings(Settings):
     """The synthetic cohort: raw files as UK Biobank delivers them, and the truth beside them."""
 
-    train: Count = 24
+    first: Count = Field(1, description="number of the first participant; beyond another cohort's, none is shared")
+    train: int = Field(24, ge=0)
     validation: int = Field(0, ge=0)
     test: Count = 8
     annotated: Count = Field(12, description="training subjects that come with expert ED and ES annotations")
@@ -373,6 +374,11 @@ class Config(Settings):
 
     results: str = "results"
     seed: int = Field(0, ge=0)
+    trained: str | None = Field(
+        None,
+        description="results folder of another run, whose labeller, registrations and models are used as they are: "
+        "this cohort is only generated and evaluated",
+    )
     subjects: tuple[str, ...] = Field((), description="limit the run to these subjects; models are not retrained")
     phantom: PhantomSettings = PhantomSettings()
     cohort: CohortSettings = CohortSettings()

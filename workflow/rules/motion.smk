@@ -52,7 +52,7 @@ rule register:
 
 if SYNTHETIC:
 
-    rule exact:
+    rule exact_motion:
         """The exact motion of the synthetic held-out subjects, in the place of registered motion."""
         input:
             key=rules.cohort.output.key,
@@ -63,19 +63,19 @@ if SYNTHETIC:
             fields=directory(f"{R}/fields/{cof.config.TRUTH}/{{batch}}"),
             exclusions=f"{R}/exclusions/fields/{cof.config.TRUTH}/{{batch}}.parquet",
         log:
-            f"{R}/logs/exact/{{batch}}.log",
+            f"{R}/logs/exact_motion/{{batch}}.log",
         benchmark:
-            f"{R}/benchmarks/exact/{{batch}}.tsv"
+            f"{R}/benchmarks/exact_motion/{{batch}}.tsv"
         conda:
             "../../envs/cof.yaml"
         params:
             source=source(
-                "metrics/exact",
+                "metrics/exact_motion",
                 "metrics/truth",
                 "metrics/sampling",
                 "motion",
                 "folders",
             ),
         shell:
-            "cof exact --key {input.key:q} --cine {input.cine:q} --grid {input.grid:q} --truth {input.truth:q}"
+            "cof exact-motion --key {input.key:q} --cine {input.cine:q} --grid {input.grid:q} --truth {input.truth:q}"
             " --out {output.fields:q} --exclusions {output.exclusions:q} 2> {log:q}"
