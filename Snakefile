@@ -20,6 +20,7 @@ include: "workflow/rules/labels.smk"
 include: "workflow/rules/quality.smk"
 include: "workflow/rules/motion.smk"
 include: "workflow/rules/models.smk"
+include: "workflow/rules/trained.smk"
 include: "workflow/rules/twins.smk"
 include: "workflow/rules/report.smk"
 

@@ -60,6 +60,23 @@ def test_a_name_that_refers_to_nothing_is_refused() -> None:
         config.parse(raw)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cohort": {"sheet": "subjects.csv"}}, "only a synthetic cohort knows its exact motion"),
+        ({"registrations": {"toppr": {}, "truth": {}}}, "kept for the exact displacement"),
+        ({"models": {"cof": {"family": "cof", "registration": "truth"}}}, "no registration is called 'truth'"),
+        ({"models": {"cof": {"family": "shuffled", "model": "cof"}}}, "no model of the family 'cof' is called 'cof'"),
+    ],
+)
+def test_a_control_that_cannot_be_made_is_refused(change: dict, said: str) -> None:
+    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    raw["models"]["true"] = {"family": "oracle", "registration": "truth"}
+    config.parse(raw)
+    with pytest.raises(UsageError, match=said):
+        config.parse(raw | change)
+
+
 def test_settings_survive_the_command_line(tmp_path: Path) -> None:
     settings = config.RegistrationSettings(iterations=7, channels=(8, 16))
     assert config.read_settings(config.dump(settings), config.RegistrationSettings) == settings

@@ -304,6 +304,21 @@ def fields(
 
 
 @app.command()
+def exact_motion(
+    key: Key,
+    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
+    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
+    truth: Annotated[Path, typer.Option(help="phantom/truth")],
+    out: Out,
+    exclusions: ExclusionsOut,
+) -> None:
+    """Write the exact motion of a synthetic batch in the place of registered motion."""
+    from cof.metrics.exact_motion import write_exact_fields
+
+    write_exact_fields(key=key, cine=cine, grid=grid, truth=truth, out=out, exclusions=exclusions)
+
+
+@app.command()
 def train(
     subjects: Subjects,
     beats: Stage,
@@ -313,6 +328,7 @@ def train(
     work: Work,
     settings: SettingsText,
     fields: Annotated[Path | None, typer.Option(help="fields/{variant}, where the family learns from motion.")] = None,
+    base: Annotated[Path | None, typer.Option(help="models/{model}: the model that this one applies.")] = None,
     seed: Seed = 0,
     curves: Curves = None,
     devices: Devices = "auto",
@@ -329,6 +345,7 @@ def train(
         grid=Batches(grid / batch for batch in batches),
         labels=Batches(labels / batch for batch in batches),
         fields=Batches(fields / batch for batch in batches) if fields else [],
+        base=base,
         out=out,
         work=work,
         settings=config.read_settings(settings, config.ModelSettings),
@@ -380,6 +397,7 @@ def twins(
 def evaluate(
     sheet: Sheet,
     key: Key,
+    beats: Annotated[Path, typer.Option(help="beats/{batch}.parquet")],
     twins: Annotated[Path, typer.Option(help="twins/{model}/{batch}")],
     cine: Annotated[Path, typer.Option(help="cine/{batch}")],
     labels: Annotated[Path, typer.Option(help="labels/{batch}")],
@@ -395,6 +413,7 @@ def evaluate(
     evaluate_batch(
         sheet=sheet,
         key=key,
+        beats=beats,
         twins=twins,
         cine=cine,
         labels=labels,
@@ -414,6 +433,7 @@ def table(
     settings: SettingsText,
     evaluation: Annotated[str, typer.Option(help="Settings of the evaluation.")] = "{}",
     config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
+    card: Annotated[Path | None, typer.Option(help="phantom/card.json of a synthetic cohort.")] = None,
 ) -> None:
     """Make one table from the metrics of its models."""
     from cof.cohort import batches_of
@@ -422,11 +442,12 @@ def table(
     chosen: config.TableSettings = config.read_settings(settings, config.TableSettings)
     batches = batches_of(subjects)
     make_table(
-        metrics={model: [metrics / model / f"{batch}.parquet" for batch in batches] for model in chosen.models},
+        metrics={model: [metrics / model / f"{batch}.parquet" for batch in batches] for model in chosen.trainings},
         settings=chosen,
         evaluation=config.read_settings(evaluation, config.EvaluationSettings),
         out=out,
         config_hash=config_hash,
+        card=card,
     )
 
 

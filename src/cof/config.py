@@ -20,6 +20,9 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Triple = tuple[float, float, float]
 
+# In place of a registration's name: the motion that the simulator knows exactly.
+TRUTH = "truth"
+
 
 class Settings(BaseModel):
     """A group of configuration keys; unknown keys are errors."""
@@ -40,7 +43,8 @@ class OdditySettings(Settings):
 class PhantomSettings(Settings):
     """The synthetic cohort: raw files as UK Biobank delivers them, and the truth beside them."""
 
-    train: Count = 24
+    first: Count = Field(1, description="number of the first participant; beyond another cohort's, none is shared")
+    train: int = Field(24, ge=0)
     validation: int = Field(0, ge=0)
     test: Count = 8
     annotated: Count = Field(12, description="training subjects that come with expert ED and ES annotations")
@@ -271,8 +275,10 @@ class VelocitySettings(Settings):
         "the network run once a phase",
     )
     anatomy: bool = Field(True, description="reference-anatomy features; off is the ablation w/o REA")
-    ecg: Literal["temporal", "spatial", "none"] = Field(
-        "temporal", description="where the ECG enters; none replaces it by a learned constant (anchor only)"
+    ecg: Literal["temporal", "spatial", "features", "rate", "none"] = Field(
+        "temporal",
+        description="how the ECG enters: its cycle through the embedding of the phase or through the anatomy's maps; "
+        "twelve scalar features; the RR interval alone; or none, a learned constant in its place (anchor only)",
     )
     ecg_local: bool = True
     rr_scalar: bool = True
@@ -304,6 +310,10 @@ class CofSettings(TrainingSettings):
     recompute: bool = Field(
         False, description="compute the network's blocks again in the backward pass: less memory for more time"
     )
+    shuffled_ecg: bool = Field(
+        False, description="train every heart with the ECG of another training participant, a fixed exchange"
+    )
+    seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
     checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
 
 
@@ -327,15 +337,47 @@ class MeanMotionSettings(Settings):
     registration: str = "toppr"
 
 
+class ScaledMotionSettings(Settings):
+    """Control: the mean motion, scaled so that the anchor's LV reaches an EF that a ridge regression predicts."""
+
+    family: Literal["scaled_motion"] = "scaled_motion"
+    registration: str = "toppr"
+    predictors: Literal["ecg", "edv", "none"] = Field(
+        "ecg",
+        description="of the EF: twelve features of the ECG; the anchor's EDV, for an EDV-only predictor of ESV; or "
+        "none, the mean EF, for a null of stroke volume and cardiac output",
+    )
+
+
+class ShuffledSettings(Settings):
+    """Control: a trained model that is given the ECG of another held-out participant."""
+
+    family: Literal["shuffled"] = "shuffled"
+    model: str = Field("cof", description="the model in `models` that is applied; it is not retrained")
+    within: Literal["none", "sex_and_rate"] = Field(
+        "none", description="exchange ECGs freely, or within strata of sex and decile of the heart rate"
+    )
+    permutation: int = Field(0, ge=0, description="number of the exchange; with the seed of the run it decides it")
+
+
 class OracleSettings(Settings):
     """The ceiling: the displacement that the registration finds on the subject's own real cine."""
 
     family: Literal["oracle"] = "oracle"
-    registration: str = "toppr"
+    registration: str = Field(
+        "toppr", description="a registration variant, or truth: the exact displacement of a synthetic cohort"
+    )
 
 
 ModelSettings = Annotated[
-    CofSettings | StaticSettings | RandomSettings | MeanMotionSettings | OracleSettings, Field(discriminator="family")
+    CofSettings
+    | StaticSettings
+    | RandomSettings
+    | MeanMotionSettings
+    | ScaledMotionSettings
+    | ShuffledSettings
+    | OracleSettings,
+    Field(discriminator="family"),
 ]
 
 
@@ -353,9 +395,17 @@ class TableSettings(Settings):
     title: str
     models: dict[str, str] = Field(description="model name in `models` to printed row name")
     metrics: tuple[str, ...] = Field(description="keys of cof.metrics.catalogue, a column each")
+    repeats: dict[str, tuple[str, ...]] = Field(
+        {}, description="model of this table to further trainings of it with other seeds, whose SD is printed beside it"
+    )
     paper: Literal["table1", "table2", "table3_modules", "table3_segmentation"] | None = Field(
         None, description="the paper's table to print beside ours, row by printed name"
     )
+
+    @property
+    def trainings(self) -> tuple[str, ...]:
+        """Its models, and their further trainings with other seeds."""
+        return (*self.models, *(name for names in self.repeats.values() for name in names))
 
 
 class ReportSettings(Settings):
@@ -372,6 +422,11 @@ class Config(Settings):
 
     results: str = "results"
     seed: int = Field(0, ge=0)
+    trained: str | None = Field(
+        None,
+        description="results folder of another run, whose labeller, registrations and models are used as they are: "
+        "this cohort is only generated and evaluated",
+    )
     subjects: tuple[str, ...] = Field((), description="limit the run to these subjects; models are not retrained")
     phantom: PhantomSettings = PhantomSettings()
     cohort: CohortSettings = CohortSettings()
@@ -407,7 +462,15 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
     return sorted(getattr(group, "model_fields", {}))
 
 
-_FAMILIES = (CofSettings, StaticSettings, RandomSettings, MeanMotionSettings, OracleSettings)
+_FAMILIES = (
+    CofSettings,
+    StaticSettings,
+    RandomSettings,
+    MeanMotionSettings,
+    ScaledMotionSettings,
+    ShuffledSettings,
+    OracleSettings,
+)
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
@@ -432,12 +495,19 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         raise UsageError(explain(error, where)) from None
+    if TRUTH in config.registrations:
+        raise UsageError(f"{where}: registrations.{TRUTH}: this name is kept for the exact displacement")
     for name, model in config.models.items():
         registration = getattr(model, "registration", None)
-        if registration is not None and registration not in config.registrations:
+        if registration == TRUTH and isinstance(model, OracleSettings):
+            if config.cohort.sheet is not None:
+                raise UsageError(f"{where}: models.{name}.registration: only a synthetic cohort knows its exact motion")
+        elif registration is not None and registration not in config.registrations:
             raise UsageError(f"{where}: models.{name}.registration: no registration is called '{registration}'")
+        if isinstance(model, ShuffledSettings) and not isinstance(config.models.get(model.model), CofSettings):
+            raise UsageError(f"{where}: models.{name}.model: no model of the family 'cof' is called '{model.model}'")
     for name, table in config.tables.items():
-        for row in table.models:
+        for row in (*table.models, *table.repeats, *(other for repeat in table.repeats.values() for other in repeat)):
             if row not in config.models:
                 raise UsageError(f"{where}: tables.{name}.models: no model is called '{row}'")
         for metric in table.metrics:

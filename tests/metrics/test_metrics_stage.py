@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.numpy import save_file
+import torch
+from safetensors.numpy import load_file, save_file
 
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, read_cine, write_cine, write_labels
 from cof.errors import CofError
 from cof.metrics.catalogue import LONG_FORM, METRICS
+from cof.metrics.exact_motion import write_exact_fields
 from cof.metrics.stage import Reference, evaluate, evaluate_batch
 from cof.metrics.truth import Truth
+from cof.motion.fields import load_displacement
 from cof.report.table import per_subject
 from cof.tables import read_provenance, read_table, write_table
 
@@ -79,12 +82,16 @@ def values(rows: list[dict]) -> dict[str, float]:
 
 
 def test_a_perfect_twin() -> None:
-    truth = Truth(heart_labels(8), native(1), (0, 0, 0), 400.0)
+    truth = Truth(heart_labels(8), native(1), (0, 0, 0), 400.0, (1.0,) * 3 + (0.0,) * 13)
     real = reference(truth)
     got = values(evaluate("s", {"cine": real.cine, "displacement": real.displacement}, real.labels, real))
     assert set(got) == set(METRICS)
     for key, value in got.items():
-        if key in ("ssim", "lv_curve_r", "min_jacobian") or key.startswith(("m_", "dice", "iou", "lv_curve")):
+        if METRICS[key].statistic != "mean":
+            continue  # a single subject has none
+        if key in ("ssim", "lv_curve_r", "min_jacobian") or key.startswith(
+            ("m_", "dice", "iou", "lv_curve", "thickening")
+        ):
             assert value == pytest.approx(1, abs=1e-5), key
         elif key == "psnr":
             assert value == float("inf")
@@ -200,6 +207,7 @@ def results(tmp_path: Path) -> Path:
     write_table(tmp_path / "sheet.parquet", sheet, {})
     key = pd.DataFrame({"subject": names, "participant": ["p1", "p2", "p3", "p4"], "visit": 2})
     write_table(tmp_path / "key.parquet", key, {})
+    write_table(tmp_path / "beats.parquet", pd.DataFrame({"subject": names, "sex": ["M", "F", "", "F"]}), {})
     affine = np.diag([SPACING, SPACING, 10.0, 1.0])
     labels = heart_labels(8)
     canonical = images_of(labels)
@@ -232,6 +240,7 @@ def run(results: Path, out: str, truth: bool = True) -> pd.DataFrame:
     evaluate_batch(
         sheet=results / "sheet.parquet",
         key=results / "key.parquet",
+        beats=results / "beats.parquet",
         twins=results / "twins",
         cine=results / "cine",
         labels=results / "labels",
@@ -259,6 +268,33 @@ def test_a_batch(results: Path) -> None:
     assert read_provenance(results / "metrics.parquet")["config_hash"]
     run(results, "again.parquet")
     assert (results / "again.parquet").read_bytes() == (results / "metrics.parquet").read_bytes()
+
+
+def test_exact_motion_stands_in_the_place_of_registered_motion(results: Path) -> None:
+    write_exact_fields(
+        key=results / "key.parquet",
+        cine=results / "cine",
+        grid=results / "grid",
+        truth=results / "truth",
+        out=results / "exact",
+        exclusions=results / "excluded.parquet",
+    )
+    # That of a rolled cine is not known against its frame 0.
+    assert {path.stem for path in (results / "exact").iterdir()} == {"a-v2", "broken-v2", "train-v2"}
+    exact = load_displacement(results / "exact" / "a-v2.safetensors")
+    assert exact.dtype == torch.float16
+    assert torch.count_nonzero(exact[0]) == 0
+    np.testing.assert_allclose(exact, motion(1), atol=0.01)
+    twin = results / "twins" / "a-v2.safetensors"
+    save_file(load_file(twin) | {"displacement": exact.numpy()}, twin)
+    assert per_subject(run(results, "m.parquet"), METRICS["epe_true_mm"])["a-v2"] == pytest.approx(0, abs=0.01)
+
+
+def test_covariates_are_rows(results: Path) -> None:
+    table = run(results, "metrics.parquet").set_index(["subject", "metric"]).sort_index()["value"]
+    assert table.loc["a-v2", "male"].tolist() == [1]
+    assert table.loc["b-v2", "male"].tolist() == [0]
+    assert table.loc["a-v2", "hr_bpm"].tolist() == pytest.approx([60_000 / RR])
 
 
 def test_real_subjects_have_no_exact_metrics(results: Path) -> None:

@@ -1,4 +1,7 @@
-"""Toy hearts with an analytic motion that their ECG decides: T wave to end systole, Q depth to amplitude."""
+"""Toy hearts with an analytic motion that their ECG decides: T wave to end systole, Q depth to amplitude.
+
+Two of their features state both exactly; the RR interval states nothing.
+"""
 
 from collections.abc import Callable
 
@@ -66,8 +69,9 @@ def toy_heart(
     displacement = amplitude * over_time * np.broadcast_to(outward, (3, SHAPE[0], *pull.shape))
     cine = np.broadcast_to(anchor, (frames, *SHAPE)).copy()
     return Example(
-        name, anchor, labels, toy_beat(end_systole, amplitude, rng), 900.0, placement,
-        displacement.astype(np.float16), cine,
+        name, toy_beat(end_systole, amplitude, rng), 900.0, anchor, labels, placement,
+        displacement.astype(np.float16), cine, 40 + 4 * amplitude,
+        features=np.r_[900 / 15, np.full(8, np.nan), amplitude, end_systole, 0.3].astype(np.float32),
     )  # fmt: skip
 
 

@@ -1,16 +1,27 @@
+import json
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
-from cof.config import CofSettings, MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings, VelocitySettings
+from cof.config import (
+    CofSettings,
+    MeanMotionSettings,
+    OracleSettings,
+    RandomSettings,
+    ScaledMotionSettings,
+    ShuffledSettings,
+    StaticSettings,
+    VelocitySettings,
+)
 from cof.errors import CofError, Reason, UsageError
 from cof.models.alignment import HeartPose
 from cof.models.base import Subject
 from cof.models.controls import mean_motion
 from cof.models.matching import heart_mask
 from cof.models.registry import FAMILIES, family_of
+from cof.models.shuffled import MODEL
 from cof.training import Run
 
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4)
@@ -19,6 +30,8 @@ SETTINGS = {
     "static": StaticSettings(),
     "random": RandomSettings(),
     "mean_motion": MeanMotionSettings(),
+    "scaled_motion": ScaledMotionSettings(),
+    "shuffled": ShuffledSettings(),
     "oracle": OracleSettings(),
 }
 
@@ -27,7 +40,11 @@ def trained(name, train, folder, seed=0):
     folder.mkdir(exist_ok=True)
     family = family_of(name)
     run = Run(folder.with_suffix(".pt"))
-    family.fit(train if family.learns_from else [], [], SETTINGS[name], seed, run)(folder)
+    family.fit(train if family.learns_on else [], [], SETTINGS[name], seed, run)(folder)
+    if name == "shuffled":
+        static = {"settings": {"family": "static"}, "frames": 12, "shape": [5, 32, 32], "spacing_mm": [10, 4, 4]}
+        (folder / MODEL).mkdir()
+        (folder / MODEL / "settings.json").write_text(json.dumps(static | {"beat_samples": 128, "provenance": {}}))
     return family.load(folder, SETTINGS[name])
 
 

@@ -11,7 +11,8 @@ from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, uniform_times, write_labels
 from cof.config import CofSettings, VelocitySettings
 from cof.errors import UsageError
-from cof.models.data import Artefacts, Opened
+from cof.models.data import Artefacts, Opened, OpenedExamples, ecgs_of, ejection_fraction
+from cof.models.exchange import Exchanged, exchange
 from cof.models.stage import train
 from cof.motion.fields import save_displacement
 from cof.provenance import stamp
@@ -38,9 +39,18 @@ def write_heart(root, name, seed, spacing=SPACING):
     save_displacement(root / f"fields/{name}.safetensors", motion, {"measures": {"closure_mm": float(motion.std())}})
 
 
-def write_beats(root, seed=0):
+def write_beats(root, seed=0, st_level=0.1, sex="F"):
     rng = np.random.default_rng(seed)
-    rows = [{"subject": name, "beat": rng.normal(size=12 * 32).astype(np.float32), "rr_ms": 900.0} for name in NAMES]
+    rows = [
+        {
+            "subject": name,
+            "beat": rng.normal(size=12 * 32).astype(np.float32),
+            "rr_ms": 900.0 - 50 * index,
+            "features": np.r_[np.full(10, np.nan), st_level, index].astype(np.float32),
+            "sex": sex,
+        }
+        for index, name in enumerate(NAMES)
+    ]
     write_table(root / "beats.parquet", pd.DataFrame(rows), stamp({}))
 
 
@@ -69,13 +79,15 @@ def test_a_fingerprint_changes_with_the_data_and_not_with_the_clock(cohort):
     seen = {before}
     for change in (
         lambda: write_beats(cohort, seed=1),
+        lambda: write_beats(cohort, st_level=0.2),
+        lambda: write_beats(cohort, sex="M"),
         lambda: write_labels(cohort / f"labels/{NAMES[0]}.nii.gz", np.ones((FRAMES, *SHAPE), np.uint8), AFFINE),
         lambda: write_heart(cohort, NAMES[0], 9, spacing=(10.0, 4.5, 4.5)),
         lambda: write_heart(cohort, NAMES[0], 10),
     ):
         change()
         seen.add(fingerprint(cohort))
-    assert len(seen) == 5
+    assert len(seen) == 7
 
 
 def test_subjects_are_opened_when_asked_for_and_few_stay_open(cohort):
@@ -94,6 +106,67 @@ def test_subjects_are_opened_when_asked_for_and_few_stay_open(cohort):
     assert [example.subject for example in examples] == NAMES
     assert examples[0].subject == NAMES[0]
     assert len(opened) == 5
+
+
+def lazily(root, opened, **what):
+    """All subjects, of which `opened` takes down every one that is read."""
+    found = artefacts(root)
+
+    def opener(name):
+        opened.append(name)
+        return found.open(name, with_displacement=True, with_cine=False, **what)
+
+    return OpenedExamples(NAMES, opener, found.ecg, kept=2)
+
+
+def test_ecgs_are_there_without_opening_a_heart(cohort):
+    opened = []
+    examples = lazily(cohort, opened)
+    ecgs = ecgs_of(examples)
+    assert [(ecg.subject, ecg.rr_ms, ecg.sex) for ecg in ecgs] == [
+        (name, 900.0 - 50 * index, "F") for index, name in enumerate(NAMES)
+    ]
+    assert opened == []
+    for ecg, example in zip(ecgs, examples):
+        np.testing.assert_array_equal(ecg.beat, example.beat)
+        np.testing.assert_array_equal(ecg.features, example.features)
+    eager = list(examples)
+    assert ecgs_of(eager) is eager
+
+
+def test_an_exchange_opens_a_heart_when_it_is_asked_for_and_with_anothers_ecg(cohort):
+    opened = []
+    examples = lazily(cohort, opened)
+    ecgs = ecgs_of(examples)
+    donors = exchange(ecgs, "0")
+    given = Exchanged(examples, ecgs, donors)
+    assert opened == []
+    assert len(given) == 4
+    third = given[2]
+    assert opened == [NAMES[2]]
+    assert third.subject == NAMES[2]
+    donor = ecgs[NAMES.index(donors[NAMES[2]])]
+    np.testing.assert_array_equal(third.beat, donor.beat)
+    np.testing.assert_array_equal(third.features, donor.features)
+    assert third.rr_ms == donor.rr_ms != ecgs[2].rr_ms
+    assert sorted(example.rr_ms for example in given) == sorted(ecg.rr_ms for ecg in ecgs)
+
+
+def test_the_ef_is_that_of_the_labels_and_is_measured_once(cohort, monkeypatch):
+    labels = np.zeros((FRAMES, *SHAPE), np.uint8)
+    labels[:, 1:3, 4:8, 4:8] = 1
+    labels[3, 2] = 0  # half of the cavity
+    write_labels(cohort / f"labels/{NAMES[0]}.nii.gz", labels, AFFINE)
+    measured = []
+    monkeypatch.setattr(
+        "cof.models.data.ejection_fraction", lambda path: measured.append(path.name) or ejection_fraction(path)
+    )
+    examples = lazily(cohort, [], with_ef=True)
+    for _ in range(2):
+        efs = [example.ef_pct for example in examples]
+    assert efs[0] == pytest.approx(50)
+    assert sorted(measured) == [f"{name}.nii.gz" for name in NAMES]
+    assert lazily(cohort, [])[0].ef_pct is None
 
 
 def run(root, out="model", **changes):

@@ -46,3 +46,32 @@ def test_the_ecg_decides_the_motion_of_unseen_hearts(toy_hearts, tmp_path):
     print(with_ecg, with_other_ecg, without_ecg)
     assert with_ecg < 0.7 * without_ecg
     assert with_other_ecg > 0.95 * without_ecg
+
+
+@pytest.mark.slow
+def test_a_control_learns_what_its_part_of_the_ecg_tells_and_no_more(toy_hearts, tmp_path):
+    """Two features state the motion; the RR interval and a constant state nothing of it; nor do exchanged ECGs."""
+    train, unseen = toy_hearts(32, seed=1, moved_mm=0), toy_hearts(8, seed=2, moved_mm=0)
+    errors = {}
+    for name, ecg, shuffled in (
+        ("features", "features", False),
+        ("rate", "rate", False),
+        ("none", "none", False),
+        ("shuffled", "features", True),
+    ):
+        settings = CofSettings(
+            field=VelocitySettings(channels=(8, 8), embedding=32, ecg=ecg, anatomy=False, modes=4),
+            shuffled_ecg=shuffled,
+            iterations=200,
+            learning_rate=1e-2,
+            augmentation=None,
+            checkpoint_every=50,
+        )
+        folder = tmp_path / name
+        folder.mkdir()
+        CofFamily().fit(train, [], settings, 0, Run(tmp_path / f"{name}.pt"))(folder)
+        errors[name] = end_point_error(CofFamily().load(folder, settings), unseen)
+    print(errors)
+    assert errors["features"] < 0.8 * errors["none"]
+    assert errors["rate"] > 0.95 * errors["none"]
+    assert errors["shuffled"] > 0.95 * errors["none"]

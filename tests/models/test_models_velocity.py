@@ -17,6 +17,7 @@ def inputs(subjects: int = 2, seed: int = 0) -> tuple[torch.Tensor, ...]:
         torch.ones(subjects, 6),
         torch.randn(subjects, 12, 64, generator=generator),
         torch.full((subjects,), 900.0),
+        torch.randn(subjects, 12, generator=generator),
     )
 
 
@@ -61,6 +62,8 @@ def test_field_is_periodic_and_each_subject_and_phase_stands_alone(changes, mode
         ({"rr_scalar": False}, {"beat", "anchor"}),
         ({"ecg_local": False}, {"beat", "rate", "anchor"}),
         ({"ecg": "spatial"}, {"beat", "rate", "anchor"}),
+        ({"ecg": "rate"}, {"rate", "anchor"}),
+        ({"ecg": "features"}, {"features", "anchor"}),
         ({"ecg": "none"}, {"anchor"}),
         ({"anatomy": False}, {"beat", "rate"}),
         ({"anatomy": False, "ecg": "spatial"}, {"beat", "rate"}),
@@ -69,17 +72,18 @@ def test_field_is_periodic_and_each_subject_and_phase_stands_alone(changes, mode
 )
 def test_each_setting_opens_exactly_its_own_path(changes, heard, modes):
     network = awake(**changes, modes=modes)
-    anchor, valid, beat, rr_ms = inputs()
+    anchor, valid, beat, rr_ms, features = inputs()
     phase = torch.tensor([[0.1, 0.6]] * 2)
 
     def run(**other: torch.Tensor) -> torch.Tensor:
-        given = {"anchor": anchor, "valid": valid, "beat": beat, "rr_ms": rr_ms} | other
+        given = {"anchor": anchor, "valid": valid, "beat": beat, "rr_ms": rr_ms, "features": features} | other
         return network(phase, network.encode(**given))
 
     reference = run()
     changed = {
         "beat": run(beat=beat.flip(0)),
         "rate": run(rr_ms=rr_ms * 0.7),
+        "features": run(features=features.flip(0)),
         "anchor": run(anchor=anchor.flip(0)),
     }
     assert {name for name, other in changed.items() if not torch.equal(other, reference)} == heard
@@ -176,7 +180,8 @@ def test_velocity_is_in_single_precision_under_autocast(modes):
     field = VelocityField(settings)
     for parameter in field.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    inputs = torch.rand(2, 4, 16, 16), torch.ones(2, 4), torch.randn(2, 12, 64), torch.full((2,), 900.0)
+    ecg = torch.randn(2, 12, 64), torch.full((2,), 900.0), torch.randn(2, 12)
+    inputs = torch.rand(2, 4, 16, 16), torch.ones(2, 4), *ecg
     phase = torch.rand(2, 3)
     exact = field(phase, field.encode(*inputs))
     with torch.autocast("cpu", torch.bfloat16):

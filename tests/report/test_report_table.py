@@ -10,7 +10,7 @@ from scipy.stats import bootstrap
 from cof.config import EvaluationSettings, TableSettings, parse
 from cof.errors import UsageError
 from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM, METRICS
-from cof.report.bootstrap import bootstrap_interval
+from cof.report.bootstrap import interval_of, resampled
 from cof.report.paper import paper_table
 from cof.report.stage import make_table
 from cof.report.table import (
@@ -84,15 +84,15 @@ def test_a_constant_difference_has_an_interval_of_no_width() -> None:
 
 def test_the_interval_agrees_with_scipy() -> None:
     values = np.random.default_rng(3).gamma(2, size=40)
-    ours = bootstrap_interval(values, 20000, seed=0)
+    ours = interval_of(resampled(values[:, None], 20000, seed=0))
     reference = bootstrap((values,), np.mean, n_resamples=20000, method="percentile", random_state=1)
     assert ours == pytest.approx(tuple(reference.confidence_interval), abs=0.02)
-    assert ours == bootstrap_interval(values, 20000, seed=0)
-    assert ours != bootstrap_interval(values, 20000, seed=1)
+    assert ours == interval_of(resampled(values[:, None], 20000, seed=0))
+    assert ours != interval_of(resampled(values[:, None], 20000, seed=1))
 
 
 def test_one_subject_has_no_interval() -> None:
-    assert np.isnan(bootstrap_interval(np.array([1.0]), 100, 0)).all()
+    assert np.isnan(interval_of(resampled(np.array([[1.0]]), 100, 0))).all()
     table = table_of({"a": long_form(ssim={"s": 0.5})}, settings("ssim", a="A"), EVALUATION, PROVENANCE)
     assert "| A | 0.500 |" in to_markdown(table)
 
@@ -249,3 +249,51 @@ def test_metrics_of_outdated_definitions_are_refused(tmp_path: Path) -> None:
             out=tmp_path / "table",
             config_hash="",
         )
+
+
+def function_rows(ef: np.ndarray, true: np.ndarray) -> pd.DataFrame:
+    """Rows of subjects with generated and true EF, and covariates that tell nothing."""
+    rng = np.random.default_rng(9)
+    parts = {("ef_pct", "LV"): ef, ("ef_exact_pct", "LV"): true}
+    parts |= {("edv_exact_ml", "LV"): rng.normal(150, 20, len(ef)), ("male", ""): rng.integers(0, 2, len(ef))}
+    parts |= {("hr_bpm", ""): rng.normal(60, 8, len(ef))}
+    rows = [
+        {"subject": f"s{k:03d}", "structure": structure, "metric": metric, "value": float(value), "version": "2"}
+        for (metric, structure), values in parts.items()
+        for k, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows).assign(frame=None, slice=None)
+
+
+def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_be_had() -> None:
+    rng = np.random.default_rng(0)
+    known, unknown = rng.normal(0, 3, (2, 200))
+    true = 60 + known + unknown
+    rows = {"blind": function_rows(np.full(200, 60.0) + rng.normal(0, 0.1, 200), true)}
+    rows["seeing"] = function_rows(60 + known, true)
+    rows["seeing_1"] = function_rows(60 + known + rng.normal(0, 1, 200), true)
+    chosen = TableSettings(
+        title="T",
+        models={"blind": "Blind", "seeing": "Seeing"},
+        metrics=("ef_exact_r2", "ef_exact_partial_r", "ef_recovered"),
+        repeats={"seeing": ("seeing_1",)},
+    )
+    table = table_of(rows, chosen, EVALUATION, PROVENANCE, {"r2_ef_given_ecg_and_anchor": 0.5})
+    r2, r, recovered = (table.cells["seeing", key] for key in chosen.metrics)
+    assert r2.mean == pytest.approx(0.5, abs=0.1)
+    assert recovered.mean == pytest.approx(r2.mean / 0.5)
+    assert recovered.interval == pytest.approx(tuple(end / 0.5 for end in r2.interval))
+    assert r.mean == pytest.approx(np.sqrt(0.5), abs=0.08)
+    for cell in (r2, r):
+        assert cell.interval[0] < cell.mean < cell.interval[1]
+        assert 0 < cell.difference_interval[0] < cell.difference < cell.difference_interval[1]
+        assert np.isnan(cell.sd)
+        assert cell.seed_sd > 0
+    blind = table.cells["blind", "ef_exact_r2"]
+    assert blind.mean == pytest.approx(0, abs=0.03)
+    assert np.isnan(blind.seed_sd)
+    text = to_markdown(table)
+    assert "seeds ±" in text
+    assert "statistic of the whole group" in text
+    without = table_of(rows, chosen, EVALUATION, PROVENANCE)
+    assert without.cells["seeing", "ef_recovered"].n == 0

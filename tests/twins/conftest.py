@@ -27,6 +27,7 @@ GRID = GridSettings(shape=(6, 32, 32), spacing_mm=(10.0, 3.5, 3.5), frames=GRID_
 BLOOD, MUSCLE, BACKGROUND = 400, 120, 40
 SUBJECTS = {"sub-0001-v2": "train", "sub-0002-v2": "train", "sub-0003-v2": "validation", "sub-0004-v2": "test",
             "sub-0005-v2": "test", "sub-0006-v2": "test"}  # fmt: skip
+HEARD = {"features": np.full(12, np.nan, np.float32), "sex": "F"}
 LONE, EXCLUDED = "sub-0005-v2", "sub-0006-v2"
 
 MODELS = {
@@ -115,7 +116,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
         sheet.append({"subject": name, "participant": name[:-3], "visit": 2, "split": split, "batch": "b000",
                       "annotated": False})  # fmt: skip
         beat = rng.normal(0, 0.3, (12, SAMPLES)).astype(np.float32)
-        beats.append({"subject": name, "beat": beat.ravel(), "rr_ms": 900.0 + index})
+        beats.append({"subject": name, "beat": beat.ravel(), "rr_ms": 900.0 + index, **HEARD})
     write_table(chain.sheet, pd.DataFrame(sheet), stamp({}))
     write_table(chain.inputs["beats"], pd.DataFrame(beats), stamp({}))
     grid = chain.inputs["grid"]

@@ -94,6 +94,12 @@ def fields_option(wildcards):
     return options("fields", [f"{R}/fields/{registration}"] if registration else [])
 
 
+def base_model(wildcards):
+    """The trained model that a model applies, where its family has one."""
+    base = getattr(CONFIG.models[wildcards.model], "model", None)
+    return [f"{R}/models/{base}"] if base else []
+
+
 def own_fields(wildcards):
     """The subjects' own registered motion, which only the oracle may see."""
     model = CONFIG.models[wildcards.model]
@@ -110,9 +116,6 @@ def model_metrics(model):
 
 
 def table_metrics(wildcards):
-    """The metrics of every model of a table."""
-    return [
-        path
-        for model in CONFIG.tables[wildcards.table].models
-        for path in model_metrics(model)
-    ]
+    """The metrics of every model of a table, and of its trainings with other seeds."""
+    trainings = CONFIG.tables[wildcards.table].trainings
+    return [path for model in trainings for path in model_metrics(model)]

@@ -30,7 +30,7 @@ rule label:
     """nnU-Net labelling of every frame."""
     input:
         cine=rules.cine.output.cine,
-        labeller=rules.labeller.output.labeller,
+        labeller=f"{R}/labeller",
     output:
         labels=directory(f"{R}/labels/{{batch}}"),
         exclusions=f"{R}/exclusions/labels/{{batch}}.parquet",

@@ -6,6 +6,7 @@ rule train:
         grid=batches(rules.grid.output.grid),
         labels=batches(rules.label.output.labels),
         fields=model_fields,
+        base=base_model,
     output:
         model=directory(f"{R}/models/{{model}}"),
     log:
@@ -23,11 +24,20 @@ rule train:
         grid=stage("grid"),
         labels=stage("labels"),
         fields=fields_option,
+        base=lambda wildcards, input: options("base", input.base),
         work=f"{R}/checkpoints/models/{{model}}",
         seed=CONFIG.seed,
         curves=f"{R}/logs/train/{{model}}",
-        source=source("models", "motion", "training", "trainer", "folders", "cine/grid"),
+        source=source(
+            "models",
+            "motion",
+            "training",
+            "trainer",
+            "folders",
+            "cine/grid",
+            "metrics/function",
+        ),
     shell:
-        "{resources.launcher} cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields}"
+        "{resources.launcher} cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields} {params.base}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"
         " --seed {params.seed} --curves {params.curves:q} 2> {log:q}"

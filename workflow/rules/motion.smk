@@ -61,3 +61,37 @@ rule fields:
     shell:
         "cof fields --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
         " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
+
+
+if SYNTHETIC:
+
+    rule exact_motion:
+        """The exact motion of the synthetic held-out subjects, in the place of registered motion."""
+        input:
+            key=rules.cohort.output.key,
+            cine=rules.cine.output.cine,
+            grid=rules.grid.output.grid,
+            truth=rules.phantom.output.truth,
+        output:
+            fields=directory(f"{R}/fields/{cof.config.TRUTH}/{{batch}}"),
+            exclusions=f"{R}/exclusions/fields/{cof.config.TRUTH}/{{batch}}.parquet",
+        log:
+            f"{R}/logs/exact_motion/{{batch}}.log",
+        benchmark:
+            f"{R}/benchmarks/exact_motion/{{batch}}.tsv"
+        conda:
+            "../../envs/cof.yaml"
+        resources:
+            runtime=limit(30, 1),
+            mem_mb=limit(16000),
+        params:
+            source=source(
+                "metrics/exact_motion",
+                "metrics/truth",
+                "metrics/sampling",
+                "motion",
+                "folders",
+            ),
+        shell:
+            "cof exact-motion --key {input.key:q} --cine {input.cine:q} --grid {input.grid:q} --truth {input.truth:q}"
+            " --out {output.fields:q} --exclusions {output.exclusions:q} 2> {log:q}"

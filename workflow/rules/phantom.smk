@@ -4,6 +4,7 @@ rule phantom:
         sheet=f"{R}/phantom/subjects.csv",
         raw=directory(f"{R}/phantom/raw"),
         truth=directory(f"{R}/phantom/truth"),
+        couplings=f"{R}/phantom/card.json",
         card=report(
             f"{R}/phantom/card.md",
             caption="../report/cohort_card.rst",

@@ -7,6 +7,7 @@ rule evaluate:
     input:
         sheet=rules.batch.output.sheet,
         key=rules.cohort.output.key,
+        beats=rules.beats.output.table,
         twins=rules.twins.output.twins,
         cine=rules.cine.output.cine,
         labels=rules.label.output.labels,
@@ -31,9 +32,11 @@ rule evaluate:
         mem_mb=limit(4000, 4),
     params:
         truth=options("truth", [rules.phantom.output.truth] if SYNTHETIC else []),
-        source=source("metrics", "tables", "motion/jacobian", "cine/grid"),
+        source=source(
+            "metrics", "tables", "motion/jacobian", "motion/warp", "cine/grid"
+        ),
     shell:
-        "cof evaluate --sheet {input.sheet:q} --key {input.key:q} --twins {input.twins:q} --cine {input.cine:q}"
+        "cof evaluate --sheet {input.sheet:q} --key {input.key:q} --beats {input.beats:q} --twins {input.twins:q} --cine {input.cine:q}"
         " --labels {input.labels:q} --grid {input.grid:q} --fields {input.fields:q} {params.truth}"
         " --out {output.metrics:q} --exclusions {output.exclusions:q} 2> {log:q}"
 
@@ -43,6 +46,7 @@ rule table:
     input:
         subjects=rules.cohort.output.subjects,
         metrics=table_metrics,
+        card=rules.phantom.output.couplings if SYNTHETIC else [],
     output:
         csv=f"{R}/tables/{{table}}.csv",
         md=report(
@@ -62,11 +66,12 @@ rule table:
         settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
         evaluation=dump(CONFIG.evaluation),
         metrics=f"{R}/metrics",
+        card=options("card", [rules.phantom.output.couplings] if SYNTHETIC else []),
         out=lambda wildcards, output: Path(output.csv).with_suffix(""),
         config_hash=CONFIG_HASH,
-        source=source("report", "metrics/catalogue"),
+        source=source("report", "metrics/catalogue", "metrics/statistics"),
     shell:
-        "cof table --subjects {input.subjects:q} --metrics {params.metrics:q} --out {params.out:q} --settings {params.settings:q}"
+        "cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.card} --out {params.out:q} --settings {params.settings:q}"
         " --evaluation {params.evaluation:q} --config-hash {params.config_hash} 2> {log:q}"
 
 

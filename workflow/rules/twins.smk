@@ -8,7 +8,7 @@ rule twins:
         grid=rules.grid.output.grid,
         fields=own_fields,
         model=rules.train.output.model,
-        labeller=rules.labeller.output.labeller,
+        labeller=f"{R}/labeller",
     output:
         twins=directory(f"{R}/twins/{{model}}/{{batch}}"),
         exclusions=f"{R}/exclusions/twins/{{model}}/{{batch}}.parquet",

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from cof.config import EcgSettings
 from cof.ecg.document import Node, attribute, child, children, number, text
 from cof.ecg.leads import assemble, canonical
-from cof.ecg.record import Ecg, clean_statements, convert
+from cof.ecg.record import Ecg, clean_statements, convert, stated_sex
 from cof.errors import CofError, Reason
 
 ROOT = "CardiologyXML"
@@ -53,6 +53,7 @@ def read(document: dict[str, Node], settings: EcgSettings) -> Ecg:
         lsb_mv=lsb_mv,
         measurements=_measured(child(root, "RestingECGMeasurements"), _MEASUREMENTS)
         | _measured(child(root, "PatientInfo"), _BODY),
+        sex=stated_sex(text(child(root, "PatientInfo", "Gender"))),
         statements=_statements(child(root, "Interpretation")),
         source=source,
         device=" ".join(filter(None, (text(child(device, name))[:50] for name in _DEVICE))),

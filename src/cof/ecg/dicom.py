@@ -15,7 +15,7 @@ from pydicom.waveforms import multiplex_array
 from cof.config import EcgSettings
 from cof.ecg.delineate import INDEPENDENT
 from cof.ecg.leads import assemble, canonical
-from cof.ecg.record import LEADS, Ecg, clean_statements, convert
+from cof.ecg.record import LEADS, Ecg, clean_statements, convert, stated_sex
 from cof.errors import CofError, Reason
 
 # Far above any resting ECG (0.3 MB), far below what keeps the parser busy for long.
@@ -113,6 +113,7 @@ def _ecg(data: Dataset, settings: EcgSettings) -> Ecg:
         signal=assemble(leads, rate, settings),
         rate_hz=rate,
         measurements=_measurements(annotations) | _body(data),
+        sex=stated_sex(_text(data, "PatientSex")),
         statements=clean_statements(_text(entry, "UnformattedTextValue") for entry in annotations),
         device=" ".join(filter(None, (_text(data, name)[:50] for name in ("Manufacturer", "ManufacturerModelName")))),
         filters=_filters(group),

@@ -50,12 +50,12 @@ def frontal(signal: np.ndarray, peaks: np.ndarray, rate_hz: float, rr_ms: float)
     beat = beat - level[:, None]
     qrs = beat[:, marks.q_on : marks.q_off + 1].sum(axis=1)
     p = None if marks.p_on is None or marks.p_off is None else beat[:, marks.p_on : marks.p_off].sum(axis=1)
-    axes = (float("nan") if p is None else _axis(p), _axis(qrs))
+    axes = (float("nan") if p is None else frontal_axis(p), frontal_axis(qrs))
     # In dextrocardia V6 turns with I; only V6 tells it from exchanged arms.
     return Frontal(*axes, _reversal(*axes) if qrs[LEADS.index("V6")] > 0 else "")
 
 
-def _axis(areas: np.ndarray) -> float:
+def frontal_axis(areas: np.ndarray) -> float:
     """The angle of the frontal vector, degrees in (-180, 180], of the net areas of twelve leads."""
     one, foot = areas[LEADS.index("I")], areas[LEADS.index("aVF")]
     return float(np.rad2deg(np.arctan2(foot * 2 / np.sqrt(3), one)))

@@ -8,7 +8,7 @@ import numpy as np
 from cof.config import EcgSettings
 from cof.ecg.document import Node, child, children, number, text
 from cof.ecg.leads import assemble, canonical
-from cof.ecg.record import Ecg, clean_statements
+from cof.ecg.record import Ecg, clean_statements, stated_sex
 from cof.errors import CofError, Reason
 
 ROOT = "RestingECG"
@@ -51,6 +51,7 @@ def read(document: dict[str, Node], settings: EcgSettings) -> Ecg:
         signal=assemble(leads, rate, settings),
         rate_hz=rate,
         measurements=_measurements(child(root, "RestingECGMeasurements")),
+        sex=stated_sex(text(child(root, "PatientDemographics", "Gender"))),
         statements=_statements(root),
         device=f"MUSE {version[:50]}".strip(),
         filters=_filters(rhythm),

@@ -34,6 +34,11 @@ def convert(name: str, value: float | None, unit: str) -> float | None:
     return None if value is None or factor is None else value * factor
 
 
+def stated_sex(text: str) -> str:
+    """ "M" or "F" from what a file states, "" where it states neither."""
+    return {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F"}.get(text.strip().upper(), "")
+
+
 def clean_statements(lines: Iterable[str]) -> tuple[str, ...]:
     """A device's statements without ornaments (`*`), empty ones, and more text than any device writes."""
     kept = (line[:_LONGEST_STATEMENT].replace("*", "").replace("&", "and").strip() for line in lines)
@@ -54,6 +59,7 @@ class Ecg:
         recorded: the leads that the file holds; the others are derived from I and II.
         lsb_mv: one count of the file in mV (the coarsest lead's), the resolution of the signal.
         source: format and part of the file that the signal comes from, for example "CardioSoft StripData".
+        sex: "M" or "F" as the file states it, "" where it does not.
     """
 
     signal: np.ndarray
@@ -65,6 +71,7 @@ class Ecg:
     recorded: tuple[str, ...] = LEADS
     lsb_mv: float = 0.001
     source: str = ""
+    sex: str = ""
 
     def to_row(self) -> dict[str, Any]:
         """The record as plain values for one row of `ecg/{batch}.parquet`; the signal is flattened lead by lead."""
@@ -76,6 +83,7 @@ class Ecg:
             "statements": list(self.statements),
             "source": self.source,
             "device": self.device,
+            "sex": self.sex,
             "filters": "; ".join(f"{key}={value}" for key, value in sorted(self.filters.items())),
         }
         return row | {name: self.measurements.get(name, float("nan")) for name in MEASUREMENTS}
@@ -92,5 +100,6 @@ class Ecg:
             statements=tuple(row["statements"]),
             source=row["source"],
             device=row["device"],
+            sex=row["sex"],
             filters=dict(item.split("=", 1) for item in row["filters"].split("; ") if "=" in item),
         )

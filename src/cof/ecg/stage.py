@@ -12,6 +12,7 @@ from cof.config import BeatSettings, EcgSettings
 from cof.ecg.categories import categorise
 from cof.ecg.checks import Checks, check
 from cof.ecg.cycle import Cycle, representative_cycle
+from cof.ecg.features import ecg_features
 from cof.ecg.reader import read_ecg
 from cof.ecg.record import MEASUREMENTS, Ecg
 from cof.errors import CofError, Exclusions, Reason, redact
@@ -21,10 +22,10 @@ from cof.tables import read_table, write_table
 log = logging.getLogger(__name__)
 
 _ECG_COLUMNS = (
-    "subject", "signal", "rate_hz", "recorded_leads", "lsb_mv", "statements", "source", "device", "filters",
+    "subject", "signal", "rate_hz", "recorded_leads", "lsb_mv", "statements", "source", "device", "sex", "filters",
     *MEASUREMENTS, *(field.name for field in fields(Checks)), "categories", "soft_categories", "primary_category",
 )  # fmt: skip
-_BEAT_COLUMNS = ("subject", *(field.name for field in fields(Cycle)), "rate_hz")
+_BEAT_COLUMNS = ("subject", *(field.name for field in fields(Cycle)), "rate_hz", "features", "sex")
 
 
 def parse_batch(*, sheet: Path, key: Path, out: Path, exclusions: Path, settings: EcgSettings) -> None:
@@ -65,9 +66,8 @@ def beats_batch(*, ecg: Path, out: Path, exclusions: Path, settings: BeatSetting
         with left_out.guard(row["subject"]):
             record = Ecg.from_row(row)
             cycle = representative_cycle(record, settings)
-            rows.append(
-                vars(cycle) | {"subject": row["subject"], "beat": cycle.beat.ravel(), "rate_hz": record.rate_hz}
-            )
+            read_off = {"features": ecg_features(cycle.beat, cycle.rr_ms), "rate_hz": record.rate_hz, "sex": record.sex}
+            rows.append(vars(cycle) | {"subject": row["subject"], "beat": cycle.beat.ravel()} | read_off)
     write_table(out, pd.DataFrame(rows, columns=list(_BEAT_COLUMNS)), stamp(settings.model_dump(mode="json")))
     left_out.write(exclusions)
     log.info("found a cycle in %d of %d ECGs", len(rows), len(records))

@@ -6,8 +6,10 @@ The configuration, the tables and the report read it; `evaluate_batch` writes th
 from dataclasses import dataclass
 from typing import Literal
 
+from cof.metrics.statistics import StatisticName
+
 # Written into every row of metrics/: raise it when a definition changes, so that old rows cannot pass for new ones.
-DEFINITIONS_VERSION = "1"
+DEFINITIONS_VERSION = "2"
 
 LONG_FORM = ("subject", "structure", "frame", "slice", "metric", "value", "version")
 
@@ -26,6 +28,9 @@ class Metric:
         metric: its name in the long form; values of several frames are averaged for a subject, NaN left out.
         structure: its structure in the long form; empty where none applies.
         absolute: the long form holds signed errors, of which the magnitude is averaged over subjects.
+        statistic: how the subjects' values become the cohort's, by its name in `cof.metrics.statistics`.
+        beside: metric and structure, in the long form, of the further columns that the statistic needs.
+        attainable: a coupling of the synthetic cohort's card, as a share of which the statistic is given.
     """
 
     key: str
@@ -37,6 +42,9 @@ class Metric:
     metric: str
     structure: str = ""
     absolute: bool = False
+    statistic: StatisticName = "mean"
+    beside: tuple[tuple[str, str], ...] = ()
+    attainable: str = ""
 
     @property
     def arrow(self) -> str:
@@ -130,6 +138,7 @@ _INDICES = (
     ("edv", "EDV", "ml", "mL", 1, "end-diastolic volume"),
     ("esv", "ESV", "ml", "mL", 1, "end-systolic volume"),
     ("ef", "EF", "pct", "%", 1, "ejection fraction (in percentage points)"),
+    ("co", "CO", "l_min", "L/min", 2, "cardiac output, at the real cine's heart rate for both"),
 )
 
 _FUNCTION = tuple(
@@ -249,6 +258,133 @@ _DISPLACEMENT = (
     ),
 )
 
+_AGAINST = (
+    ("", "reference", "", "nnU-Net's labels of the real cine"),
+    ("_exact", "exact", " (exact)", "the exact labels of the synthetic cohort"),
+)
+
+_EJECTION = tuple(
+    metric
+    for suffix, column, label_suffix, against in _AGAINST
+    for metric in (
+        Metric(
+            f"ef{suffix}_r2",
+            f"EF R²{label_suffix}",
+            "",
+            "up",
+            3,
+            f"Coefficient of determination, over subjects, of the generated heart's EF as a prediction of that of "
+            f"{against}; negative where everyone's mean EF would predict better.",
+            "ef_pct",
+            "LV",
+            statistic="r2",
+            beside=((f"ef_{column}_pct", "LV"),),
+        ),
+        Metric(
+            f"ef{suffix}_partial_r",
+            f"EF partial r{label_suffix}",
+            "",
+            "up",
+            3,
+            f"Correlation, over subjects, of the generated heart's EF with that of {against}, given the latter's EDV, "
+            "sex and the scan's heart rate: what is known without the ECG's shape.",
+            "ef_pct",
+            "LV",
+            statistic="partial_r",
+            beside=((f"ef_{column}_pct", "LV"), (f"edv_{column}_ml", "LV"), ("male", ""), ("hr_bpm", "")),
+        ),
+    )
+)
+
+_RECOVERED = (
+    Metric(
+        "ef_recovered",
+        "EF recovered",
+        "",
+        "up",
+        3,
+        "EF R² (exact) as a share of the attainable one: that of a linear regression of EF on the latent features of "
+        "ECG and anchor in the cohort's card (`r2_ef_given_ecg_and_anchor`).",
+        "ef_pct",
+        "LV",
+        statistic="r2",
+        beside=(("ef_exact_pct", "LV"),),
+        attainable="r2_ef_given_ecg_and_anchor",
+    ),
+)
+
+_REGIONAL = tuple(
+    metric
+    for suffix, label_suffix, against in (
+        ("", "", "the registered displacement"),
+        ("_true", " (exact)", "the exact displacement of the synthetic cohort"),
+    )
+    for metric in (
+        Metric(
+            f"peak_sd{suffix}_error_ms",
+            f"Dyssynchrony error{label_suffix}",
+            "ms",
+            "down",
+            1,
+            "Absolute error of the SD over 16 segments of the time at which a segment's cavity has lost 90 % of what "
+            f"it loses, against the same from {against}; both from the anchor's labels carried by the displacement.",
+            f"peak_sd{suffix}_error_ms",
+            "LV",
+            absolute=True,
+        ),
+        Metric(
+            f"peak_sd{suffix}_r",
+            f"Dyssynchrony r{label_suffix}",
+            "",
+            "up",
+            3,
+            f"Correlation of that SD, over subjects, with the same from {against}.",
+            "peak_sd_ms",
+            "LV",
+            statistic="r",
+            beside=((f"peak_sd{suffix or '_reference'}_ms", "LV"),),
+        ),
+        Metric(
+            f"thickening{suffix}_r",
+            f"Thickening r{label_suffix}",
+            "",
+            "up",
+            3,
+            "Correlation, over a subject's 16 segments, of the wall's thickening from ED to ES with the same from "
+            f"{against}, averaged over subjects.",
+            f"thickening{suffix}_r",
+            "LV",
+        ),
+    )
+)
+
+_INFARCT = (
+    Metric(
+        "infarct_thickening_r",
+        "Infarct thickening r",
+        "",
+        "up",
+        3,
+        "Correlation, over the subjects with an infarct, of the mean thickening of the segments that are mostly scar "
+        "with the same from the exact displacement of the synthetic cohort.",
+        "infarct_thickening_pct",
+        "LV",
+        statistic="r",
+        beside=(("infarct_thickening_true_pct", "LV"),),
+    ),
+)
+
 METRICS: dict[str, Metric] = {
-    metric.key: metric for metric in (*_IMAGES, *_OVERLAP, *_FUNCTION, *_CURVE, *_DISPLACEMENT)
+    metric.key: metric
+    for metric in (
+        *_IMAGES,
+        *_OVERLAP,
+        *_FUNCTION,
+        *_CURVE,
+        *_DISPLACEMENT,
+        *_EJECTION,
+        *_RECOVERED,
+        *_REGIONAL,
+        *_INFARCT,
+    )
 }

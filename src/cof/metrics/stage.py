@@ -25,8 +25,9 @@ from cof.metrics.function import (
     volume_curve,
 )
 from cof.metrics.image import psnr, ssim
-from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame
+from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame, pearson
 from cof.metrics.overlap import dice, iou
+from cof.metrics.regional import SEGMENTS, RegionalFunction, regional_function
 from cof.metrics.sampling import frames_at_phases, labels_on_motion_grid
 from cof.metrics.truth import Truth
 from cof.motion.jacobian import jacobian_determinant, regularity
@@ -37,6 +38,8 @@ from cof.tables import read_table, write_table
 log = logging.getLogger(__name__)
 
 HEART = "heart"
+# A segment is infarcted if more than this share of it is scar.
+SCARRED = 0.5
 
 
 @dataclass
@@ -69,6 +72,8 @@ class Reference:
         rr_ms: RR interval of the scan.
         displacement: [T, 3, Z, Y/2, X/2] in mm by registration; None if the subject was not registered.
         truth: what the synthetic cohort knows exactly; None for real subjects.
+        sex: "M", "F" or "", as the ECG states it.
+        mirrored: rows or columns run the other way than in a short-axis view from the apex.
     """
 
     cine: np.ndarray
@@ -78,12 +83,15 @@ class Reference:
     rr_ms: float
     displacement: np.ndarray | None
     truth: Truth | None
+    sex: str = ""
+    mirrored: bool = False
 
 
 def evaluate_batch(
     *,
     sheet: Path,
     key: Path,
+    beats: Path,
     twins: Path,
     cine: Path,
     labels: Path,
@@ -98,6 +106,7 @@ def evaluate_batch(
     Args:
         sheet: the batch's subjects.
         key: raw participant and visit of every subject, by which the exact truth is found.
+        beats: beats/{batch}.parquet, which tells the sex.
         twins: twins/{model}/{batch}.
         cine, labels, grid: the real hearts of the batch: native, segmented, canonical.
         fields: fields/{variant}/{batch}, the registered displacements that end-point errors refer to.
@@ -107,6 +116,7 @@ def evaluate_batch(
     """
     excluded = Exclusions("metrics")
     raw = read_table(key).set_index("subject")
+    sexes = read_table(beats).set_index("subject")["sex"]
     rows: list[dict[str, Any]] = []
     for subject in tqdm(sorted(read_table(sheet)["subject"]), desc="evaluating", disable=None):
         twin = twins / f"{subject}.safetensors"
@@ -120,7 +130,7 @@ def evaluate_batch(
             if truth is not None:
                 name = f"{raw.loc[subject, 'participant']}_{raw.loc[subject, 'visit']}"
                 exact = Truth.read(truth, name, native)
-            reference = read_reference(subject, native, labels, grid, fields, exact)
+            reference = read_reference(subject, native, labels, grid, fields, exact, str(sexes.get(subject, "")))
             generated_labels = read_labels(twins / f"{subject}.labels.nii.gz")
             rows += evaluate(subject, load_file(twin), generated_labels, reference)
     types = {"subject": "string", "structure": "string", "frame": "Int32", "slice": "Int32", "metric": "string"}
@@ -130,7 +140,7 @@ def evaluate_batch(
 
 
 def read_reference(
-    subject: str, native: Cine, labels: Path, grid: Path, fields: Path, truth: Truth | None
+    subject: str, native: Cine, labels: Path, grid: Path, fields: Path, truth: Truth | None, sex: str
 ) -> Reference:
     """The real heart of one subject: its native cine, and what the batch's folders hold of it."""
     canonical, placement, _ = read_grid(grid / f"{subject}.nii")
@@ -143,6 +153,9 @@ def read_reference(
         native.rr_ms,
         load_file(registered)["displacement"] if registered.is_file() else None,
         truth,
+        sex,
+        # In the view from the apex, columns cross rows towards the base, against the order of the slices.
+        float(np.linalg.det(native.affine[:3, :3])) > 0,
     )
 
 
@@ -169,8 +182,13 @@ def evaluate(
     if reference.truth is not None:
         _segmentation(rows, labels, reference.truth.labels, reference, "_exact")
         rows.add("t_es_true_ms", reference.truth.t_es_ms, "LV")
+    rows.add("hr_bpm", 60_000 / reference.rr_ms)
+    rows.add("male", {"M": 1.0, "F": 0.0}.get(reference.sex, 0.5))
     if "displacement" in generated:
-        _displacement(rows, generated["displacement"].astype(np.float32), reference)
+        ours = generated["displacement"].astype(np.float32)
+        exact = reference.truth.on_motion_grid(reference.placement, len(ours)) if reference.truth is not None else None
+        _displacement(rows, ours, reference, exact)
+        _regions(rows, ours, reference, None if exact is None else exact[0])
     return rows.rows
 
 
@@ -219,7 +237,35 @@ def _compare(rows: Rows, index: str, unit: str, structure: str, suffix: str, our
     rows.add(f"{index}{suffix}_error_{unit}", ours - theirs, structure)
 
 
-def _displacement(rows: Rows, ours: np.ndarray, reference: Reference) -> None:
+def _regions(rows: Rows, ours: np.ndarray, reference: Reference, exact: np.ndarray | None) -> None:
+    """Regional function of the generated heart, and of those that registered and exact displacement make."""
+
+    def of(displacement: np.ndarray) -> RegionalFunction:
+        return regional_function(
+            reference.labels[0], displacement, reference.placement, reference.rr_ms, reference.mirrored
+        )
+
+    made = of(ours)
+    rows.add("peak_sd_ms", made.peak_sd_ms, "LV")
+    for suffix, name, displacement in (("", "_reference", reference.displacement), ("_true", "_true", exact)):
+        if displacement is None:
+            continue
+        real = of(displacement)
+        rows.add(f"peak_sd{name}_ms", real.peak_sd_ms, "LV")
+        rows.add(f"peak_sd{suffix}_error_ms", made.peak_sd_ms - real.peak_sd_ms, "LV")
+        both = np.isfinite(made.thickening_pct) & np.isfinite(real.thickening_pct)
+        if both.sum() > SEGMENTS / 2:
+            agreement = pearson(made.thickening_pct[both], real.thickening_pct[both])
+            rows.add(f"thickening{suffix}_r", np.nan_to_num(agreement), "LV")
+        scar = np.array(reference.truth.infarct_share) > SCARRED if reference.truth is not None else np.empty(0, bool)
+        if suffix and (scar := np.flatnonzero(scar)).size and both[scar].any():
+            rows.add("infarct_thickening_pct", np.nanmean(made.thickening_pct[scar]), "LV")
+            rows.add("infarct_thickening_true_pct", np.nanmean(real.thickening_pct[scar]), "LV")
+
+
+def _displacement(
+    rows: Rows, ours: np.ndarray, reference: Reference, exact: tuple[np.ndarray, np.ndarray] | None
+) -> None:
     """End-point errors and regularity of a displacement on the motion grid, on valid slices."""
     placement = reference.placement
     valid = np.array(placement.valid)[:, None, None]
@@ -227,7 +273,6 @@ def _displacement(rows: Rows, ours: np.ndarray, reference: Reference) -> None:
     heart = heart[frames_at_phases(len(heart), len(ours))] & valid
     if reference.displacement is not None:
         _end_points(rows, "epe", ours, reference.displacement, heart)
-    exact = reference.truth.on_motion_grid(placement, len(ours)) if reference.truth is not None else None
     if exact is not None:
         _end_points(rows, "epe_true", ours, exact[0], exact[1] & valid)
     determinant = jacobian_determinant(torch.from_numpy(ours[1:]), motion_spacing(placement.spacing_mm))

@@ -25,12 +25,14 @@ class Truth:
             voxels from `origin` on; None where it is not known against this cine's frame 0.
         origin: native index (z, y, x) of the first voxel that `displacement` covers.
         t_es_ms: when the recorded heart's ejection ends, in ms after frame 0 of the cine.
+        infarct_share: how much of each AHA segment 1 to 16 is scar; empty where nothing tells.
     """
 
     labels: np.ndarray
     displacement: np.ndarray | None
     origin: tuple[int, int, int]
     t_es_ms: float
+    infarct_share: tuple[float, ...] = ()
 
     @classmethod
     def read(cls, folder: Path, name: str, cine: Cine) -> "Truth":
@@ -49,14 +51,16 @@ class Truth:
         if labels.shape[1:] != cine.frames.shape[1:]:
             raise CofError(Reason.ANNOTATION_MISMATCH, "the exact labels do not lie on the cine's grid")
         later_ms = cine.rolled_by / len(labels) * cine.rr_ms
-        t_es_ms = (json.loads((folder / f"{name}.json").read_text())["t_es_ms"] - later_ms) % cine.rr_ms
+        known = json.loads((folder / f"{name}.json").read_text())
+        t_es_ms = (known["t_es_ms"] - later_ms) % cine.rr_ms
+        scar = tuple(known.get("segments", {}).get("infarct_share", ()))
         labels = np.roll(labels, -cine.rolled_by, axis=0)
         path = folder / f"{name}.safetensors"
         if cine.rolled_by or not path.is_file():
-            return cls(labels, None, (0, 0, 0), t_es_ms)
+            return cls(labels, None, (0, 0, 0), t_es_ms, scar)
         with safe_open(path, "numpy") as file:
             z, y, x = json.loads(file.metadata()["geometry"])["origin"]
-            return cls(labels, file.get_tensor("displacement"), (z, y, x), t_es_ms)
+            return cls(labels, file.get_tensor("displacement"), (z, y, x), t_es_ms, scar)
 
     def on_motion_grid(self, placement: Placement, frames: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Exact displacement and where it counts, at the motion grid's voxels; None where none is known.

@@ -1,39 +1,62 @@
 """The one interface of every model family, and the data that it sees."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import torch
 
 from cof.cine.grid import Placement
+from cof.ecg.features import FEATURES
 from cof.training import Run
 
 # What a training example can carry beyond anchor and ECG.
-Motion = Literal["displacement", "cine"]
+Motion = Literal["displacement", "cine", "ef"]
+Split = Literal["train", "test"]
+
+
+def _unmeasured() -> np.ndarray:
+    return np.full(len(FEATURES), np.nan, np.float32)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What generation may see of one subject: the anchor and the ECG cycle, never a later frame.
+class SubjectEcg:
+    """What models may see of one subject's ECG; a table holds it, so that it is there without the heart.
 
     Attributes:
         subject: pseudonym.
-        anchor: float32 [Z, Y, X], canonical grid, intensities in [0, 1].
-        anchor_labels: uint8 [Z, Y, X] of the anchor on the canonical grid (nearest neighbour).
         beat: float32 [12, L] mV, one R-R cycle.
         rr_ms: RR interval of the ECG cycle.
-        placement: the canonical grid in the native stack.
+        features: float32 [12], what `cof.ecg.features` reads off the cycle; NaN where it cannot be measured.
+        sex: "M", "F" or "" as the ECG's file states it; no family generates from it, it only makes strata.
     """
 
     subject: str
-    anchor: np.ndarray
-    anchor_labels: np.ndarray
     beat: np.ndarray
     rr_ms: float
+    features: np.ndarray = field(default_factory=_unmeasured, kw_only=True)
+    sex: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Subject(SubjectEcg):
+    """What generation may see of one subject: the anchor and the ECG cycle, never a later frame.
+
+    Attributes:
+        anchor: float32 [Z, Y, X], canonical grid, intensities in [0, 1].
+        anchor_labels: uint8 [Z, Y, X] of the anchor on the canonical grid (nearest neighbour).
+        placement: the canonical grid in the native stack.
+    """
+
+    anchor: np.ndarray
+    anchor_labels: np.ndarray
     placement: Placement
+
+    def with_ecg_of(self, donor: SubjectEcg) -> Self:
+        """The same heart with another one's ECG: cycle, RR interval and features."""
+        return replace(self, beat=donor.beat, rr_ms=donor.rr_ms, features=donor.features)
 
 
 @dataclass(frozen=True)
@@ -44,10 +67,12 @@ class Example(Subject):
         displacement: float16 or float32 [T, 3, Z, Y/2, X/2], registered displacement in mm (z, y, x), frame 0 zero.
         cine: [T, Z, Y, X], the real cine on the canonical grid: floats in [0, 1], or int16 as stored, in units of
             `cof.cine.grid.INTENSITY_UNIT`.
+        ef_pct: ejection fraction of the left ventricle, from nnU-Net's labels of the real cine.
     """
 
     displacement: np.ndarray | None = None
     cine: np.ndarray | None = None
+    ef_pct: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,12 +106,14 @@ class Family(Protocol):
     """A model family: how its models are trained, stored and loaded.
 
     Attributes:
-        learns_from: what training needs of every example beyond anchor and ECG; a family that learns from nothing is
-            handed no examples.
+        learns_on: the split whose subjects are the examples of `fit`; None for a family that is handed none. Only one
+            that keeps nothing but their ECGs may have the held-out subjects.
+        learns_from: what training needs of every example beyond anchor and ECG.
         sees_motion: the family is handed an `Example` with the subject's own registered displacement at generation
             (the oracle); every other family gets a `Subject`.
     """
 
+    learns_on: Split | None
     learns_from: frozenset[Motion]
     sees_motion: bool
 

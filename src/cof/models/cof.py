@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cof.config import CofSettings
 from cof.errors import UsageError
-from cof.models.base import Example, Generated, Motion, Save, Subject
+from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.matching import heart_mask
 from cof.models.ode import integrate
 from cof.models.velocity import VelocityField
@@ -31,7 +31,7 @@ class CofModel:
         """The displacement of one subject; deterministic, so that the seed plays no part."""
         condition = self.network.encode(
             self._batch(subject.anchor), self._batch(subject.placement.valid), self._batch(subject.beat),
-            torch.tensor([subject.rr_ms], dtype=torch.float32, device=self.device),
+            torch.tensor([subject.rr_ms], dtype=torch.float32, device=self.device), self._batch(subject.features),
         )  # fmt: skip
 
         def at(phases: Tensor) -> Tensor:
@@ -60,6 +60,7 @@ class CofModel:
 class CofFamily:
     """The family of `CofSettings`."""
 
+    learns_on: Split | None = "train"
     learns_from: frozenset[Motion] = frozenset({"displacement"})
     sees_motion = False
 

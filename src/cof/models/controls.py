@@ -1,6 +1,5 @@
 """Controls: what a generated heart must be compared with before the ECG gets any credit."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from torch import Tensor
 from cof.cine.grid import INTENSITY_UNIT, resample_phase
 from cof.config import MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings, Triple
 from cof.models.alignment import HeartPose, map_displacement
-from cof.models.base import Example, Generated, Motion, Save, Subject
+from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.exchange import participant, rank
 from cof.models.matching import reference_path
 from cof.motion.augmentation import AffineMaps
 from cof.motion.path import DisplacementPath
@@ -26,6 +26,7 @@ WEIGHTS = "weights.safetensors"
 class StaticFamily:
     """The anchor, unmoved."""
 
+    learns_on: Split | None = None
     learns_from: frozenset[Motion] = frozenset()
     sees_motion = False
 
@@ -52,6 +53,7 @@ class StaticFamily:
 class OracleFamily:
     """The ceiling of all warped anchors: the motion that registration finds in the subject's own real cine."""
 
+    learns_on: Split | None = None
     learns_from: frozenset[Motion] = frozenset()
     sees_motion = True
 
@@ -99,6 +101,7 @@ class RandomModel:
 class RandomFamily:
     """The paper's Random Sample: a real heart, but another one's."""
 
+    learns_on: Split | None = "train"
     learns_from: frozenset[Motion] = frozenset({"cine"})
     sees_motion = False
 
@@ -151,6 +154,7 @@ class MeanMotionFamily:
     displacements, seen through the affine map that lays each left ventricle onto the mean one.
     """
 
+    learns_on: Split | None = "train"
     learns_from: frozenset[Motion] = frozenset({"displacement"})
     sees_motion = False
 
@@ -163,12 +167,7 @@ class MeanMotionFamily:
         run: Run,
     ) -> Save:
         """Average the aligned displacements over the valid slices of the training subjects."""
-        displacement, pose = mean_motion(train)
-        tensors = {
-            "displacement": displacement,
-            "centre_mm": torch.tensor(pose.centre_mm, dtype=torch.float64),
-            "size_mm": torch.tensor(pose.size_mm, dtype=torch.float64),
-        }
+        tensors = mean_motion_tensors(train)
         return lambda out: save_file(tensors, out / WEIGHTS)
 
     def load(self, folder: Path, settings: MeanMotionSettings) -> MeanMotionModel:
@@ -177,6 +176,16 @@ class MeanMotionFamily:
         return MeanMotionModel(
             tensors["displacement"], HeartPose(_triple(tensors["centre_mm"]), _triple(tensors["size_mm"]))
         )
+
+
+def mean_motion_tensors(examples: Sequence[Example]) -> dict[str, Tensor]:
+    """The mean motion and its pose as a model keeps them."""
+    displacement, pose = mean_motion(examples)
+    return {
+        "displacement": displacement,
+        "centre_mm": torch.tensor(pose.centre_mm, dtype=torch.float64),
+        "size_mm": torch.tensor(pose.size_mm, dtype=torch.float64),
+    }
 
 
 def mean_motion(examples: Sequence[Example]) -> tuple[Tensor, HeartPose]:
@@ -208,16 +217,6 @@ def see_through(here: HeartPose, there: HeartPose, displacement: Tensor, spacing
     maps = here.onto(there)
     each = AffineMaps(maps.matrices.expand(len(displacement), -1, -1), maps.shifts.expand(len(displacement), -1))
     return map_displacement(each, displacement.float(), spacing_mm)
-
-
-def participant(subject: str) -> str:
-    """The participant of a subject named `{participant}-v{visit}`."""
-    return subject.rsplit("-v", 1)[0]
-
-
-def rank(seed: int, *names: str) -> str:
-    """A number that looks random but depends on the seed and the names alone, not on the order of anything."""
-    return hashlib.sha256("/".join([str(seed), *names]).encode()).hexdigest()
 
 
 def _triple(values: Tensor) -> Triple:

@@ -3,19 +3,23 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 import pandas as pd
 
 from cof.cine.grid import INTENSITY_UNIT, labels_to_canonical, read_placement
-from cof.cine.volume import StoredFrames, read_anchor_labels, read_cine, sidecar
+from cof.cine.volume import StoredFrames, read_anchor_labels, read_cine, read_labels, sidecar
 from cof.folders import find, gzip_checksum
-from cof.models.base import Example
+from cof.labels import STRUCTURES
+from cof.metrics.function import ventricular_function, volume_curve
+from cof.models.base import Example, SubjectEcg
 from cof.motion.fields import load_displacement, load_record
 from cof.tables import read_table
+
+One = TypeVar("One")
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,9 @@ class Artefacts:
     def of(cls, beats: Iterable[Path], grid: list[Path], labels: list[Path], fields: list[Path]) -> "Artefacts":
         """The artefacts with the tables of all batches put together."""
         tables = pd.concat([read_table(path) for path in beats], ignore_index=True)
-        return cls(tables.set_index("subject")[["beat", "rr_ms"]], grid, labels, fields)
+        return cls(tables.set_index("subject")[["beat", "rr_ms", "features", "sex"]], grid, labels, fields)
 
-    def open(self, subject: str, *, with_displacement: bool, with_cine: bool) -> Example | None:
+    def open(self, subject: str, *, with_displacement: bool, with_cine: bool, with_ef: bool = False) -> Example | None:
         """One subject; None if an earlier stage left it out.
 
         A cine stays memory-mapped.
@@ -49,24 +53,39 @@ class Artefacts:
             subject: pseudonym.
             with_displacement: open the registered motion too, and leave out a subject without.
             with_cine: open the whole canonical cine too (int16, as stored).
+            with_ef: measure the ejection fraction of the labels too.
         """
         grid, labels = find(self.grid, f"{subject}.nii"), find(self.labels, f"{subject}.nii.gz")
         field = find(self.fields, f"{subject}.safetensors") if with_displacement else None
         if grid is None or labels is None or subject not in self.beats.index or (with_displacement and field is None):
             return None
-        row = self.beats.loc[subject]
         frames = read_cine(grid).frames
         placement = read_placement(grid)
         return Example(
-            subject=subject,
+            **vars(self.ecg(subject)),
             anchor=frames[0] * np.float32(INTENSITY_UNIT),
             anchor_labels=labels_to_canonical(read_anchor_labels(labels), placement),
-            beat=np.array(row["beat"], np.float32).reshape(12, -1),
-            rr_ms=float(np.asarray(row["rr_ms"])),
             placement=placement,
             displacement=load_displacement(field).numpy() if field is not None else None,
             cine=frames if with_cine else None,
+            ef_pct=self._ef_pct(labels) if with_ef else None,
         )
+
+    def ecg(self, subject: str) -> SubjectEcg:
+        """The ECG of one subject, which has one."""
+        row = self.beats.loc[subject]
+        return SubjectEcg(
+            subject,
+            np.array(row["beat"], np.float32).reshape(12, -1),
+            float(np.asarray(row["rr_ms"])),
+            features=np.array(row["features"], np.float32),
+            sex=str(row["sex"]),
+        )
+
+    @cached_property
+    def _ef_pct(self) -> Callable[[Path], float]:
+        """`ejection_fraction`, which takes far longer than to keep a number: a training comes back to its subjects."""
+        return cache(ejection_fraction)
 
     def frames(self, subject: str) -> int:
         """Number of phases of a subject's canonical cine; 1 for an anchor without one."""
@@ -79,12 +98,13 @@ class Artefacts:
         field = find(self.fields, f"{subject}.safetensors") if with_displacement else None
         if grid is None or labels is None or subject not in self.beats.index or (with_displacement and field is None):
             return None
-        row = self.beats.loc[subject]
-        placement, beat = read_placement(grid), np.asarray(row["beat"], np.float32)
-        sha = hashlib.sha256(f"{subject} {row['rr_ms']} {load_record(field) if field is not None else None}".encode())
-        for identity in (beat.tobytes(), sidecar(grid).read_bytes(), gzip_checksum(labels)):
+        placement, ecg = read_placement(grid), self.ecg(subject)
+        record = load_record(field) if field is not None else None
+        sha = hashlib.sha256(f"{subject} {ecg.rr_ms} {ecg.sex} {record}".encode())
+        arrays = ecg.beat.tobytes(), ecg.features.tobytes()
+        for identity in (*arrays, sidecar(grid).read_bytes(), gzip_checksum(labels)):
             sha.update(identity)
-        return Known((placement.shape, placement.spacing_mm, len(beat)), sha.hexdigest())
+        return Known((placement.shape, placement.spacing_mm, ecg.beat.shape), sha.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -100,8 +120,8 @@ class Known:
     fingerprint: str
 
 
-class Opened(Sequence[Example]):
-    """Subjects that are opened as they are asked for; the last few stay open.
+class Opened(Sequence[One]):
+    """Something of each subject that is opened as it is asked for; the last few stay open.
 
     Args:
         subjects: their names.
@@ -109,7 +129,7 @@ class Opened(Sequence[Example]):
         kept: how many stay open: a batch or two, since random draws from a large cohort hardly come back.
     """
 
-    def __init__(self, subjects: Sequence[str], opener: Callable[[str], Example], kept: int = 64) -> None:
+    def __init__(self, subjects: Sequence[str], opener: Callable[[str], One], kept: int = 64) -> None:
         self.subjects = subjects
         self._open = lru_cache(maxsize=kept)(opener)
 
@@ -117,15 +137,47 @@ class Opened(Sequence[Example]):
         return len(self.subjects)
 
     @overload
-    def __getitem__(self, index: int) -> Example: ...
+    def __getitem__(self, index: int) -> One: ...
 
     @overload
-    def __getitem__(self, index: slice) -> "Opened": ...
+    def __getitem__(self, index: slice) -> "Opened[One]": ...
 
-    def __getitem__(self, index: int | slice) -> "Example | Opened":
+    def __getitem__(self, index: int | slice) -> "One | Opened[One]":
         if isinstance(index, slice):
             raise TypeError("subjects are opened one by one")
         return self._open(self.subjects[index])
 
-    def __iter__(self) -> Iterator[Example]:
+    def __iter__(self) -> Iterator[One]:
         return (self._open(subject) for subject in self.subjects)
+
+
+class OpenedExamples(Opened[Example]):
+    """Examples that are opened as they are asked for, and their ECGs, which need no heart to be opened.
+
+    Args:
+        subjects: their names.
+        opener: opens one.
+        ecg: the ECG of one.
+        kept: how many stay open.
+    """
+
+    def __init__(
+        self,
+        subjects: Sequence[str],
+        opener: Callable[[str], Example],
+        ecg: Callable[[str], SubjectEcg],
+        kept: int = 64,
+    ) -> None:
+        super().__init__(subjects, opener, kept)
+        self.ecgs = Opened(subjects, ecg, kept)
+
+
+def ecgs_of(examples: Sequence[Example]) -> Sequence[SubjectEcg]:
+    """The ECGs of examples, in their order."""
+    return examples.ecgs if isinstance(examples, OpenedExamples) else examples
+
+
+def ejection_fraction(path: Path) -> float:
+    """EF of the left ventricle in %, from a label file of a whole cycle."""
+    curve = volume_curve(read_labels(path), STRUCTURES["LV"], (1.0, 1.0, 1.0))  # a ratio has no unit
+    return ventricular_function(curve, rr_ms=1.0).ef_pct

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cof.ecg.features import FEATURES
+
 LEADS = 12
 
 
@@ -65,6 +67,34 @@ class EcgEncoder(nn.Module):
         tokens = self.project(functional.silu(self.stages(self.stem(beat))))
         weight = torch.softmax(self.score(torch.tanh(tokens)), -1)
         return tokens, (weight * tokens).sum(-1)
+
+
+class FeatureEncoder(nn.Module):
+    """A small network on scalar features of an ECG, each centred and scaled by its statistics in the training data.
+
+    What could not be measured counts as the training mean.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, embedding: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(len(FEATURES)))
+        self.register_buffer("sd", torch.ones(len(FEATURES)))
+        self.body = nn.Sequential(nn.Linear(len(FEATURES), embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+
+    def learn_scale(self, features: Tensor) -> None:
+        """Take mean and SD from training features [N, 12]; a feature that was never measured or never varies is off."""
+        measured = features.isfinite()
+        count = measured.sum(0)
+        self.mean.copy_(features.nan_to_num().sum(0) / count.clamp(min=1))
+        square = torch.where(measured, features - self.mean, 0.0).square().sum(0) / count.clamp(min=1)
+        self.sd.copy_(torch.where(square > 0, square.sqrt(), torch.inf))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, 12] to a code [B, E]."""
+        return self.body(((features - self.mean) / self.sd).nan_to_num())
 
 
 def tokens_at(tokens: Tensor, phase: Tensor) -> Tensor:

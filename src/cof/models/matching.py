@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cof.config import Triple
 from cof.models.alignment import map_displacement
-from cof.models.base import Example
+from cof.models.base import Example, SubjectEcg
 from cof.models.velocity import AXES, VelocityField
 from cof.motion.augmentation import AffineMaps
 from cof.motion.path import DisplacementPath
@@ -34,6 +34,7 @@ class MatchingBatch:
         valid: [B, Z].
         beat: [B, 12, L] mV.
         rr_ms: [B].
+        features: [B, 12] of the ECG.
         weight: [B, Z, Y/2, X/2], zero in slices that do not exist.
         phase: [B, P].
         target: v*, [B, P, 3, Z, Y/2, X/2] in mm a cycle.
@@ -43,6 +44,7 @@ class MatchingBatch:
     valid: Tensor
     beat: Tensor
     rr_ms: Tensor
+    features: Tensor
     weight: Tensor
     phase: Tensor
     target: Tensor
@@ -58,6 +60,7 @@ class MatchingBatch:
             valid,
             torch.stack([torch.from_numpy(np.asarray(example.beat, np.float32)) for example in examples]),
             torch.tensor([example.rr_ms for example in examples], dtype=torch.float32),
+            ecg_features(examples),
             valid[:, :, None, None] * (1 + heart_weight * heart),
             torch.from_numpy(phase).float(),
             torch.stack([path.velocity(row) for path, row in zip(paths, phase)]),
@@ -74,6 +77,7 @@ class MatchingBatch:
             self.valid,
             self.beat,
             self.rr_ms,
+            self.features,
             maps.map_images(self.weight[:, None], field_spacing)[:, 0],
             self.phase,
             target.unflatten(0, (-1, phases)),
@@ -90,6 +94,11 @@ def heart_mask(anchor_labels: np.ndarray) -> Tensor:
     return F.max_pool3d(heart[None, None], (1, IN_PLANE, IN_PLANE))[0, 0]
 
 
+def ecg_features(ecgs: Iterable[SubjectEcg]) -> Tensor:
+    """What is read off each ECG, [N, 12]."""
+    return torch.from_numpy(np.stack([ecg.features for ecg in ecgs]))
+
+
 def reference_path(example: Example) -> DisplacementPath:
     """The registered motion of an example, whose time derivative is v*."""
     if example.displacement is None:
@@ -99,7 +108,7 @@ def reference_path(example: Example) -> DisplacementPath:
 
 def matching_loss(network: VelocityField, batch: MatchingBatch) -> Tensor:
     """Mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v along each axis, weighted by position."""
-    condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms)
+    condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features)
     predicted = network(batch.phase, condition)
     error = ((predicted - batch.target) / network.sigma[:, None, None, None]).square().mean(2)
     return (error * batch.weight[:, None]).sum() / (batch.weight.sum() * batch.phase.shape[1])

@@ -4,12 +4,16 @@ from cof.errors import UsageError
 from cof.models.base import Family
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily, OracleFamily, RandomFamily, StaticFamily
+from cof.models.scaled import ScaledMotionFamily
+from cof.models.shuffled import ShuffledFamily
 
 FAMILIES: dict[str, Family] = {
     "cof": CofFamily(),
     "static": StaticFamily(),
     "random": RandomFamily(),
     "mean_motion": MeanMotionFamily(),
+    "scaled_motion": ScaledMotionFamily(),
+    "shuffled": ShuffledFamily(),
     "oracle": OracleFamily(),
 }
 

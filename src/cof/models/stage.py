@@ -1,6 +1,7 @@
 """The stage that trains one model of any family, and the way back from its folder."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,14 +13,17 @@ from cof.config import ModelSettings, Triple
 from cof.errors import UsageError
 from cof.folders import whole_folder
 from cof.models.base import Example, Family, TrainedModel
-from cof.models.data import Artefacts, Known, Opened
+from cof.models.data import Artefacts, Known, OpenedExamples
 from cof.models.registry import family_of
+from cof.models.shuffled import MODEL
 from cof.provenance import digest, source, stamp
 from cof.tables import read_table
 from cof.training import Run
 
 SETTINGS = "settings.json"
 CARD = "card.md"
+# What decides a training, as far as it is code.
+CODE = "models", "motion", "training", "trainer", "metrics/function"
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,11 @@ def train(
     work: Path,
     settings: ModelSettings,
     seed: int,
+    base: Path | None = None,
     curves: Path | None = None,
     devices: int | Literal["auto"] = "auto",
 ) -> None:
-    """Train one model on the training split.
+    """Train one model of any family.
 
     Args:
         subjects: `cohort/subjects.parquet`; subjects that an earlier stage left out are passed over.
@@ -72,7 +77,8 @@ def train(
         out: folder for `settings.json`, `card.md` and what the family writes.
         work: folder for checkpoints, from which a killed training resumes.
         settings: of the model; they name its family.
-        seed: of everything random.
+        seed: of everything random, unless the settings name one.
+        base: folder of the trained model that this one applies, of which it keeps a copy; for families with one.
         curves: folder for TensorBoard.
         devices: as in `cof.training.Run`.
 
@@ -82,32 +88,40 @@ def train(
     family = family_of(settings.family)
     artefacts = Artefacts.of(beats, grid, labels, fields)
     cohort = read_table(subjects)
+    seed = _seed(settings, seed)
+    learns_on = family.learns_on or "train"  # a family that learns nothing still has to know the canonical grid
     with_displacement = "displacement" in family.learns_from
     known: dict[str, Known] = {}
 
-    def split(name: str) -> Opened:
+    def split(name: str) -> OpenedExamples:
         members = sorted(cohort.loc[cohort["split"] == name, "subject"])
         for subject in tqdm(members, desc=name, unit="subject", disable=None):
             found = artefacts.known(subject, with_displacement=with_displacement)
             # Left out by an earlier stage, or an anchor alone: nothing to learn from.
             if found is not None and artefacts.frames(subject) > 1:
                 known[subject] = found
-        return Opened([subject for subject in members if subject in known], opened)
+        return OpenedExamples([subject for subject in members if subject in known], opened, artefacts.ecg)
 
     def opened(subject: str) -> Example:
-        example = artefacts.open(subject, with_displacement=with_displacement, with_cine="cine" in family.learns_from)
+        example = artefacts.open(
+            subject,
+            with_displacement=with_displacement,
+            with_cine="cine" in family.learns_from,
+            with_ef="ef" in family.learns_from,
+        )
         assert example is not None
         return example
 
-    train, validation = split("train"), split("validation")
+    nobody = OpenedExamples([], opened, artefacts.ecg)
+    train, validation = split(learns_on), split("validation") if learns_on == "train" else nobody
     if not train:
-        needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(family.learns_from - {"cine"})])
-        raise UsageError(f"{settings.family}: no training subject has everything that is needed ({needed})")
+        needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(family.learns_from & {"displacement"})])
+        raise UsageError(f"{settings.family}: no {learns_on} subject has everything that is needed ({needed})")
     if len({one.geometry for one in known.values()}) > 1:
         raise UsageError(f"{settings.family}: the subjects lie on different canonical grids")
     first = train[0]
-    if not family.learns_from:  # such a family still has to know the canonical grid
-        train = validation = Opened([], opened)
+    if family.learns_on is None:
+        train = validation = nobody
     record = {
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
@@ -115,17 +129,17 @@ def train(
         "shape": list(first.placement.shape),
         "spacing_mm": list(first.placement.spacing_mm),
         "beat_samples": first.beat.shape[1],
-        "subjects": {"train": len(train), "validation": len(validation)},
+        "subjects": {learns_on: len(train), "validation": len(validation)},
         "provenance": stamp(settings.model_dump(mode="json")),
     }
     fingerprints = [known[subject].fingerprint for subject in (*train.subjects, *validation.subjects)]
-    name = digest(
-        [settings.model_dump(mode="json"), seed, source("models", "motion", "training", "trainer"), fingerprints]
-    )
+    name = digest([settings.model_dump(mode="json"), seed, source(*CODE), fingerprints])
     run = Run(work / f"{name}.pt", curves, devices, settings.family)
     save = family.fit(train, validation, settings, seed, run)
     with whole_folder(out) as folder:
         save(folder)
+        if base is not None:
+            shutil.copytree(base, folder / MODEL)
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
         (folder / CARD).write_text(_card(family, record))
     run.checkpoint.unlink(missing_ok=True)
@@ -163,10 +177,18 @@ def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
     )
 
 
+def _seed(settings: ModelSettings, seed: int) -> int:
+    """The seed of a training: that of the run, unless the model has one of its own."""
+    own: int | None = getattr(settings, "seed", None)
+    return seed if own is None else own
+
+
 def _card(family: Family, record: dict[str, Any]) -> str:
     """The model card: what it is, what it learnt from, and what it must not be taken for."""
     settings, counts = record["settings"], record["subjects"]
-    learnt = " and ".join(sorted(family.learns_from)) or "nothing"
+    learnt = " and ".join(sorted(family.learns_from)) or ("ECGs" if family.learns_on else "nothing")
+    split = family.learns_on or "train"
+    subjects = f"{counts[split]} {'held-out' if split == 'test' else 'training'} subjects"
     inputs = "its own registered motion (a ceiling, no prediction)" if family.sees_motion else "anchor and ECG at most"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
     return f"""# Model card: {settings["family"]}
@@ -175,7 +197,7 @@ def _card(family: Family, record: dict[str, Any]) -> str:
 
 | | |
 |---|---|
-| learns from | {learnt} of {counts["train"]} training subjects ({counts["validation"]} for validation) |
+| learns from | {learnt} of {subjects} ({counts["validation"]} for validation) |
 | sees of a new subject | {inputs} |
 | canonical grid | {shape} voxels of {spacing} mm (z, y, x), {record["frames"]} phases |
 | seed | {record["seed"]} |

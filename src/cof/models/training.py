@@ -12,7 +12,9 @@ from torch.utils.checkpoint import checkpoint
 from cof import trainer
 from cof.config import CofSettings
 from cof.models.base import Example
-from cof.models.matching import MatchingBatch, matching_loss, velocity_scale
+from cof.models.data import ecgs_of
+from cof.models.exchange import Exchanged, exchange
+from cof.models.matching import MatchingBatch, ecg_features, matching_loss, velocity_scale
 from cof.models.velocity import FilmBlock, VelocityField
 from cof.motion.augmentation import AffineMaps
 from cof.training import Loss, Run
@@ -94,6 +96,11 @@ def fit(
         torch.manual_seed(seed)
         network = VelocityField(settings.field)
     network.sigma.copy_(velocity_scale(train))
+    ecgs = ecgs_of(train)
+    if settings.field.ecg == "features":
+        network.features.learn_scale(ecg_features(ecgs))
+    if settings.shuffled_ecg:
+        train = Exchanged(train, ecgs, exchange(ecgs, str(seed)))
     network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     blocks = [module for module in network.modules() if isinstance(module, FilmBlock)] if settings.recompute else []
     for block in blocks:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cof.config import VelocitySettings
-from cof.models.ecg_encoder import EcgEncoder, tokens_at
+from cof.models.ecg_encoder import EcgEncoder, FeatureEncoder, tokens_at
 from cof.models.embedding import PhaseEmbedding
 from cof.motion.resolution import IN_PLANE
 
@@ -186,11 +186,14 @@ class VelocityField(nn.Module):
         self.strides = level_strides(len(channels))
         self.register_buffer("sigma", torch.ones(AXES))
         self.phase = PhaseEmbedding(settings.time_harmonics, embedding)
-        if settings.ecg != "none":
+        cycle = settings.ecg in ("temporal", "spatial")
+        if cycle:
             self.ecg = EcgEncoder(settings.ecg_channels, embedding)
             self.pooled = nn.Linear(embedding, embedding)
-            if settings.rr_scalar:
-                self.rate = nn.Linear(1, embedding)
+        if settings.ecg == "rate" or (cycle and settings.rr_scalar):
+            self.rate = nn.Linear(1, embedding)
+        if settings.ecg == "features":
+            self.features = FeatureEncoder(embedding)
         if settings.ecg == "temporal" and settings.ecg_local:
             self.local = nn.Linear(embedding, embedding)
         if settings.ecg == "spatial":
@@ -217,7 +220,7 @@ class VelocityField(nn.Module):
         else:
             self.head = FilmHead(channels[0], embedding)
 
-    def encode(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor) -> Condition:
+    def encode(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor, features: Tensor) -> Condition:
         """Encode what stays the same over the cycle; of a field of modes that is everything but their courses.
 
         Args:
@@ -225,8 +228,9 @@ class VelocityField(nn.Module):
             valid: [B, Z], 1 where the native stack has a slice.
             beat: [B, 12, L] mV, one R-R cycle.
             rr_ms: [B], RR interval.
+            features: [B, 12] of the cycle, NaN where not measurable.
         """
-        condition = self._inputs(anchor, valid, beat, rr_ms)
+        condition = self._inputs(anchor, valid, beat, rr_ms, features)
         if not self.settings.modes:
             return condition
         embedding = self.still.expand(len(anchor), -1)
@@ -234,7 +238,7 @@ class VelocityField(nn.Module):
             embedding = embedding + condition.code
         return replace(condition, maps=self.modes.spread(self._unet(condition, embedding)))
 
-    def _inputs(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor) -> Condition:
+    def _inputs(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor, features: Tensor) -> Condition:
         """Position, anatomy and ECG, encoded each by itself."""
         depth, rows, columns = anchor.shape[1:]
         shape = depth, rows // IN_PLANE, columns // IN_PLANE
@@ -242,11 +246,16 @@ class VelocityField(nn.Module):
         reference = self.anatomy(anchor) if self.settings.anatomy else []
         if self.settings.ecg == "none":
             return Condition(position, reference, None, None)
+        if self.settings.ecg == "features":
+            return Condition(position, reference, None, self.features(features))
+        log_rr = torch.log(rr_ms[:, None] / 1000.0)
+        if self.settings.ecg == "rate":
+            return Condition(position, reference, None, self.rate(log_rr))
         tokens, pooled = self.ecg(beat)
         code = self.pooled(pooled)
         if self.settings.rr_scalar:
             # Resampling a cycle to L samples loses its duration; the logarithm gives it back.
-            code = code + self.rate(torch.log(rr_ms[:, None] / 1000.0))
+            code = code + self.rate(log_rr)
         if self.settings.ecg == "spatial":
             spread = [layer(code)[:, :, None, None, None] for layer in self.broadcast]
             if reference:

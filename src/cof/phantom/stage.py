@@ -53,7 +53,7 @@ def plan_cohort(settings: PhantomSettings) -> list[Member]:
     sizes: dict[Split, int] = {"train": settings.train, "validation": settings.validation, "test": settings.test}
     splits = [split for split, size in sizes.items() for _ in range(size)]
     annotated = min(settings.annotated, settings.train)
-    return [Member(f"sub-{k + 1:04d}", split, k < annotated) for k, split in enumerate(splits)]
+    return [Member(f"sub-{k + settings.first:04d}", split, k < annotated) for k, split in enumerate(splits)]
 
 
 def make_subject(member: Member, out: Path, settings: PhantomSettings, seed: int) -> Latents:

@@ -1,5 +1,6 @@
 """The stages of the report: metrics in, tables out; results in, one HTML page out."""
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ def make_table(
     evaluation: EvaluationSettings,
     out: Path,
     config_hash: str,
+    card: Path | None = None,
 ) -> None:
     """Write one table as `.csv` (long form, unrounded), `.md` and `.tex` (booktabs).
 
@@ -35,6 +37,7 @@ def make_table(
         evaluation: the bootstrap.
         out: path of the table without a suffix.
         config_hash: hash of the whole configuration.
+        card: `phantom/card.json`, which tells how much of EF can be known.
 
     Raises:
         UsageError: an unknown metric or paper table, a model without rows, metrics of another version of the
@@ -43,7 +46,8 @@ def make_table(
     shown = catalogued(settings.metrics)
     measured = {model: summarise(_rows(model, paths), shown) for model, paths in metrics.items()}
     provenance = {"config_hash": config_hash, "versions": versions(), "definitions": DEFINITIONS_VERSION}
-    table = build_table(measured, settings, evaluation, provenance)
+    attainable = json.loads(card.read_text())["couplings"] if card else None
+    table = build_table(measured, settings, evaluation, provenance, attainable)
     for suffix, render in RENDERINGS.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
             aside.write_text(render(table), encoding="utf-8")

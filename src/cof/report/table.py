@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,14 @@ import pandas as pd
 from cof.config import EvaluationSettings, TableSettings
 from cof.errors import UsageError
 from cof.metrics.catalogue import METRICS, Metric
-from cof.report.bootstrap import bootstrap_interval
+from cof.metrics.statistics import STATISTICS
+from cof.report.bootstrap import interval_of, resampled
 from cof.report.paper import PaperTable, paper_table
 
 DASH = "–"
 CSV_COLUMNS = (
     *("row", "model", "metric", "unit", "better", "n", "mean", "sd", "ci_low", "ci_high"),
-    *("difference", "difference_ci_low", "difference_ci_high", "paper", "paper_cohort"),
+    *("difference", "difference_ci_low", "difference_ci_high", "seed_sd", "paper", "paper_cohort"),
     *("config_hash", "definitions", "versions"),
 )
 
@@ -30,10 +31,12 @@ class Cell:
 
     Attributes:
         n: subjects; the same for every model that has the metric.
-        mean, sd: over subjects; NaN where there is no value. The SD is that of the sample.
-        interval: 95 % bootstrap interval of the mean.
-        difference, difference_interval: mean over subjects of this model minus the table's first, and its interval;
-            NaN in the first row and where either has no value.
+        mean: over subjects, or the metric's other statistic over them; NaN where there is no value.
+        sd: of the sample of subjects; NaN for a statistic other than the mean.
+        interval: 95 % bootstrap interval of the statistic.
+        difference, difference_interval: the statistic of this model minus that of the table's first, and its paired
+            interval; NaN in the first row and where either has no value.
+        seed_sd: SD of the statistic over the model's trainings with different seeds; NaN where there is only one.
         paper: the paper's number, from another data set; None where it gives none.
     """
 
@@ -43,6 +46,7 @@ class Cell:
     interval: tuple[float, float]
     difference: float
     difference_interval: tuple[float, float]
+    seed_sd: float
     paper: float | None
 
 
@@ -81,6 +85,13 @@ def per_subject(rows: pd.DataFrame, metric: Metric) -> pd.Series:
     return values.groupby(chosen["subject"]).mean().dropna().sort_index()
 
 
+def columns_of(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """The columns [n, k] that the metric's statistic needs, of the subjects that have all of them."""
+    first = per_subject(rows, metric)
+    others = [per_subject(rows, replace(metric, metric=name, structure=part)) for name, part in metric.beside]
+    return pd.concat([first, *others], axis=1, join="inner", ignore_index=True).sort_index()
+
+
 def catalogued(keys: tuple[str, ...]) -> tuple[Metric, ...]:
     """The metrics of `keys`.
 
@@ -99,11 +110,11 @@ class Measured:
 
     Attributes:
         subjects: everyone with a row.
-        values: metric key to one value a subject.
+        values: metric key to the columns of `columns_of`, a row a subject.
     """
 
     subjects: frozenset[str]
-    values: Mapping[str, pd.Series]
+    values: Mapping[str, pd.DataFrame]
 
 
 def summarise(batches: Iterable[pd.DataFrame], metrics: tuple[Metric, ...]) -> Measured:
@@ -114,12 +125,12 @@ def summarise(batches: Iterable[pd.DataFrame], metrics: tuple[Metric, ...]) -> M
         metrics: what to sum up.
     """
     subjects: set[str] = set()
-    parts: dict[str, list[pd.Series]] = {metric.key: [] for metric in metrics}
+    parts: dict[str, list[pd.DataFrame]] = {metric.key: [] for metric in metrics}
     for rows in batches:
         subjects.update(rows["subject"])
         for metric in metrics:
-            parts[metric.key].append(per_subject(rows, metric))
-    values = {key: pd.concat(found).sort_index() if found else pd.Series(dtype=float) for key, found in parts.items()}
+            parts[metric.key].append(columns_of(rows, metric))
+    values = {key: pd.concat(found).sort_index() if found else pd.DataFrame() for key, found in parts.items()}
     return Measured(frozenset(subjects), values)
 
 
@@ -128,6 +139,7 @@ def build_table(
     settings: TableSettings,
     evaluation: EvaluationSettings,
     provenance: Mapping[str, Any],
+    attainable: Mapping[str, float] | None = None,
 ) -> Table:
     """One table of several models.
 
@@ -140,32 +152,37 @@ def build_table(
         settings: models in row order, metrics in column order.
         evaluation: resamples and their seed.
         provenance: what the table carries on.
+        attainable: the couplings of the synthetic cohort's card, for metrics that are shares of one.
 
     Raises:
         UsageError: a metric or the paper's table is unknown, a model has no rows, or no subject is common to all.
     """
     metrics = catalogued(settings.metrics)
     paper = paper_table(settings.paper) if settings.paper else None
-    for model in settings.models:
+    every = settings.trainings
+    for model in every:
         if model not in measured or not measured[model].subjects:
             raise UsageError(f"table '{settings.title}': model '{model}' was evaluated on no subject")
-    common = frozenset.intersection(*(measured[model].subjects for model in settings.models))
+    common = frozenset.intersection(*(measured[model].subjects for model in every))
     if not common:
         raise UsageError(f"table '{settings.title}': its models have no subject in common")
     cells: dict[tuple[str, str], Cell] = {}
     for metric in metrics:
-        columns = {model: measured[model].values[metric.key] for model in settings.models}
+        columns = {model: measured[model].values[metric.key] for model in every}
         columns = {model: column[column.index.isin(common)] for model, column in columns.items()}
         present = [set(column.index) for column in columns.values() if len(column)]
         subjects = sorted(set.intersection(*present)) if present else []
-        first = next(iter(columns.values())).reindex(subjects)
-        for position, (model, column) in enumerate(columns.items()):
-            values = column.reindex(subjects if len(column) else []).to_numpy(float)
-            paired = position > 0 and len(values) > 0 and not first.isna().any()
+        scale = (attainable or {}).get(metric.attainable, math.nan) if metric.attainable else 1.0
+        samples = {
+            model: _sample(column.reindex(subjects if len(column) else []).to_numpy(float), metric, scale, evaluation)
+            for model, column in columns.items()
+        }
+        first = next(iter(settings.models))
+        for model in settings.models:
             cells[model, metric.key] = _cell(
-                values,
-                values - first.to_numpy(float) if paired else np.empty(0),
-                evaluation,
+                samples[model],
+                samples[first] if model != first else None,
+                [samples[name].value for name in (model, *settings.repeats.get(model, ()))],
                 paper.value(settings.models[model], metric.key) if paper else None,
             )
     return Table(
@@ -180,15 +197,37 @@ def build_table(
     )
 
 
-def _cell(values: np.ndarray, differences: np.ndarray, evaluation: EvaluationSettings, paper: float | None) -> Cell:
-    interval = bootstrap_interval(values, evaluation.bootstrap, evaluation.seed)
+@dataclass(frozen=True)
+class _Sample:
+    """A statistic of one model: of its n subjects, and of their resamples [replicates] (none where it has no value)."""
+
+    n: int
+    value: float
+    sd: float
+    draws: np.ndarray
+
+
+def _sample(values: np.ndarray, metric: Metric, scale: float, evaluation: EvaluationSettings) -> _Sample:
+    """The metric's statistic of values [n, k], divided by `scale`, and its resamples."""
+    statistic = STATISTICS[metric.statistic]
+    if not len(values) or math.isnan(scale):
+        return _Sample(0, math.nan, math.nan, np.empty(0))
+    draws = resampled(values, evaluation.bootstrap, evaluation.seed, statistic) / scale
+    spread = metric.statistic == "mean" and len(values) > 1
+    sd = float(values[:, 0].std(ddof=1)) if spread else math.nan
+    return _Sample(len(values), float(statistic(values)) / scale, sd, draws)
+
+
+def _cell(own: _Sample, first: _Sample | None, seeds: list[float], paper: float | None) -> Cell:
+    paired = first is not None and own.n > 0 and first.n == own.n
     return Cell(
-        len(values),
-        float(values.mean()) if len(values) else math.nan,
-        float(values.std(ddof=1)) if len(values) > 1 else math.nan,
-        interval,
-        float(differences.mean()) if len(differences) else math.nan,
-        bootstrap_interval(differences, evaluation.bootstrap, evaluation.seed),
+        own.n,
+        own.value,
+        own.sd,
+        interval_of(own.draws),
+        own.value - first.value if first is not None and paired else math.nan,
+        interval_of(own.draws - first.draws) if first is not None and paired else (math.nan, math.nan),
+        float(np.std(seeds, ddof=1)) if len(seeds) > 1 else math.nan,
         paper,
     )
 
@@ -211,7 +250,15 @@ def to_csv(table: Table) -> str:
     for model, name in table.models.items():
         for metric in table.metrics:
             cell = table.cells[model, metric.key]
-            exact = (cell.mean, cell.sd, *cell.interval, cell.difference, *cell.difference_interval, cell.paper)
+            exact = (
+                cell.mean,
+                cell.sd,
+                *cell.interval,
+                cell.difference,
+                *cell.difference_interval,
+                cell.seed_sd,
+                cell.paper,
+            )
             cohort = "" if cell.paper is None else table.paper_cohort
             made_by = (table.provenance["config_hash"], table.provenance["definitions"], versions)
             named = (name, model, metric.key, metric.unit, metric.better, cell.n)
@@ -257,6 +304,8 @@ def _grid(table: Table) -> tuple[list[str], list[list[str]]]:
             text = _spread(cell.mean, cell.interval, metric.decimals)
             if not math.isnan(cell.sd):
                 text = text.replace(" [", f" ± {_rounded(cell.sd, metric.decimals)} [")
+            if not math.isnan(cell.seed_sd):
+                text += f"; seeds ± {_rounded(cell.seed_sd, metric.decimals)}"
             line.append(text)
             if _with_paper(table, metric):
                 line.append(DASH if cell.paper is None else f"{cell.paper:.{metric.decimals}f}")
@@ -285,6 +334,13 @@ def _notes(table: Table) -> list[str]:
         f"{count} subject{'' if count == 1 else 's'}, the same in every row: mean ± SD over subjects "
         f"[95 % bootstrap interval of the mean, {table.bootstrap} resamples of subjects]."
     ]
+    if any(metric.statistic != "mean" for metric in table.metrics):
+        notes.append(
+            "A value without ± is a statistic of the whole group, such as R² or a correlation; its interval, and "
+            "that of its difference, come from the same resamples of subjects."
+        )
+    if any(not math.isnan(cell.seed_sd) for cell in table.cells.values()):
+        notes.append("seeds ±: SD over trainings that differ in their seed alone; the value is the first one's.")
     fewer = [f"{m.label} {_counts(table, m)}" for m in table.metrics if 0 < _counts(table, m) < count]
     if fewer:
         notes.append(f"Defined for fewer subjects (n): {', '.join(fewer)}.")

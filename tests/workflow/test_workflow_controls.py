@@ -1,0 +1,113 @@
+"""The controls: by name in the graph, and a few of them for real at the smallest scale."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import REPOSITORY, TINY, snakemake
+from test_workflow_dag import jobs
+
+from cof import config
+from cof.config import CofSettings
+
+SCALES = REPOSITORY / "workflow/config"
+
+
+def merged(*names: str) -> config.Config:
+    """Scales over the defaults of config.yaml, as Snakemake merges them."""
+
+    def merge(base: dict, over: dict) -> dict:
+        for key, value in over.items():
+            both = isinstance(value, dict) and isinstance(base.get(key), dict)
+            base[key] = merge(base[key], value) if both else value
+        return base
+
+    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    for name in names:
+        raw = merge(raw, yaml.safe_load((SCALES / name).read_text()))
+    return config.parse(raw)
+
+
+def test_a_control_differs_from_cof_in_nothing_but_what_its_name_says() -> None:
+    models = merged("bench.yaml", "controls.yaml").models
+    cof = models["cof"]
+    changes = {
+        "cof_anchor_only": {"field": {"ecg": "none"}},
+        "cof_anchor_only_1": {"field": {"ecg": "none"}, "seed": 1},
+        "cof_anchor_only_2": {"field": {"ecg": "none"}, "seed": 2},
+        "cof_rate": {"field": {"ecg": "rate"}},
+        "cof_features": {"field": {"ecg": "features"}},
+        "cof_1": {"seed": 1},
+        "cof_2": {"seed": 2},
+        "cof_trained_shuffled": {"shuffled_ecg": True},
+    }
+    assert isinstance(cof, CofSettings)
+    assert {name for name, model in models.items() if model.family == "cof"} == {"cof", *changes}
+    for name, change in changes.items():
+        expected = cof.model_copy(update=change | {"field": cof.field.model_copy(update=change.get("field", {}))})
+        assert models[name] == expected, name
+
+
+def test_further_cohorts_share_no_participant_and_train_nothing(tmp_path: Path) -> None:
+    seen: set[int] = set()
+    for names in ((), ("further.yaml",), ("further_enriched.yaml",)):
+        phantom = merged("bench.yaml", "controls.yaml", *names).phantom
+        members = phantom.train + phantom.validation + phantom.test
+        numbers = set(range(phantom.first, phantom.first + members))
+        assert not seen & numbers
+        seen |= numbers
+
+    scales = [str(SCALES / name) for name in ("controls.yaml", "further.yaml")]
+    asked = ["--configfile", str(SCALES / "bench.yaml"), *scales, "--", "controls"]
+    refused = snakemake(tmp_path, "-n", *asked, check=False)
+    assert "results/bench/labeller does not exist" in refused.stdout + refused.stderr
+    trained = tmp_path / "results/bench"
+    for name in merged("bench.yaml", "controls.yaml").models:
+        (trained / "models" / name).mkdir(parents=True)
+    (trained / "labeller").mkdir()
+    (trained / "registrations/toppr").mkdir(parents=True)
+    counts = jobs(snakemake(tmp_path, "-n", *asked).stdout)
+    assert counts["train"] == 2  # the two exchanges of ECGs among these subjects
+    assert not {"labeller", "toppr"} & counts.keys()
+
+
+@pytest.mark.slow
+def test_a_few_controls_for_real(finished: Path, tmp_path: Path) -> None:
+    """On the smallest run, and then its models on a further cohort of other participants."""
+    tiny = yaml.safe_load(TINY.read_text())
+    cof = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["models"]["cof"] | tiny["models"]["cof"]
+    names = yaml.safe_load((SCALES / "controls.yaml").read_text())
+    some = ("cof_features", "cof_shuffled_in_strata", "scaled_by_ecg", "true_motion")
+    models = {name: names["models"][name] for name in some}
+    models["cof_features"] = cof | {"field": cof["field"] | {"ecg": "features"}}
+    table = names["tables"]["controls"] | {
+        "models": {name: name for name in ("cof", "static", *some)}, "repeats": {},
+    }  # fmt: skip
+    own = tmp_path / "controls.yaml"
+    own.write_text(yaml.safe_dump({"models": models, "tables": {"controls": table}}))
+    results = finished / "results/tiny"
+    snakemake(finished, "--configfile", str(TINY), str(own), "--cores", "2", "--", "controls")
+    long = pd.read_csv(results / "tables/controls.csv").set_index(["model", "metric"])
+    assert long.loc[("true_motion", "epe_true_mm"), "mean"] < 0.02
+    assert long.loc[("static", "epe_true_mm"), "mean"] > 0.5
+    subjects = pd.read_parquet(results / "cohort/subjects.parquet").set_index("subject")["split"]
+    donors = json.loads((results / "models/cof_shuffled_in_strata/donors.json").read_text())
+    assert donors
+    assert all(subjects[[name, donor]].eq("test").all() and name != donor for name, donor in donors.items())
+    sidecars = list((results / "twins/cof_shuffled_in_strata").rglob("*-v2.json"))
+    said = {path.stem: json.loads(path.read_text())["measures"]["ecg_of"] for path in sidecars}
+    assert said.items() <= donors.items()
+
+    further = tmp_path / "further.yaml"
+    phantom = {"first": 101, "train": 0, "validation": 0, "test": 2, "arm": "enriched"}
+    further.write_text(yaml.safe_dump({"results": "results/further", "trained": "results/tiny", "phantom": phantom}))
+    files = [str(TINY), str(own), str(further)]
+    done = snakemake(finished, "--configfile", *files, "--cores", "2", "--", "controls")
+    assert not re.search(r"rule (labeller|toppr):", done.stdout + done.stderr)
+    long = pd.read_csv(finished / "results/further/tables/controls.csv")
+    assert set(long["model"]) == set(table["models"])
+    weights = "models/cof/weights.safetensors"
+    assert (finished / "results/further" / weights).read_bytes() == (results / weights).read_bytes()

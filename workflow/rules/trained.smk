@@ -1,0 +1,35 @@
+# What another run has trained, in the place of what would be trained here. Only the family `shuffled` is made here: it
+# exchanges the ECGs of this cohort's held-out subjects.
+if CONFIG.trained:
+    BORROWED = [
+        "labeller",
+        *(f"registrations/{name}" for name in CONFIG.registrations),
+        *(f"models/{n}" for n, m in CONFIG.models.items() if m.family != "shuffled"),
+    ]
+    for name in BORROWED:
+        if not Path(CONFIG.trained, name).is_dir():
+            raise WorkflowError(f"trained: {CONFIG.trained}/{name} does not exist")
+
+    localrules:
+        borrow,
+
+    ruleorder: borrow > labeller
+    ruleorder: borrow > toppr
+    ruleorder: borrow > train
+
+    rule borrow:
+        """A copy of what another run has trained."""
+        input:
+            f"{CONFIG.trained}/{{artefact}}",
+        output:
+            directory(f"{R}/{{artefact}}"),
+        log:
+            f"{R}/logs/borrow/{{artefact}}.log",
+        benchmark:
+            f"{R}/benchmarks/borrow/{{artefact}}.tsv"
+        wildcard_constraints:
+            artefact="|".join(BORROWED),
+        conda:
+            "../../envs/cof.yaml"
+        shell:
+            "(rm -rf {output:q}.part && cp -R {input:q} {output:q}.part && mv {output:q}.part {output:q}) 2> {log:q}"
