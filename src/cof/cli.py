@@ -273,7 +273,7 @@ def register(
     register_batch(grid=grid, weights=weights, out=out, exclusions=exclusions)
 
 
-@app.command()
+@app.command("exact-motion")
 def exact_motion(
     key: Key,
     cine: Annotated[Path, typer.Option(help="cine/{batch}")],
