@@ -303,7 +303,7 @@ def fields(
     )
 
 
-@app.command()
+@app.command("exact-motion")
 def exact_motion(
     key: Key,
     cine: Annotated[Path, typer.Option(help="cine/{batch}")],

@@ -2,7 +2,8 @@
 
 The cavity and the wall are cut into the 16 segments of the American Heart Association (Cerqueira et al., Circulation
 105:539, 2002). The cuts are planes through the LV's centre in every slice, at rest in space as those of a reader are;
-the direction from the LV's centre to the RV's lies between the two septal segments.
+the direction from the LV's centre to the RV's lies between the two septal segments. Since the base leaves the basal
+slices in systole, basal segments thicken less here than their tissue does: compare hearts, not levels.
 """
 
 import math

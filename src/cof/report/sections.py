@@ -421,6 +421,7 @@ def _cell(cell: pd.Series, metric: Metric) -> dict[str, str]:
         "n": str(cell["n"]),
         "mean": text("mean"),
         "sd": text("sd"),
+        "seed_sd": text("seed_sd"),
         "interval": interval("ci_low", "ci_high"),
         "difference": text("difference", "+"),
         "difference_interval": interval("difference_ci_low", "difference_ci_high", "+"),
