@@ -195,7 +195,6 @@ class TrainingSettings(Settings):
     precision: Literal["32", "bf16"] = Field(
         "32", description="of the network's products and convolutions; losses are computed in single precision"
     )
-    compile: bool = Field(False, description="compile the network (torch.compile): minutes once, then faster")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 for none")
     learning_rate: Positive = 1e-3
     weight_decay: float = Field(1e-5, ge=0)
