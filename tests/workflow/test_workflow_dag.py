@@ -83,3 +83,16 @@ def test_a_misspelt_key_is_one_clear_line(tmp_path: Path) -> None:
     assert "'gird'" in lines[0]
     assert "did you mean 'grid'" in lines[0]
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_thousand_batches_have_names_and_commands_that_a_shell_takes(tmp_path: Path) -> None:
+    config = yaml.safe_load(TINY.read_text()) | {"cohort": {"batches": 1001}}
+    many = tmp_path / "config.yaml"
+    many.write_text(yaml.safe_dump(config))
+    done = snakemake(tmp_path, "-n", "-p", "results/tiny/labeller", config=many)
+    assert jobs(done.stdout)["cine"] == 1001
+    assert "results/tiny/cine/b1000" in done.stdout
+    commands = [line for line in done.stdout.splitlines() if "cof labeller" in line]
+    assert commands
+    assert max(map(len, commands)) < 2_000

@@ -302,8 +302,8 @@ class _Bench:
             learnt = self._unit(f"models/{name}", self._slope(train) * settings.batch)
         else:
             learnt = self._unit(f"models/{name}", self._seconds(train) / _TRAINING)
-        if isinstance(settings, RandomSettings):  # it keeps cines, here those of two donors
-            learnt = replace(learnt, bytes=learnt.bytes * settings.donors / _TRAINING)
+        if isinstance(settings, RandomSettings):  # it keeps cines: the bytes of one of them
+            learnt = replace(learnt, bytes=learnt.bytes / _TRAINING)
         twins = self.root / "twins" / name / _BATCH
         seconds, frames = self._generate(out, fields, twins)
         heart = self._unit(f"twins/{name}", seconds + self.frame_seconds * (frames - 1))

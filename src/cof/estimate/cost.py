@@ -1,10 +1,10 @@
 """The cost of a cohort from the units of a calibration: how many of each there will be, and their sums."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cof.config import CofSettings, Config
+from cof.config import CofSettings, Config, RandomSettings
 from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0
@@ -82,9 +82,13 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
             yield row(f"registrations/{name}", calibration.registrations[name], registration.iterations, "steps")
             yield row(f"fields/{name}", calibration.fields[name], subjects, "subjects")
         for name, model in config.models.items():
-            steps = isinstance(model, CofSettings)
-            count = model.iterations if isinstance(model, CofSettings) else subjects * split.get("train", 0.0)
-            yield row(f"models/{name}", calibration.models[name], count, "steps" if steps else "training subjects")
+            learnt, train = calibration.models[name], subjects * split.get("train", 0.0)
+            if isinstance(model, RandomSettings):
+                learnt = replace(learnt, bytes=learnt.bytes * min(model.donors, train))
+            if isinstance(model, CofSettings):
+                yield row(f"models/{name}", learnt, model.iterations, "steps")
+            else:
+                yield row(f"models/{name}", learnt, train, "training subjects")
             yield row(f"twins/{name}", calibration.twins[name], hearts, "hearts")
             yield row(f"metrics/{name}", calibration.metrics[name], hearts, "hearts", gpu=False, tables=1)
         jobs = batches * batch_jobs(config)
