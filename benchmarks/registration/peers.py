@@ -1,7 +1,7 @@
 """Registration by the tools that people use today, each a function of two volumes on one grid.
 
-Every function takes `fixed` and `moving`, float32 [Z, Y, X], and their spacing (z, y, x) in mm, and returns the pull-back
-displacement float32 [3, Z, Y, X] in mm, channels (z, y, x): moving(x + u(x)) is like fixed(x).
+Every function takes `fixed` and `moving`, float32 [Z, Y, X], and their spacing (z, y, x) in mm, and returns the
+pull-back displacement float32 [3, Z, Y, X] in mm, channels (z, y, x): moving(x + u(x)) is like fixed(x).
 """
 
 import os
