@@ -66,6 +66,13 @@ def test_targets_that_people_type(tmp_path: Path, target: str) -> None:
     snakemake(tmp_path, "-n", target)
 
 
+def test_table_three_trains_every_variant_once(tmp_path: Path) -> None:
+    variants = REPOSITORY / "workflow/config/table3.yaml"
+    done = snakemake(tmp_path, "-n", "table3", config=TINY, more=variants)
+    counts = jobs(done.stdout)
+    assert (counts["toppr"], counts["train"], counts["table"]) == (6, 8, 1)
+
+
 def test_chosen_subjects_are_a_batch_of_their_own(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "-n", "--config", "subjects=[sub-0001]", "--", "all")
     assert re.search(r"twins/cof/only-[0-9a-f]{8}", done.stdout)
