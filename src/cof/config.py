@@ -446,16 +446,6 @@ def _resolved(entries: Any, where: str) -> Any:
     return {name: resolve(name, ()) for name in entries}
 
 
-def _overlaid(raw: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """A mapping with the keys of another laid over it, group by group."""
-    nested = {key: _overlaid(raw[key], value) for key, value in more.items() if _groups(raw.get(key), value)}
-    return raw | more | nested
-
-
-def _groups(one: Any, other: Any) -> bool:
-    return isinstance(one, dict) and isinstance(other, dict)
-
-
 def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
     """The typed configuration of a plain mapping.
 

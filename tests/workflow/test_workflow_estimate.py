@@ -41,7 +41,7 @@ def test_files_and_bytes_are_those_of_a_run(finished: Path, rows: dict[str, Row]
 
 def test_times_are_those_of_a_run_within_a_factor(finished: Path, rows: dict[str, Row]) -> None:
     times = finished / "results/tiny/benchmarks"
-    rules = ("ecg", "beats", "cine", "label", "quality", "grid", "register", "twins", "evaluate", "train", "toppr")
+    rules = ("ecg", "beats", "cine", "label", "quality", "grid", "fields", "twins", "evaluate", "train", "toppr")
     files = [path for rule in rules for path in (times / rule).rglob("*.tsv") if "only-" not in path.name]
     took = sum(pd.read_csv(path, sep="\t")["cpu_time"].sum() for path in [*files, times / "labeller.tsv"])
     hours = sum(row.core_hours + row.gpu_hours for row in rows.values())
