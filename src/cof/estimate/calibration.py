@@ -274,7 +274,11 @@ class _Bench:
 
         step = self._slope(train) * settings.batch
         register = partial(
-            register_batch, grid=self._folder("grid"), weights=out, out=self.root / "fields" / name / _BATCH
+            register_batch,
+            grid=self._folder("grid"),
+            weights=out,
+            out=self.root / "fields" / name / _BATCH,
+            settings=settings.path,
         )
         fields = self._stage(f"fields/{name}", register)
         return self._unit(f"registrations/{name}", step), fields
