@@ -11,6 +11,10 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+# Used with --software-deployment-method apptainer alone: docs/environments.md.
+container: "envs/cof.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/phantom.smk"
 include: "workflow/rules/cohort.smk"

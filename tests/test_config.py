@@ -6,6 +6,7 @@ import yaml
 
 from cof import config
 from cof.errors import UsageError
+from cof.report.paper import paper_table
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -29,7 +30,7 @@ def test_the_default_configuration_is_valid() -> None:
     assert parsed.models["cof"].family == "cof"
 
 
-@pytest.mark.parametrize("name", ["tiny.yaml", "bench.yaml", "paper.yaml"])
+@pytest.mark.parametrize("name", ["tiny.yaml", "bench.yaml", "paper.yaml", "table3.yaml"])
 def test_every_scale_is_valid(name: str) -> None:
     config.parse(merged(name))
 
@@ -75,6 +76,69 @@ def test_a_control_that_cannot_be_made_is_refused(change: dict, said: str) -> No
     config.parse(raw)
     with pytest.raises(UsageError, match=said):
         config.parse(raw | change)
+
+
+def test_a_variant_is_another_entry_with_changes() -> None:
+    cof_field = {"family": "cof", "iterations": 7, "field": {"modes": 3, "blocks": 2}}
+    raw = {
+        "models": {
+            "deeper": {"like": "other", "field": {"blocks": 4}},
+            "other": {"like": "cof", "field": {"modes": 0}},
+            "cof": cof_field,
+        },
+        "registrations": {"toppr": {"batch": 9}, "free": {"like": "toppr", "max_field": "none"}},
+        "tables": {},
+    }
+    found = config.parse(raw)
+    deeper = found.models["deeper"]
+    assert isinstance(deeper, config.CofSettings)
+    assert (deeper.iterations, deeper.field.modes, deeper.field.blocks) == (7, 0, 4)
+    assert found.registrations["free"] == config.RegistrationSettings(batch=9, max_field="none")
+    assert "like" not in config.dump(deeper)
+    assert cof_field == {"family": "cof", "iterations": 7, "field": {"modes": 3, "blocks": 2}}
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ({"a": {"like": "b"}}, "models.a.like: no entry is called 'b'"),
+        ({"a": {"like": "b"}, "b": {"like": "a"}}, "models.a.like|models.b.like: a circle"),
+        ({"a": {"like": "a"}}, "models.a.like: a circle"),
+    ],
+)
+def test_a_variant_of_nothing_or_of_itself_is_refused(models: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        config.parse({"models": models, "tables": {}})
+
+
+def test_how_paths_are_made_is_no_part_of_a_training() -> None:
+    path = config.PathSettings(harmonics=12, refinement=config.RefinementSettings(steps=20))
+    variant = config.RegistrationSettings(lambda_seg=0.5, path=path)
+    assert variant.trained() == config.RegistrationSettings(lambda_seg=0.5)
+
+
+def test_table_three_has_the_papers_eight_rows() -> None:
+    parsed = config.parse(merged("table3.yaml"))
+    table = parsed.tables["table3"]
+    assert list(table.models.values()) == list(paper_table("table3").values)
+    rows = {printed: parsed.models[name] for name, printed in table.models.items()}
+    registrations = {printed: parsed.registrations[model.registration] for printed, model in rows.items()}
+    weights = {printed: registration.lambda_seg for printed, registration in registrations.items()}
+    assert weights == {
+        "COF (no seg loss)": 0, "w/o REA": 0, "w/o Temp. ECG": 0, "w/o TOPPR": 0,
+        "No max field": 1, "lambda_seg 0.5": 0.5, "lambda_seg 1.0": 1, "lambda_seg 3.0": 3,
+    }  # fmt: skip
+    assert registrations["No max field"].max_field == "none"
+    free = registrations["w/o TOPPR"]
+    assert (free.parameterisation, free.max_field, free.similarity, free.pairing) == (
+        "displacement", "none", "mse", "composed"
+    )  # fmt: skip
+    assert not rows["w/o REA"].field.anatomy
+    assert rows["w/o Temp. ECG"].field.ecg == "spatial"
+    # Nothing else differs from the row of the module's own.
+    whole = rows["COF (no seg loss)"]
+    assert rows["w/o REA"].field.model_copy(update={"anatomy": True}) == whole.field
+    assert {model.iterations for model in rows.values()} == {whole.iterations}
 
 
 def test_settings_survive_the_command_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cof.folders import whole_file, whole_folder
+from cof.folders import Batches, find, whole_file, whole_folder
 
 Writer = Callable[[Path], AbstractContextManager[Path]]
 
@@ -104,3 +104,14 @@ def alive(pid: int) -> bool:
     """Whether a process runs; one that ended and was not waited for does not."""
     state = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
     return state not in ("", "Z")
+
+
+def test_batches_are_searched_in_their_order_and_listed_once(tmp_path: Path) -> None:
+    for batch, name in (("b000", "one"), ("b000", "two"), ("b001", "two"), ("b999", "three")):
+        (tmp_path / batch).mkdir(exist_ok=True)
+        (tmp_path / batch / name).touch()
+    folders = [tmp_path / batch for batch in ("b001", "b000", "b1000")]
+    for name in ("one", "two", "three"):
+        assert find(Batches(folders), name) == find(folders, name)
+    assert find(folders, "two") == tmp_path / "b001/two"
+    assert find(Batches(folders), "three") is None

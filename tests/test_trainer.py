@@ -202,14 +202,6 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_weights_in_float32(tmp_path):
     assert rounded(torch.ones(1, lines.FEATURES)).dtype == torch.float32
 
 
-@pytest.mark.slow
-def test_a_compiled_network_learns_the_same(tmp_path):
-    plain, _ = fit(tmp_path / "plain")
-    compiled, _ = fit(tmp_path / "compiled", compile=True)
-    for one, two in zip(plain.parameters(), compiled.parameters()):
-        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
-
-
 def start(folder: Path, *options: str, launcher: tuple[str, ...] = (), output=subprocess.PIPE) -> subprocess.Popen:
     folder.mkdir(exist_ok=True)
     called = [sys.executable, *launcher, str(SCRIPT), str(folder / "c.pt"), str(folder / "weights.pt"), *options]

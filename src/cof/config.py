@@ -199,7 +199,6 @@ class TrainingSettings(Settings):
     precision: Literal["32", "bf16"] = Field(
         "32", description="of the network's products and convolutions; losses are computed in single precision"
     )
-    compile: bool = Field(False, description="compile the network (torch.compile): minutes once, then faster")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 for none")
     learning_rate: Positive = 1e-3
     weight_decay: float = Field(1e-5, ge=0)
@@ -210,6 +209,11 @@ class TrainingSettings(Settings):
         0.05, description="share of the iterations in which the learning rate rises to its full value"
     )
     checkpoint_every: Count = Field(50, description="iterations between checkpoints")
+    like: str | None = Field(
+        None,
+        exclude=True,
+        description="another entry of the same group: this one is that one, with the changes named beside `like`",
+    )
 
 
 class RefinementSettings(Settings):
@@ -398,7 +402,7 @@ class TableSettings(Settings):
     repeats: dict[str, tuple[str, ...]] = Field(
         {}, description="model of this table to further trainings of it with other seeds, whose SD is printed beside it"
     )
-    paper: Literal["table1", "table2", "table3_modules", "table3_segmentation"] | None = Field(
+    paper: Literal["table1", "table2", "table3"] | None = Field(
         None, description="the paper's table to print beside ours, row by printed name"
     )
 
@@ -485,14 +489,37 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
     return f"{where}: {path}: {first['msg']} (got {first.get('input')!r})"
 
 
+def _resolved(entries: Any, where: str) -> Any:
+    """Entries by name, those with `like: NAME` laid over the entry that they name."""
+    if not isinstance(entries, dict):
+        return entries  # validation says what is wrong
+
+    def resolve(name: str, above: tuple[str, ...]) -> Any:
+        entry = entries[name]
+        base = entry.get("like") if isinstance(entry, dict) else None
+        if base is None:
+            return entry
+        if base not in entries or base in (*above, name):
+            raise UsageError(
+                f"{where}.{name}.like: " + ("a circle" if base in entries else f"no entry is called '{base}'")
+            )
+        changes = {key: value for key, value in entry.items() if key != "like"}
+        return _overlaid(resolve(base, (*above, name)), changes)
+
+    return {name: resolve(name, ()) for name in entries}
+
+
 def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
     """The typed configuration of a plain mapping.
 
     Raises:
         UsageError: a key is unknown, missing or of the wrong type, or a name refers to nothing.
     """
+    variants = {
+        group: _resolved(raw[group], f"{where}: {group}") for group in ("registrations", "models") if group in raw
+    }
     try:
-        config = Config.model_validate(raw)
+        config = Config.model_validate(raw | variants)
     except ValidationError as error:
         raise UsageError(explain(error, where)) from None
     if TRUTH in config.registrations:

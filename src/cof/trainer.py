@@ -70,7 +70,7 @@ def fit(
         settings: of the training.
         run: where it runs, resumes and is logged.
         log_every: iterations a row of the log.
-        entries: methods of the network through which the loss calls it, to be compiled and cast.
+        entries: methods of the network through which the loss calls it, to be cast.
 
     Returns:
         The trained network on the CPU, in evaluation mode, and the log with the columns iteration, loss, the loss's
@@ -164,12 +164,8 @@ class _Module(LightningModule):
         self.stop = 0  # the one on which all processes agreed
         self.means: list[float] = []
         for name in entries:
-            method = getattr(network, name)
-            if settings.compile:
-                method = torch.compile(method)
             if settings.precision == "bf16":
-                method = _in_bfloat16(method)
-            setattr(network, name, method)
+                setattr(network, name, _in_bfloat16(getattr(network, name)))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam; a checkpoint's state is put into it when the training starts."""

@@ -55,3 +55,9 @@ def test_ssim_is_symmetric_bounded_and_one_for_equal_images(seed: int, noise: fl
     assert ssim(a, b) == pytest.approx(ssim(b, a))
     assert -1 <= ssim(a, b) < 1
     assert ssim(a, a) == pytest.approx(1)
+
+
+def test_a_cycle_has_the_similarity_of_its_images_to_the_last_bit() -> None:
+    a, b = np.random.default_rng(5).random((2, 3, 2, 24, 20), dtype=np.float32)
+    stacked = ssim_images(a.reshape(6, 24, 20), b.reshape(6, 24, 20))
+    np.testing.assert_array_equal(ssim_images(a, b).ravel(), stacked)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cof.metrics.overlap import dice, iou
+from cof.metrics.overlap import about_structures, dice, iou
 
 
 def test_shifted_boxes() -> None:
@@ -46,3 +46,14 @@ def test_symmetric_and_tied_to_each_other(a: np.ndarray, b: np.ndarray, label: i
     np.testing.assert_array_equal(dice(a, b, label), dice(b, a, label))
     share = iou(a, b, label)
     np.testing.assert_allclose(dice(a, b, label), 2 * share / (1 + share))
+
+
+def test_the_box_about_all_structures_changes_no_overlap() -> None:
+    a, b = np.zeros((4, 3, 20, 30), np.uint8), np.zeros((4, 3, 20, 30), np.uint8)
+    a[:, 1:, 5:9, 10:14], b[:, :, 7:12, 3:12] = 1, 1
+    small = about_structures(a, b)
+    assert small[0].shape == small[1].shape == (4, 3, 7, 11)
+    for measure in (dice, iou):
+        np.testing.assert_array_equal(measure(*small, 1), measure(a, b, 1))
+    nothing = about_structures(np.zeros_like(a), np.zeros_like(a))
+    assert np.isnan(dice(*nothing, 1)).all()

@@ -69,7 +69,7 @@ class Cluster:
         """End all jobs and daemons."""
         subprocess.run(["scancel", "--user=root", "--signal=KILL", "--full"], capture_output=True)
         for pid_file in (self.folder / "slurmd.pid", self.folder / "slurmctld.pid", self.folder / "munge/pid"):
-            if pid_file.is_file() and pid_file.read_text().strip():
+            if _alive(pid_file):
                 _end(int(pid_file.read_text()))
         for name in ("slurm.conf", "gres.conf"):
             (SITE / name).unlink(missing_ok=True)
@@ -133,9 +133,9 @@ def install() -> None:
                 raise Unavailable(f"apt-get {words[0]} failed: {done.stderr[-500:]}")
     SITE.mkdir(exist_ok=True)
     for path in (SITE / "slurm.conf", SITE / "gres.conf"):
-        if path.is_symlink() and not path.exists():  # of a cluster that was killed, and whose folder is gone
+        if path.is_symlink() and not _alive(path.resolve().parent / "slurmctld.pid"):  # of a cluster that was killed
             path.unlink()
-        if path.exists() or path.is_symlink():
+        if path.exists():
             raise Unavailable(f"this machine has a SLURM already: {path}")
 
 
@@ -157,6 +157,11 @@ def _call(*words: str) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
     return done.stdout
+
+
+def _alive(pid_file: Path) -> bool:
+    text = pid_file.read_text().strip() if pid_file.is_file() else ""
+    return text.isdigit() and psutil.pid_exists(int(text))
 
 
 def _end(pid: int) -> None:

@@ -16,15 +16,18 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
 
 
-def command(directory: Path, *arguments: str, config: Path = TINY) -> list[str]:
-    """What runs the real workflow in `directory`, its results below it."""
+def command(directory: Path, *arguments: str, config: Path = TINY, more: Path | None = None) -> list[str]:
+    """What runs the real workflow in `directory`, its results below it; `more` is laid over the configuration."""
     called = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-    return [*called, "--directory", str(directory), "--configfile", str(config), *arguments]
+    files = [str(file) for file in (config, more) if file]
+    return [*called, "--directory", str(directory), "--configfile", *files, *arguments]
 
 
-def snakemake(directory: Path, *arguments: str, config: Path = TINY, check: bool = True) -> subprocess.CompletedProcess:
+def snakemake(
+    directory: Path, *arguments: str, config: Path = TINY, more: Path | None = None, check: bool = True
+) -> subprocess.CompletedProcess:
     """Run the real workflow in `directory`, its results below it."""
-    called = command(directory, *arguments, config=config)
+    called = command(directory, *arguments, config=config, more=more)
     done = subprocess.run(called, cwd=REPOSITORY, env=ENVIRONMENT, text=True, capture_output=True)
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]

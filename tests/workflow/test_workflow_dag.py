@@ -66,6 +66,13 @@ def test_targets_that_people_type(tmp_path: Path, target: str) -> None:
     snakemake(tmp_path, "-n", target)
 
 
+def test_table_three_trains_every_variant_once(tmp_path: Path) -> None:
+    variants = REPOSITORY / "workflow/config/table3.yaml"
+    done = snakemake(tmp_path, "-n", "table3", config=TINY, more=variants)
+    counts = jobs(done.stdout)
+    assert (counts["toppr"], counts["train"], counts["table"]) == (6, 8, 1)
+
+
 def test_chosen_subjects_are_a_batch_of_their_own(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "-n", "--config", "subjects=[sub-0001]", "--", "all")
     assert re.search(r"twins/cof/only-[0-9a-f]{8}", done.stdout)
@@ -83,3 +90,16 @@ def test_a_misspelt_key_is_one_clear_line(tmp_path: Path) -> None:
     assert "'gird'" in lines[0]
     assert "did you mean 'grid'" in lines[0]
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_thousand_batches_have_names_and_commands_that_a_shell_takes(tmp_path: Path) -> None:
+    config = yaml.safe_load(TINY.read_text()) | {"cohort": {"batches": 1001}}
+    many = tmp_path / "config.yaml"
+    many.write_text(yaml.safe_dump(config))
+    done = snakemake(tmp_path, "-n", "-p", "results/tiny/labeller", config=many)
+    assert jobs(done.stdout)["cine"] == 1001
+    assert "results/tiny/cine/b1000" in done.stdout
+    commands = [line for line in done.stdout.splitlines() if "cof labeller" in line]
+    assert commands
+    assert max(map(len, commands)) < 2_000

@@ -16,7 +16,7 @@ from submission import Submission, fresh_copy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-GPU_RULES = {"labeller", "label", "toppr", "register", "train", "twins"}
+GPU_RULES = {"labeller", "label", "toppr", "fields", "train", "twins"}
 CPU_JOBS = {"phantom", "ingest", "place", "evaluate", "report"}
 
 
@@ -91,3 +91,18 @@ def test_the_gres_form_is_accepted_and_asks_for_an_a100(submission: Submission) 
     submission.finish(submission.start("--forcerun", "train", "--", "results/tiny/models/random"))
     job = submission.jobs("train")[-1]
     assert (job["JobState"], job["TresPerNode"]) == ("COMPLETED", "gres:gpu:a100:1")
+
+
+def test_a_training_can_have_several_gpus_and_processes(submission: Submission) -> None:
+    # The launcher of docs/cluster.md, but of a command that shows what each process of a training would be told.
+    launcher = "srun --nodes=1 --ntasks-per-node=2 --output=rank_%t printenv SLURM_STEP_NUM_TASKS &&"
+    asked = {"gpu": 2, "gpu_model": "a100", "nodes": 1, "tasks_per_node": 2, "mpi": "srun", "launcher": launcher}
+    resources = [f"train:{key}={value}" for key, value in asked.items()]
+    target = "results/tiny/models/random"
+    submission.finish(submission.start("--forcerun", "train", "--set-resources", *resources, "--", target))
+    job = submission.jobs("train")[-1]
+    assert (job["JobState"], gpus(job)) == ("COMPLETED", "gpu:a100:2")
+    assert {path.name: path.read_text() for path in submission.copy.glob("rank_*")} == {
+        "rank_0": "2\n",
+        "rank_1": "2\n",
+    }

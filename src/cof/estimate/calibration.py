@@ -274,7 +274,11 @@ class _Bench:
 
         step = self._slope(train) * settings.batch
         register = partial(
-            register_batch, grid=self._folder("grid"), weights=out, out=self.root / "fields" / name / _BATCH
+            register_batch,
+            grid=self._folder("grid"),
+            weights=out,
+            out=self.root / "fields" / name / _BATCH,
+            settings=settings.path,
         )
         fields = self._stage(f"fields/{name}", register)
         return self._unit(f"registrations/{name}", step), fields
@@ -302,8 +306,8 @@ class _Bench:
             learnt = self._unit(f"models/{name}", self._slope(train) * settings.batch)
         else:
             learnt = self._unit(f"models/{name}", self._seconds(train) / _TRAINING)
-        if isinstance(settings, RandomSettings):  # it keeps cines, here those of two donors
-            learnt = replace(learnt, bytes=learnt.bytes * settings.donors / _TRAINING)
+        if isinstance(settings, RandomSettings):  # it keeps cines: the bytes of one of them
+            learnt = replace(learnt, bytes=learnt.bytes / _TRAINING)
         twins = self.root / "twins" / name / _BATCH
         seconds, frames = self._generate(out, fields, twins)
         heart = self._unit(f"twins/{name}", seconds + self.frame_seconds * (frames - 1))

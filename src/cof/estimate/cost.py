@@ -1,10 +1,10 @@
 """The cost of a cohort from the units of a calibration: how many of each there will be, and their sums."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cof.config import CofSettings, Config
+from cof.config import CofSettings, Config, RandomSettings
 from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0
@@ -62,31 +62,37 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
     batches, split = config.cohort.batches, shares(config)
     factor = 1.0 if calibration.gpu else gpu_factor
 
-    def row(stage: str, unit: Unit, count: float, what: str, gpu: bool = True, tables: int = 0) -> Row:
+    def row(stage: str, unit: Unit, count: float, what: str, gpu: bool = True) -> Row:
         hours = unit.seconds * count / _HOUR
         cores, held = (0.0, hours / factor) if gpu else (hours, 0.0)
         # Of what is trained there is one folder, however many steps it took.
-        written = 1.0 if what in ("iterations", "steps", "training subjects") else count
-        return Row(stage, count, what, cores, held, unit.bytes * written, unit.files * written + tables * batches)
+        trained = what in ("iterations", "steps", "training subjects")
+        written, outputs = (1.0, 1) if trained else (count, batches)
+        # Every output has its table, or Snakemake's own timestamp in its folder.
+        return Row(stage, count, what, cores, held, unit.bytes * written, unit.files * written + outputs)
 
     def rows() -> Iterator[Row]:
         per_subject, hearts = calibration.subject, subjects * split.get("test", 0.0)
         for name in ("ecg", "beats", "cine"):
-            yield row(name, per_subject[name], subjects, "subjects", gpu=False, tables=name != "cine")
+            yield row(name, per_subject[name], subjects, "subjects", gpu=False)
         iterations = config.labels.epochs * config.labels.iterations
         yield row("labeller", calibration.labeller, iterations, "iterations")
         yield row("labels", per_subject["labels"], subjects, "subjects")
-        yield row("quality", per_subject["quality"], subjects, "subjects", gpu=False, tables=1)
+        yield row("quality", per_subject["quality"], subjects, "subjects", gpu=False)
         yield row("grid", per_subject["grid"], subjects, "subjects", gpu=False)
         for name, registration in config.registrations.items():
             yield row(f"registrations/{name}", calibration.registrations[name], registration.iterations, "steps")
             yield row(f"fields/{name}", calibration.fields[name], subjects, "subjects")
         for name, model in config.models.items():
-            steps = isinstance(model, CofSettings)
-            count = model.iterations if isinstance(model, CofSettings) else subjects * split.get("train", 0.0)
-            yield row(f"models/{name}", calibration.models[name], count, "steps" if steps else "training subjects")
+            learnt, train = calibration.models[name], subjects * split.get("train", 0.0)
+            if isinstance(model, RandomSettings):
+                learnt = replace(learnt, bytes=learnt.bytes * min(model.donors, train))
+            if isinstance(model, CofSettings):
+                yield row(f"models/{name}", learnt, model.iterations, "steps")
+            else:
+                yield row(f"models/{name}", learnt, train, "training subjects")
             yield row(f"twins/{name}", calibration.twins[name], hearts, "hearts")
-            yield row(f"metrics/{name}", calibration.metrics[name], hearts, "hearts", gpu=False, tables=1)
+            yield row(f"metrics/{name}", calibration.metrics[name], hearts, "hearts", gpu=False)
         jobs = batches * batch_jobs(config)
         start = Unit(calibration.start)
         # Every job has a log and a run time, and all but `batch` a table of exclusions.

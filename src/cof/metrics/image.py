@@ -27,6 +27,8 @@ def ssim_images(a: np.ndarray, b: np.ndarray, data_range: float = 1.0) -> np.nda
         raise ValueError(f"images of different shapes: {a.shape} and {b.shape}")
     if min(a.shape[-2:]) < WINDOW:
         raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels, not {a.shape[-2:]}")
+    if a.ndim > 3:  # frame by frame: the windows' sums of a whole cycle do not fit the processor's caches
+        return np.stack([ssim_images(one, other, data_range) for one, other in zip(a, b)])
     a, b = a.astype(np.float64), b.astype(np.float64)
 
     def local_mean(image: np.ndarray) -> np.ndarray:

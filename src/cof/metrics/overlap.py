@@ -3,6 +3,18 @@
 import numpy as np
 
 
+def about_structures(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Views of a and b [T, Z, Y, X], each of any T, without the rows and columns that are background in both.
+
+    The heart fills a tenth of a native slice, and every count of voxels is as fast as its array is small.
+    """
+    box = []
+    for others in ((0, 1, 3), (0, 1, 2)):
+        held = np.flatnonzero(a.any(axis=others) | b.any(axis=others))
+        box.append(slice(int(held[0]), int(held[-1]) + 1) if len(held) else slice(0))
+    return a[:, :, box[0], box[1]], b[:, :, box[0], box[1]]
+
+
 def _counts(a: np.ndarray, b: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
     """Voxels in both and the sum of the voxels in each, [T], of one label in a and b [T, Z, Y, X]."""
     if a.shape != b.shape:

@@ -26,7 +26,7 @@ from cof.metrics.function import (
 )
 from cof.metrics.image import psnr, ssim
 from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame, pearson
-from cof.metrics.overlap import dice, iou
+from cof.metrics.overlap import about_structures, dice, iou
 from cof.metrics.regional import SEGMENTS, RegionalFunction, regional_function
 from cof.metrics.sampling import frames_at_phases, labels_on_motion_grid
 from cof.metrics.truth import Truth
@@ -207,6 +207,7 @@ def _images(rows: Rows, generated: np.ndarray, reference: Reference) -> None:
 def _segmentation(rows: Rows, ours: np.ndarray, theirs: np.ndarray, reference: Reference, suffix: str) -> None:
     """Overlap and function of the generated labels against one reference segmentation of the same native grid."""
     spacing, rr_ms = reference.spacing_mm, reference.rr_ms
+    ours, theirs = about_structures(ours, theirs)
     matched = theirs[frames_at_phases(len(theirs), len(ours))]
     for name, label in STRUCTURES.items():
         rows.add_frames(f"dice{suffix}", dice(ours, matched, label), name)

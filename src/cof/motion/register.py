@@ -18,7 +18,7 @@ from cof.errors import CofError, Reason, UsageError
 from cof.folders import whole_folder
 from cof.motion.jacobian import jacobian_determinant, regularity
 from cof.motion.losses import ncc_loss
-from cof.motion.native import NativeCrop, native_displacement, warp_native
+from cof.motion.native import TAPER_VOXELS, NativeCrop, native_displacement, warp_native
 from cof.motion.refinement import refine
 from cof.motion.resolution import to_canonical as motion_to_canonical
 from cof.motion.stage import Trained, load
@@ -113,7 +113,7 @@ def register_volumes(
     record = {
         "convention": CONVENTION,
         "measures": {
-            **vars(regularity(inside)),
+            **_regularity(inside),
             **measures,
             "mean_displacement_mm": float(np.linalg.norm(displacement[:, *crop.box], axis=0).mean()),
             "max_displacement_mm": float(np.linalg.norm(displacement, axis=0).max()),
@@ -247,6 +247,15 @@ def _register(
         "ncc_after": 1 - float(ncc_loss(moved, target, trained.settings.ncc_window, valid)),
     }
     return found.displacement.cpu(), measures
+
+
+def _regularity(determinant: torch.Tensor) -> dict[str, float]:
+    """Folding inside the crop [1, z, y, x], apart from its edge, where the taper may fold what moves there."""
+    interior = determinant[..., TAPER_VOXELS:-TAPER_VOXELS, TAPER_VOXELS:-TAPER_VOXELS]
+    folded_at_edge = int((determinant <= 0).sum() - (interior <= 0).sum())
+    return vars(regularity(interior)) | {
+        "folded_share_at_edge": folded_at_edge / (determinant.numel() - interior.numel())
+    }
 
 
 def lps_vectors(displacement_mm: np.ndarray, affine: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ def _content() -> dict[str, Any]:
 
 
 def paper_table(name: str) -> PaperTable:
-    """The paper's table `name`: table1, table2, table3_modules or table3_segmentation.
+    """The paper's table `name`: table1, table2 or table3.
 
     Raises:
         UsageError: there is no such table.
@@ -43,7 +43,10 @@ def paper_table(name: str) -> PaperTable:
     table = content["tables"].get(name)
     if table is None:
         raise UsageError(f"tables: paper: the paper has no table '{name}'; known: {', '.join(content['tables'])}")
-    values = {row: dict(zip(table["metrics"], numbers, strict=True)) for row, numbers in table["rows"].items()}
+    values = {
+        row: {metric: number for metric, number in zip(table["metrics"], numbers, strict=True) if number is not None}
+        for row, numbers in table["rows"].items()
+    }
     return PaperTable(content["cohort"], values)
 
 

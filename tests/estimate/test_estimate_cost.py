@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from cof.config import Config, RegistrationSettings, parse
+from cof.estimate.calibration import Calibration, Unit, cost_key
+from cof.estimate.cost import batch_jobs, estimate, to_json, to_markdown, total
+
+STAGES = ("ecg", "beats", "cine", "labels", "quality", "grid")
+
+
+@pytest.fixture
+def config() -> Config:
+    return parse(
+        {
+            "cohort": {"sheet": "subjects.csv", "batches": 10, "split": {"train": 0.8, "test": 0.2}},
+            "labels": {"epochs": 5, "iterations": 20},
+            "registrations": {"toppr": {"iterations": 30}},
+            "models": {"cof": {"family": "cof", "iterations": 60}, "random": {"family": "random", "donors": 8}},
+            "tables": {},
+        }
+    )
+
+
+def units(gpu: bool) -> Calibration:
+    """An hour, ten bytes and two files a unit of everything."""
+    unit = Unit(3600.0, 10.0, 2.0)
+    models = {"cof": unit, "random": unit}
+    one = {"toppr": unit}
+    return Calibration(dict.fromkeys(STAGES, unit), unit, one, one, models, models, models, 36.0, gpu)
+
+
+def test_counts_are_those_of_the_configuration(config: Config) -> None:
+    rows = {row.stage: row for row in estimate(config, 1000, units(gpu=False), gpu_factor=10)}
+    assert rows["ecg"].core_hours == 1000
+    assert rows["ecg"].files == 2 * 1000 + 10
+    assert rows["cine"].files == 2 * 1000 + 10
+    assert rows["labels"].gpu_hours == 100
+    assert rows["labeller"].gpu_hours == 5 * 20 / 10
+    assert (rows["labeller"].bytes, rows["labeller"].files) == (10, 3)
+    assert rows["registrations/toppr"].gpu_hours == 3
+    assert rows["models/cof"].gpu_hours == 6
+    assert rows["models/random"].gpu_hours == pytest.approx(80)
+    assert rows["models/random"].bytes == 10 * 8
+    assert rows["twins/cof"].gpu_hours == 20
+    assert rows["metrics/cof"].core_hours == 200
+    assert batch_jobs(config) == 12
+    assert rows["logs, benchmarks, exclusions"].core_hours == pytest.approx(120 * 36 / 3600)
+    assert total(list(rows.values())).core_hours == pytest.approx(5 * 1000 + 2 * 200 + 1.2)
+
+
+def test_a_measured_gpu_needs_no_assumption(config: Config) -> None:
+    rows = {row.stage: row for row in estimate(config, 1000, units(gpu=True), gpu_factor=10)}
+    assert rows["labels"].gpu_hours == 1000
+    assert "assumption" not in to_markdown(list(rows.values()), 1000, units(gpu=True), 10)
+    text = to_markdown(list(rows.values()), 1000, units(gpu=False), 10)
+    assert "assumption: one GPU does the work of 10" in text
+    assert json.loads(json.dumps(to_json(list(rows.values()), units(gpu=True))))["total"]["stage"] == "in all"
+
+
+def test_only_what_changes_the_cost_is_measured_again() -> None:
+    one = RegistrationSettings(lambda_seg=1.0)
+    assert cost_key(one) == cost_key(RegistrationSettings(lambda_seg=3.0, learning_rate=1e-4))
+    assert cost_key(one) != cost_key(RegistrationSettings(lambda_seg=0.0))
+    assert cost_key(one) != cost_key(RegistrationSettings(channels=(8, 16)))
