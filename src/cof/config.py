@@ -446,6 +446,11 @@ class Config(Settings):
     tables: dict[str, TableSettings]
     report: ReportSettings = ReportSettings()
 
+    @property
+    def exact_motion(self) -> bool:
+        """An oracle moves by the exact displacement of a synthetic cohort."""
+        return any(getattr(model, "registration", None) == TRUTH for model in self.models.values())
+
 
 def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
     """The keys that the group named by a pydantic error location accepts."""

@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from cof.config import Config, RegistrationSettings, parse
+from cof.config import TRUTH, Config, OracleSettings, RegistrationSettings, parse
 from cof.estimate.calibration import Calibration, Unit, cost_key
 from cof.estimate.cost import batch_jobs, estimate, to_json, to_markdown, total
 
+MODELS = ("models", "twins", "metrics")
 STAGES = ("ecg", "beats", "cine", "labels", "quality", "grid")
 
 
@@ -56,6 +58,26 @@ def test_a_measured_gpu_needs_no_assumption(config: Config) -> None:
     text = to_markdown(list(rows.values()), 1000, units(gpu=False), 10)
     assert "assumption: one GPU does the work of 10" in text
     assert json.loads(json.dumps(to_json(list(rows.values()), units(gpu=True))))["total"]["stage"] == "in all"
+
+
+def test_of_what_another_run_has_trained_there_is_a_copy(config: Config) -> None:
+    counted = units(gpu=False)
+    borrowed = config.model_copy(update={"trained": "results/other"})
+    rows = {row.stage: row for row in estimate(borrowed, 1000, counted, gpu_factor=10)}
+    for stage in ("labeller", "registrations/toppr", "models/cof"):
+        assert (rows[stage].core_hours, rows[stage].gpu_hours, rows[stage].bytes) == (0, 0, 10)
+    assert rows["twins/cof"].gpu_hours == 20
+
+
+def test_exact_motion_is_a_stage_of_the_held_out_hearts(config: Config) -> None:
+    counted = units(gpu=False)
+    counted = replace(counted, fields={**counted.fields, TRUTH: Unit(3600.0, 5.0, 1.0)})
+    models = config.models | {"true": OracleSettings(registration=TRUTH)}
+    counted = replace(counted, **{name: getattr(counted, name) | {"true": Unit(0.0)} for name in MODELS})
+    exact = config.model_copy(update={"models": models})
+    assert batch_jobs(exact) == batch_jobs(config) + 3
+    row = next(row for row in estimate(exact, 1000, counted) if row.stage == "fields/truth")
+    assert (row.core_hours, row.bytes, row.files) == (200, 1000, 210)
 
 
 def test_only_what_changes_the_cost_is_measured_again() -> None:

@@ -18,17 +18,7 @@ SCALES = REPOSITORY / "workflow/config"
 
 def merged(*names: str) -> config.Config:
     """Scales over the defaults of config.yaml, as Snakemake merges them."""
-
-    def merge(base: dict, over: dict) -> dict:
-        for key, value in over.items():
-            both = isinstance(value, dict) and isinstance(base.get(key), dict)
-            base[key] = merge(base[key], value) if both else value
-        return base
-
-    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    for name in names:
-        raw = merge(raw, yaml.safe_load((SCALES / name).read_text()))
-    return config.parse(raw)
+    return config.load(REPOSITORY / "config.yaml", *(SCALES / name for name in names))
 
 
 def test_a_control_differs_from_cof_in_nothing_but_what_its_name_says() -> None:
@@ -77,12 +67,9 @@ def test_further_cohorts_share_no_participant_and_train_nothing(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_few_controls_for_real(finished: Path, tmp_path: Path) -> None:
     """On the smallest run, and then its models on a further cohort of other participants."""
-    tiny = yaml.safe_load(TINY.read_text())
-    cof = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["models"]["cof"] | tiny["models"]["cof"]
     names = yaml.safe_load((SCALES / "controls.yaml").read_text())
     some = ("cof_features", "cof_shuffled_in_strata", "scaled_by_ecg", "true_motion")
     models = {name: names["models"][name] for name in some}
-    models["cof_features"] = cof | {"field": cof["field"] | {"ecg": "features"}}
     table = names["tables"]["controls"] | {
         "models": {name: name for name in ("cof", "static", *some)}, "repeats": {},
     }  # fmt: skip

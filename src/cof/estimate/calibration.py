@@ -24,6 +24,7 @@ from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, write_labels
 from cof.cohort import build_cohort, select_batch
 from cof.config import (
+    TRUTH,
     CofSettings,
     CohortSettings,
     Config,
@@ -32,10 +33,12 @@ from cof.config import (
     QualityLimits,
     RandomSettings,
     RegistrationSettings,
+    ShuffledSettings,
 )
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.labels.predict import Labeller
 from cof.labels.stage import train as train_labeller
+from cof.metrics.exact_motion import write_exact_fields
 from cof.metrics.stage import evaluate_batch
 from cof.metrics.truth import Truth
 from cof.models.data import Artefacts
@@ -56,6 +59,8 @@ _SUBJECTS, _TRAINING = 3, 2
 # Steps over which a training's time a step is taken, and frames of a cine that are labelled.
 _STEPS = 3
 _FRAMES = 2
+# Files of a model of the family `shuffled` beside the model that it applies.
+_OF_EXCHANGE = 4
 
 Variant = TypeVar("Variant", RegistrationSettings, ModelSettings)
 
@@ -82,7 +87,7 @@ class Calibration:
         subject: of one subject: `ecg`, `beats`, `cine`, `labels`, `quality`, `grid`.
         labeller: of one iteration of nnU-Net; bytes and files are those of the whole folder, as below.
         registrations: of one step, by variant.
-        fields: of one subject, by registration.
+        fields: of one subject, by registration; `truth` where the configuration has exact motion.
         models: of one step, or for a family without steps of one training subject, by model.
         twins, metrics: of one held-out heart, by model.
         start: seconds of a job before it begins: Python and its packages.
@@ -149,7 +154,17 @@ class _Bench:
         labeller, subject["labels"] = self._labels()
         subject |= self._anatomy()
         registrations, fields = self._variants(self.config.registrations, self._registration)
-        models, twins, metrics = self._variants(self.config.models, self._model)
+        if self.config.exact_motion:
+            fields[TRUTH] = self._exact_motion()
+        models, twins, metrics = self._variants(
+            {name: model for name, model in self.config.models.items() if not isinstance(model, ShuffledSettings)},
+            self._model,
+        )
+        for name, model in self.config.models.items():
+            if isinstance(model, ShuffledSettings):  # its hearts are those of the model that it applies a copy of
+                copied = models[model.model]
+                models[name] = Unit(0.0, copied.bytes, copied.files + _OF_EXCHANGE)
+                twins[name], metrics[name] = twins[model.model], metrics[model.model]
         return Calibration(subject, labeller, registrations, fields, models, twins, metrics, _start(), self.gpu)
 
     def _seconds(self, work: Callable[[], object]) -> float:
@@ -283,10 +298,22 @@ class _Bench:
         fields = self._stage(f"fields/{name}", register)
         return self._unit(f"registrations/{name}", step), fields
 
+    def _exact_motion(self) -> Unit:
+        """The exact motion of the held-out subject."""
+        write = partial(
+            write_exact_fields,
+            key=self.key,
+            cine=self._folder("cine"),
+            grid=self._folder("grid"),
+            truth=self.root / "phantom/truth",
+            out=self._folder(f"fields/{TRUTH}"),
+        )
+        return self._stage(f"fields/{TRUTH}", write, count=_SUBJECTS - _TRAINING)
+
     def _model(self, name: str, settings: ModelSettings) -> tuple[Unit, Unit, Unit]:
         """A step of the training or a training subject, a heart generated, and a heart evaluated."""
         out = self.root / "models" / name
-        fields = next(iter(self.root.glob(f"fields/*/{_BATCH}")))
+        fields = self._folder(f"fields/{next(iter(self.config.registrations))}")
 
         def train(iterations: int = 1) -> None:
             short = {"iterations": iterations, "batch": 1} if isinstance(settings, CofSettings) else {}
@@ -316,6 +343,7 @@ class _Bench:
             evaluate_batch,
             sheet=self.sheet,
             key=self.key,
+            beats=self._table("beats"),
             twins=twins,
             cine=self._folder("cine"),
             labels=self._folder("labels"),

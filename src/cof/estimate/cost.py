@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cof.config import CofSettings, Config, RandomSettings
+from cof.config import TRUTH, CofSettings, Config, RandomSettings
 from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0
@@ -42,15 +42,15 @@ def shares(config: Config) -> dict[str, float]:
 
 
 def batch_jobs(config: Config) -> int:
-    """Jobs of one batch: seven stages, one more for each registration, and two for each model."""
-    return 7 + len(config.registrations) + 2 * len(config.models)
+    """Jobs of one batch: seven stages, one more for each registration and exact motion, and two for each model."""
+    return 7 + len(config.registrations) + config.exact_motion + 2 * len(config.models)
 
 
 def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor: float = GPU_FACTOR) -> list[Row]:
     """What every stage of a cohort costs.
 
-    Nobody is taken to be left out. The tables and the report are not counted: minutes, and at most some thousand files
-    (docs/architecture.md).
+    Nobody is taken to be left out, and what another run has trained costs the room of its copy alone. The tables and
+    the report are not counted: minutes, and at most some thousand files (docs/architecture.md).
 
     Args:
         config: of the run.
@@ -75,20 +75,23 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
         per_subject, hearts = calibration.subject, subjects * split.get("test", 0.0)
         for name in ("ecg", "beats", "cine"):
             yield row(name, per_subject[name], subjects, "subjects", gpu=False)
-        iterations = config.labels.epochs * config.labels.iterations
+        iterations = 0 if config.trained else config.labels.epochs * config.labels.iterations
         yield row("labeller", calibration.labeller, iterations, "iterations")
         yield row("labels", per_subject["labels"], subjects, "subjects")
         yield row("quality", per_subject["quality"], subjects, "subjects", gpu=False)
         yield row("grid", per_subject["grid"], subjects, "subjects", gpu=False)
         for name, registration in config.registrations.items():
-            yield row(f"registrations/{name}", calibration.registrations[name], registration.iterations, "steps")
+            steps = 0 if config.trained else registration.iterations
+            yield row(f"registrations/{name}", calibration.registrations[name], steps, "steps")
             yield row(f"fields/{name}", calibration.fields[name], subjects, "subjects")
+        if config.exact_motion:
+            yield row(f"fields/{TRUTH}", calibration.fields[TRUTH], hearts, "hearts", gpu=False)
         for name, model in config.models.items():
             learnt, train = calibration.models[name], subjects * split.get("train", 0.0)
             if isinstance(model, RandomSettings):
                 learnt = replace(learnt, bytes=learnt.bytes * min(model.donors, train))
             if isinstance(model, CofSettings):
-                yield row(f"models/{name}", learnt, model.iterations, "steps")
+                yield row(f"models/{name}", learnt, 0 if config.trained else model.iterations, "steps")
             else:
                 yield row(f"models/{name}", learnt, train, "training subjects")
             yield row(f"twins/{name}", calibration.twins[name], hearts, "hearts")
