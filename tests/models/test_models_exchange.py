@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cof.errors import UsageError
 from cof.models.base import SubjectEcg
 from cof.models.exchange import DECILES, exchange, participant
 
@@ -69,7 +70,7 @@ def test_one_alone_in_a_stratum_gets_the_nearest_rate(toy_hearts):
 
 def test_one_participant_alone_has_nobody_to_exchange_with(toy_hearts):
     heart = toy_hearts(1)[0]
-    with pytest.raises(ValueError, match="two participants"):
+    with pytest.raises(UsageError, match="two participants"):
         exchange([heart, replace(heart, subject=heart.subject.replace("-v2", "-v3"))], "0")
 
 

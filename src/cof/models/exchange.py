@@ -7,6 +7,7 @@ from typing import Literal, overload
 
 import numpy as np
 
+from cof.errors import UsageError
 from cof.models.base import Example, SubjectEcg
 
 DECILES = 10
@@ -38,10 +39,10 @@ def exchange(subjects: Sequence[SubjectEcg], seed: str, within: Within = "none")
         within: the strata: the whole group, or sex (unknown is a stratum) by decile of the heart rate in the group.
 
     Raises:
-        ValueError: there is only one participant.
+        UsageError: there is only one participant.
     """
     if len({participant(subject.subject) for subject in subjects}) < 2:
-        raise ValueError("an exchange of ECGs needs two participants")
+        raise UsageError("an exchange of ECGs needs two participants")
     donors: dict[str, str] = {}
     for stratum in _strata(subjects, within):
         names = sorted((subject.subject for subject in stratum), key=lambda name: rank(seed, name))
