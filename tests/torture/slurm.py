@@ -59,9 +59,7 @@ def scancel(run: Run) -> None:
 
 def time_limit(run: Run) -> None:
     """The training stands still until it meets its limit; it goes on from its checkpoint in a second, longer job."""
-    snakemake = run.submit(
-        "--set-resources", "labeller:runtime=2 * attempt - 1", "labeller:slurm_extra=--signal=TERM@10"
-    )
+    snakemake = run.submit("--set-resources", "labeller:runtime=2 * attempt")
     run.wait_for_checkpoint()
     for process in run.processes("labeller"):
         process.suspend()
