@@ -54,7 +54,7 @@ def make_person(folder: Path) -> tuple[Subject, np.ndarray]:
     beat = representative_cycle(read_ecg(ecg), BeatSettings())
     anchor_labels = np.zeros(GRID.shape, np.uint8)
     anchor_labels[:, 40:56, 40:56] = 1
-    person = Subject("sub-0001-v2", frames[0], anchor_labels, beat.beat, beat.rr_ms, placement)
+    person = Subject("sub-0001-v2", beat.beat, beat.rr_ms, frames[0], anchor_labels, placement)
     return person, np.array(native.frames[0])
 
 
