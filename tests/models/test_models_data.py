@@ -32,11 +32,13 @@ def write_heart(root, name, seed, spacing=SPACING):
     placement = Placement((0.0,) * 3, (1.0,) * 3, SHAPE, spacing, SHAPE, spacing, (0.0, 1000.0), (True,) * SHAPE[0])
     frames = rng.random((FRAMES, *SHAPE)).astype(np.float32)
     native = Cine((1000 * frames).astype(np.int16), AFFINE, uniform_times(FRAMES, 900.0), 900.0)
-    write_grid(root / f"grid/{name}.nii", frames, placement, native)
-    write_labels(root / f"labels/{name}.nii.gz", rng.integers(0, 4, (FRAMES, *SHAPE)), AFFINE)
+    write_grid(root / f"grid/b000/{name}.nii", frames, placement, native)
+    write_labels(root / f"labels/b000/{name}.nii.gz", rng.integers(0, 4, (FRAMES, *SHAPE)), AFFINE)
     motion = torch.from_numpy(rng.normal(size=(FRAMES, 3, SHAPE[0], SHAPE[1] // 2, SHAPE[2] // 2)))
     motion[0] = 0
-    save_displacement(root / f"fields/{name}.safetensors", motion, {"measures": {"closure_mm": float(motion.std())}})
+    save_displacement(
+        root / f"fields/b000/{name}.safetensors", motion, {"measures": {"closure_mm": float(motion.std())}}
+    )
 
 
 def write_beats(root, seed=0, st_level=0.1, sex="F"):
@@ -51,7 +53,7 @@ def write_beats(root, seed=0, st_level=0.1, sex="F"):
         }
         for index, name in enumerate(NAMES)
     ]
-    write_table(root / "beats.parquet", pd.DataFrame(rows), stamp({}))
+    write_table(root / "beats/b000.parquet", pd.DataFrame(rows), stamp({}))
 
 
 @pytest.fixture
@@ -60,12 +62,14 @@ def cohort(tmp_path):
         write_heart(tmp_path, name, seed)
     write_beats(tmp_path)
     split = ["train", "train", "train", "validation"]
-    pd.DataFrame({"subject": NAMES, "split": split}).to_parquet(tmp_path / "subjects.parquet")
+    pd.DataFrame({"subject": NAMES, "split": split, "batch": "b000"}).to_parquet(tmp_path / "subjects.parquet")
     return tmp_path
 
 
 def artefacts(root):
-    return Artefacts.of([root / "beats.parquet"], [root / "grid"], [root / "labels"], [root / "fields"])
+    return Artefacts.of(
+        [root / "beats/b000.parquet"], *([root / name / "b000"] for name in ("grid", "labels", "fields"))
+    )
 
 
 def fingerprint(root):
@@ -81,7 +85,7 @@ def test_a_fingerprint_changes_with_the_data_and_not_with_the_clock(cohort):
         lambda: write_beats(cohort, seed=1),
         lambda: write_beats(cohort, st_level=0.2),
         lambda: write_beats(cohort, sex="M"),
-        lambda: write_labels(cohort / f"labels/{NAMES[0]}.nii.gz", np.ones((FRAMES, *SHAPE), np.uint8), AFFINE),
+        lambda: write_labels(cohort / f"labels/b000/{NAMES[0]}.nii.gz", np.ones((FRAMES, *SHAPE), np.uint8), AFFINE),
         lambda: write_heart(cohort, NAMES[0], 9, spacing=(10.0, 4.5, 4.5)),
         lambda: write_heart(cohort, NAMES[0], 10),
     ):
@@ -156,7 +160,7 @@ def test_the_ef_is_that_of_the_labels_and_is_measured_once(cohort, monkeypatch):
     labels = np.zeros((FRAMES, *SHAPE), np.uint8)
     labels[:, 1:3, 4:8, 4:8] = 1
     labels[3, 2] = 0  # half of the cavity
-    write_labels(cohort / f"labels/{NAMES[0]}.nii.gz", labels, AFFINE)
+    write_labels(cohort / f"labels/b000/{NAMES[0]}.nii.gz", labels, AFFINE)
     measured = []
     monkeypatch.setattr(
         "cof.models.data.ejection_fraction", lambda path: measured.append(path.name) or ejection_fraction(path)
@@ -170,9 +174,9 @@ def test_the_ef_is_that_of_the_labels_and_is_measured_once(cohort, monkeypatch):
 
 
 def run(root, out="model", **changes):
-    inputs = {name: [root / name] for name in ("grid", "labels", "fields")}
+    inputs = {name: [root / name / "b000"] for name in ("grid", "labels", "fields")}
     train(
-        subjects=root / "subjects.parquet", beats=[root / "beats.parquet"], **inputs,
+        subjects=root / "subjects.parquet", beats=[root / "beats/b000.parquet"], **inputs,
         out=root / out, work=root / "work", settings=SETTINGS.model_copy(update=changes), seed=0,
     )  # fmt: skip
 
@@ -211,9 +215,9 @@ def test_subjects_on_different_grids_are_refused(cohort):
 @pytest.mark.slow
 def test_two_processes_of_the_command_make_the_model_that_one_makes(cohort):
     run(cohort)
-    options = [f"--{name}={cohort / name}" for name in ("grid", "labels", "fields", "work")]
-    options += [f"--subjects={cohort / 'subjects.parquet'}", f"--beats={cohort / 'beats.parquet'}"]
-    options += [f"--out={cohort / 'two'}", f"--settings={SETTINGS.model_dump_json()}", "--devices=2"]
+    options = [f"--{name}={cohort / name}" for name in ("beats", "grid", "labels", "fields", "work")]
+    options += [f"--subjects={cohort / 'subjects.parquet'}", f"--out={cohort / 'two'}"]
+    options += [f"--settings={SETTINGS.model_dump_json()}", "--devices=2"]
     done = subprocess.run([sys.executable, "-m", "cof", "train", *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     logs = [pd.read_csv(cohort / folder / "log.csv") for folder in ("model", "two")]

@@ -40,7 +40,8 @@ def cohort(ring, tmp_path):
     (tmp_path / "labeller").mkdir()
     (tmp_path / "labeller" / "labeller.json").write_text("{}")
     rows = [("ring-0", "train"), ("ring-1", "train"), ("ring-2", "test"), ("gone", "train"), ("lone-0", "train")]
-    pd.DataFrame(rows, columns=["subject", "split"]).to_parquet(tmp_path / "subjects.parquet")
+    sheet = pd.DataFrame(rows, columns=["subject", "split"]).assign(batch=["b000", "b001", "b001", "b001", "b000"])
+    sheet.to_parquet(tmp_path / "subjects.parquet")
     return tmp_path
 
 
@@ -165,7 +166,7 @@ def test_subjects_on_different_grids_are_refused(cohort, ring):
 @pytest.mark.slow
 def test_two_processes_of_the_command_train_what_one_trains(cohort):
     _train(cohort)
-    options = [f"--{name}={cohort / name / batch}" for name in ("cine", "labels", "grid") for batch in ("b000", "b001")]
+    options = [f"--{name}={cohort / name}" for name in ("cine", "labels", "grid")]
     options += [f"--subjects={cohort / 'subjects.parquet'}", f"--labeller={cohort / 'labeller'}"]
     options += [f"--out={cohort / 'two'}", f"--work={cohort / 'work'}", "--devices=2"]
     options += [f"--settings={QUICK.model_dump_json()}", f"--curves={cohort / 'curves'}"]
