@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,3 +52,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("tiny")
     snakemake(directory, "--cores", "2", "--keep-going", "all")
     return directory
+
+
+@pytest.fixture
+def continued(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, for tests that add to it."""
+    return shutil.copytree(finished, tmp_path / "continued", symlinks=True)

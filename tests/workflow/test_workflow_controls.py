@@ -65,7 +65,7 @@ def test_further_cohorts_share_no_participant_and_train_nothing(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_few_controls_for_real(finished: Path, tmp_path: Path) -> None:
+def test_a_few_controls_for_real(continued: Path, tmp_path: Path) -> None:
     """On the smallest run, and then its models on a further cohort of other participants."""
     names = yaml.safe_load((SCALES / "controls.yaml").read_text())
     some = ("cof_features", "cof_shuffled_in_strata", "scaled_by_ecg", "true_motion")
@@ -75,8 +75,8 @@ def test_a_few_controls_for_real(finished: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     own = tmp_path / "controls.yaml"
     own.write_text(yaml.safe_dump({"models": models, "tables": {"controls": table}}))
-    results = finished / "results/tiny"
-    snakemake(finished, "--configfile", str(TINY), str(own), "--cores", "2", "--", "controls")
+    results = continued / "results/tiny"
+    snakemake(continued, "--configfile", str(TINY), str(own), "--cores", "2", "--", "controls")
     long = pd.read_csv(results / "tables/controls.csv").set_index(["model", "metric"])
     assert long.loc[("true_motion", "epe_true_mm"), "mean"] < 0.02
     assert long.loc[("static", "epe_true_mm"), "mean"] > 0.5
@@ -92,9 +92,9 @@ def test_a_few_controls_for_real(finished: Path, tmp_path: Path) -> None:
     phantom = {"first": 101, "train": 0, "validation": 0, "test": 2, "arm": "enriched"}
     further.write_text(yaml.safe_dump({"results": "results/further", "trained": "results/tiny", "phantom": phantom}))
     files = [str(TINY), str(own), str(further)]
-    done = snakemake(finished, "--configfile", *files, "--cores", "2", "--", "controls")
+    done = snakemake(continued, "--configfile", *files, "--cores", "2", "--", "controls")
     assert not re.search(r"rule (labeller|toppr):", done.stdout + done.stderr)
-    long = pd.read_csv(finished / "results/further/tables/controls.csv")
+    long = pd.read_csv(continued / "results/further/tables/controls.csv")
     assert set(long["model"]) == set(table["models"])
     weights = "models/cof/weights.safetensors"
-    assert (finished / "results/further" / weights).read_bytes() == (results / weights).read_bytes()
+    assert (continued / "results/further" / weights).read_bytes() == (results / weights).read_bytes()

@@ -100,9 +100,9 @@ def test_a_killed_training_resumes_to_the_same_weights(finished: Path, tmp_path:
     assert (tmp_path / "killed" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
 
 
-def test_one_subject_runs_through_the_trained_models(finished: Path) -> None:
-    before = fingerprints(finished / "results/tiny/models")
-    snakemake(finished, "--cores", "2", "--config", "subjects=[sub-0009]", "--", "all")
-    made = sorted((finished / "results/tiny/twins/cof").glob("only-*/sub-0009-v2.nii"))
+def test_one_subject_runs_through_the_trained_models(continued: Path) -> None:
+    before = fingerprints(continued / "results/tiny/models")
+    snakemake(continued, "--cores", "2", "--config", "subjects=[sub-0009]", "--", "all")
+    made = sorted((continued / "results/tiny/twins/cof").glob("only-*/sub-0009-v2.nii"))
     assert len(made) == 1
-    assert fingerprints(finished / "results/tiny/models") == before
+    assert fingerprints(continued / "results/tiny/models") == before
