@@ -20,7 +20,7 @@ rule cine:
         settings=dump(CONFIG.cine),
         source=source("cine", "folders", "labels/__init__"),
     shell:
-        "cof cine --sheet {input.sheet:q} --key {input.key:q} --out {output.cine:q}"
+        "exec cof cine --sheet {input.sheet:q} --key {input.key:q} --out {output.cine:q}"
         " --annotations {output.annotations:q} --exclusions {output.exclusions:q}"
         " --settings {params.settings:q} 2> {log:q}"
 
@@ -47,5 +47,5 @@ rule grid:
         settings=dump(CONFIG.grid),
         source=source("cine", "folders", "labels/__init__"),
     shell:
-        "cof grid --cine {input.cine:q} --labels {input.labels:q} --excluded {input.excluded:q}"
+        "exec cof grid --cine {input.cine:q} --labels {input.labels:q} --excluded {input.excluded:q}"
         " --out {output.grid:q} --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"

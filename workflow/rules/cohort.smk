@@ -19,7 +19,7 @@ rule cohort:
         settings=dump(CONFIG.cohort),
         source=source("cohort", "tables"),
     shell:
-        "cof cohort --sheet {input.sheet:q} --out {output.subjects:q} --key {output.key:q}"
+        "exec cof cohort --sheet {input.sheet:q} --out {output.subjects:q} --key {output.key:q}"
         " --settings {params.settings:q} 2> {log:q}"
 
 
@@ -44,5 +44,5 @@ rule batch:
         ),
         source=source("cohort", "tables"),
     shell:
-        "cof batch --subjects {input.subjects:q} --name {wildcards.batch} {params.only}"
+        "exec cof batch --subjects {input.subjects:q} --name {wildcards.batch} {params.only}"
         " --out {output.sheet:q} 2> {log:q}"

@@ -19,7 +19,7 @@ rule ecg:
         settings=dump(CONFIG.ecg),
         source=source("ecg", "tables"),
     shell:
-        "cof ecg --sheet {input.sheet:q} --key {input.key:q} --out {output.table:q}"
+        "exec cof ecg --sheet {input.sheet:q} --key {input.key:q} --out {output.table:q}"
         " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
 
 
@@ -43,5 +43,5 @@ rule beats:
         settings=dump(CONFIG.beats),
         source=source("ecg", "tables"),
     shell:
-        "cof beats --ecg {input.ecg:q} --out {output.table:q} --exclusions {output.exclusions:q}"
+        "exec cof beats --ecg {input.ecg:q} --out {output.table:q} --exclusions {output.exclusions:q}"
         " --settings {params.settings:q} 2> {log:q}"

@@ -21,7 +21,7 @@ rule labeller:
         seed=CONFIG.seed,
         source=source("labels", "folders", "cine/volume"),
     shell:
-        "cof labeller --subjects {input.subjects:q} --cine {params.cine:q} --annotations {params.annotations:q}"
+        "exec cof labeller --subjects {input.subjects:q} --cine {params.cine:q} --annotations {params.annotations:q}"
         " --out {output.labeller:q} --work {params.work:q} --settings {params.settings:q}"
         " --seed {params.seed} 2> {log:q}"
 
@@ -47,5 +47,5 @@ rule label:
         settings=dump(CONFIG.labels),
         source=source("labels", "folders", "cine/volume"),
     shell:
-        "cof label --cine {input.cine:q} --labeller {input.labeller:q} --out {output.labels:q}"
+        "exec cof label --cine {input.cine:q} --labeller {input.labeller:q} --out {output.labels:q}"
         " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"

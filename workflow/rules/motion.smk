@@ -31,7 +31,7 @@ rule toppr:
             "motion", "training", "trainer", "folders", "cine/grid", "labels/teacher"
         ),
     shell:
-        "{resources.launcher} cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
+        "exec {resources.launcher} cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
         " --settings {params.settings:q} --seed {params.seed} --curves {params.curves:q} 2> {log:q}"
 
@@ -59,7 +59,7 @@ rule fields:
         ),
         source=source("motion", "folders", "cine/grid", "labels/teacher"),
     shell:
-        "cof fields --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
+        "exec cof fields --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
         " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
 
 
@@ -93,5 +93,5 @@ if SYNTHETIC:
                 "folders",
             ),
         shell:
-            "cof exact-motion --key {input.key:q} --cine {input.cine:q} --grid {input.grid:q} --truth {input.truth:q}"
+            "exec cof exact-motion --key {input.key:q} --cine {input.cine:q} --grid {input.grid:q} --truth {input.truth:q}"
             " --out {output.fields:q} --exclusions {output.exclusions:q} 2> {log:q}"

@@ -23,5 +23,5 @@ rule phantom:
         out=lambda wildcards, output: Path(output.sheet).parent,
         source=source("phantom", "ecg/record", "ecg/delineate"),
     shell:
-        "OMP_NUM_THREADS=1 cof phantom --out {params.out:q} --settings {params.settings:q} --seed {params.seed}"
+        "OMP_NUM_THREADS=1 exec cof phantom --out {params.out:q} --settings {params.settings:q} --seed {params.seed}"
         " --workers {threads} 2> {log:q}"

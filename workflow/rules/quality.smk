@@ -28,5 +28,5 @@ rule quality:
             "ecg/peaks",
         ),
     shell:
-        "cof quality --ecg {input.ecg:q} --beats {input.beats:q} --cine {input.cine:q} --labels {input.labels:q}"
+        "exec cof quality --ecg {input.ecg:q} --beats {input.beats:q} --cine {input.cine:q} --labels {input.labels:q}"
         " --out {output.table:q} --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"

@@ -36,7 +36,7 @@ rule evaluate:
             "metrics", "tables", "motion/jacobian", "motion/warp", "cine/grid"
         ),
     shell:
-        "cof evaluate --sheet {input.sheet:q} --key {input.key:q} --beats {input.beats:q} --twins {input.twins:q} --cine {input.cine:q}"
+        "exec cof evaluate --sheet {input.sheet:q} --key {input.key:q} --beats {input.beats:q} --twins {input.twins:q} --cine {input.cine:q}"
         " --labels {input.labels:q} --grid {input.grid:q} --fields {input.fields:q} {params.truth}"
         " --out {output.metrics:q} --exclusions {output.exclusions:q} 2> {log:q}"
 
@@ -71,7 +71,7 @@ rule table:
         config_hash=CONFIG_HASH,
         source=source("report", "metrics/catalogue", "metrics/statistics"),
     shell:
-        "cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.card} --out {params.out:q} --settings {params.settings:q}"
+        "exec cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.card} --out {params.out:q} --settings {params.settings:q}"
         " --evaluation {params.evaluation:q} --config-hash {params.config_hash} 2> {log:q}"
 
 
@@ -115,7 +115,7 @@ rule report:
             "quality/catalogue",
         ),
     shell:
-        "cof report --results {params.results:q} --config {input.config:q} --out {output:q} 2> {log:q}"
+        "exec cof report --results {params.results:q} --config {input.config:q} --out {output:q} 2> {log:q}"
 
 
 # Every table by its name: `snakemake table1`.

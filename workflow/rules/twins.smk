@@ -31,7 +31,7 @@ rule twins:
             "twins", "models", "motion", "folders", "cine/grid", "labels/predict"
         ),
     shell:
-        "cof twins --sheet {input.sheet:q} --beats {input.beats:q} --cine {input.cine:q}"
+        "exec cof twins --sheet {input.sheet:q} --beats {input.beats:q} --cine {input.cine:q}"
         " --labels {input.labels:q} --grid {input.grid:q} {params.fields} --model {input.model:q}"
         " --labeller {input.labeller:q} --out {output.twins:q} --exclusions {output.exclusions:q}"
         " --settings {params.settings:q} --labels-settings {params.labels_settings:q} {params.splits}"
