@@ -4,8 +4,9 @@
     python tests/torture/kills.py --kills 3 --ingest    # over the stages that read raw files, as CI runs it
 
 A run of the smallest configuration is killed at random moments, spread over its steps: in turn everything at once (as
-when the power goes) and one random process of it (as when memory runs out). Each time it is started again as a user
-would, and the next kill follows. Exit code 1, and the differences, where the results are not the same in the end.
+when the power goes) and one random process of it (as when memory runs out), soon followed by all others. Each time it
+is started again as a user would, and the next kill follows. Exit code 1, and the differences, where the results are not
+the same in the end.
 """
 
 import argparse
