@@ -62,7 +62,7 @@ def test_every_import_of_the_package_is_in_the_environment_that_runs_it() -> Non
 def test_every_rule_runs_in_an_environment_made_from_the_lock() -> None:
     named = set()
     for path in (REPOSITORY / "workflow/rules").glob("*.smk"):
-        rules = len(re.findall(r"^rule \w+:", path.read_text(), re.MULTILINE))
+        rules = len(re.findall(r"^ *rule \w+:", path.read_text(), re.MULTILINE))
         files = re.findall(r'conda:\s+"([^"]+)"', path.read_text())
         assert len(files) == rules, path.name
         named |= {(path.parent / file).resolve() for file in files}
