@@ -38,6 +38,6 @@ rule train:
             "metrics/function",
         ),
     shell:
-        "exec {resources.launcher} cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields} {params.base}"
+        "{resources.launcher} cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields} {params.base}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"
         " --seed {params.seed} --curves {params.curves:q} 2> {log:q}"

@@ -31,7 +31,7 @@ rule toppr:
             "motion", "training", "trainer", "folders", "cine/grid", "labels/teacher"
         ),
     shell:
-        "exec {resources.launcher} cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
+        "{resources.launcher} cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
         " --settings {params.settings:q} --seed {params.seed} --curves {params.curves:q} 2> {log:q}"
 
