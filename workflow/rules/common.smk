@@ -17,7 +17,8 @@ try:
 except UsageError as error:
     raise WorkflowError(str(error)) from None
 
-# Rules `exec` their command, but for trainings, which a launcher may start: a killed job then leaves no process behind that still writes.
+# Rules `exec` their command, but for trainings, which a launcher may start: a killed job then leaves no process behind
+# that still writes.
 # `cof` lies beside the Python that runs Snakemake; last, so that a rule's own environment comes first.
 shell.prefix(f"export PATH=$PATH:{shlex.quote(str(Path(sys.executable).parent))}; ")
 
