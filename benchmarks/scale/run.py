@@ -18,7 +18,7 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 PAPER = REPOSITORY / "workflow/config/paper.yaml"
-BATCH = 100
+BATCH = 250
 HELD_OUT = 7  # every seventh subject, about the paper's 15 %
 
 # What a registration and a model of each row differ in from the paper's own; every one is trained, generates and is
@@ -68,7 +68,7 @@ class Cost:
 
 
 def configuration(subjects: int) -> dict[str, Any]:
-    """The paper's configuration with every model of its tables, and a batch for every hundred subjects."""
+    """The paper's configuration with every model of its tables, and a batch for every 250 subjects."""
     models = {}
     for name, variant in (TABLE_1 | TABLE_3 | CONTROLS).items():
         models[name] = {"family": "cof"} | {key: value for key, value in variant.items() if key != "seed"}

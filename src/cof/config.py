@@ -63,7 +63,7 @@ class CohortSettings(Settings):
     salt_file: str | None = Field(
         None, description="file with the secret salt of the pseudonyms; without one, names are kept (public data only)"
     )
-    batches: int = Field(1, ge=1, le=10_000, description="jobs a stage; about one for every 100 subjects")
+    batches: int = Field(1, ge=1, le=10_000, description="jobs a stage; about one for every 250 subjects")
     split: dict[Literal["train", "validation", "test"], Probability] = {"train": 0.75, "validation": 0.05, "test": 0.2}
 
     @property
