@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cof.config import VelocitySettings
+from cof.convolution import Conv3d
 from cof.models.ecg_encoder import EcgEncoder, FeatureEncoder, tokens_at
 from cof.models.embedding import PhaseEmbedding
 from cof.motion.resolution import IN_PLANE
@@ -23,7 +24,7 @@ def level_strides(levels: int) -> list[tuple[int, int, int]]:
 
 
 def _conv(inputs: int, outputs: int, stride: tuple[int, int, int] = (1, 1, 1)) -> nn.Conv3d:
-    return nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1)
+    return Conv3d(inputs, outputs, 3, stride=stride, padding=1)
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -39,7 +40,7 @@ class FilmBlock(nn.Module):
         self.norm = _norm(outputs)
         self.film = nn.Linear(embedding, 2 * outputs)
         self.leave = nn.Sequential(nn.SiLU(), _conv(outputs, outputs))
-        self.skip = nn.Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.skip = Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
         """[N, inputs, Z, Y, X] and [N, embedding] to [N, outputs, Z, Y, X]."""
@@ -121,8 +122,8 @@ class Fusion(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.own = nn.Conv3d(channels, channels, 1)
-        self.reference = nn.Conv3d(channels, channels, 1, bias=False)
+        self.own = Conv3d(channels, channels, 1)
+        self.reference = Conv3d(channels, channels, 1, bias=False)
 
     def forward(self, features: Tensor, reference: Tensor) -> Tensor:
         """[B * P, C, Z, Y, X] and [B, C, Z, Y, X] to [B * P, C, Z, Y, X]."""
@@ -208,7 +209,7 @@ class VelocityField(nn.Module):
         self.stem = _conv(AXES + 1, channels[0])
         self.down = nn.ModuleList(blocks(width) for width in channels)
         self.shrink = nn.ModuleList(_conv(a, b, s) for a, b, s in zip(channels, channels[1:], self.strides))
-        self.widen = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in pairwise(channels))
+        self.widen = nn.ModuleList(Conv3d(b, a, 1) for a, b in pairwise(channels))
         self.up = nn.ModuleList(blocks(width) for width in channels[:-1])
         if self.fused:
             self.fuse_down = nn.ModuleList(Fusion(width) for width in channels)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cof.config import RegistrationSettings, Triple
+from cof.convolution import Conv3d
 from cof.motion.integrate import exponential
 from cof.motion.resolution import motion_spacing
 
@@ -62,11 +63,11 @@ class Toppr(nn.Module):
             _halving(inputs, outputs, also_z=level == _LEVEL_HALVING_Z)
             for level, (inputs, outputs) in enumerate(pairwise((2, *channels)))
         )
-        self.bottleneck = nn.Conv3d(channels[-1], channels[-1], 3, padding=1)
+        self.bottleneck = Conv3d(channels[-1], channels[-1], 3, padding=1)
         self.decoder = nn.ModuleList(
-            nn.Conv3d(below + skip, skip, 3, padding=1) for below, skip in pairwise(reversed(channels))
+            Conv3d(below + skip, skip, 3, padding=1) for below, skip in pairwise(reversed(channels))
         )
-        self.head = nn.Conv3d(channels[0], 3, 3, padding=1)
+        self.head = Conv3d(channels[0], 3, 3, padding=1)
         nn.init.normal_(self.head.weight, std=1e-5)  # registration starts at the identity
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -105,7 +106,7 @@ class Toppr(nn.Module):
 def _halving(inputs: int, outputs: int, also_z: bool) -> nn.Conv3d:
     """A strided convolution; its even kernel keeps the centre of an output voxel at that of the block it stands for."""
     kernel, stride = ((4, 4, 4), (2, 2, 2)) if also_z else ((3, 4, 4), (1, 2, 2))
-    return nn.Conv3d(inputs, outputs, kernel, stride=stride, padding=1)
+    return Conv3d(inputs, outputs, kernel, stride=stride, padding=1)
 
 
 def _activate(features: Tensor) -> Tensor:
