@@ -98,6 +98,14 @@ class Submission:
         wait_until(lambda: any(checkpoints.rglob("checkpoint_latest.pth")), "there is a checkpoint", LIMIT_S)
         return job
 
+    def hold_at_first_step(self, of: str, curves: str) -> str:
+        """The id of a training's job, which stands still in its first iterations; SLURM wakes what it ends."""
+        job = self.wait_for(of)
+        wait_until((self.results / curves / "events.tfevents").is_file, "the training has begun", LIMIT_S)
+        for process in self.processes(of):
+            process.suspend()
+        return job
+
     def processes(self, verb: str) -> list[psutil.Process]:
         """What runs of `cof VERB`."""
         return [

@@ -33,7 +33,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def submission(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Submission]:
-    """A run of the whole workflow, whose first training is cancelled in the middle."""
+    """A run of the whole workflow, two of whose trainings are cancelled in the middle."""
     submission = Submission(fresh_copy(tmp_path_factory.mktemp("clone")), cluster)
     try:
         disturbed_run(submission)
@@ -43,9 +43,10 @@ def submission(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def disturbed_run(submission: Submission) -> None:
-    """Run all; the labeller's training is cancelled once it has left a checkpoint."""
+    """Run all; the labeller's training is cancelled once it has left a checkpoint, TOPPR's in its first iterations."""
     run = submission.start("--", "all")
     subprocess.run(["scancel", submission.wait_for_checkpoint()], check=True)
+    subprocess.run(["scancel", submission.hold_at_first_step("toppr", "logs/toppr/toppr")], check=True)
     submission.finish(run)
 
 
@@ -74,11 +75,12 @@ def test_short_steps_share_jobs(submission: Submission) -> None:
 
 
 def test_a_cancelled_job_came_back_with_more(submission: Submission) -> None:
-    first, second = submission.jobs("labeller")
-    assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
-    assert "mem=62.50G" in first["TRES"]
-    assert "mem=80000M" in second["TRES"]
-    assert "resum" in (submission.results / "logs/labeller.log").read_text().lower()
+    for training, log in (("labeller", "logs/labeller.log"), ("toppr", "logs/toppr/toppr.log")):
+        first, second = submission.jobs(training)
+        assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
+        assert "mem=62.50G" in first["TRES"]
+        assert "mem=80000M" in second["TRES"]
+        assert "resum" in (submission.results / log).read_text().lower()
 
 
 def test_the_results_are_those_of_an_undisturbed_run_on_one_machine(submission: Submission, finished: Path) -> None:
