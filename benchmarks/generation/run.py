@@ -38,6 +38,8 @@ ROWS = {
     "32-64-128, phase in every block, 12 harmonics": ({"channels": LARGE, "modes": 0}, {"method": "fourier"}),
 }
 
+PROFILED = "16-32-64, 32 modes, 12 harmonics"
+
 
 def make_person(folder: Path) -> tuple[Subject, np.ndarray]:
     """A synthetic subject at paper scale, read as any other, and its native anchor [Z, Y, X]; made once."""
@@ -69,15 +71,27 @@ def make_model(field: dict, ode: dict) -> CofModel:
     return CofModel(network, settings)
 
 
-def seconds(work: Callable[[], object], rounds: int) -> float:
-    """Median wall time of `work`, after one run that does not count."""
+def seconds(work: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """Median time of `work` by the clock and of the CPU, after one run that does not count."""
     work()
-    times = []
+    walls, cpus = [], []
     for _ in range(rounds):
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), time.process_time()
         work()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
+        walls.append(time.perf_counter() - begun)
+        cpus.append(time.process_time() - used)
+    return statistics.median(walls), statistics.median(cpus)
+
+
+def profile_of(model: CofModel, person: Subject) -> str:
+    """Where the time of `PROFILED` goes, by operation."""
+    with torch.profiler.profile() as profile:
+        model.generate(person, FRAMES, 0)
+    costs = profile.key_averages()
+    whole = sum(cost.self_cpu_time_total for cost in costs)
+    first = sorted(costs, key=lambda cost: -cost.self_cpu_time_total)[:8]
+    rows = [f"| {cost.key} | {cost.count} | {100 * cost.self_cpu_time_total / whole:.0f} % |" for cost in first]
+    return "\n".join([f"Motion of {PROFILED}:\n\n| operation | calls | share |\n|---|---:|---:|", *rows])
 
 
 def main() -> None:
@@ -90,17 +104,18 @@ def main() -> None:
     cycle_s = person.rr_ms / 1000
     shape = " x ".join(map(str, anchor.shape))
     print(f"{FRAMES} frames of {shape}; a cycle of {cycle_s:.3f} s; {os.cpu_count()} cores; {arguments.rounds} rounds")
-    print("\n| velocity field and solver | motion, s | native frames, s | both over the cycle | mean |u|, mm |")
-    print("|---|---|---|---|---|")
+    print("\n| velocity field and solver | motion, s | native frames, s | both over the cycle | CPU s over it |")
+    print("|---|---:|---:|---:|---:|")
     for name, (field, ode) in ROWS.items():
         model = make_model(field, ode)
         made = model.generate(person, FRAMES, 0)
-        motion = seconds(lambda m=model: m.generate(person, FRAMES, 0), arguments.rounds)
-        frames = seconds(lambda g=made: native_frames(g, anchor, person.placement, FRAMES), arguments.rounds)
-        length = float(made.displacement.norm(dim=1).mean())
-        print(
-            f"| {name} | {motion:.3f} | {frames:.3f} | {(motion + frames) / cycle_s:.2f} | {length:.2f} |", flush=True
+        motion, motion_cpu = seconds(lambda m=model: m.generate(person, FRAMES, 0), arguments.rounds)
+        frames, frames_cpu = seconds(
+            lambda g=made: native_frames(g, anchor, person.placement, FRAMES), arguments.rounds
         )
+        ratio, cpu_ratio = (motion + frames) / cycle_s, (motion_cpu + frames_cpu) / cycle_s
+        print(f"| {name} | {motion:.3f} | {frames:.3f} | {ratio:.2f} | {cpu_ratio:.2f} |", flush=True)
+    print(f"\n{profile_of(make_model(*ROWS[PROFILED]), person)}")
 
 
 if __name__ == "__main__":
