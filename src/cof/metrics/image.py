@@ -36,11 +36,12 @@ def ssim_images(a: np.ndarray, b: np.ndarray, data_range: float = 1.0) -> np.nda
         return gaussian_filter(image, SIGMA, radius=_RADIUS, axes=(-2, -1))[inner]
 
     mean_a, mean_b = local_mean(a), local_mean(b)
-    variance_a, variance_b = local_mean(a * a) - mean_a**2, local_mean(b * b) - mean_b**2
+    squares = mean_a**2 + mean_b**2
+    variances = local_mean(a * a + b * b) - squares  # their sum is all that is needed
     covariance = local_mean(a * b) - mean_a * mean_b
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    similarity /= (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
+    similarity /= (squares + c1) * (variances + c2)
     return similarity.mean(axis=(-2, -1))
 
 

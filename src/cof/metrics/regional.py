@@ -62,7 +62,7 @@ def regional_function(
     segments, widths = aha_segments(labels, placement, mirrored)
     cavity, heart = labels == STRUCTURES["LV"], (labels == STRUCTURES["LV"]) | (labels == STRUCTURES["myocardium"])
     area = float(np.prod(placement.spacing_mm[1:]))
-    inside, whole = (area * _carried_sums(mask, displacement, placement, segments) for mask in (cavity, heart))
+    inside, whole = area * _carried_sums(np.stack([cavity, heart]), displacement, placement, segments)
     slices = np.array([np.any(segments == k + 1, axis=(1, 2)).sum() for k in range(SEGMENTS)])
     with np.errstate(invalid="ignore", divide="ignore"):
         # In a sector of angle w the radius of an area A is sqrt(2 A / w).
@@ -112,12 +112,12 @@ def _angle(down: np.ndarray, across: np.ndarray, mirrored: bool) -> np.ndarray:
     return np.rad2deg(np.arctan2(down if mirrored else -down, across))
 
 
-def _carried_sums(mask: np.ndarray, displacement: np.ndarray, placement: Placement, segments: np.ndarray) -> np.ndarray:
-    """Voxels of the mask in each segment, [T, 16]; shares of voxels, so that they follow the motion continuously."""
-    filled = fill_invalid(torch.from_numpy(mask.astype(np.float32)), placement.valid)[None, None]
+def _carried_sums(masks: np.ndarray, displacement: np.ndarray, placement: Placement, segments: np.ndarray) -> np.ndarray:
+    """Voxels of masks [M, Z, Y, X] in each segment, [M, T, 16]; shares of voxels, which follow the motion continuously."""
+    filled = fill_invalid(torch.from_numpy(masks.astype(np.float32)), placement.valid)[None]
     sums = []
     for frame in displacement:
         field = to_canonical(torch.from_numpy(np.asarray(frame, np.float32))[None])
-        moved = warp(filled, field, placement.spacing_mm)[0, 0].numpy()
-        sums.append(np.bincount(segments.ravel(), moved.ravel(), SEGMENTS + 1)[1:])
-    return np.array(sums)
+        moved = warp(filled, field, placement.spacing_mm)[0].numpy()
+        sums.append([np.bincount(segments.ravel(), mask.ravel(), SEGMENTS + 1)[1:] for mask in moved])
+    return np.array(sums).swapaxes(0, 1)
