@@ -112,8 +112,10 @@ def _angle(down: np.ndarray, across: np.ndarray, mirrored: bool) -> np.ndarray:
     return np.rad2deg(np.arctan2(down if mirrored else -down, across))
 
 
-def _carried_sums(masks: np.ndarray, displacement: np.ndarray, placement: Placement, segments: np.ndarray) -> np.ndarray:
-    """Voxels of masks [M, Z, Y, X] in each segment, [M, T, 16]; shares of voxels, which follow the motion continuously."""
+def _carried_sums(
+    masks: np.ndarray, displacement: np.ndarray, placement: Placement, segments: np.ndarray
+) -> np.ndarray:
+    """Voxels of masks [M, Z, Y, X] in each segment, [M, T, 16]; shares of voxels, so that they follow the motion."""
     filled = fill_invalid(torch.from_numpy(masks.astype(np.float32)), placement.valid)[None]
     sums = []
     for frame in displacement:
