@@ -13,6 +13,7 @@ from cof.cine.grid import INTENSITY_UNIT, resample_phase
 from cof.config import MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings, Triple
 from cof.models.alignment import HeartPose, map_displacement
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.data import ecgs_of
 from cof.models.exchange import participant, rank
 from cof.models.matching import reference_path
 from cof.motion.augmentation import AffineMaps
@@ -114,7 +115,7 @@ class RandomFamily:
         run: Run,
     ) -> Save:
         """Keep the cines of up to `donors` training subjects, chosen by the seed."""
-        ranks = [rank(seed, example.subject) for example in train]
+        ranks = [rank(seed, ecg.subject) for ecg in ecgs_of(train)]
         cines = {}
         for index in sorted(range(len(train)), key=ranks.__getitem__)[: settings.donors]:
             example = train[index]
