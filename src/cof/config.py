@@ -301,13 +301,11 @@ class OdeSettings(Settings):
     )
 
 
-class CofSettings(TrainingSettings):
-    """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
+class MotionSettings(TrainingSettings):
+    """A field over position and phase, conditioned on anchor and ECG and trained on registered motion."""
 
-    family: Literal["cof"] = "cof"
-    registration: str = Field("toppr", description="the registration variant whose motion supervises the flow")
+    registration: str = Field("toppr", description="the registration variant whose motion supervises the field")
     field: VelocitySettings = VelocitySettings()
-    ode: OdeSettings = OdeSettings()
     phases: Count = Field(4, description="phases drawn per subject and step against one encoding")
     heart_weight: float = Field(4.0, ge=0, description="extra weight of heart voxels in the matching loss")
     augmentation: AffineSettings | None = AffineSettings(rotation_deg=10, scale=0.05, translation_mm=6)
@@ -319,6 +317,19 @@ class CofSettings(TrainingSettings):
     )
     seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
     checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
+class CofSettings(MotionSettings):
+    """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
+
+    family: Literal["cof"] = "cof"
+    ode: OdeSettings = OdeSettings()
+
+
+class RegressionSettings(MotionSettings):
+    """Rival: the field of COF predicts the displacement itself, in one shot; nothing is integrated."""
+
+    family: Literal["regression"] = "regression"
 
 
 class SliceVideoSettings(TrainingSettings):
@@ -387,6 +398,7 @@ class OracleSettings(Settings):
 
 ModelSettings = Annotated[
     CofSettings
+    | RegressionSettings
     | StaticSettings
     | RandomSettings
     | MeanMotionSettings
@@ -485,6 +497,7 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
 
 _FAMILIES = (
     CofSettings,
+    RegressionSettings,
     StaticSettings,
     RandomSettings,
     MeanMotionSettings,

@@ -10,6 +10,7 @@ from cof.config import (
     MeanMotionSettings,
     OracleSettings,
     RandomSettings,
+    RegressionSettings,
     ScaledMotionSettings,
     ShuffledSettings,
     StaticSettings,
@@ -33,6 +34,7 @@ SETTINGS = {
     "scaled_motion": ScaledMotionSettings(),
     "shuffled": ShuffledSettings(),
     "oracle": OracleSettings(),
+    "regression": RegressionSettings(field=TINY, iterations=2, batch=1, phases=1),
 }
 
 
