@@ -332,6 +332,21 @@ class RegressionSettings(MotionSettings):
     family: Literal["regression"] = "regression"
 
 
+class DenoiserSettings(VelocitySettings):
+    """The field of COF as a denoiser; its input differs from phase to phase, so that no modes can be shared."""
+
+    modes: Literal[0] = Field(0, description="the phase and the noise level scale every residual block")
+
+
+class DiffusionSettings(MotionSettings):
+    """Rival: COF with a diffusion model of the displacement in the place of the flow."""
+
+    family: Literal["diffusion"] = "diffusion"
+    field: DenoiserSettings = DenoiserSettings()
+    steps: int = Field(50, ge=1, le=1000, description="of DDIM, down from 1,000 noise levels")
+    phases_at_once: Count = Field(16, description="phases that are denoised in one batch: memory against speed")
+
+
 class SliceVideoSettings(TrainingSettings):
     """A family made for 2-D videos, which sees the short-axis stack slice by slice."""
 
@@ -399,6 +414,7 @@ class OracleSettings(Settings):
 ModelSettings = Annotated[
     CofSettings
     | RegressionSettings
+    | DiffusionSettings
     | StaticSettings
     | RandomSettings
     | MeanMotionSettings
@@ -498,6 +514,7 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
 _FAMILIES = (
     CofSettings,
     RegressionSettings,
+    DiffusionSettings,
     StaticSettings,
     RandomSettings,
     MeanMotionSettings,

@@ -7,6 +7,8 @@ import torch
 
 from cof.config import (
     CofSettings,
+    DenoiserSettings,
+    DiffusionSettings,
     MeanMotionSettings,
     OracleSettings,
     RandomSettings,
@@ -34,6 +36,9 @@ SETTINGS = {
     "scaled_motion": ScaledMotionSettings(),
     "shuffled": ShuffledSettings(),
     "oracle": OracleSettings(),
+    "diffusion": DiffusionSettings(
+        field=DenoiserSettings(**TINY.model_dump(exclude={"modes"})), iterations=2, batch=1, phases=1, steps=2
+    ),
     "regression": RegressionSettings(field=TINY, iterations=2, batch=1, phases=1),
 }
 

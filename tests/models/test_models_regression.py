@@ -8,8 +8,8 @@ import torch
 
 from cof.config import RegressionSettings, VelocitySettings
 from cof.models.matching import MatchingBatch, heart_mask, velocity_scale
+from cof.models.objective import Phases
 from cof.models.regression import RegressionFamily
-from cof.models.training import Phases
 from cof.motion.path import DisplacementPath
 from cof.training import Run
 

@@ -4,6 +4,7 @@ from cof.errors import UsageError
 from cof.models.base import Family
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily, OracleFamily, RandomFamily, StaticFamily
+from cof.models.diffusion import DiffusionFamily
 from cof.models.regression import RegressionFamily
 from cof.models.scaled import ScaledMotionFamily
 from cof.models.shuffled import ShuffledFamily
@@ -17,6 +18,7 @@ FAMILIES: dict[str, Family] = {
     "shuffled": ShuffledFamily(),
     "oracle": OracleFamily(),
     "regression": RegressionFamily(),
+    "diffusion": DiffusionFamily(),
 }
 
 

@@ -18,6 +18,7 @@ import torch
 from cof.config import RegressionSettings
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.matching import encode_subject
+from cof.models.objective import Objective
 from cof.models.velocity import VelocityField
 from cof.models.weights import restored, saving
 from cof.motion.path import DisplacementPath
@@ -56,7 +57,7 @@ class RegressionFamily:
         """Train as `cof.models.training.fit` does, on the displacement."""
         from cof.models import training  # heavy, and no part of generation
 
-        objective = training.Objective(VelocityField, DisplacementPath.displacement)
+        objective = Objective(VelocityField, DisplacementPath.displacement)
         return saving(*training.fit(train, validation, settings, seed, run, objective))
 
     def load(self, folder: Path, settings: RegressionSettings) -> RegressionModel:
