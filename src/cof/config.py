@@ -301,13 +301,11 @@ class OdeSettings(Settings):
     )
 
 
-class CofSettings(TrainingSettings):
-    """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
+class MotionSettings(TrainingSettings):
+    """A field over position and phase, conditioned on anchor and ECG and trained on registered motion."""
 
-    family: Literal["cof"] = "cof"
-    registration: str = Field("toppr", description="the registration variant whose motion supervises the flow")
+    registration: str = Field("toppr", description="the registration variant whose motion supervises the field")
     field: VelocitySettings = VelocitySettings()
-    ode: OdeSettings = OdeSettings()
     phases: Count = Field(4, description="phases drawn per subject and step against one encoding")
     heart_weight: float = Field(4.0, ge=0, description="extra weight of heart voxels in the matching loss")
     augmentation: AffineSettings | None = AffineSettings(rotation_deg=10, scale=0.05, translation_mm=6)
@@ -319,6 +317,46 @@ class CofSettings(TrainingSettings):
     )
     seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
     checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
+class CofSettings(MotionSettings):
+    """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
+
+    family: Literal["cof"] = "cof"
+    ode: OdeSettings = OdeSettings()
+
+
+class RegressionSettings(MotionSettings):
+    """Rival: the field of COF predicts the displacement itself, in one shot; nothing is integrated."""
+
+    family: Literal["regression"] = "regression"
+
+
+class DenoiserSettings(VelocitySettings):
+    """The field of COF as a denoiser; its input differs from phase to phase, so that no modes can be shared."""
+
+    modes: Literal[0] = Field(0, description="the phase and the noise level scale every residual block")
+
+
+class DiffusionSettings(MotionSettings):
+    """Rival: COF with a diffusion model of the displacement in the place of the flow."""
+
+    family: Literal["diffusion"] = "diffusion"
+    field: DenoiserSettings = DenoiserSettings()
+    steps: int = Field(50, ge=1, le=1000, description="of DDIM, down from 1,000 noise levels")
+    phases_at_once: Count = Field(16, description="phases that are denoised in one batch: memory against speed")
+
+
+class SliceVideoSettings(TrainingSettings):
+    """A family made for 2-D videos, which sees the short-axis stack slice by slice."""
+
+    video_frames: Count = Field(
+        32, description="the cycle is resampled to so many frames, a number that the network's strides divide, and back"
+    )
+    augmentation: AffineSettings | None = Field(
+        AffineSettings(rotation_deg=10, scale=0.05, translation_mm=6), description="of a slice's video and its anchor"
+    )
+    seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
 
 
 class StaticSettings(Settings):
@@ -375,6 +413,8 @@ class OracleSettings(Settings):
 
 ModelSettings = Annotated[
     CofSettings
+    | RegressionSettings
+    | DiffusionSettings
     | StaticSettings
     | RandomSettings
     | MeanMotionSettings
@@ -473,6 +513,8 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
 
 _FAMILIES = (
     CofSettings,
+    RegressionSettings,
+    DiffusionSettings,
     StaticSettings,
     RandomSettings,
     MeanMotionSettings,

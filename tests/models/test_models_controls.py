@@ -7,9 +7,12 @@ import torch
 
 from cof.config import (
     CofSettings,
+    DenoiserSettings,
+    DiffusionSettings,
     MeanMotionSettings,
     OracleSettings,
     RandomSettings,
+    RegressionSettings,
     ScaledMotionSettings,
     ShuffledSettings,
     StaticSettings,
@@ -33,6 +36,10 @@ SETTINGS = {
     "scaled_motion": ScaledMotionSettings(),
     "shuffled": ShuffledSettings(),
     "oracle": OracleSettings(),
+    "diffusion": DiffusionSettings(
+        field=DenoiserSettings(**TINY.model_dump(exclude={"modes"})), iterations=2, batch=1, phases=1, steps=2
+    ),
+    "regression": RegressionSettings(field=TINY, iterations=2, batch=1, phases=1),
 }
 
 

@@ -8,7 +8,8 @@ import torch
 
 from cof.config import CofSettings, VelocitySettings
 from cof.models import training
-from cof.models.training import Phases, fit
+from cof.models.objective import Phases
+from cof.models.training import fit
 from cof.training import Run
 
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4)

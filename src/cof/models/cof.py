@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cof.config import CofSettings
-from cof.errors import UsageError
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
-from cof.models.matching import heart_mask
+from cof.models.matching import encode_subject, heart_mask
 from cof.models.ode import integrate
 from cof.models.velocity import VelocityField
+from cof.models.weights import restored, saving
 from cof.training import Run
-
-WEIGHTS = "weights.safetensors"
 
 
 class CofModel:
@@ -29,10 +26,7 @@ class CofModel:
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
         """The displacement of one subject; deterministic, so that the seed plays no part."""
-        condition = self.network.encode(
-            self._batch(subject.anchor), self._batch(subject.placement.valid), self._batch(subject.beat),
-            torch.tensor([subject.rr_ms], dtype=torch.float32, device=self.device), self._batch(subject.features),
-        )  # fmt: skip
+        condition = encode_subject(self.network, subject, self.device)
 
         def at(phases: Tensor) -> Tensor:
             return phases.float().to(self.device)[None]
@@ -53,9 +47,6 @@ class CofModel:
         measures = {"closure_mm": round(float(closure.mean()), 4)} if len(closure) else {}
         return Generated(displacement=displacement.cpu(), measures=measures)
 
-    def _batch(self, values: object) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.float32, device=self.device)[None]
-
 
 class CofFamily:
     """The family of `CofSettings`."""
@@ -70,21 +61,8 @@ class CofFamily:
         """Train by flow matching; see `cof.models.training.fit`."""
         from cof.models import training  # heavy, and no part of generation
 
-        network, table = training.fit(train, validation, settings, seed, run)
-
-        def save(out: Path) -> None:
-            save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, out / WEIGHTS)
-            table.to_csv(out / "log.csv", index=False, float_format="%.6g")
-
-        return save
+        return saving(*training.fit(train, validation, settings, seed, run))
 
     def load(self, folder: Path, settings: CofSettings) -> CofModel:
         """The trained model in `folder`."""
-        network = VelocityField(settings.field)
-        try:
-            network.load_state_dict(load_file(folder / WEIGHTS))
-        except RuntimeError:
-            raise UsageError(
-                "the weights of this model were trained with other settings of the velocity field"
-            ) from None
-        return CofModel(network, settings)
+        return CofModel(restored(VelocityField(settings.field), folder), settings)

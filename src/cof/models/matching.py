@@ -4,7 +4,7 @@ Eq (9) regresses the velocity of the registered motion at random positions and p
 distribution, so a trained field gives the conditional mean of the motion.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,14 +15,17 @@ from torch import Tensor
 
 from cof.config import Triple
 from cof.models.alignment import map_displacement
-from cof.models.base import Example, SubjectEcg
-from cof.models.velocity import AXES, VelocityField
+from cof.models.base import Example, Subject, SubjectEcg
+from cof.models.velocity import AXES, Condition, VelocityField
 from cof.motion.augmentation import AffineMaps
-from cof.motion.path import DisplacementPath
+from cof.motion.path import DisplacementPath, Phases
 from cof.motion.resolution import IN_PLANE, motion_spacing
 
 # Enough hearts for three standard deviations; a larger cohort is not read through for them.
 SCALE_SUBJECTS = 256
+
+# What of a motion is matched at some phases: its velocity, or the displacement itself.
+Target = Callable[[DisplacementPath, Phases], Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class MatchingBatch:
         features: [B, 12] of the ECG.
         weight: [B, Z, Y/2, X/2], zero in slices that do not exist.
         phase: [B, P].
-        target: v*, [B, P, 3, Z, Y/2, X/2] in mm a cycle.
+        target: v*, [B, P, 3, Z, Y/2, X/2] in mm a cycle; or the displacement, in mm.
     """
 
     anchor: Tensor
@@ -50,7 +53,13 @@ class MatchingBatch:
     target: Tensor
 
     @classmethod
-    def of(cls, examples: Sequence[Example], phase: np.ndarray, heart_weight: float) -> "MatchingBatch":
+    def of(
+        cls,
+        examples: Sequence[Example],
+        phase: np.ndarray,
+        heart_weight: float,
+        target: Target = DisplacementPath.velocity,
+    ) -> "MatchingBatch":
         """Collect examples at phases [B, P]."""
         valid = torch.tensor([example.placement.valid for example in examples], dtype=torch.float32)
         heart = torch.stack([heart_mask(example.anchor_labels) for example in examples])
@@ -63,7 +72,7 @@ class MatchingBatch:
             ecg_features(examples),
             valid[:, :, None, None] * (1 + heart_weight * heart),
             torch.from_numpy(phase).float(),
-            torch.stack([path.velocity(row) for path, row in zip(paths, phase)]),
+            torch.stack([target(path, row) for path, row in zip(paths, phase)]),
         )
 
     def seen_through(self, maps: AffineMaps, spacing_mm: Triple) -> "MatchingBatch":
@@ -110,17 +119,32 @@ def matching_loss(network: VelocityField, batch: MatchingBatch) -> Tensor:
     """Mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v along each axis, weighted by position."""
     condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features)
     predicted = network(batch.phase, condition)
-    error = ((predicted - batch.target) / network.sigma[:, None, None, None]).square().mean(2)
-    return (error * batch.weight[:, None]).sum() / (batch.weight.sum() * batch.phase.shape[1])
+    return weighted_mean((predicted - batch.target) / network.sigma[:, None, None, None], batch)
 
 
-def velocity_scale(examples: Iterable[Example]) -> Tensor:
-    """sigma_v: root mean square of v* inside the hearts along z, y, x, in mm a cycle."""
+def weighted_mean(error: Tensor, batch: MatchingBatch) -> Tensor:
+    """Mean square of errors [B, P, 3, Z, Y/2, X/2] over axes, phases and positions, weighted by position."""
+    square = error.square().mean(2)
+    return (square * batch.weight[:, None]).sum() / (batch.weight.sum() * batch.phase.shape[1])
+
+
+def encode_subject(network: VelocityField, subject: Subject, device: torch.device) -> Condition:
+    """What stays the same over the cycle of one subject, encoded for generation."""
+
+    def batch(values: object) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=device)[None]
+
+    valid = subject.placement.valid
+    return network.encode(*map(batch, (subject.anchor, valid, subject.beat, subject.rr_ms, subject.features)))
+
+
+def velocity_scale(examples: Iterable[Example], target: Target = DisplacementPath.velocity) -> Tensor:
+    """sigma_v: root mean square of v* (or of another target) inside the hearts along z, y, x, in mm a cycle (mm)."""
     total, count = torch.zeros(AXES, dtype=torch.float64), 0.0
     for example in islice(examples, SCALE_SUBJECTS):
         path = reference_path(example)
         heart = heart_mask(example.anchor_labels)
-        speed = path.velocity(np.arange(len(path)) / len(path)).square()
+        speed = target(path, np.arange(len(path)) / len(path)).square()
         total += (speed * heart).sum((0, 2, 3, 4)).double()
         count += float(heart.sum()) * len(path)
     scale = (total / max(count, 1.0)).sqrt().float()

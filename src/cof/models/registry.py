@@ -4,6 +4,8 @@ from cof.errors import UsageError
 from cof.models.base import Family
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily, OracleFamily, RandomFamily, StaticFamily
+from cof.models.diffusion import DiffusionFamily
+from cof.models.regression import RegressionFamily
 from cof.models.scaled import ScaledMotionFamily
 from cof.models.shuffled import ShuffledFamily
 
@@ -15,6 +17,8 @@ FAMILIES: dict[str, Family] = {
     "scaled_motion": ScaledMotionFamily(),
     "shuffled": ShuffledFamily(),
     "oracle": OracleFamily(),
+    "regression": RegressionFamily(),
+    "diffusion": DiffusionFamily(),
 }
 
 
