@@ -13,6 +13,8 @@ from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.matching import heart_mask
 from cof.models.ode import integrate
 from cof.models.velocity import VelocityField
+from cof.motion.path import DisplacementPath
+from cof.motion.resolution import motion_spacing
 from cof.training import Run
 
 WEIGHTS = "weights.safetensors"
@@ -28,10 +30,16 @@ class CofModel:
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The displacement of one subject; deterministic, so that the seed plays no part."""
+        """The displacement of one subject; deterministic, so that the seed plays no part.
+
+        With an anchor at phase s, a field of `anchor: any` gives the velocity of the displacement that points there, so
+        that u_t is the integral from s to t. A field of `anchor: ed` takes any anchor for end diastole: its motion is
+        turned towards s by composition with an inverse (`DisplacementPath.about`).
+        """
         condition = self.network.encode(
             self._batch(subject.anchor), self._batch(subject.placement.valid), self._batch(subject.beat),
             torch.tensor([subject.rr_ms], dtype=torch.float32, device=self.device), self._batch(subject.features),
+            self._batch(subject.anchor_phase),
         )  # fmt: skip
 
         def at(phases: Tensor) -> Tensor:
@@ -48,10 +56,20 @@ class CofModel:
             )
             displacement = self.network.combine(maps, courses[None])[0]
             residual = self.network.combine(maps, rest[None, None])[0, 0]
+        if subject.anchor_phase:
+            displacement = self._from_anchor(displacement, subject)
         heart = heart_mask(subject.anchor_labels).bool()
         closure = residual.norm(dim=0).cpu()[heart]
         measures = {"closure_mm": round(float(closure.mean()), 4)} if len(closure) else {}
         return Generated(displacement=displacement.cpu(), measures=measures)
+
+    def _from_anchor(self, displacement: Tensor, subject: Subject) -> Tensor:
+        """A displacement [T, ...] that is zero at phase 0 as one that is zero at the anchor."""
+        phase = subject.anchor_phase
+        if self.settings.field.anchor == "ed":
+            path = DisplacementPath(displacement)
+            return path.about(phase, motion_spacing(subject.placement.spacing_mm)).knots
+        return DisplacementPath.pinned(displacement, phase).knots
 
     def _batch(self, values: object) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)[None]

@@ -38,6 +38,7 @@ class MatchingBatch:
         weight: [B, Z, Y/2, X/2], zero in slices that do not exist.
         phase: [B, P].
         target: v*, [B, P, 3, Z, Y/2, X/2] in mm a cycle.
+        anchor_phase: [B].
     """
 
     anchor: Tensor
@@ -48,6 +49,7 @@ class MatchingBatch:
     weight: Tensor
     phase: Tensor
     target: Tensor
+    anchor_phase: Tensor
 
     @classmethod
     def of(cls, examples: Sequence[Example], phase: np.ndarray, heart_weight: float) -> "MatchingBatch":
@@ -64,6 +66,7 @@ class MatchingBatch:
             valid[:, :, None, None] * (1 + heart_weight * heart),
             torch.from_numpy(phase).float(),
             torch.stack([path.velocity(row) for path, row in zip(paths, phase)]),
+            torch.tensor([example.anchor_phase for example in examples], dtype=torch.float32),
         )
 
     def seen_through(self, maps: AffineMaps, spacing_mm: Triple) -> "MatchingBatch":
@@ -81,6 +84,7 @@ class MatchingBatch:
             maps.map_images(self.weight[:, None], field_spacing)[:, 0],
             self.phase,
             target.unflatten(0, (-1, phases)),
+            self.anchor_phase,
         )
 
     def to(self, device: torch.device) -> "MatchingBatch":
@@ -103,12 +107,12 @@ def reference_path(example: Example) -> DisplacementPath:
     """The registered motion of an example, whose time derivative is v*."""
     if example.displacement is None:
         raise ValueError(f"{example.subject} has no registered displacement")
-    return DisplacementPath(torch.from_numpy(example.displacement))
+    return DisplacementPath(torch.from_numpy(example.displacement), example.anchor_phase)
 
 
 def matching_loss(network: VelocityField, batch: MatchingBatch) -> Tensor:
     """Mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v along each axis, weighted by position."""
-    condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features)
+    condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features, batch.anchor_phase)
     predicted = network(batch.phase, condition)
     error = ((predicted - batch.target) / network.sigma[:, None, None, None]).square().mean(2)
     return (error * batch.weight[:, None]).sum() / (batch.weight.sum() * batch.phase.shape[1])

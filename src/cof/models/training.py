@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cof import trainer
 from cof.config import CofSettings
+from cof.models.anchors import about
 from cof.models.base import Example
 from cof.models.data import ecgs_of
 from cof.models.exchange import Exchanged, exchange
@@ -21,6 +22,8 @@ from cof.training import Loss, Run
 
 LOG_COLUMNS = ("iteration", "train_loss", "validation_loss", "learning_rate")
 VALIDATION_PHASES = 8
+# Multiples of the golden ratio spread any number of held-out anchors over the cycle.
+GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class Item:
         phase: [P].
         map: the affine map that moves it, a batch of one; None where nothing is augmented.
         held_out: it is one of the validation examples.
+        anchor_phase: of the frame that is its anchor.
     """
 
     example: int
     phase: np.ndarray
     map: AffineMaps | None = None
     held_out: bool = False
+    anchor_phase: float = 0.0
 
 
 class Phases:
@@ -45,7 +50,7 @@ class Phases:
 
     A batch holds subjects without repetition as far as there are enough, each with a phase in every equal part of the
     cycle: such phases are uniform over the cycle as independent ones are, and their loss varies less. Held-out subjects
-    are seen at fixed, evenly spread phases.
+    are seen at fixed, evenly spread phases. Where the anchor may be any frame, it is drawn uniformly, too.
     """
 
     def __init__(
@@ -53,7 +58,11 @@ class Phases:
     ) -> None:
         self.train, self.validation, self.settings, self.seed = train, validation, settings, seed
         phase = (np.arange(VALIDATION_PHASES) + 0.5) / VALIDATION_PHASES
-        self.held_out: Sequence[Item] = [Item(index, phase, held_out=True) for index in range(len(validation))]
+        self.any_anchor = settings.field.anchor == "any"
+        self.held_out: Sequence[Item] = [
+            Item(index, phase, held_out=True, anchor_phase=index * GOLDEN % 1 if self.any_anchor else 0.0)
+            for index in range(len(validation))
+        ]
 
     def draw(self, iteration: int) -> list[Item]:
         """The subjects of an iteration, their phases and maps."""
@@ -61,14 +70,19 @@ class Phases:
         count = settings.batch
         chosen = rng.choice(len(self.train), count, replace=count > len(self.train))
         phase = (np.arange(settings.phases) + rng.random((count, settings.phases))) / settings.phases
-        if settings.augmentation is None:
-            return [Item(int(index), row) for index, row in zip(chosen, phase)]
-        maps = AffineMaps.draw(settings.augmentation, count, rng, torch.device("cpu"))
-        return [Item(int(index), row, maps.one(place)) for place, (index, row) in enumerate(zip(chosen, phase))]
+        augmentation = settings.augmentation
+        maps = AffineMaps.draw(augmentation, count, rng, torch.device("cpu")) if augmentation is not None else None
+        anchors = rng.random(count) if self.any_anchor else np.zeros(count)
+        return [
+            Item(int(index), row, maps and maps.one(place), anchor_phase=float(anchor))
+            for place, (index, row, anchor) in enumerate(zip(chosen, phase, anchors))
+        ]
 
     def load(self, items: Sequence[Item]) -> MatchingBatch:
         """Read subjects and compute their reference velocities."""
         examples = [(self.validation if item.held_out else self.train)[item.example] for item in items]
+        if self.any_anchor:
+            examples = [about(example, item.anchor_phase) for example, item in zip(examples, items)]
         batch = MatchingBatch.of(examples, np.stack([item.phase for item in items]), self.settings.heart_weight)
         maps = [item.map for item in items if item.map is not None]
         return batch.seen_through(AffineMaps.together(maps), examples[0].placement.spacing_mm) if maps else batch
