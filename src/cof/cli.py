@@ -471,12 +471,24 @@ def twin(
     results: Annotated[Path, typer.Option(help="Results folder with the trained models.")] = Path("results"),
     model: Annotated[str, typer.Option(help="Which trained model.")] = "cof",
     ed_frame: Annotated[int | None, typer.Option(help="The ED frame of the scan; found where not given.")] = None,
+    anchor_phase: Annotated[
+        float | None, typer.Option(help="Phase of the anchor in the cycle, by ECG gating; ED, 0, where not given.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """One heart from one ECG and one scan."""
     from cof.twins.single import twin_from_files
 
-    twin_from_files(ecg=ecg, scan=scan, results=results, model=model, out=out, ed_frame=ed_frame, seed=seed)
+    twin_from_files(
+        ecg=ecg,
+        scan=scan,
+        results=results,
+        model=model,
+        out=out,
+        ed_frame=ed_frame,
+        anchor_phase=anchor_phase,
+        seed=seed,
+    )
 
 
 @app.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from cof.errors import UsageError
 from cof.metrics.catalogue import METRICS
@@ -284,6 +284,11 @@ class VelocitySettings(Settings):
         description="how the ECG enters: its cycle through the embedding of the phase or through the anatomy's maps; "
         "twelve scalar features; the RR interval alone; or none, a learned constant in its place (anchor only)",
     )
+    anchor: Literal["ed", "any"] = Field(
+        "ed",
+        description="which frame the anchor may be: end diastole, or any of the cycle, drawn in training; the network "
+        "is then told its phase",
+    )
     ecg_local: bool = True
     rr_scalar: bool = True
     attention: bool = False
@@ -331,10 +336,18 @@ class RegressionSettings(MotionSettings):
 
     family: Literal["regression"] = "regression"
 
+    @field_validator("field")
+    @classmethod
+    def _about_end_diastole(cls, field: VelocitySettings) -> VelocitySettings:
+        if field.anchor != "ed":
+            raise ValueError("the displacement of this family points to end diastole: anchor: ed")
+        return field
+
 
 class DenoiserSettings(VelocitySettings):
     """The field of COF as a denoiser; its input differs from phase to phase, so that no modes can be shared."""
 
+    anchor: Literal["ed"] = Field("ed", description="the displacement points to end diastole")
     modes: Literal[0] = Field(0, description="the phase and the noise level scale every residual block")
 
 
@@ -402,6 +415,14 @@ class ShuffledSettings(Settings):
     permutation: int = Field(0, ge=0, description="number of the exchange; with the seed of the run it decides it")
 
 
+class AnchoredSettings(Settings):
+    """A trained model that is given another frame of the cycle as the anchor."""
+
+    family: Literal["anchored"] = "anchored"
+    model: str = Field("cof", description="the model in `models` that is applied; it is not retrained")
+    anchor_phase: float = Field(0.0, ge=0, lt=1, description="phase of the frame that is the anchor; 0 is ED")
+
+
 class OracleSettings(Settings):
     """The ceiling: the displacement that the registration finds on the subject's own real cine."""
 
@@ -420,6 +441,7 @@ ModelSettings = Annotated[
     | MeanMotionSettings
     | ScaledMotionSettings
     | ShuffledSettings
+    | AnchoredSettings
     | OracleSettings,
     Field(discriminator="family"),
 ]
@@ -520,6 +542,7 @@ _FAMILIES = (
     MeanMotionSettings,
     ScaledMotionSettings,
     ShuffledSettings,
+    AnchoredSettings,
     OracleSettings,
 )
 
@@ -578,8 +601,9 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
                 raise UsageError(f"{where}: models.{name}.registration: only a synthetic cohort knows its exact motion")
         elif registration is not None and registration not in config.registrations:
             raise UsageError(f"{where}: models.{name}.registration: no registration is called '{registration}'")
-        if isinstance(model, ShuffledSettings) and not isinstance(config.models.get(model.model), CofSettings):
-            raise UsageError(f"{where}: models.{name}.model: no model of the family 'cof' is called '{model.model}'")
+        applied = model.model if isinstance(model, ShuffledSettings | AnchoredSettings) else None
+        if applied is not None and not isinstance(config.models.get(applied), CofSettings):
+            raise UsageError(f"{where}: models.{name}.model: no model of the family 'cof' is called '{applied}'")
     for name, table in config.tables.items():
         for row in (*table.models, *table.repeats, *(other for repeat in table.repeats.values() for other in repeat)):
             if row not in config.models:

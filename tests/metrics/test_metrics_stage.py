@@ -121,6 +121,23 @@ def test_the_anchor_frame_counts_nowhere() -> None:
     assert min(row["frame"] for row in rows if row["frame"] is not None) == 1
 
 
+def test_the_anchor_does_not_count_at_another_phase_either() -> None:
+    """A heart that stands still as its anchor is right in the anchor's frame alone, and that frame flatters nothing."""
+    real = reference()
+    anchor = 6
+    still = {"cine": np.repeat(real.cine[anchor : anchor + 1], FRAMES, 0)}
+    labels = np.repeat(real.labels[anchor : anchor + 1], FRAMES, 0)
+    rows = evaluate("s", still, labels, real, anchor / FRAMES)
+    counted = {row["frame"] for row in rows if row["metric"] == "dice"}
+    assert counted == set(range(FRAMES)) - {anchor}
+    got = values(rows)
+    others = [frame for frame in range(FRAMES) if frame != anchor]
+    error = np.mean((still["cine"][others] - real.cine[others]) ** 2)
+    assert got["psnr"] == pytest.approx(-10 * np.log10(error), rel=1e-4)
+    counts = (real.labels == 1).sum(axis=(1, 2, 3))
+    assert got["edv_error_ml"] == pytest.approx((counts[0] - counts[anchor]) * 0.04)
+
+
 def test_in_plane_and_through_plane_errors() -> None:
     real = reference()
     off = motion(1)
@@ -231,6 +248,7 @@ def results(tmp_path: Path) -> Path:
             if name == "a-v2":
                 arrays["displacement"] = motion(1).astype(np.float16)
             save_file(arrays, tmp_path / "twins" / f"{name}.safetensors")
+            (tmp_path / "twins" / f"{name}.json").write_text(json.dumps({"anchor_phase": 0.0, "measures": {}}))
             (tmp_path / "fields").mkdir(exist_ok=True)
             save_file({"displacement": motion(1).astype(np.float16)}, tmp_path / "fields" / f"{name}.safetensors")
     return tmp_path

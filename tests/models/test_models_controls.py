@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cof.config import (
+    AnchoredSettings,
     CofSettings,
     DenoiserSettings,
     DiffusionSettings,
@@ -35,6 +36,7 @@ SETTINGS = {
     "mean_motion": MeanMotionSettings(),
     "scaled_motion": ScaledMotionSettings(),
     "shuffled": ShuffledSettings(),
+    "anchored": AnchoredSettings(),
     "oracle": OracleSettings(),
     "diffusion": DiffusionSettings(
         field=DenoiserSettings(**TINY.model_dump(exclude={"modes"})), iterations=2, batch=1, phases=1, steps=2
@@ -48,7 +50,7 @@ def trained(name, train, folder, seed=0):
     family = family_of(name)
     run = Run(folder.with_suffix(".pt"))
     family.fit(train if family.learns_on else [], [], SETTINGS[name], seed, run)(folder)
-    if name == "shuffled":
+    if name in ("shuffled", "anchored"):
         static = {"settings": {"family": "static"}, "frames": 12, "shape": [5, 32, 32], "spacing_mm": [10, 4, 4]}
         (folder / MODEL).mkdir()
         (folder / MODEL / "settings.json").write_text(json.dumps(static | {"beat_samples": 128, "provenance": {}}))

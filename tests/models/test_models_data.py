@@ -182,7 +182,7 @@ def run(root, out="model", **changes):
 
 
 def test_a_checkpoint_of_other_data_or_settings_is_passed_over(cohort, monkeypatch):
-    from cof.models.training import Phases
+    from cof.models.objective import Phases
 
     def stop(*arguments):
         raise MemoryError

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 
 from cof.motion.path import DisplacementPath, cardinal_weights
+from cof.motion.warp import warp
 
 
 def _path(seed: int, frames: int) -> DisplacementPath:
@@ -90,3 +91,58 @@ def test_low_pass_with_all_harmonics_changes_nothing():
     knots = torch.randn(9, 3, 2, 2, 2)
     knots[0] = 0
     torch.testing.assert_close(DisplacementPath(knots).low_pass(4).knots, knots, atol=1e-5, rtol=0)
+
+
+def _twist(frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turns [T, 3, 2, 32, 32] about the middle by angles [T] that are zero at phase 0; 2 mm voxels."""
+    angles = 0.5 * torch.sin(torch.pi * torch.arange(frames) / frames) ** 2
+    return angles, torch.stack([_turn(angle) for angle in angles])
+
+
+def _turn(angle: torch.Tensor) -> torch.Tensor:
+    y, x = torch.meshgrid(*([(torch.arange(32) - 15.5) * 2.0] * 2), indexing="ij")
+    local = angle * torch.exp(-((y**2 + x**2) / 300))
+    cos, sin = torch.cos(local), torch.sin(local)
+    moved = torch.stack([0 * y, cos * y - sin * x - y, sin * y + cos * x - x])
+    return moved[:, None].expand(-1, 2, -1, -1)
+
+
+def test_motion_about_another_frame_is_the_composition_with_an_inverse():
+    """Turns about one axis commute: seen from frame r, frame t is turned by the difference of the angles."""
+    angles, knots = _twist(8)
+    path = DisplacementPath(knots)
+    for phase in (0.25, 0.5):
+        turned = path.about(phase, (10.0, 2.0, 2.0))
+        assert turned.anchor_phase == phase
+        assert not turned.knots[round(8 * phase)].any()
+        expected = torch.stack([_turn(angle - angles[round(8 * phase)]) for angle in angles])
+        torch.testing.assert_close(turned.knots, expected, atol=0.1, rtol=0)
+        torch.testing.assert_close(turned.about(0.0, (10.0, 2.0, 2.0)).knots, knots, atol=0.1, rtol=0)
+    assert path.about(1.0, (10.0, 2.0, 2.0)) is path
+
+
+def test_an_image_seen_from_another_frame_is_the_same_image():
+    """V_t warped from the anchor at ED and from a later frame: the convention of the pull-back."""
+    _, knots = _twist(8)
+    y, x = torch.meshgrid(*([(torch.arange(32) - 15.5) * 2.0] * 2), indexing="ij")
+
+    def image(knot: torch.Tensor) -> torch.Tensor:
+        return torch.sin(0.2 * (y + knot[1])) + torch.cos(0.15 * (x + knot[2]))
+
+    frames = torch.stack([image(knot) for knot in knots])[:, None]  # exact, of the anatomy at ED
+    turned = DisplacementPath(knots).about(0.375, (10.0, 2.0, 2.0)).knots
+    seen = warp(frames[3:4], turned, (10.0, 2.0, 2.0))
+    middle = (..., slice(4, -4), slice(4, -4))
+    torch.testing.assert_close(seen[middle], frames[middle], atol=0.05, rtol=0)
+    wrong = warp(frames[3:4], knots - knots[3:4], (10.0, 2.0, 2.0))
+    assert (wrong - frames)[middle].abs().max() > 0.08
+
+
+def test_a_path_about_a_phase_between_frames_passes_through_zero_there():
+    _, knots = _twist(8)
+    turned = DisplacementPath(knots).about(0.3, (10.0, 2.0, 2.0))
+    assert turned.displacement([0.3]).abs().max() < 0.1 * turned.knots.abs().max()
+    resampled = turned.resample(10)
+    assert not resampled.knots[3].any()
+    with pytest.raises(ValueError, match="its own frame must be zero"):
+        DisplacementPath(knots, anchor_phase=0.25)

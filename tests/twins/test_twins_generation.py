@@ -7,9 +7,9 @@ import torch
 
 from cof.cine.grid import read_grid
 from cof.cine.volume import read_cine, read_labels, sidecar
-from cof.config import CofSettings, LabelSettings, OdeSettings, RandomSettings, StaticSettings
+from cof.config import AnchoredSettings, CofSettings, LabelSettings, OdeSettings, RandomSettings, StaticSettings
 from cof.errors import UsageError
-from cof.models.stage import load
+from cof.models.stage import load, train
 from cof.motion.fields import load_displacement
 from cof.twins import stage
 from cof.twins.artefacts import read_canonical
@@ -161,3 +161,51 @@ def test_model_folder_says_what_it_is(chain):
     assert load(chain.model("random")).settings == RandomSettings()
     with pytest.raises(UsageError, match="no trained model"):
         load(chain.root)
+
+
+def anchored(chain, out, phase):
+    """The cohort's `cof` at another anchor, by name."""
+    settings = AnchoredSettings(model="cof", anchor_phase=phase)
+    train(
+        subjects=chain.sheet, beats=[chain.inputs["beats"]], grid=[chain.inputs["grid"]],
+        labels=[chain.inputs["labels"]], fields=[], out=out, work=out.parent / "work", settings=settings, seed=0,
+        base=chain.model("cof"),
+    )  # fmt: skip
+    return settings
+
+
+def test_a_model_given_another_frame_copies_that_frame_and_makes_the_others(chain, labeller, tmp_path):
+    settings = anchored(chain, tmp_path / "model", 0.4)
+    assert generate(chain, "cof", tmp_path / "out", model=tmp_path / "model", settings=settings).empty
+    real, twin = read_cine(chain.inputs["cine"] / f"{WHOLE}.nii"), read_cine(tmp_path / "out" / f"{WHOLE}.nii")
+    np.testing.assert_array_equal(twin.frames[4], real.frames[4])
+    assert (twin.frames[0] != real.frames[0]).any()
+    real_labels = read_labels(chain.inputs["labels"] / f"{WHOLE}.nii.gz")
+    np.testing.assert_array_equal(read_labels(tmp_path / "out" / f"{WHOLE}.labels.nii.gz")[4], real_labels[4])
+    assert json.loads(sidecar(tmp_path / "out" / f"{WHOLE}.nii").read_text())["anchor_phase"] == 0.4
+    _, displacement = read_canonical(tmp_path / "out" / f"{WHOLE}.safetensors")
+    assert not displacement[0].any()  # it points to end diastole all the same
+    assert displacement[3].any()
+    # An anchor alone shows the phase that one is told.
+    lone = json.loads(sidecar(tmp_path / "out" / f"{LONE}.nii").read_text())
+    assert lone["anchor_phase"] == 0.4
+
+
+def test_phase_zero_is_the_model_itself(chain, labeller, tmp_path):
+    settings = anchored(chain, tmp_path / "model", 0.0)
+    generate(chain, "cof", tmp_path / "same", model=tmp_path / "model", settings=settings)
+    generate(chain, "cof", tmp_path / "cof")
+    for name in (f"{WHOLE}.nii", f"{WHOLE}.labels.nii.gz"):
+        assert (tmp_path / "same" / name).read_bytes() == (tmp_path / "cof" / name).read_bytes()
+
+
+def test_still_hearts_from_another_frame_show_that_frame_throughout(chain, labeller, tmp_path):
+    generate(chain, "static", tmp_path / "out", anchor_phase=0.5)
+    real, twin = read_cine(chain.inputs["cine"] / f"{WHOLE}.nii"), read_cine(tmp_path / "out" / f"{WHOLE}.nii")
+    np.testing.assert_array_equal(twin.frames, np.broadcast_to(real.frames[5], twin.frames.shape))
+
+
+@pytest.mark.parametrize("name", ["oracle", "mean_motion"])
+def test_motion_about_end_diastole_takes_no_other_anchor(name, chain, labeller, tmp_path):
+    with pytest.raises(UsageError, match="no other anchor"):
+        generate(chain, name, tmp_path / "out", anchor_phase=0.5)

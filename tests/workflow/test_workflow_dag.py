@@ -73,6 +73,15 @@ def test_table_three_trains_every_variant_once(tmp_path: Path) -> None:
     assert (counts["toppr"], counts["train"], counts["table"]) == (6, 8, 1)
 
 
+def test_anchors_train_two_models_and_apply_them_at_other_phases(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "-n", "anchors", config=TINY, more=REPOSITORY / "workflow/config/anchors.yaml")
+    counts = jobs(done.stdout)
+    assert (counts["toppr"], counts["train"], counts["table"]) == (1, 10, 1)
+    assert counts["twins"] == 10 * counts["ecg"]
+    trained = [name for name in ("cof", "cof_any") if f"results/tiny/models/{name}\n" in done.stdout]
+    assert len(trained) == 2
+
+
 def test_chosen_subjects_are_a_batch_of_their_own(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "-n", "--config", "subjects=[sub-0001]", "--", "all")
     assert re.search(r"twins/cof/only-[0-9a-f]{8}", done.stdout)

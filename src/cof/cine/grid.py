@@ -231,6 +231,20 @@ def resample_phase(frames: np.ndarray, count: int) -> np.ndarray:
     return frames[before] * (1 - share) + frames[after] * share
 
 
+def nearest_frame(phase: float, frames: int) -> int:
+    """The frame of a cycle of `frames` that lies nearest to a phase."""
+    return round(phase * frames) % frames
+
+
+def at_phase(frames: np.ndarray, phase: float) -> np.ndarray:
+    """A cycle [T, ...] at one phase by periodic linear interpolation, as float32 [...]; of one frame, that frame."""
+    position = (phase % 1.0) * len(frames) if len(frames) > 1 else 0.0
+    before = int(position + 1e-6)
+    share = np.float32(max(position - before, 0.0))
+    first = frames[before % len(frames)].astype(np.float32)
+    return first * (1 - share) + frames[(before + 1) % len(frames)] * share if share > 1e-6 else first
+
+
 def make_grid(cine: Cine, labels: np.ndarray, settings: GridSettings) -> tuple[np.ndarray, Placement]:
     """The canonical cine of a native one, with as many frames as the settings say; a lone anchor stays one frame.
 

@@ -1,5 +1,6 @@
 """The stage of evaluation: generated hearts and real ones in, one long-form table out."""
 
+import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,8 @@ import torch
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
-from cof.cine.grid import Placement, read_grid, resample_phase
-from cof.cine.volume import Cine, read_cine, read_labels
+from cof.cine.grid import Placement, nearest_frame, read_grid, resample_phase
+from cof.cine.volume import Cine, read_cine, read_labels, sidecar
 from cof.config import Triple
 from cof.errors import CofError, Exclusions, Reason
 from cof.labels import STRUCTURES
@@ -54,10 +55,11 @@ class Rows:
         row = dict(zip(LONG_FORM, (self.subject, structure, frame, None, metric, float(value), DEFINITIONS_VERSION)))
         self.rows.append(row)
 
-    def add_frames(self, metric: str, values: np.ndarray, structure: str) -> None:
+    def add_frames(self, metric: str, values: np.ndarray, structure: str, anchor: int = 0) -> None:
         """The values [T] of every frame but the anchor's, which every generator copies."""
-        for frame, value in enumerate(values[1:], start=1):
-            self.add(metric, value, structure, frame)
+        for frame, value in enumerate(values):
+            if frame != anchor:
+                self.add(metric, value, structure, frame)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ def evaluate_batch(
                 exact = Truth.read(truth, name, native)
             reference = read_reference(subject, native, labels, grid, fields, exact, str(sexes.get(subject, "")))
             generated_labels = read_labels(twins / f"{subject}.labels.nii.gz")
-            rows += evaluate(subject, load_file(twin), generated_labels, reference)
+            anchor_phase = json.loads(sidecar(twins / f"{subject}.nii").read_text())["anchor_phase"]
+            rows += evaluate(subject, load_file(twin), generated_labels, reference, anchor_phase)
     types = {"subject": "string", "structure": "string", "frame": "Int32", "slice": "Int32", "metric": "string"}
     table = pd.DataFrame(rows, columns=list(LONG_FORM)).astype(types | {"value": "float64", "version": "string"})
     write_table(out, table, stamp({"definitions": DEFINITIONS_VERSION}))
@@ -160,16 +163,21 @@ def read_reference(
 
 
 def evaluate(
-    subject: str, generated: dict[str, np.ndarray], labels: np.ndarray, reference: Reference
+    subject: str,
+    generated: dict[str, np.ndarray],
+    labels: np.ndarray,
+    reference: Reference,
+    anchor_phase: float = 0.0,
 ) -> list[dict[str, Any]]:
     """All long-form rows of one subject.
 
     Args:
         subject: pseudonym.
-        generated: `cine` [T, Z, Y, X] canonical in [0, 1], and `displacement` [T, 3, Z, Y/2, X/2] in mm where the
-            family has one.
+        generated: `cine` [T, Z, Y, X] canonical in [0, 1], and `displacement` [T, 3, Z, Y/2, X/2] in mm, pointing to
+            frame 0, where the family has one.
         labels: native labels [T', Z', Y', X'] of the generated cine.
         reference: the real heart.
+        anchor_phase: of the frame that the generated heart copies, and that therefore does not count.
 
     Raises:
         CofError: generated and real heart do not lie on the same grid.
@@ -177,10 +185,11 @@ def evaluate(
     if generated["cine"].shape != reference.cine.shape or labels.shape[1:] != reference.labels.shape[1:]:
         raise CofError(Reason.CINE_GEOMETRY, "the generated heart does not lie on the real one's grid")
     rows = Rows(subject)
-    _images(rows, generated["cine"], reference)
-    _segmentation(rows, labels, reference.labels, reference, "")
+    _images(rows, generated["cine"], reference, nearest_frame(anchor_phase, len(reference.cine)))
+    anchor = nearest_frame(anchor_phase, len(labels))
+    _segmentation(rows, labels, reference.labels, reference, "", anchor)
     if reference.truth is not None:
-        _segmentation(rows, labels, reference.truth.labels, reference, "_exact")
+        _segmentation(rows, labels, reference.truth.labels, reference, "_exact", anchor)
         rows.add("t_es_true_ms", reference.truth.t_es_ms, "LV")
     rows.add("hr_bpm", 60_000 / reference.rr_ms)
     rows.add("male", {"M": 1.0, "F": 0.0}.get(reference.sex, 0.5))
@@ -192,10 +201,12 @@ def evaluate(
     return rows.rows
 
 
-def _images(rows: Rows, generated: np.ndarray, reference: Reference) -> None:
-    """SSIM, PSNR and the agreement of difference images, on valid slices."""
+def _images(rows: Rows, generated: np.ndarray, reference: Reference, anchor: int) -> None:
+    """SSIM, PSNR and the agreement of difference images, on valid slices, over the cycle that begins at the anchor."""
     valid = np.array(reference.placement.valid)
     ours, real = generated[:, valid].astype(np.float32), reference.cine[:, valid]
+    if anchor:
+        ours, real = np.roll(ours, -anchor, axis=0), np.roll(real, -anchor, axis=0)
     rows.add("ssim", ssim(ours, real))
     rows.add("psnr", psnr(ours, real))
     for suffix, agreement in (("", frame_to_frame(ours, real)), ("_ed", anchor_referenced(ours, real))):
@@ -204,14 +215,16 @@ def _images(rows: Rows, generated: np.ndarray, reference: Reference) -> None:
         rows.add(f"m_flat{suffix}", agreement.flat)
 
 
-def _segmentation(rows: Rows, ours: np.ndarray, theirs: np.ndarray, reference: Reference, suffix: str) -> None:
+def _segmentation(
+    rows: Rows, ours: np.ndarray, theirs: np.ndarray, reference: Reference, suffix: str, anchor: int
+) -> None:
     """Overlap and function of the generated labels against one reference segmentation of the same native grid."""
     spacing, rr_ms = reference.spacing_mm, reference.rr_ms
     ours, theirs = about_structures(ours, theirs)
     matched = theirs[frames_at_phases(len(theirs), len(ours))]
     for name, label in STRUCTURES.items():
-        rows.add_frames(f"dice{suffix}", dice(ours, matched, label), name)
-        rows.add_frames(f"iou{suffix}", iou(ours, matched, label), name)
+        rows.add_frames(f"dice{suffix}", dice(ours, matched, label), name, anchor)
+        rows.add_frames(f"iou{suffix}", iou(ours, matched, label), name, anchor)
     for name in ("LV", "RV"):
         mine, real = (volume_curve(labels, STRUCTURES[name], spacing) for labels in (ours, theirs))
         of_mine, of_real = ventricular_function(mine, rr_ms), ventricular_function(real, rr_ms)

@@ -13,7 +13,7 @@ from cof.ecg.features import FEATURES
 from cof.training import Run
 
 # What a training example can carry beyond anchor and ECG.
-Motion = Literal["displacement", "cine", "ef"]
+Motion = Literal["displacement", "cine", "labels", "ef"]
 Split = Literal["train", "test"]
 
 
@@ -48,11 +48,13 @@ class Subject(SubjectEcg):
         anchor: float32 [Z, Y, X], canonical grid, intensities in [0, 1].
         anchor_labels: uint8 [Z, Y, X] of the anchor on the canonical grid (nearest neighbour).
         placement: the canonical grid in the native stack.
+        anchor_phase: phase of the frame that the anchor shows; 0 is end diastole.
     """
 
     anchor: np.ndarray
     anchor_labels: np.ndarray
     placement: Placement
+    anchor_phase: float = field(default=0.0, kw_only=True)
 
     def with_ecg_of(self, donor: SubjectEcg) -> Self:
         """The same heart with another one's ECG: cycle, RR interval and features."""
@@ -64,15 +66,18 @@ class Example(Subject):
     """A training subject, or a subject whose real motion a family is openly allowed to see (the oracle).
 
     Attributes:
-        displacement: float16 or float32 [T, 3, Z, Y/2, X/2], registered displacement in mm (z, y, x), frame 0 zero.
+        displacement: float16 or float32 [T, 3, Z, Y/2, X/2], registered displacement in mm (z, y, x), which points to
+            the anchor and is zero in its frame.
         cine: [T, Z, Y, X], the real cine on the canonical grid: floats in [0, 1], or int16 as stored, in units of
             `cof.cine.grid.INTENSITY_UNIT`.
+        labels: uint8 [T', Z, Y, X], labels of the real cine's T' native frames on the canonical grid.
         ef_pct: ejection fraction of the left ventricle, from nnU-Net's labels of the real cine.
     """
 
     displacement: np.ndarray | None = None
     cine: np.ndarray | None = None
     ef_pct: float | None = None
+    labels: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ class Generated:
     """What a family made of one subject: a displacement of the anchor, or a canonical cine. Exactly one is set.
 
     Attributes:
-        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x), pulling frame t back to the anchor.
+        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x), pulling frame t back to the anchor, whichever frame
+            that is; frame k shows phase k / T.
         cine: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1].
         measures: what the family has to say about this generation, for the sidecar; `closure_mm` is the mean length of
             the displacement that is left after one whole cycle.

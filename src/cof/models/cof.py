@@ -12,6 +12,8 @@ from cof.models.matching import encode_subject, heart_mask
 from cof.models.ode import integrate
 from cof.models.velocity import VelocityField
 from cof.models.weights import restored, saving
+from cof.motion.path import DisplacementPath
+from cof.motion.resolution import motion_spacing
 from cof.training import Run
 
 
@@ -25,7 +27,12 @@ class CofModel:
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The displacement of one subject; deterministic, so that the seed plays no part."""
+        """The displacement of one subject; deterministic, so that the seed plays no part.
+
+        With an anchor at phase s, a field of `anchor: any` gives the velocity of the displacement that points there, so
+        that u_t is the integral from s to t. A field of `anchor: ed` takes any anchor for end diastole: its motion is
+        turned towards s by composition with an inverse (`DisplacementPath.about`).
+        """
         condition = encode_subject(self.network, subject, self.device)
 
         def at(phases: Tensor) -> Tensor:
@@ -42,10 +49,20 @@ class CofModel:
             )
             displacement = self.network.combine(maps, courses[None])[0]
             residual = self.network.combine(maps, rest[None, None])[0, 0]
+        if subject.anchor_phase:
+            displacement = self._from_anchor(displacement, subject)
         heart = heart_mask(subject.anchor_labels).bool()
         closure = residual.norm(dim=0).cpu()[heart]
         measures = {"closure_mm": round(float(closure.mean()), 4)} if len(closure) else {}
         return Generated(displacement=displacement.cpu(), measures=measures)
+
+    def _from_anchor(self, displacement: Tensor, subject: Subject) -> Tensor:
+        """A displacement [T, ...] that is zero at phase 0 as one that is zero at the anchor."""
+        phase = subject.anchor_phase
+        if self.settings.field.anchor == "ed":
+            path = DisplacementPath(displacement)
+            return path.about(phase, motion_spacing(subject.placement.spacing_mm)).knots
+        return DisplacementPath.pinned(displacement, phase).knots
 
 
 class CofFamily:

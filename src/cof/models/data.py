@@ -10,8 +10,8 @@ from typing import TypeVar, overload
 import numpy as np
 import pandas as pd
 
-from cof.cine.grid import INTENSITY_UNIT, labels_to_canonical, read_placement
-from cof.cine.volume import StoredFrames, read_anchor_labels, read_cine, read_labels, sidecar
+from cof.cine.grid import INTENSITY_UNIT, at_phase, labels_to_canonical, nearest_frame, read_placement
+from cof.cine.volume import StoredFrames, read_cine, read_frame, read_labels, sidecar
 from cof.folders import find, gzip_checksum
 from cof.labels import STRUCTURES
 from cof.metrics.function import ventricular_function, volume_curve
@@ -44,7 +44,16 @@ class Artefacts:
         tables = pd.concat([read_table(path) for path in beats], ignore_index=True)
         return cls(tables.set_index("subject")[["beat", "rr_ms", "features", "sex"]], grid, labels, fields)
 
-    def open(self, subject: str, *, with_displacement: bool, with_cine: bool, with_ef: bool = False) -> Example | None:
+    def open(
+        self,
+        subject: str,
+        *,
+        with_displacement: bool,
+        with_cine: bool,
+        with_labels: bool = False,
+        with_ef: bool = False,
+        anchor_phase: float = 0.0,
+    ) -> Example | None:
         """One subject; None if an earlier stage left it out.
 
         A cine stays memory-mapped.
@@ -53,21 +62,35 @@ class Artefacts:
             subject: pseudonym.
             with_displacement: open the registered motion too, and leave out a subject without.
             with_cine: open the whole canonical cine too (int16, as stored).
+            with_labels: open the labels of the whole cycle too.
             with_ef: measure the ejection fraction of the labels too.
+            anchor_phase: of the frame that is the anchor, for generation: the nearest native one of a cine; an anchor
+                alone shows what the caller says.
+
+        Raises:
+            ValueError: another anchor than ED was asked for with the displacement, which points to ED.
         """
+        if anchor_phase and with_displacement:
+            raise ValueError("registered motion points to end diastole; `cof.models.anchors.about` turns it")
         grid, labels = find(self.grid, f"{subject}.nii"), find(self.labels, f"{subject}.nii.gz")
         field = find(self.fields, f"{subject}.safetensors") if with_displacement else None
         if grid is None or labels is None or subject not in self.beats.index or (with_displacement and field is None):
             return None
         frames = read_cine(grid).frames
         placement = read_placement(grid)
+        native = len(StoredFrames.of(labels))
+        frame = nearest_frame(anchor_phase, native)
+        if native > 1:
+            anchor_phase = frame / native
         return Example(
             **vars(self.ecg(subject)),
-            anchor=frames[0] * np.float32(INTENSITY_UNIT),
-            anchor_labels=labels_to_canonical(read_anchor_labels(labels), placement),
+            anchor=at_phase(frames, anchor_phase) * np.float32(INTENSITY_UNIT),
+            anchor_labels=labels_to_canonical(read_frame(labels, frame).astype(np.uint8), placement),
             placement=placement,
+            anchor_phase=anchor_phase,
             displacement=load_displacement(field).numpy() if field is not None else None,
             cine=frames if with_cine else None,
+            labels=labels_to_canonical(read_labels(labels), placement) if with_labels else None,
             ef_pct=self._ef_pct(labels) if with_ef else None,
         )
 

@@ -41,6 +41,7 @@ class MatchingBatch:
         weight: [B, Z, Y/2, X/2], zero in slices that do not exist.
         phase: [B, P].
         target: v*, [B, P, 3, Z, Y/2, X/2] in mm a cycle; or the displacement, in mm.
+        anchor_phase: [B].
     """
 
     anchor: Tensor
@@ -51,6 +52,7 @@ class MatchingBatch:
     weight: Tensor
     phase: Tensor
     target: Tensor
+    anchor_phase: Tensor
 
     @classmethod
     def of(
@@ -73,6 +75,7 @@ class MatchingBatch:
             valid[:, :, None, None] * (1 + heart_weight * heart),
             torch.from_numpy(phase).float(),
             torch.stack([target(path, row) for path, row in zip(paths, phase)]),
+            torch.tensor([example.anchor_phase for example in examples], dtype=torch.float32),
         )
 
     def seen_through(self, maps: AffineMaps, spacing_mm: Triple) -> "MatchingBatch":
@@ -90,6 +93,7 @@ class MatchingBatch:
             maps.map_images(self.weight[:, None], field_spacing)[:, 0],
             self.phase,
             target.unflatten(0, (-1, phases)),
+            self.anchor_phase,
         )
 
     def to(self, device: torch.device) -> "MatchingBatch":
@@ -112,12 +116,12 @@ def reference_path(example: Example) -> DisplacementPath:
     """The registered motion of an example, whose time derivative is v*."""
     if example.displacement is None:
         raise ValueError(f"{example.subject} has no registered displacement")
-    return DisplacementPath(torch.from_numpy(example.displacement))
+    return DisplacementPath(torch.from_numpy(example.displacement), example.anchor_phase)
 
 
 def matching_loss(network: VelocityField, batch: MatchingBatch) -> Tensor:
     """Mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v along each axis, weighted by position."""
-    condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features)
+    condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features, batch.anchor_phase)
     predicted = network(batch.phase, condition)
     return weighted_mean((predicted - batch.target) / network.sigma[:, None, None, None], batch)
 
@@ -134,8 +138,9 @@ def encode_subject(network: VelocityField, subject: Subject, device: torch.devic
     def batch(values: object) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=device)[None]
 
-    valid = subject.placement.valid
-    return network.encode(*map(batch, (subject.anchor, valid, subject.beat, subject.rr_ms, subject.features)))
+    person = subject
+    seen = person.anchor, person.placement.valid, person.beat, person.rr_ms, person.features, person.anchor_phase
+    return network.encode(*map(batch, seen))
 
 
 def velocity_scale(examples: Iterable[Example], target: Target = DisplacementPath.velocity) -> Tensor:

@@ -1,13 +1,14 @@
 """What a field over position and phase learns from registered motion: subjects at phases, a target and a loss."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from cof.config import MotionSettings, VelocitySettings
+from cof.models.anchors import about
 from cof.models.base import Example
 from cof.models.matching import MatchingBatch, Target, matching_loss
 from cof.models.velocity import VelocityField
@@ -16,6 +17,8 @@ from cof.motion.path import DisplacementPath
 from cof.training import Loss, LossFunction
 
 VALIDATION_PHASES = 8
+# Multiples of the golden ratio spread any number of held-out anchors over the cycle.
+GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Item:
         phase: [P].
         map: the affine map that moves it, a batch of one; None where nothing is augmented.
         held_out: it is one of the validation examples.
+        anchor_phase: of the frame that is its anchor.
         seed: of whatever else is random about it; flow matching needs nothing more.
     """
 
@@ -34,6 +38,7 @@ class Item:
     phase: np.ndarray
     map: AffineMaps | None = None
     held_out: bool = False
+    anchor_phase: float = 0.0
     seed: tuple[int, ...] = ()
 
 
@@ -42,7 +47,7 @@ class Phases:
 
     A batch holds subjects without repetition as far as there are enough, each with a phase in every equal part of the
     cycle: such phases are uniform over the cycle as independent ones are, and their loss varies less. Held-out subjects
-    are seen at fixed, evenly spread phases.
+    are seen at fixed, evenly spread phases. Where the anchor may be any frame, it is drawn uniformly, too.
     """
 
     def __init__(
@@ -56,8 +61,11 @@ class Phases:
         self.train, self.validation, self.settings, self.seed = train, validation, settings, seed
         self.target = target
         phase = (np.arange(VALIDATION_PHASES) + 0.5) / VALIDATION_PHASES
+        self.any_anchor = settings.field.anchor == "any"
+        anchors = [index * GOLDEN % 1 if self.any_anchor else 0.0 for index in range(len(validation))]
         self.held_out: Sequence[Item] = [
-            Item(index, phase, held_out=True, seed=(seed, 0, index)) for index in range(len(validation))
+            Item(index, phase, held_out=True, anchor_phase=anchor, seed=(seed, 0, index))
+            for index, anchor in enumerate(anchors)
         ]
 
     def draw(self, iteration: int) -> list[Item]:
@@ -66,18 +74,25 @@ class Phases:
         count = settings.batch
         chosen = rng.choice(len(self.train), count, replace=count > len(self.train))
         phase = (np.arange(settings.phases) + rng.random((count, settings.phases))) / settings.phases
-        items = [
-            Item(int(index), row, seed=(self.seed, iteration, place))
-            for place, (index, row) in enumerate(zip(chosen, phase))
+        augmentation = settings.augmentation
+        maps = AffineMaps.draw(augmentation, count, rng, torch.device("cpu")) if augmentation is not None else None
+        anchors = rng.random(count) if self.any_anchor else np.zeros(count)
+        return [
+            Item(
+                int(index),
+                row,
+                maps and maps.one(place),
+                anchor_phase=float(anchor),
+                seed=(self.seed, iteration, place),
+            )
+            for place, (index, row, anchor) in enumerate(zip(chosen, phase, anchors))
         ]
-        if settings.augmentation is None:
-            return items
-        maps = AffineMaps.draw(settings.augmentation, count, rng, torch.device("cpu"))
-        return [replace(item, map=maps.one(place)) for place, item in enumerate(items)]
 
     def hearts(self, items: Sequence[Item]) -> MatchingBatch:
         """Read subjects and compute their targets."""
         examples = [(self.validation if item.held_out else self.train)[item.example] for item in items]
+        if self.any_anchor:
+            examples = [about(example, item.anchor_phase) for example, item in zip(examples, items)]
         phase = np.stack([item.phase for item in items])
         batch = MatchingBatch.of(examples, phase, self.settings.heart_weight, self.target)
         maps = [item.map for item in items if item.map is not None]

@@ -1,6 +1,7 @@
 """The model families by the name that `family:` has in the configuration."""
 
 from cof.errors import UsageError
+from cof.models.anchored import AnchoredFamily
 from cof.models.base import Family
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily, OracleFamily, RandomFamily, StaticFamily
@@ -16,6 +17,7 @@ FAMILIES: dict[str, Family] = {
     "mean_motion": MeanMotionFamily(),
     "scaled_motion": ScaledMotionFamily(),
     "shuffled": ShuffledFamily(),
+    "anchored": AnchoredFamily(),
     "oracle": OracleFamily(),
     "regression": RegressionFamily(),
     "diffusion": DiffusionFamily(),

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
-from cof.config import ModelSettings, Triple
+from cof.config import CofSettings, ModelSettings, Triple
 from cof.errors import UsageError
 from cof.folders import whole_folder
-from cof.models.base import Example, Family, TrainedModel
+from cof.models.base import Example, Family, Motion, TrainedModel
 from cof.models.data import Artefacts, Known, OpenedExamples
 from cof.models.registry import family_of
 from cof.models.shuffled import MODEL
@@ -34,6 +34,7 @@ class Trained:
         model: ready to generate.
         settings: of the model.
         sees_motion: the model needs the subject's own registered displacement.
+        anchor_phase: phase of the frame that is its subjects' anchor; 0 is end diastole.
         frames: phases of a cycle in the training data.
         shape: voxels of the canonical grid (z, y, x).
         spacing_mm: of the canonical grid (z, y, x).
@@ -44,6 +45,7 @@ class Trained:
     model: TrainedModel
     settings: ModelSettings
     sees_motion: bool
+    anchor_phase: float
     frames: int
     shape: tuple[int, int, int]
     spacing_mm: Triple
@@ -90,7 +92,8 @@ def train(
     cohort = read_table(subjects)
     seed = _seed(settings, seed)
     learns_on = family.learns_on or "train"  # a family that learns nothing still has to know the canonical grid
-    with_displacement = "displacement" in family.learns_from
+    learns_from = family.learns_from | _cycle(settings)
+    with_displacement = "displacement" in learns_from
     known: dict[str, Known] = {}
 
     def split(name: str) -> OpenedExamples:
@@ -106,8 +109,9 @@ def train(
         example = artefacts.open(
             subject,
             with_displacement=with_displacement,
-            with_cine="cine" in family.learns_from,
-            with_ef="ef" in family.learns_from,
+            with_cine="cine" in learns_from,
+            with_labels="labels" in learns_from,
+            with_ef="ef" in learns_from,
         )
         assert example is not None
         return example
@@ -169,12 +173,19 @@ def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
         family.load(folder, settings),
         settings,
         family.sees_motion,
+        getattr(settings, "anchor_phase", 0.0),
         record["frames"],
         (shape[0], shape[1], shape[2]),
         (spacing[0], spacing[1], spacing[2]),
         record["beat_samples"],
         record["provenance"],
     )
+
+
+def _cycle(settings: ModelSettings) -> frozenset[Motion]:
+    """What a training needs beyond its family's, where any frame of the cycle may be the anchor."""
+    any_anchor = isinstance(settings, CofSettings) and settings.field.anchor == "any"
+    return frozenset({"cine", "labels"}) if any_anchor else frozenset()
 
 
 def _seed(settings: ModelSettings, seed: int) -> int:

@@ -175,7 +175,8 @@ class VelocityField(nn.Module):
 
     Position enters as normalised coordinates and the mask of valid slices; the phase and the ECG scale and shift every
     residual block and the last layer; the anchor's features are fused at every level on the way down and up. The anchor
-    image is no other input, so that switching `anatomy` off leaves no anatomy behind.
+    image is no other input, so that switching `anatomy` off leaves no anatomy behind. Of a field of `anchor: any` the
+    velocity is that of the displacement which points to the anchor, whichever frame that is.
     """
 
     sigma: Tensor
@@ -220,8 +221,18 @@ class VelocityField(nn.Module):
             self.modes = Modes(channels[0], embedding, settings.modes)
         else:
             self.head = FilmHead(channels[0], embedding)
+        if settings.anchor == "any":
+            self.anchored = PhaseEmbedding(settings.time_harmonics, embedding)
 
-    def encode(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor, features: Tensor) -> Condition:
+    def encode(
+        self,
+        anchor: Tensor,
+        valid: Tensor,
+        beat: Tensor,
+        rr_ms: Tensor,
+        features: Tensor,
+        anchor_phase: Tensor | None = None,
+    ) -> Condition:
         """Encode what stays the same over the cycle; of a field of modes that is everything but their courses.
 
         Args:
@@ -230,8 +241,13 @@ class VelocityField(nn.Module):
             beat: [B, 12, L] mV, one R-R cycle.
             rr_ms: [B], RR interval.
             features: [B, 12] of the cycle, NaN where not measurable.
+            anchor_phase: [B], of the frames that the anchors show; end diastole where not given. A field of
+                `anchor: ed` has no use for it.
         """
         condition = self._inputs(anchor, valid, beat, rr_ms, features)
+        if self.settings.anchor == "any":
+            told = self.anchored(torch.zeros_like(rr_ms) if anchor_phase is None else anchor_phase)
+            condition = replace(condition, code=told if condition.code is None else condition.code + told)
         if not self.settings.modes:
             return condition
         embedding = self.still.expand(len(anchor), -1)

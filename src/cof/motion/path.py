@@ -15,6 +15,9 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
+from cof.config import Triple
+from cof.motion.integrate import compose, invert
+
 Phases = Tensor | np.ndarray | Sequence[float]
 
 
@@ -42,13 +45,21 @@ class DisplacementPath:
     """The motion of one heart over its cycle.
 
     Args:
-        knots: [T, 3, Z, Y, X] displacement in mm at phases k / T, of any floating type; the first is zero.
+        knots: [T, 3, Z, Y, X] displacement in mm at phases k / T, of any floating type.
+        anchor_phase: phase s of the frame to which the displacement points; the knot that lies there is zero.
     """
 
-    def __init__(self, knots: Tensor) -> None:
-        if torch.count_nonzero(knots[0]):
-            raise ValueError("a displacement path starts at the anchor: its first displacement must be zero")
-        self.knots = knots
+    def __init__(self, knots: Tensor, anchor_phase: float = 0.0) -> None:
+        at = _knot(anchor_phase, len(knots))
+        if at is not None and torch.count_nonzero(knots[at]):
+            raise ValueError("a displacement path points to the anchor: the displacement of its own frame must be zero")
+        self.knots, self.anchor_phase = knots, anchor_phase
+
+    @classmethod
+    def pinned(cls, knots: Tensor, anchor_phase: float) -> "DisplacementPath":
+        """The path with these knots less their spline's value at the anchor: the integral of its rate from there on."""
+        weights = cardinal_weights([anchor_phase], len(knots), dtype=knots.dtype).to(knots.device)
+        return _zeroed(knots - torch.tensordot(weights, knots, dims=1), anchor_phase)
 
     def __len__(self) -> int:
         return len(self.knots)
@@ -65,9 +76,24 @@ class DisplacementPath:
         """The same motion with knots at k / frames."""
         if frames == len(self):
             return self
-        knots = self.displacement(np.arange(frames) / frames)
-        knots[0] = 0  # it is, up to rounding
-        return DisplacementPath(knots)
+        return _zeroed(self.displacement(np.arange(frames) / frames), self.anchor_phase)
+
+    def about(self, phase: float, spacing_mm: Triple) -> "DisplacementPath":
+        """The same motion as a path that points to the frame at another phase.
+
+        With phi_t = id + u_t, frame t is V_t(x) = V_s(phi_t(x)), s the anchor's phase. Frame r is V_r = V_s o phi_r, so
+        that V_s = V_r o phi_r^-1 and V_t = V_r o (phi_r^-1 o phi_t): seen from frame r, the displacement of frame t is
+        that of x -> phi_r^-1(phi_t(x)), and zero at t = r.
+
+        Args:
+            phase: r, any real number; between knots u_r is the spline's.
+            spacing_mm: voxel spacing (z, y, x) of the knots.
+        """
+        phase = phase % 1.0
+        if phase == self.anchor_phase:
+            return self
+        back = invert(self.displacement([phase]), spacing_mm)
+        return _zeroed(compose(back, self.knots.to(back.dtype), spacing_mm), phase)
 
     def low_pass(self, harmonics: int) -> "DisplacementPath":
         """The motion without its faster part: the first `harmonics` of the cycle, and again zero at the anchor.
@@ -78,9 +104,23 @@ class DisplacementPath:
         spectrum = torch.fft.rfft(self.knots.to(dtype), dim=0)
         spectrum[harmonics + 1 :] = 0
         knots = torch.fft.irfft(spectrum, n=len(self), dim=0)
-        return DisplacementPath(knots - knots[:1])
+        return DisplacementPath.pinned(knots, self.anchor_phase)
 
     def _combine(self, phases: Phases, derivative: int) -> Tensor:
         dtype = torch.promote_types(self.knots.dtype, torch.float32)
         weights = cardinal_weights(phases, len(self), derivative, dtype).to(self.knots.device)
         return torch.tensordot(weights, self.knots.to(dtype), dims=1)
+
+
+def _knot(phase: float, knots: int) -> int | None:
+    """The knot that lies at a phase, if there is one."""
+    place = phase * knots
+    return round(place) % knots if abs(place - round(place)) < 1e-6 else None
+
+
+def _zeroed(knots: Tensor, anchor_phase: float) -> DisplacementPath:
+    """A path whose knot at the anchor is zero up to rounding and interpolation."""
+    at = _knot(anchor_phase, len(knots))
+    if at is not None:
+        knots[at] = 0
+    return DisplacementPath(knots, anchor_phase)

@@ -269,6 +269,43 @@ def intervals(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) 
     return draw
 
 
+def anchor_phases(
+    lines: dict[str, list[tuple[float, dict[str, pd.Series]]]], metrics: Sequence[Metric]
+) -> Callable[[Theme], Figure]:
+    """What becomes of every metric as the anchor is taken at other phases, a panel for each.
+
+    Args:
+        lines: printed name of a model to the phases of its anchors, each with the table's rows for each metric.
+        metrics: panels in order.
+    """
+
+    def draw(theme: Theme) -> Figure:
+        across = min(3, len(metrics))
+        down = -(-len(metrics) // across)
+        figure = Figure(figsize=(2.9 * across, 2.0 * down + 0.5), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False)
+        colours = (theme.generated, theme.real, theme.exact, theme.ink)
+        for axes, metric in zip(grid.ravel(), metrics):
+            for place, (name, points) in enumerate(lines.items()):
+                colour, phases = colours[place % len(colours)], [phase for phase, _ in points]
+                cells = [row[metric.key] for _, row in points]
+                low, high = ([cell[end] for cell in cells] for end in ("ci_low", "ci_high"))
+                axes.plot(phases, [cell["mean"] for cell in cells], color=colour, marker="o", markersize=4, label=name)
+                axes.vlines(phases, low, high, color=colour, linewidth=2.2, alpha=0.45)
+            unit = f" ({metric.unit})" if metric.unit else ""
+            axes.set_title(f"{metric.label}{unit} {metric.arrow}", fontsize=9, loc="left")
+            axes.set_xlim(-0.05, 1)
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.grid(axis="y")
+        for axes in grid.ravel()[len(metrics) :]:
+            axes.set_visible(False)
+        figure.supxlabel("phase of the anchor (0 is end diastole)", fontsize=9)
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=len(lines), fontsize=8.5)
+        return figure
+
+    return draw
+
+
 @dataclass(frozen=True)
 class FunnelStep:
     """One step of the cohort's way through the stages.

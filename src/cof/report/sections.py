@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
+from cof.config import AnchoredSettings, TableSettings
 from cof.ecg.record import Ecg
 from cof.labels import STRUCTURES
 from cof.metrics.catalogue import METRICS, Metric
@@ -389,6 +390,8 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
             for row, cells in long.groupby("row", sort=False)
         }
         alt = f"{settings.title}: mean of every metric with its 95 % interval, as in the table"
+        lines = _by_anchor(results, settings, rows)
+        over = f"{settings.title}: every metric against the phase of the anchor, of {', '.join(lines)}"
         found.append(
             {
                 "name": name,
@@ -403,9 +406,28 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
                 "paper_cohort": next(iter(long["paper_cohort"].dropna()), None),
                 "config_hash": str(long["config_hash"].iloc[0]),
                 "figure": assets.figure(f"table-{name}", alt, figures.intervals(rows, metrics)) if metrics else None,
+                "anchors": assets.figure(f"anchors-{name}", over, figures.anchor_phases(lines, metrics))
+                if metrics and lines
+                else None,
             }
         )
     return {"tables": found, "missing": missing}
+
+
+def _by_anchor(
+    results: Results, settings: TableSettings, rows: dict[str, dict[str, pd.Series]]
+) -> dict[str, list[tuple[float, dict[str, pd.Series]]]]:
+    """Of every model that a table shows at other anchors: its rows by the anchor's phase, by its printed name."""
+    at: dict[str, list[tuple[float, dict[str, pd.Series]]]] = {}
+    for name, printed in settings.models.items():
+        model = results.config.models[name]
+        if isinstance(model, AnchoredSettings) and printed in rows:
+            at.setdefault(model.model, []).append((model.anchor_phase, rows[printed]))
+    for name, points in at.items():
+        if settings.models.get(name) in rows:
+            points.append((0.0, rows[settings.models[name]]))
+        points.sort(key=lambda point: point[0])
+    return {settings.models.get(name, name): points for name, points in at.items()}
 
 
 def _cell(cell: pd.Series, metric: Metric) -> dict[str, str]:

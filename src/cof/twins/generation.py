@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cof.cine.grid import Placement, from_canonical, resample_phase
+from cof.cine.grid import Placement, from_canonical, nearest_frame, resample_phase
 from cof.cine.volume import Cine, uniform_times
 from cof.errors import CofError, Reason
 from cof.labels.predict import Labeller
@@ -15,7 +15,7 @@ from cof.models.base import Generated, Subject
 from cof.models.stage import Trained
 from cof.motion.native import warp_native
 from cof.motion.path import DisplacementPath
-from cof.motion.resolution import to_canonical
+from cof.motion.resolution import motion_spacing, to_canonical
 from cof.motion.warp import fill_invalid, warp
 
 
@@ -26,14 +26,17 @@ class Twin:
     Attributes:
         native: the 4D cine on the native grid; outside the canonical grid every frame shows the anchor.
         canonical: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1].
-        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x); None for a family that generates images.
+        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x), which points to end diastole, frame 0, whatever frame
+            the anchor is; None for a family that generates images.
         measures: what the family has to say about this generation.
+        anchor_phase: phase of the frame that the anchor shows.
     """
 
     native: Cine
     canonical: Tensor
     displacement: Tensor | None
     measures: Mapping[str, float | str]
+    anchor_phase: float = 0.0
 
 
 def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
@@ -42,8 +45,8 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
     Args:
         trained: the model.
         subject: anchor, ECG cycle and placement of the canonical grid.
-        cine: the native cine, of which only frame 0, its geometry and its timing are read. A lone anchor gets as many
-            frames as the training data have, over the RR interval of the ECG.
+        cine: the native cine, of which only the anchor's frame, its geometry and its timing are read. A lone anchor
+            gets as many frames as the training data have, over the RR interval of the ECG.
         seed: for families that draw at random.
 
     Raises:
@@ -57,7 +60,8 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
     lone = len(cine.frames) == 1
     frames = trained.frames if lone else len(cine.frames)
     made = trained.model.generate(subject, trained.frames, seed)
-    native = native_frames(made, np.array(cine.frames[0]), placement, frames)
+    anchor = np.array(cine.frames[nearest_frame(subject.anchor_phase, len(cine.frames))])
+    native = native_frames(made, anchor, placement, frames, subject.anchor_phase)
     rr_ms = subject.rr_ms if lone else cine.rr_ms
     limits = np.iinfo(np.int16)
     generated = Cine(
@@ -66,13 +70,19 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
         frame_times_ms=uniform_times(frames, rr_ms) if lone else cine.frame_times_ms,
         rr_ms=rr_ms,
     )
-    return Twin(generated, canonical_frames(made, subject), made.displacement, made.measures)
+    to_ed = made.displacement
+    if to_ed is not None:
+        path = DisplacementPath(to_ed, subject.anchor_phase)
+        to_ed = path.about(0.0, motion_spacing(placement.spacing_mm)).knots
+    return Twin(generated, canonical_frames(made, subject), to_ed, made.measures, subject.anchor_phase)
 
 
-def native_frames(made: Generated, anchor: np.ndarray, placement: Placement, frames: int) -> np.ndarray:
+def native_frames(
+    made: Generated, anchor: np.ndarray, placement: Placement, frames: int, anchor_phase: float = 0.0
+) -> np.ndarray:
     """What a family made, on the native grid: float32 [T, Z, Y, X] at `frames` phases, from the anchor [Z, Y, X]."""
     if made.displacement is not None:
-        knots = DisplacementPath(made.displacement).resample(frames).knots
+        knots = DisplacementPath(made.displacement, anchor_phase).resample(frames).knots
         return warp_native(torch.from_numpy(anchor), knots, placement).numpy()
     return from_canonical(resample_phase(_cine(made).numpy(), frames), placement, anchor)
 

@@ -59,7 +59,15 @@ class Reading:
 
 
 def twin_from_files(
-    *, ecg: Path, scan: Path, results: Path, model: str, out: Path, ed_frame: int | None = None, seed: int = 0
+    *,
+    ecg: Path,
+    scan: Path,
+    results: Path,
+    model: str,
+    out: Path,
+    ed_frame: int | None = None,
+    anchor_phase: float | None = None,
+    seed: int = 0,
 ) -> None:
     """Make one heart with the trained models of a results folder.
 
@@ -72,15 +80,19 @@ def twin_from_files(
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
             and whose responsibility the pairing is).
         ed_frame: the recorded frame of a cine that shows end diastole; None finds it.
+        anchor_phase: in [0, 1): of an anchor volume, the phase that it shows, as ECG gating tells; of a cine, that of
+            the frame that the model may see. None leaves it to the model: end diastole, but for the family `anchored`.
         seed: for models that draw at random.
 
     Raises:
-        UsageError: a file or a model is not there.
+        UsageError: a file or a model is not there, or the anchor's phase is none.
         CofError: ECG or scan cannot be used; the reason tells why.
     """
     for path, what in ((ecg, "ECG"), (scan, "scan")):
         if not path.exists():
             raise UsageError(f"there is no such {what}: {path.name}")
+    if anchor_phase is not None and not 0 <= anchor_phase < 1:
+        raise UsageError(f"a phase is at least 0 and below 1, not {anchor_phase}")
     trained = load(results / "models" / model)
     reading = Reading.of(results, trained)
     labeller = results / "labeller"
@@ -119,6 +131,7 @@ def twin_from_files(
             labels_settings=reading.labels,
             seed=seed,
             splits=(SPLIT,),
+            anchor_phase=anchor_phase,
         )
         shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
         _summarise(root, folder, model, lone)
@@ -161,6 +174,7 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
         },
         "scan": {
             "kind": "anchor" if lone else "cine",
+            "anchor_phase": twin["anchor_phase"],
             "slices": stack.frames.shape[1],
             "frames": stack.frames.shape[0],
             "rolled_by": stack.rolled_by,

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
-from cof.cine.volume import read_anchor_labels, read_cine
+from cof.cine.grid import nearest_frame
+from cof.cine.volume import read_cine, read_frame
 from cof.config import LabelSettings, ModelSettings
-from cof.errors import Exclusions
+from cof.errors import Exclusions, UsageError
 from cof.folders import whole_folder
 from cof.labels.predict import Labeller
 from cof.models.data import Artefacts
@@ -15,6 +17,9 @@ from cof.provenance import stamp
 from cof.tables import read_table
 from cof.twins.artefacts import write_twin
 from cof.twins.generation import generate, label
+
+# Families whose motion is about end diastole and is not turned towards another anchor.
+ED_ALONE = ("oracle", "mean_motion", "scaled_motion")
 
 
 def generate_batch(
@@ -33,6 +38,7 @@ def generate_batch(
     labels_settings: LabelSettings,
     seed: int,
     splits: tuple[str, ...] = ("test",),
+    anchor_phase: float | None = None,
 ) -> None:
     """Generate the hearts of a batch's subjects; those that an earlier stage left out are passed over.
 
@@ -52,24 +58,32 @@ def generate_batch(
         labels_settings: of the labeller.
         seed: of families that draw at random, together with the subject's name.
         splits: which subjects to generate.
+        anchor_phase: of the frame that is the anchor, in the place of what the model's settings say.
 
     Raises:
-        UsageError: there is no trained model or labeller, or the settings do not fit it.
+        UsageError: there is no trained model or labeller, the settings do not fit it, or the family takes no other
+            anchor than end diastole.
     """
     trained = load(model, settings)
     segmenter = Labeller.load(labeller, labels_settings.mirroring)
     artefacts = Artefacts.of([beats], [grid], [labels], [fields] if fields else [])
     cohort = read_table(sheet)
     provenance = stamp(settings.model_dump(mode="json")) | {"model": trained.provenance, "seed": seed}
+    phase = trained.anchor_phase if anchor_phase is None else anchor_phase
+    if phase and settings.family in ED_ALONE:
+        raise UsageError(f"a model of the family '{settings.family}' takes no other anchor than end diastole")
     excluded = Exclusions("twins")
     with whole_folder(out) as folder:
         for name in tqdm(cohort.loc[cohort["split"].isin(splits), "subject"], desc="twins", unit="heart", disable=None):
             with excluded.guard(name):
-                example = artefacts.open(name, with_displacement=trained.sees_motion, with_cine=False)
+                example = artefacts.open(
+                    name, with_displacement=trained.sees_motion, with_cine=False, anchor_phase=phase
+                )
                 if example is not None:
                     real = read_cine(cine / f"{name}.nii")
                     twin = generate(trained, example, real, seed)
-                    anchor_labels = read_anchor_labels(labels / f"{name}.nii.gz")
-                    generated_labels = label(twin.native, real.frames[0], anchor_labels, segmenter)
+                    anchor = nearest_frame(example.anchor_phase, len(real.frames))
+                    anchor_labels = read_frame(labels / f"{name}.nii.gz", anchor).astype(np.uint8)
+                    generated_labels = label(twin.native, real.frames[anchor], anchor_labels, segmenter)
                     write_twin(folder, name, twin, generated_labels, provenance)
     excluded.write(exclusions)
