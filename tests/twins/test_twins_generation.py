@@ -7,7 +7,15 @@ import torch
 
 from cof.cine.grid import read_grid
 from cof.cine.volume import read_cine, read_labels, sidecar
-from cof.config import AnchoredSettings, CofSettings, LabelSettings, OdeSettings, RandomSettings, StaticSettings
+from cof.config import (
+    AnchoredSettings,
+    CofSettings,
+    EnsembleSettings,
+    LabelSettings,
+    OdeSettings,
+    RandomSettings,
+    StaticSettings,
+)
 from cof.errors import UsageError
 from cof.models.stage import load, train
 from cof.motion.fields import load_displacement
@@ -209,3 +217,28 @@ def test_still_hearts_from_another_frame_show_that_frame_throughout(chain, label
 def test_motion_about_end_diastole_takes_no_other_anchor(name, chain, labeller, tmp_path):
     with pytest.raises(UsageError, match="no other anchor"):
         generate(chain, name, tmp_path / "out", anchor_phase=0.5)
+
+
+def test_an_ensemble_keeps_its_members_and_tells_their_spread(chain, labeller, tmp_path):
+    inputs = {
+        "subjects": chain.sheet, "beats": [chain.inputs["beats"]], "grid": [chain.inputs["grid"]],
+        "labels": [chain.inputs["labels"]], "work": tmp_path / "work", "seed": 0,
+    }  # fmt: skip
+    cof = load(chain.model("cof")).settings
+    other = cof.model_copy(update={"seed": 7})
+    train(**inputs, fields=[chain.fields], out=tmp_path / "cof_7", settings=other)
+    settings = EnsembleSettings(members=("cof", "cof_7"))
+    members = [chain.model("cof"), tmp_path / "cof_7"]
+    train(**inputs, fields=[], out=tmp_path / "ensemble", settings=settings, members=members)
+    model = {"model": tmp_path / "ensemble", "settings": settings}
+    assert generate(chain, "cof", tmp_path / "out", **model).empty
+    measures = json.loads(sidecar(tmp_path / "out" / f"{WHOLE}.nii").read_text())["measures"]
+    assert measures["members"] == 2
+    assert len(measures["lv_curve_sd_ml"]) == 8
+    assert measures["esv_sd_ml"] > 0
+    displacements = []
+    for name, folder in (("cof", chain.model("cof")), ("cof_7", tmp_path / "cof_7"), ("mean", tmp_path / "ensemble")):
+        generate(chain, "cof", tmp_path / name, model=folder, settings=load(folder).settings)
+        displacements.append(read_canonical(tmp_path / name / f"{WHOLE}.safetensors")[1].float())
+    assert not torch.equal(displacements[0], displacements[1])
+    torch.testing.assert_close(displacements[2], (displacements[0] + displacements[1]) / 2, atol=2e-3, rtol=2e-3)

@@ -5,6 +5,7 @@ from cof.models.anchored import AnchoredFamily
 from cof.models.base import Family
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily, OracleFamily, RandomFamily, StaticFamily
+from cof.models.ensemble import EnsembleFamily
 from cof.models.scaled import ScaledMotionFamily
 from cof.models.shuffled import ShuffledFamily
 
@@ -16,6 +17,7 @@ FAMILIES: dict[str, Family] = {
     "scaled_motion": ScaledMotionFamily(),
     "shuffled": ShuffledFamily(),
     "anchored": AnchoredFamily(),
+    "ensemble": EnsembleFamily(),
     "oracle": OracleFamily(),
 }
 
