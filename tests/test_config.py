@@ -67,6 +67,15 @@ def test_a_name_that_refers_to_nothing_is_refused() -> None:
         ({"cohort": {"sheet": "subjects.csv"}}, "only a synthetic cohort knows its exact motion"),
         ({"registrations": {"toppr": {}, "truth": {}}}, "kept for the exact displacement"),
         ({"models": {"cof": {"family": "cof", "registration": "truth"}}}, "no registration is called 'truth'"),
+        (
+            {"models": {"cof": {"family": "cof"}, "e": {"family": "ensemble", "members": ["cof", "gone"]}}},
+            "models.e.members: no model of the family 'cof' is called 'gone'",
+        ),
+        (
+            {"models": {"cof": {"family": "cof"}, "e": {"family": "ensemble", "members": ["cof", "cof"]}}},
+            "a model is named twice",
+        ),
+        ({"intervals": {"models": ["gone"]}}, "intervals.models: no model is called 'gone'"),
         ({"models": {"cof": {"family": "shuffled", "model": "cof"}}}, "no model of the family 'cof' is called 'cof'"),
     ],
 )

@@ -329,6 +329,7 @@ def train(
     settings: SettingsText,
     fields: Annotated[Path | None, typer.Option(help="fields/{variant}, where the family learns from motion.")] = None,
     base: Annotated[Path | None, typer.Option(help="models/{model}: the model that this one applies.")] = None,
+    member: Annotated[list[Path] | None, typer.Option(help="models/{model} of an ensemble; repeatable.")] = None,
     seed: Seed = 0,
     curves: Curves = None,
     devices: Devices = "auto",
@@ -346,6 +347,7 @@ def train(
         labels=Batches(labels / batch for batch in batches),
         fields=Batches(fields / batch for batch in batches) if fields else [],
         base=base,
+        members=member or (),
         out=out,
         work=work,
         settings=config.read_settings(settings, config.ModelSettings),
@@ -406,6 +408,7 @@ def evaluate(
     out: Out,
     exclusions: ExclusionsOut,
     truth: Annotated[Path | None, typer.Option(help="Exact truth of a synthetic cohort.")] = None,
+    intervals: Annotated[Path | None, typer.Option(help="intervals/{model}.json, of a calibrated model.")] = None,
 ) -> None:
     """Compare a batch's generated hearts with the real ones."""
     from cof.metrics.stage import evaluate_batch
@@ -420,8 +423,27 @@ def evaluate(
         grid=grid,
         fields=fields,
         truth=truth,
+        intervals=intervals,
         out=out,
         exclusions=exclusions,
+    )
+
+
+@app.command()
+def intervals(
+    subjects: Subjects,
+    metrics: Annotated[Path, typer.Option(help="Folder of the validation subjects' metrics, by batch.")],
+    out: Out,
+    settings: SettingsText = "{}",
+) -> None:
+    """Calibrate a model's intervals on the validation subjects."""
+    from cof.cohort import batches_of
+    from cof.metrics.calibration import calibrate
+
+    calibrate(
+        metrics=[metrics / f"{batch}.parquet" for batch in batches_of(subjects)],
+        out=out,
+        settings=config.read_settings(settings, config.IntervalSettings),
     )
 
 

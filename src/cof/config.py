@@ -423,6 +423,15 @@ class AnchoredSettings(Settings):
     anchor_phase: float = Field(0.0, ge=0, lt=1, description="phase of the frame that is the anchor; 0 is ED")
 
 
+class EnsembleSettings(Settings):
+    """Trainings that differ in their seed, as one model: their mean motion, and how far they are apart."""
+
+    family: Literal["ensemble"] = "ensemble"
+    members: Annotated[tuple[str, ...], Field(min_length=2)] = Field(
+        description="models in `models` of the family cof, alike but for their `seed`"
+    )
+
+
 class OracleSettings(Settings):
     """The ceiling: the displacement that the registration finds on the subject's own real cine."""
 
@@ -442,6 +451,7 @@ ModelSettings = Annotated[
     | ScaledMotionSettings
     | ShuffledSettings
     | AnchoredSettings
+    | EnsembleSettings
     | OracleSettings,
     Field(discriminator="family"),
 ]
@@ -453,6 +463,16 @@ class EvaluationSettings(Settings):
     registration: str = Field("toppr", description="the registration whose displacement end-point errors refer to")
     bootstrap: Count = Field(1000, description="resamples of the subjects for 95 % intervals")
     seed: int = Field(0, ge=0, description="of the resampling")
+
+
+class IntervalSettings(Settings):
+    """Conformal intervals on EF, ESV and the volume curve, calibrated on the validation subjects."""
+
+    models: tuple[str, ...] = Field((), description="models in `models` that get intervals; an ensemble scales them")
+    miscoverage: float = Field(
+        0.1, gt=0, lt=1, description="share of subjects whose real heart may lie outside; 0.1 asks for 9 validation "
+        "subjects at least, 0.05 for 19"
+    )  # fmt: skip
 
 
 class TableSettings(Settings):
@@ -505,6 +525,7 @@ class Config(Settings):
     registrations: dict[str, RegistrationSettings] = {"toppr": RegistrationSettings()}
     models: dict[str, ModelSettings]
     evaluation: EvaluationSettings = EvaluationSettings()
+    intervals: IntervalSettings = IntervalSettings()
     tables: dict[str, TableSettings]
     report: ReportSettings = ReportSettings()
 
@@ -543,6 +564,7 @@ _FAMILIES = (
     ScaledMotionSettings,
     ShuffledSettings,
     AnchoredSettings,
+    EnsembleSettings,
     OracleSettings,
 )
 
@@ -604,6 +626,14 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
         applied = model.model if isinstance(model, ShuffledSettings | AnchoredSettings) else None
         if applied is not None and not isinstance(config.models.get(applied), CofSettings):
             raise UsageError(f"{where}: models.{name}.model: no model of the family 'cof' is called '{applied}'")
+        if isinstance(model, EnsembleSettings) and len(set(model.members)) < len(model.members):
+            raise UsageError(f"{where}: models.{name}.members: a model is named twice")
+        for member in model.members if isinstance(model, EnsembleSettings) else ():
+            if not isinstance(config.models.get(member), CofSettings):
+                raise UsageError(f"{where}: models.{name}.members: no model of the family 'cof' is called '{member}'")
+    for name in config.intervals.models:
+        if name not in config.models:
+            raise UsageError(f"{where}: intervals.models: no model is called '{name}'")
     for name, table in config.tables.items():
         for row in (*table.models, *table.repeats, *(other for repeat in table.repeats.values() for other in repeat)):
             if row not in config.models:

@@ -12,8 +12,9 @@ from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, read_cine, write_cine, write_labels
 from cof.errors import CofError
 from cof.metrics.catalogue import LONG_FORM, METRICS
+from cof.metrics.conformal import QUANTITIES, Intervals
 from cof.metrics.exact_motion import write_exact_fields
-from cof.metrics.stage import Reference, evaluate, evaluate_batch
+from cof.metrics.stage import Reference, evaluate, evaluate_batch, interval_rows
 from cof.metrics.truth import Truth
 from cof.motion.fields import load_displacement
 from cof.report.table import per_subject
@@ -84,11 +85,17 @@ def values(rows: list[dict]) -> dict[str, float]:
 def test_a_perfect_twin() -> None:
     truth = Truth(heart_labels(8), native(1), (0, 0, 0), 400.0, (1.0,) * 3 + (0.0,) * 13)
     real = reference(truth)
-    got = values(evaluate("s", {"cine": real.cine, "displacement": real.displacement}, real.labels, real))
+    rows = evaluate("s", {"cine": real.cine, "displacement": real.displacement}, real.labels, real)
+    certain = Intervals(0.1, 20, dict.fromkeys(QUANTITIES, 0.0))
+    rows += interval_rows("s", real.labels, real, {}, certain)
+    got = values(rows)
     assert set(got) == set(METRICS)
     for key, value in got.items():
         if METRICS[key].statistic != "mean":
             continue  # a single subject has none
+        if key.endswith("_covered"):
+            assert value == 1, key
+            continue
         if key in ("ssim", "lv_curve_r", "min_jacobian") or key.startswith(("m_", "dice", "iou", "lv_curve")):
             assert value == pytest.approx(1, abs=1e-5), key
         elif key.startswith("thickening"):
@@ -136,6 +143,26 @@ def test_the_anchor_does_not_count_at_another_phase_either() -> None:
     assert got["psnr"] == pytest.approx(-10 * np.log10(error), rel=1e-4)
     counts = (real.labels == 1).sum(axis=(1, 2, 3))
     assert got["edv_error_ml"] == pytest.approx((counts[0] - counts[anchor]) * 0.04)
+
+
+def test_an_interval_covers_what_it_holds_and_is_as_wide_as_the_spread_asks() -> None:
+    real = reference(Truth(heart_labels(6), None, (0, 0, 0), 400.0))
+    assert real.truth is not None
+    weak = heart_labels(4)
+    curves = [(labels == 1).sum(axis=(1, 2, 3)) * 0.04 for labels in (weak, real.labels, real.truth.labels)]
+    errors = [abs(curves[0].min() - curve.min()) for curve in curves[1:]]
+    assert errors[0] > errors[1] > 0
+    between = (errors[0] + errors[1]) / 2 / 3  # in units of 1 + 2 mL
+    measures = {"esv_sd_ml": 2.0, "ef_sd_pct": 0.0, "lv_curve_sd_ml": [0.0, 2.0]}
+    intervals = Intervals(0.1, 20, {"ef": 0.0, "esv": between, "curve": float("inf")})
+    got = values(interval_rows("s", weak, real, measures, intervals))
+    assert (got["esv_covered"], got["esv_exact_covered"]) == (0, 1)
+    assert (got["ef_covered"], got["curve_covered"]) == (0, 1)
+    assert got["esv_interval_width_ml"] == pytest.approx(2 * 3 * between)
+    assert got["ef_interval_width_pct"] == 0
+    assert got["curve_interval_width_ml"] == float("inf")
+    uncalibrated = {row["metric"] for row in interval_rows("s", weak, real, measures, None)}
+    assert uncalibrated == {f"{name}{suffix}_score" for name in QUANTITIES for suffix in ("", "_exact")}
 
 
 def test_in_plane_and_through_plane_errors() -> None:
@@ -286,6 +313,9 @@ def test_a_batch(results: Path) -> None:
     assert read_provenance(results / "metrics.parquet")["config_hash"]
     run(results, "again.parquet")
     assert (results / "again.parquet").read_bytes() == (results / "metrics.parquet").read_bytes()
+    names = set(table["metric"])
+    assert {"ef_score", "curve_score"} <= names
+    assert not [name for name in names if "covered" in name]
 
 
 def test_exact_motion_stands_in_the_place_of_registered_motion(results: Path) -> None:

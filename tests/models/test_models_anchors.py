@@ -10,8 +10,8 @@ from cof.config import CofSettings, OdeSettings, VelocitySettings
 from cof.models.anchors import about
 from cof.models.cof import CofModel
 from cof.models.matching import MatchingBatch
-from cof.models.ode import integrate
 from cof.models.objective import Phases
+from cof.models.ode import integrate
 from cof.models.training import fit
 from cof.models.velocity import VelocityField
 from cof.motion.path import DisplacementPath

@@ -10,6 +10,7 @@ from cof.config import (
     CofSettings,
     DenoiserSettings,
     DiffusionSettings,
+    EnsembleSettings,
     MeanMotionSettings,
     OracleSettings,
     RandomSettings,
@@ -23,6 +24,7 @@ from cof.errors import CofError, Reason, UsageError
 from cof.models.alignment import HeartPose
 from cof.models.base import Subject
 from cof.models.controls import mean_motion
+from cof.models.ensemble import MEMBERS
 from cof.models.matching import heart_mask
 from cof.models.registry import FAMILIES, family_of
 from cof.models.shuffled import MODEL
@@ -37,6 +39,7 @@ SETTINGS = {
     "scaled_motion": ScaledMotionSettings(),
     "shuffled": ShuffledSettings(),
     "anchored": AnchoredSettings(),
+    "ensemble": EnsembleSettings(members=("a", "b")),
     "oracle": OracleSettings(),
     "diffusion": DiffusionSettings(
         field=DenoiserSettings(**TINY.model_dump(exclude={"modes"})), iterations=2, batch=1, phases=1, steps=2
@@ -50,10 +53,11 @@ def trained(name, train, folder, seed=0):
     family = family_of(name)
     run = Run(folder.with_suffix(".pt"))
     family.fit(train if family.learns_on else [], [], SETTINGS[name], seed, run)(folder)
-    if name in ("shuffled", "anchored"):
+    applied = {"shuffled": [MODEL], "anchored": [MODEL], "ensemble": [f"{MEMBERS}/a", f"{MEMBERS}/b"]}
+    for place in applied.get(name, []):
         static = {"settings": {"family": "static"}, "frames": 12, "shape": [5, 32, 32], "spacing_mm": [10, 4, 4]}
-        (folder / MODEL).mkdir()
-        (folder / MODEL / "settings.json").write_text(json.dumps(static | {"beat_samples": 128, "provenance": {}}))
+        (folder / place).mkdir(parents=True)
+        (folder / place / "settings.json").write_text(json.dumps(static | {"beat_samples": 128, "provenance": {}}))
     return family.load(folder, SETTINGS[name])
 
 

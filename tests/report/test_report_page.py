@@ -102,7 +102,8 @@ def test_no_participant_id_reaches_the_report(folder: Path, page: Page) -> None:
     for path in folder.rglob("*"):
         assert not shape.search(path.name)
         if path.suffix in (".html", ".svg", ".js", ".css"):
-            found = shape.search(path.read_text())
+            # A configuration's hash may happen to hold seven digits in a row, and is no one's id.
+            found = shape.search(re.sub(r"<code>[0-9a-f]{12}</code>", "", path.read_text()))
             assert found is None, f"{path.name}: {found}"
     # The message of the exclusion row is shown as text: blanked out, its markup inert.
     assert "no XML <b>at all</b> in <id>_20205_2_0.xml" in page.text

@@ -11,6 +11,7 @@ from cof.config import EvaluationSettings, TableSettings, parse
 from cof.errors import UsageError
 from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM, METRICS
 from cof.report.bootstrap import interval_of, resampled
+from cof.report.figures import intervals, render
 from cof.report.paper import paper_table
 from cof.report.stage import make_table
 from cof.report.table import (
@@ -304,3 +305,24 @@ def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_
     assert "statistic of the whole group" in text
     without = table_of(rows, chosen, EVALUATION, PROVENANCE)
     assert without.cells["seeing", "ef_recovered"].n == 0
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_an_interval_without_bounds_is_said_plainly() -> None:
+    def rows(width: float) -> pd.DataFrame:
+        values = numbered([width] * 4)
+        frame = long_form(ef_interval_width_pct=values, ef_covered=dict.fromkeys(values, 1.0))
+        return frame.assign(structure="LV")
+
+    chosen = settings("ef_interval_width_pct", "ef_covered", a="A", b="B")
+    table = table_of({"a": rows(float("inf")), "b": rows(8.0)}, chosen, EVALUATION, PROVENANCE)
+    text = to_markdown(table)
+    assert "| A | inf | 1.000" in text
+    assert "too few validation subjects" in text
+    assert "too few validation" not in to_markdown(
+        table_of({"a": rows(9.0), "b": rows(8.0)}, chosen, EVALUATION, PROVENANCE)
+    )
+    long = pd.read_csv(io.StringIO(to_csv(table)), keep_default_na=False, na_values=[""])
+    cells = {str(row["metric"]): row for _, row in long[long["model"] == "a"].iterrows()}
+    assert cells["ef_interval_width_pct"]["mean"] == float("inf")
+    assert render(intervals({"A": cells}, table.metrics))

@@ -7,8 +7,17 @@ import torch
 
 from cof.cine.grid import read_grid
 from cof.cine.volume import read_cine, read_labels, sidecar
-from cof.config import AnchoredSettings, CofSettings, LabelSettings, OdeSettings, RandomSettings, StaticSettings
+from cof.config import (
+    AnchoredSettings,
+    CofSettings,
+    EnsembleSettings,
+    LabelSettings,
+    OdeSettings,
+    RandomSettings,
+    StaticSettings,
+)
 from cof.errors import UsageError
+from cof.models import anchors
 from cof.models.stage import load, train
 from cof.motion.fields import load_displacement
 from cof.twins import stage
@@ -176,7 +185,8 @@ def anchored(chain, out, phase):
 
 def test_a_model_given_another_frame_copies_that_frame_and_makes_the_others(chain, labeller, tmp_path):
     settings = anchored(chain, tmp_path / "model", 0.4)
-    assert generate(chain, "cof", tmp_path / "out", model=tmp_path / "model", settings=settings).empty
+    excluded = generate(chain, "cof", tmp_path / "out", model=tmp_path / "model", settings=settings)
+    assert excluded[["subject", "reason"]].values.tolist() == [[LONE, "cine_too_few_frames"]]
     real, twin = read_cine(chain.inputs["cine"] / f"{WHOLE}.nii"), read_cine(tmp_path / "out" / f"{WHOLE}.nii")
     np.testing.assert_array_equal(twin.frames[4], real.frames[4])
     assert (twin.frames[0] != real.frames[0]).any()
@@ -186,9 +196,12 @@ def test_a_model_given_another_frame_copies_that_frame_and_makes_the_others(chai
     _, displacement = read_canonical(tmp_path / "out" / f"{WHOLE}.safetensors")
     assert not displacement[0].any()  # it points to end diastole all the same
     assert displacement[3].any()
-    # An anchor alone shows the phase that one is told.
-    lone = json.loads(sidecar(tmp_path / "out" / f"{LONE}.nii").read_text())
-    assert lone["anchor_phase"] == 0.4
+    # An anchor alone has no other frame, but may itself be one, where one is told.
+    generate(chain, "cof", tmp_path / "told", model=tmp_path / "model", settings=settings, anchor_phase=0.25)
+    assert json.loads(sidecar(tmp_path / "told" / f"{LONE}.nii").read_text())["anchor_phase"] == 0.25
+    lone, made = (read_cine(folder / f"{LONE}.nii") for folder in (chain.inputs["cine"], tmp_path / "told"))
+    np.testing.assert_array_equal(made.frames[2], lone.frames[0])  # frame 2 of 8
+    assert (made.frames[0] != lone.frames[0]).any()
 
 
 def test_phase_zero_is_the_model_itself(chain, labeller, tmp_path):
@@ -209,3 +222,58 @@ def test_still_hearts_from_another_frame_show_that_frame_throughout(chain, label
 def test_motion_about_end_diastole_takes_no_other_anchor(name, chain, labeller, tmp_path):
     with pytest.raises(UsageError, match="no other anchor"):
         generate(chain, name, tmp_path / "out", anchor_phase=0.5)
+
+
+def test_an_ensemble_keeps_its_members_and_tells_their_spread(chain, labeller, tmp_path):
+    inputs = {
+        "subjects": chain.sheet, "beats": [chain.inputs["beats"]], "grid": [chain.inputs["grid"]],
+        "labels": [chain.inputs["labels"]], "work": tmp_path / "work", "seed": 0,
+    }  # fmt: skip
+    cof = load(chain.model("cof")).settings
+    other = cof.model_copy(update={"seed": 7})
+    train(**inputs, fields=[chain.fields], out=tmp_path / "cof_7", settings=other)
+    settings = EnsembleSettings(members=("cof", "cof_7"))
+    members = [chain.model("cof"), tmp_path / "cof_7"]
+    train(**inputs, fields=[], out=tmp_path / "ensemble", settings=settings, members=members)
+    model = {"model": tmp_path / "ensemble", "settings": settings}
+    assert generate(chain, "cof", tmp_path / "out", **model).empty
+    measures = json.loads(sidecar(tmp_path / "out" / f"{WHOLE}.nii").read_text())["measures"]
+    assert measures["members"] == 2
+    assert len(measures["lv_curve_sd_ml"]) == 8
+    assert measures["esv_sd_ml"] > 0
+    displacements = []
+    for name, folder in (("cof", chain.model("cof")), ("cof_7", tmp_path / "cof_7"), ("mean", tmp_path / "ensemble")):
+        generate(chain, "cof", tmp_path / name, model=folder, settings=load(folder).settings)
+        displacements.append(read_canonical(tmp_path / name / f"{WHOLE}.safetensors")[1].float())
+    assert not torch.equal(displacements[0], displacements[1])
+    torch.testing.assert_close(displacements[2], (displacements[0] + displacements[1]) / 2, atol=2e-3, rtol=2e-3)
+
+
+def test_a_model_of_any_anchor_is_trained_on_the_cohorts_frames(chain, labeller, tmp_path, monkeypatch):
+    """Native cines of 10 frames on a grid of 8: the image of a native frame lies between two on the grid."""
+    seen = []
+
+    def about(example, phase):
+        seen.append(anchors.about(example, phase))
+        return seen[-1]
+
+    monkeypatch.setattr("cof.models.training.about", about)
+    cof = load(chain.model("cof")).settings
+    settings = cof.model_copy(update={"field": cof.field.model_copy(update={"anchor": "any"})})
+    train(
+        subjects=chain.sheet, beats=[chain.inputs["beats"]], grid=[chain.inputs["grid"]],
+        labels=[chain.inputs["labels"]], fields=[chain.fields], out=tmp_path / "any", work=tmp_path / "work",
+        settings=settings, seed=0,
+    )  # fmt: skip
+    phases = {example.anchor_phase for example in seen}
+    assert len(phases) > 3
+    assert all(round(10 * phase, 9).is_integer() for phase in phases)
+    for example in seen:
+        # The ring's cavity is smallest in mid-cycle, in labels and image alike.
+        assert (example.anchor_labels == 1).sum() == (example.labels[round(10 * example.anchor_phase)] == 1).sum()
+        bright = (example.anchor > 0.6).sum() / (example.anchor_labels == 1).sum()
+        assert 0.85 < bright < 1.15
+    model = {"model": tmp_path / "any", "settings": settings}
+    assert generate(chain, "cof", tmp_path / "out", anchor_phase=0.4, **model).empty
+    real, twin = read_cine(chain.inputs["cine"] / f"{WHOLE}.nii"), read_cine(tmp_path / "out" / f"{WHOLE}.nii")
+    np.testing.assert_array_equal(twin.frames[4], real.frames[4])

@@ -1,6 +1,7 @@
 """One heart from raw files, with every component real: a phantom's raw files through tiny trainings to its twin."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -115,6 +116,36 @@ def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
     assert lone["scan"]["kind"] == "anchor"
     assert lone["function"]["rr_ms"] == pytest.approx(lone["ecg"]["rr_ms"], abs=0.1)
     assert len(read_cine(tmp_path / "lone/twin.nii").frames) == GRID.frames
+
+
+@pytest.mark.slow
+def test_one_heart_from_another_frame_and_with_its_intervals(results, tmp_path):
+    ecg, cine = raw_files(results)
+    given = {"ecg": ecg, "scan": cine, "results": results, "model": "cof"}
+    calibration = results / "intervals/cof.json"
+    calibration.parent.mkdir()
+    quantiles = {"ef": 5.0, "esv": 6.0, "curve": 7.0}
+    calibration.write_text(json.dumps({"miscoverage": 0.1, "subjects": 20, "quantiles": quantiles}))
+    try:
+        twin_from_files(**given, out=tmp_path / "ed")
+        twin_from_files(**given, out=tmp_path / "late", anchor_phase=0.5)
+    finally:
+        shutil.rmtree(calibration.parent)
+    summary = json.loads((tmp_path / "ed/summary.json").read_text())
+    ef = summary["intervals"]["ef_pct"]
+    assert ef["value"] == pytest.approx(summary["function"]["LV"]["ef_pct"], abs=0.05)
+    assert ef["high"] - ef["low"] == pytest.approx(min(10, ef["value"] + 5, 105 - ef["value"]), abs=0.02)
+    volumes = pd.read_csv(tmp_path / "ed/volumes.csv")
+    np.testing.assert_allclose(volumes["lv_high_ml"] - volumes["lv_ml"], 7, atol=0.02)
+
+    late = json.loads((tmp_path / "late/summary.json").read_text())
+    assert late["scan"]["anchor_phase"] == 0.5
+    assert "another phase" in late["intervals"]["note"]
+    assert "lv_low_ml" not in pd.read_csv(tmp_path / "late/volumes.csv")
+    ed, other = (read_cine(tmp_path / name / "twin.nii").frames for name in ("ed", "late"))
+    assert (ed[0] != other[0]).any()
+    with pytest.raises(UsageError, match="below 1"):
+        twin_from_files(**given, out=tmp_path / "no", anchor_phase=1.0)
 
 
 @pytest.mark.slow

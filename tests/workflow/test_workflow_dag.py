@@ -82,6 +82,25 @@ def test_anchors_train_two_models_and_apply_them_at_other_phases(tmp_path: Path)
     assert len(trained) == 2
 
 
+def test_intervals_are_calibrated_on_validation_subjects_before_coverage_is_measured(tmp_path: Path) -> None:
+    more = REPOSITORY / "workflow/config/uncertainty.yaml"
+    done = snakemake(tmp_path, "-n", "-p", "uncertainty", config=TINY, more=more)
+    counts = jobs(done.stdout)
+    assert (counts["train"], counts["intervals"], counts["table"]) == (6, 2, 1)
+    assert counts["calibration_twins"] == counts["calibration_metrics"] == counts["twins"] == 2 * counts["ecg"]
+    commands = [line for line in done.stdout.splitlines() if " cof " in line]
+    validation = [line for line in commands if "cof twins" in line and "--split validation" in line]
+    assert len(validation) == counts["calibration_twins"]
+    assert all("--out results/tiny/calibration/twins/" in line for line in validation)
+    told: dict[bool, set[str]] = {True: set(), False: set()}
+    for line in commands:
+        if "cof evaluate" in line:
+            told["--intervals" in line].add(line.split("--out results/tiny/")[1].split("/")[0])
+    assert told == {True: {"metrics"}, False: {"calibration"}}
+    ensembles = [line for line in commands if "cof train" in line and "--member" in line]
+    assert [line.count("--member ") for line in ensembles] == [5]
+
+
 def test_chosen_subjects_are_a_batch_of_their_own(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "-n", "--config", "subjects=[sub-0001]", "--", "all")
     assert re.search(r"twins/cof/only-[0-9a-f]{8}", done.stdout)

@@ -102,6 +102,18 @@ def base_model(wildcards):
     return [f"{R}/models/{base}"] if base else []
 
 
+def members(wildcards):
+    """The trained models of an ensemble."""
+    names = getattr(CONFIG.models[wildcards.model], "members", ())
+    return [f"{R}/models/{name}" for name in names]
+
+
+def calibration(wildcards):
+    """The calibrated intervals of a model that has some."""
+    calibrated = wildcards.model in CONFIG.intervals.models
+    return [f"{R}/intervals/{wildcards.model}.json"] if calibrated else []
+
+
 def own_fields(wildcards):
     """The subjects' own registered motion, which only the oracle may see."""
     model = CONFIG.models[wildcards.model]

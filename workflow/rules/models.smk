@@ -7,6 +7,7 @@ rule train:
         labels=batches(rules.label.output.labels),
         fields=model_fields,
         base=base_model,
+        members=members,
     output:
         model=directory(f"{R}/models/{{model}}"),
     log:
@@ -25,6 +26,7 @@ rule train:
         labels=stage("labels"),
         fields=fields_option,
         base=lambda wildcards, input: options("base", input.base),
+        members=lambda wildcards, input: options("member", input.members),
         work=f"{R}/checkpoints/models/{{model}}",
         seed=CONFIG.seed,
         curves=f"{R}/logs/train/{{model}}",
@@ -38,6 +40,6 @@ rule train:
             "metrics/function",
         ),
     shell:
-        "{resources.launcher} cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields} {params.base}"
+        "{resources.launcher} cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields} {params.base} {params.members}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"
         " --seed {params.seed} --curves {params.curves:q} 2> {log:q}"

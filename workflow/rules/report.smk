@@ -18,6 +18,7 @@ rule evaluate:
             allow_missing=True,
         ),
         truth=rules.phantom.output.truth if SYNTHETIC else [],
+        intervals=calibration,
     output:
         metrics=f"{R}/metrics/{{model}}/{{batch}}.parquet",
         exclusions=f"{R}/exclusions/metrics/{{model}}/{{batch}}.parquet",
@@ -32,12 +33,13 @@ rule evaluate:
         mem_mb=limit(4000, 4),
     params:
         truth=options("truth", [rules.phantom.output.truth] if SYNTHETIC else []),
+        intervals=lambda wildcards, input: options("intervals", input.intervals),
         source=source(
             "metrics", "tables", "motion/jacobian", "motion/warp", "cine/grid"
         ),
     shell:
         "exec cof evaluate --sheet {input.sheet:q} --key {input.key:q} --beats {input.beats:q} --twins {input.twins:q} --cine {input.cine:q}"
-        " --labels {input.labels:q} --grid {input.grid:q} --fields {input.fields:q} {params.truth}"
+        " --labels {input.labels:q} --grid {input.grid:q} --fields {input.fields:q} {params.truth} {params.intervals}"
         " --out {output.metrics:q} --exclusions {output.exclusions:q} 2> {log:q}"
 
 

@@ -33,3 +33,23 @@ if CONFIG.trained:
             "../../envs/cof.yaml"
         shell:
             "(rm -rf {output:q}.part && cp -R {input:q} {output:q}.part && mv {output:q}.part {output:q}) 2> {log:q}"
+
+    localrules:
+        borrow_intervals,
+
+    ruleorder: borrow_intervals > intervals
+
+    rule borrow_intervals:
+        """A copy of the intervals that another run has calibrated: this cohort may have no validation subjects."""
+        input:
+            f"{CONFIG.trained}/intervals/{{model}}.json",
+        output:
+            f"{R}/intervals/{{model}}.json",
+        log:
+            f"{R}/logs/borrow_intervals/{{model}}.log",
+        benchmark:
+            f"{R}/benchmarks/borrow_intervals/{{model}}.tsv"
+        conda:
+            "../../envs/cof.yaml"
+        shell:
+            "(cp {input:q} {output:q}.part && mv {output:q}.part {output:q}) 2> {log:q}"

@@ -25,9 +25,11 @@ from cof.cine.volume import read_cine, write_labels
 from cof.cohort import build_cohort, select_batch
 from cof.config import (
     TRUTH,
+    AnchoredSettings,
     CofSettings,
     CohortSettings,
     Config,
+    EnsembleSettings,
     ModelSettings,
     PhantomSettings,
     QualityLimits,
@@ -59,7 +61,8 @@ _SUBJECTS, _TRAINING = 3, 2
 # Steps over which a training's time a step is taken, and frames of a cine that are labelled.
 _STEPS = 3
 _FRAMES = 2
-# Files of a model of the family `shuffled` beside the model that it applies.
+# Models that are no training, and the files that such a one has beside the models that it applies, at most.
+_APPLIED = (ShuffledSettings, AnchoredSettings, EnsembleSettings)
 _OF_EXCHANGE = 4
 
 Variant = TypeVar("Variant", RegistrationSettings, ModelSettings)
@@ -157,14 +160,19 @@ class _Bench:
         if self.config.exact_motion:
             fields[TRUTH] = self._exact_motion()
         models, twins, metrics = self._variants(
-            {name: model for name, model in self.config.models.items() if not isinstance(model, ShuffledSettings)},
+            {name: model for name, model in self.config.models.items() if not isinstance(model, _APPLIED)},
             self._model,
         )
         for name, model in self.config.models.items():
-            if isinstance(model, ShuffledSettings):  # its hearts are those of the model that it applies a copy of
-                copied = models[model.model]
-                models[name] = Unit(0.0, copied.bytes, copied.files + _OF_EXCHANGE)
-                twins[name], metrics[name] = twins[model.model], metrics[model.model]
+            if isinstance(model, _APPLIED):  # its hearts are those of the models that it applies copies of
+                applied = model.members if isinstance(model, EnsembleSettings) else (model.model,)
+                copied = [models[other] for other in applied]
+                models[name] = Unit(
+                    0.0, sum(unit.bytes for unit in copied), sum(unit.files for unit in copied) + _OF_EXCHANGE
+                )
+                one = twins[applied[0]]
+                twins[name] = Unit(sum(twins[other].seconds for other in applied), one.bytes, one.files)
+                metrics[name] = metrics[applied[0]]
         return Calibration(subject, labeller, registrations, fields, models, twins, metrics, _start(), self.gpu)
 
     def _seconds(self, work: Callable[[], object]) -> float:

@@ -374,6 +374,50 @@ _INFARCT = (
     ),
 )
 
+_INTERVALS = tuple(
+    metric
+    for name, label, unit, unit_label, meaning in (
+        ("ef", "EF", "pct", "%", "the left ventricle's ejection fraction"),
+        ("esv", "ESV", "ml", "mL", "the left ventricle's end-systolic volume"),
+        ("curve", "LV curve", "ml", "mL", "the left ventricle's volume in every frame of the cycle at once"),
+    )
+    for metric in (
+        Metric(
+            f"{name}_interval_width_{unit}",
+            f"{label} interval",
+            unit_label,
+            "down",
+            1,
+            f"Width of the conformal interval for {meaning}{', mean over the cycle' if name == 'curve' else ''}, "
+            "calibrated on the validation subjects; inf where these are too few.",
+            f"{name}_interval_width_{unit}",
+            "LV",
+        ),
+        *(
+            Metric(
+                f"{name}{suffix}_covered",
+                f"{label} covered{label_suffix}",
+                "",
+                "up",
+                3,
+                f"Share of the subjects for whom {meaning}, by {against}, lies in its conformal interval; to be read "
+                f"against 1 - intervals.miscoverage{caveat}.",
+                f"{name}{suffix}_covered",
+                "LV",
+            )
+            for suffix, label_suffix, against, caveat in (
+                ("", "", "nnU-Net's labels of the real cine", ", which exchangeable subjects reach on average"),
+                (
+                    "_exact",
+                    " (exact)",
+                    "the exact labels of the synthetic cohort",
+                    ", which nothing promises here: intervals are calibrated on nnU-Net's labels",
+                ),
+            )
+        ),
+    )
+)
+
 METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (
@@ -386,5 +430,6 @@ METRICS: dict[str, Metric] = {
         *_RECOVERED,
         *_REGIONAL,
         *_INFARCT,
+        *_INTERVALS,
     )
 }

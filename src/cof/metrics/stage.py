@@ -18,6 +18,7 @@ from cof.config import Triple
 from cof.errors import CofError, Exclusions, Reason
 from cof.labels import STRUCTURES
 from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM
+from cof.metrics.conformal import QUANTITIES, Intervals, Scale, scores
 from cof.metrics.function import (
     curve_correlation,
     myocardial_mass,
@@ -102,6 +103,7 @@ def evaluate_batch(
     truth: Path | None,
     out: Path,
     exclusions: Path,
+    intervals: Path | None = None,
 ) -> None:
     """Compare every generated heart of a batch with the real one.
 
@@ -115,7 +117,9 @@ def evaluate_batch(
         truth: phantom/truth, or None for real subjects.
         out: parquet, rows as `cof.metrics.catalogue.LONG_FORM`.
         exclusions: parquet of the subjects that could not be evaluated.
+        intervals: intervals/{model}.json of a calibrated model, whose coverage is measured.
     """
+    calibrated = Intervals.read(intervals) if intervals is not None else None
     excluded = Exclusions("metrics")
     raw = read_table(key).set_index("subject")
     sexes = read_table(beats).set_index("subject")["sex"]
@@ -134,8 +138,9 @@ def evaluate_batch(
                 exact = Truth.read(truth, name, native)
             reference = read_reference(subject, native, labels, grid, fields, exact, str(sexes.get(subject, "")))
             generated_labels = read_labels(twins / f"{subject}.labels.nii.gz")
-            anchor_phase = json.loads(sidecar(twins / f"{subject}.nii").read_text())["anchor_phase"]
-            rows += evaluate(subject, load_file(twin), generated_labels, reference, anchor_phase)
+            record = json.loads(sidecar(twins / f"{subject}.nii").read_text())
+            rows += evaluate(subject, load_file(twin), generated_labels, reference, record["anchor_phase"])
+            rows += interval_rows(subject, generated_labels, reference, record["measures"], calibrated)
     types = {"subject": "string", "structure": "string", "frame": "Int32", "slice": "Int32", "metric": "string"}
     table = pd.DataFrame(rows, columns=list(LONG_FORM)).astype(types | {"value": "float64", "version": "string"})
     write_table(out, table, stamp({"definitions": DEFINITIONS_VERSION}))
@@ -198,6 +203,37 @@ def evaluate(
         exact = reference.truth.on_motion_grid(reference.placement, len(ours)) if reference.truth is not None else None
         _displacement(rows, ours, reference, exact)
         _regions(rows, ours, reference, None if exact is None else exact[0])
+    return rows.rows
+
+
+def interval_rows(
+    subject: str, labels: np.ndarray, reference: Reference, measures: dict[str, Any], intervals: Intervals | None
+) -> list[dict[str, Any]]:
+    """Long-form rows of a heart's error in units of its spread and, of a calibrated model, whether intervals hold it.
+
+    Args:
+        subject: pseudonym.
+        labels: native labels [T, Z, Y, X] of the generated cine.
+        reference: the real heart.
+        measures: of the generated heart.
+        intervals: of the model; None where it is not calibrated.
+    """
+    rows = Rows(subject)
+    references = [("", reference.labels)]
+    if reference.truth is not None:
+        references.append(("_exact", reference.truth.labels))
+    ours = volume_curve(labels, STRUCTURES["LV"], reference.spacing_mm)
+    scale = Scale.of(measures, len(ours))
+    for suffix, theirs in references:
+        found = scores(ours, volume_curve(theirs, STRUCTURES["LV"], reference.spacing_mm), scale)
+        for name in QUANTITIES:
+            rows.add(f"{name}{suffix}_score", found[name], "LV")
+            if intervals is not None:
+                rows.add(f"{name}{suffix}_covered", found[name] <= intervals.quantiles[name], "LV")
+    if intervals is not None:
+        half = intervals.half_widths(scale)
+        for name, unit in (("ef", "pct"), ("esv", "ml"), ("curve", "ml")):
+            rows.add(f"{name}_interval_width_{unit}", 2 * float(half[name].mean()), "LV")
     return rows.rows
 
 

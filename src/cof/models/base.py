@@ -94,7 +94,7 @@ class Generated:
 
     displacement: torch.Tensor | None = None
     cine: torch.Tensor | None = None
-    measures: Mapping[str, float | str] = field(default_factory=dict)
+    measures: Mapping[str, float | str | list[float]] = field(default_factory=dict)
 
 
 class TrainedModel(Protocol):

@@ -6,6 +6,7 @@ from cof.models.base import Family
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily, OracleFamily, RandomFamily, StaticFamily
 from cof.models.diffusion import DiffusionFamily
+from cof.models.ensemble import EnsembleFamily
 from cof.models.regression import RegressionFamily
 from cof.models.scaled import ScaledMotionFamily
 from cof.models.shuffled import ShuffledFamily
@@ -18,6 +19,7 @@ FAMILIES: dict[str, Family] = {
     "scaled_motion": ScaledMotionFamily(),
     "shuffled": ShuffledFamily(),
     "anchored": AnchoredFamily(),
+    "ensemble": EnsembleFamily(),
     "oracle": OracleFamily(),
     "regression": RegressionFamily(),
     "diffusion": DiffusionFamily(),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from cof.errors import UsageError
 from cof.folders import whole_folder
 from cof.models.base import Example, Family, Motion, TrainedModel
 from cof.models.data import Artefacts, Known, OpenedExamples
+from cof.models.ensemble import MEMBERS
 from cof.models.registry import family_of
 from cof.models.shuffled import MODEL
 from cof.provenance import digest, source, stamp
@@ -65,6 +67,7 @@ def train(
     settings: ModelSettings,
     seed: int,
     base: Path | None = None,
+    members: Sequence[Path] = (),
     curves: Path | None = None,
     devices: int | Literal["auto"] = "auto",
 ) -> None:
@@ -81,6 +84,7 @@ def train(
         settings: of the model; they name its family.
         seed: of everything random, unless the settings name one.
         base: folder of the trained model that this one applies, of which it keeps a copy; for families with one.
+        members: folders of the trained models of an ensemble, of which it keeps copies by their names.
         curves: folder for TensorBoard.
         devices: as in `cof.training.Run`.
 
@@ -144,6 +148,8 @@ def train(
         save(folder)
         if base is not None:
             shutil.copytree(base, folder / MODEL)
+        for member in members:
+            shutil.copytree(member, folder / MEMBERS / member.name)
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
         (folder / CARD).write_text(_card(family, record))
     run.clear()
@@ -220,8 +226,9 @@ def _card(family: Family, record: dict[str, Any]) -> str:
 
 ## Limits
 
-Research software, not a medical device. The output is one deterministic heart for one input and carries no measure of
-its own uncertainty. It is as good as the registered motion it was trained on and holds for scans and ECGs like those of
-the training cohort; a model trained on the synthetic cohort says nothing about patients. Motion through the plane is
-hardly visible in short-axis stacks: do not read clinical meaning into it.
+Research software, not a medical device. The output is one deterministic heart for one input; only an ensemble tells how
+far its members are apart, and only calibrated intervals (`intervals` of the configuration) how far off it may be. It is
+as good as the registered motion it was trained on and holds for scans and ECGs like those of the training cohort; a
+model trained on the synthetic cohort says nothing about patients. Motion through the plane is hardly visible in
+short-axis stacks: do not read clinical meaning into it.
 """

@@ -403,6 +403,7 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
                 "rows": [
                     (row, [_cell(cells[metric.key], metric) for metric in metrics]) for row, cells in rows.items()
                 ],
+                "unbounded": bool(np.isinf(long.loc[long["metric"].str.contains("_interval_width_"), "mean"]).any()),
                 "paper_cohort": next(iter(long["paper_cohort"].dropna()), None),
                 "config_hash": str(long["config_hash"].iloc[0]),
                 "figure": assets.figure(f"table-{name}", alt, figures.intervals(rows, metrics)) if metrics else None,

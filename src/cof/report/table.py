@@ -213,13 +213,13 @@ def _sample(values: np.ndarray, metric: Metric, scale: float, evaluation: Evalua
     if not len(values) or math.isnan(scale):
         return _Sample(0, math.nan, math.nan, np.empty(0))
     draws = resampled(values, evaluation.bootstrap, evaluation.seed, statistic) / scale
-    spread = metric.statistic == "mean" and len(values) > 1
+    spread = metric.statistic == "mean" and len(values) > 1 and np.isfinite(values).all()
     sd = float(values[:, 0].std(ddof=1)) if spread else math.nan
     return _Sample(len(values), float(statistic(values)) / scale, sd, draws)
 
 
 def _cell(own: _Sample, first: _Sample | None, seeds: list[float], paper: float | None) -> Cell:
-    paired = first is not None and own.n > 0 and first.n == own.n
+    paired = first is not None and own.n > 0 and first.n == own.n and math.isfinite(own.value - first.value)
     return Cell(
         own.n,
         own.value,
@@ -346,6 +346,8 @@ def _notes(table: Table) -> list[str]:
         notes.append(f"Defined for fewer subjects (n): {', '.join(fewer)}.")
     if any(table.cells[model, metric.key].n == 0 for model in table.models for metric in table.metrics):
         notes.append(f"{DASH}: the model has no such quantity.")
+    if any(math.isinf(cell.mean) for (_, key), cell in table.cells.items() if "_interval_width_" in key):
+        notes.append("inf: too few validation subjects were there to calibrate an interval that has bounds.")
     if table.paper_cohort:
         notes.append(
             f"† The paper's own numbers, measured on another data set ({table.paper_cohort}) with its own, partly "

@@ -35,7 +35,7 @@ class Twin:
     native: Cine
     canonical: Tensor
     displacement: Tensor | None
-    measures: Mapping[str, float | str]
+    measures: Mapping[str, float | str | list[float]]
     anchor_phase: float = 0.0
 
 

@@ -20,6 +20,7 @@ from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
 from cof.folders import whole_folder
 from cof.labels.stage import label_batch
+from cof.metrics.conformal import Intervals, Scale
 from cof.models.stage import Trained, load
 from cof.motion.stage import register_batch
 from cof.tables import read_table, write_table
@@ -78,7 +79,8 @@ def twin_from_files(
         model: name of the model.
         out: folder for the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
-            and whose responsibility the pairing is).
+            and whose responsibility the pairing is); of a calibrated model, with intervals for EF, ESV and every
+            volume of the LV.
         ed_frame: the recorded frame of a cine that shows end diastole; None finds it.
         anchor_phase: in [0, 1): of an anchor volume, the phase that it shows, as ECG gating tells; of a cine, that of
             the frame that the model may see. None leaves it to the model: end diastole, but for the family `anchored`.
@@ -135,6 +137,9 @@ def twin_from_files(
         )
         shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
         _summarise(root, folder, model, lone)
+        calibration = results / "intervals" / f"{model}.json"
+        if calibration.is_file():
+            _bound(folder, Intervals.read(calibration), trained.anchor_phase)
 
 
 def _write_cohort(root: Path, ecg: Path, scan: Path, lone: bool, ed_frame: int | None) -> None:
@@ -184,4 +189,25 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
         "measures": twin["measures"],
         "provenance": twin["provenance"],
     }
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
+
+
+def _bound(folder: Path, intervals: Intervals, anchor_phase: float) -> None:
+    """Add the intervals of a calibrated model to `summary.json` and `volumes.csv`.
+
+    Args:
+        folder: of the heart.
+        intervals: of its model.
+        anchor_phase: of the anchors that they were calibrated with; they say nothing of another one.
+    """
+    summary = json.loads((folder / "summary.json").read_text())
+    if summary["scan"]["anchor_phase"] != anchor_phase:
+        summary["intervals"] = {"note": "None: calibrated with anchors of another phase."}
+    else:
+        volumes = pd.read_csv(folder / "volumes.csv")
+        scale = Scale.of(summary["measures"], len(volumes))
+        found = intervals.around(volumes["lv_ml"].to_numpy(float), scale)
+        curve = found.pop("curve_ml")
+        volumes.assign(lv_low_ml=curve["low"], lv_high_ml=curve["high"]).to_csv(folder / "volumes.csv", index=False)
+        summary["intervals"] = found
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from cof.cine.grid import nearest_frame
 from cof.cine.volume import read_cine, read_frame
 from cof.config import LabelSettings, ModelSettings
-from cof.errors import Exclusions, UsageError
+from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.labels.predict import Labeller
 from cof.models.data import Artefacts
@@ -58,7 +58,8 @@ def generate_batch(
         labels_settings: of the labeller.
         seed: of families that draw at random, together with the subject's name.
         splits: which subjects to generate.
-        anchor_phase: of the frame that is the anchor, in the place of what the model's settings say.
+        anchor_phase: of the frame that is the anchor, and of what an anchor alone shows; without it the model's
+            settings say which frame of a cine, and an anchor alone is at end diastole.
 
     Raises:
         UsageError: there is no trained model or labeller, the settings do not fit it, or the family takes no other
@@ -81,6 +82,8 @@ def generate_batch(
                 )
                 if example is not None:
                     real = read_cine(cine / f"{name}.nii")
+                    if phase and anchor_phase is None and len(real.frames) == 1:
+                        raise CofError(Reason.CINE_TOO_FEW_FRAMES, "an anchor alone has no frame at another phase")
                     twin = generate(trained, example, real, seed)
                     anchor = nearest_frame(example.anchor_phase, len(real.frames))
                     anchor_labels = read_frame(labels / f"{name}.nii.gz", anchor).astype(np.uint8)

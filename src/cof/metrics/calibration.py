@@ -1,0 +1,51 @@
+"""The stage that calibrates a model's intervals on the validation subjects."""
+
+import json
+import logging
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cof.config import IntervalSettings
+from cof.errors import UsageError
+from cof.folders import whole_file
+from cof.metrics.catalogue import DEFINITIONS_VERSION
+from cof.metrics.conformal import QUANTITIES, conformal_quantile, least_subjects
+from cof.provenance import stamp
+from cof.tables import read_table
+
+log = logging.getLogger(__name__)
+
+
+def calibrate(*, metrics: Iterable[Path], out: Path, settings: IntervalSettings) -> None:
+    """Calibrate one model.
+
+    Args:
+        metrics: long-form rows of the validation subjects, by batch.
+        out: JSON with the quantiles; null stands for infinity, where there are too few subjects.
+        settings: the miscoverage.
+
+    Raises:
+        UsageError: metrics of another version of the definitions.
+    """
+    rows = pd.concat([read_table(path, ["subject", "metric", "value", "version"]) for path in metrics])
+    if set(rows["version"]) - {DEFINITIONS_VERSION}:
+        raise UsageError("metrics of the validation subjects follow outdated definitions: evaluate them again")
+    alpha = settings.miscoverage
+    found = {name: rows.loc[rows["metric"] == f"{name}_score", "value"].to_numpy(float) for name in QUANTITIES}
+    quantiles = {name: conformal_quantile(scores, alpha) for name, scores in found.items()}
+    count = rows["subject"].nunique()
+    if any(map(math.isinf, quantiles.values())):
+        log.warning("%d validation subjects give no finite interval; %d are the least", count, least_subjects(alpha))
+    record = {
+        "miscoverage": alpha,
+        "subjects": count,
+        "least_subjects": least_subjects(alpha),
+        "quantiles": {name: value if np.isfinite(value) else None for name, value in quantiles.items()},
+        "provenance": stamp(settings.model_dump(mode="json")),
+    }
+    with whole_file(out) as aside:
+        aside.write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))

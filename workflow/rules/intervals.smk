@@ -1,0 +1,59 @@
+# Conformal intervals: the validation subjects' hearts, their errors, and the quantiles of these. Only the models of
+# `intervals.models` come here.
+use rule twins as calibration_twins with:
+    output:
+        twins=directory(f"{R}/calibration/twins/{{model}}/{{batch}}"),
+        exclusions=f"{R}/exclusions/calibration/twins/{{model}}/{{batch}}.parquet",
+    log:
+        f"{R}/logs/calibration_twins/{{model}}/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/calibration_twins/{{model}}/{{batch}}.tsv"
+    params:
+        splits=options("split", ["validation"]),
+
+
+use rule evaluate as calibration_metrics with:
+    input:
+        sheet=rules.batch.output.sheet,
+        key=rules.cohort.output.key,
+        beats=rules.beats.output.table,
+        twins=rules.calibration_twins.output.twins,
+        cine=rules.cine.output.cine,
+        labels=rules.label.output.labels,
+        grid=rules.grid.output.grid,
+        fields=expand(
+            rules.fields.output.fields,
+            registration=CONFIG.evaluation.registration,
+            allow_missing=True,
+        ),
+        truth=rules.phantom.output.truth if SYNTHETIC else [],
+        intervals=[],
+    output:
+        metrics=f"{R}/calibration/metrics/{{model}}/{{batch}}.parquet",
+        exclusions=f"{R}/exclusions/calibration/metrics/{{model}}/{{batch}}.parquet",
+    log:
+        f"{R}/logs/calibration_metrics/{{model}}/{{batch}}.log",
+    benchmark:
+        f"{R}/benchmarks/calibration_metrics/{{model}}/{{batch}}.tsv"
+
+
+rule intervals:
+    """Calibration of one model's intervals on the validation subjects."""
+    input:
+        subjects=rules.cohort.output.subjects,
+        metrics=batches(rules.calibration_metrics.output.metrics),
+    output:
+        f"{R}/intervals/{{model}}.json",
+    log:
+        f"{R}/logs/intervals/{{model}}.log",
+    benchmark:
+        f"{R}/benchmarks/intervals/{{model}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=dump(CONFIG.intervals),
+        metrics=stage("metrics"),
+        source=source("metrics/calibration", "metrics/conformal", "metrics/catalogue"),
+    shell:
+        "exec cof intervals --subjects {input.subjects:q} --metrics {params.metrics:q} --out {output:q}"
+        " --settings {params.settings:q} 2> {log:q}"
