@@ -9,6 +9,8 @@ from cof.config import (
     CofSettings,
     DenoiserSettings,
     DiffusionSettings,
+    EchoDiffusionSettings,
+    EfPredictorSettings,
     MeanMotionSettings,
     OracleSettings,
     RandomSettings,
@@ -16,6 +18,7 @@ from cof.config import (
     ScaledMotionSettings,
     ShuffledSettings,
     StaticSettings,
+    SuperResolutionSettings,
     VelocitySettings,
 )
 from cof.errors import CofError, Reason, UsageError
@@ -38,6 +41,16 @@ SETTINGS = {
     "oracle": OracleSettings(),
     "diffusion": DiffusionSettings(
         field=DenoiserSettings(**TINY.model_dump(exclude={"modes"})), iterations=2, batch=1, phases=1, steps=2
+    ),
+    "echodiffusion": EchoDiffusionSettings(
+        video_frames=8,
+        channels=(8, 8),
+        iterations=2,
+        batch=1,
+        steps=2,
+        guidance=1,
+        fine=SuperResolutionSettings(channels=(8, 8), iterations=2, batch=1, steps=1),
+        predictor=EfPredictorSettings(ecg_channels=(4, 8), embedding=8, iterations=2, batch=2),
     ),
     "regression": RegressionSettings(field=TINY, iterations=2, batch=1, phases=1),
 }

@@ -360,7 +360,7 @@ class _Bench:
         artefacts = Artefacts.of([self._table("beats")], [self._folder("grid")], [self._folder("labels")], [fields])
         cohort = read_table(self.subjects)
         name = cohort.loc[cohort["split"] == "test", "subject"].iloc[0]
-        example = artefacts.open(name, with_displacement=trained.sees_motion, with_cine=False)
+        example = artefacts.open(name, with_displacement=trained.sees_motion, with_cine=False, with_ef=trained.sees_ef)
         if example is None:
             raise RuntimeError("the calibration lost its held-out subject")
         native = read_cine(self._folder("cine") / f"{name}.nii")

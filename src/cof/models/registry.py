@@ -5,6 +5,7 @@ from cof.models.base import Family
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily, OracleFamily, RandomFamily, StaticFamily
 from cof.models.diffusion import DiffusionFamily
+from cof.models.echodiffusion import EchoDiffusionFamily
 from cof.models.regression import RegressionFamily
 from cof.models.scaled import ScaledMotionFamily
 from cof.models.shuffled import ShuffledFamily
@@ -19,6 +20,7 @@ FAMILIES: dict[str, Family] = {
     "oracle": OracleFamily(),
     "regression": RegressionFamily(),
     "diffusion": DiffusionFamily(),
+    "echodiffusion": EchoDiffusionFamily(),
 }
 
 

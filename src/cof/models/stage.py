@@ -34,6 +34,7 @@ class Trained:
         model: ready to generate.
         settings: of the model.
         sees_motion: the model needs the subject's own registered displacement.
+        sees_ef: the model needs the subject's own ejection fraction.
         frames: phases of a cycle in the training data.
         shape: voxels of the canonical grid (z, y, x).
         spacing_mm: of the canonical grid (z, y, x).
@@ -44,6 +45,7 @@ class Trained:
     model: TrainedModel
     settings: ModelSettings
     sees_motion: bool
+    sees_ef: bool
     frames: int
     shape: tuple[int, int, int]
     spacing_mm: Triple
@@ -169,6 +171,7 @@ def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
         family.load(folder, settings),
         settings,
         family.sees_motion,
+        _sees_ef(settings),
         record["frames"],
         (shape[0], shape[1], shape[2]),
         (spacing[0], spacing[1], spacing[2]),
@@ -183,6 +186,11 @@ def _seed(settings: ModelSettings, seed: int) -> int:
     return seed if own is None else own
 
 
+def _sees_ef(settings: ModelSettings) -> bool:
+    """The model is openly told the subject's own ejection fraction, as an oracle."""
+    return getattr(settings, "ef", None) == "measured"
+
+
 def _card(family: Family, record: dict[str, Any]) -> str:
     """The model card: what it is, what it learnt from, and what it must not be taken for."""
     settings, counts = record["settings"], record["subjects"]
@@ -190,6 +198,8 @@ def _card(family: Family, record: dict[str, Any]) -> str:
     split = family.learns_on or "train"
     subjects = f"{counts[split]} {'held-out' if split == 'test' else 'training'} subjects"
     inputs = "its own registered motion (a ceiling, no prediction)" if family.sees_motion else "anchor and ECG at most"
+    if settings.get("ef") == "measured":
+        inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
     return f"""# Model card: {settings["family"]}
 

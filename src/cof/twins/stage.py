@@ -41,7 +41,8 @@ def generate_batch(
         beats: `beats/{batch}.parquet`.
         cine: folder `cine/{batch}`; a cine of one frame is an anchor, whose heart gets the frames of the training data
             and the RR interval of the ECG.
-        labels: folder `labels/{batch}`; of every file only the anchor's frame is read.
+        labels: folder `labels/{batch}`; of every file only the anchor's frame is read, unless the model is an oracle
+            that is told the EF.
         grid: folder `grid/{batch}`.
         fields: folder `fields/{variant}/{batch}`, read by a family that is openly allowed to see the motion.
         model: folder of the trained model.
@@ -65,7 +66,9 @@ def generate_batch(
     with whole_folder(out) as folder:
         for name in tqdm(cohort.loc[cohort["split"].isin(splits), "subject"], desc="twins", unit="heart", disable=None):
             with excluded.guard(name):
-                example = artefacts.open(name, with_displacement=trained.sees_motion, with_cine=False)
+                example = artefacts.open(
+                    name, with_displacement=trained.sees_motion, with_cine=False, with_ef=trained.sees_ef
+                )
                 if example is not None:
                     real = read_cine(cine / f"{name}.nii")
                     twin = generate(trained, example, real, seed)
