@@ -25,10 +25,10 @@ from cof.cine.volume import read_cine, write_labels
 from cof.cohort import build_cohort, select_batch
 from cof.config import (
     TRUTH,
-    CofSettings,
     CohortSettings,
     Config,
     ModelSettings,
+    MotionSettings,
     PhantomSettings,
     QualityLimits,
     RandomSettings,
@@ -133,7 +133,7 @@ def cost_key(settings: RegistrationSettings | ModelSettings) -> str:
     if isinstance(settings, RegistrationSettings):
         kept = settings.model_dump(mode="json", include={"channels", "batch", "parameterisation", "seg_slices"})
         kept["teacher"] = settings.lambda_seg > 0
-    elif isinstance(settings, CofSettings):
+    elif isinstance(settings, MotionSettings):
         kept = settings.model_dump(mode="json", include={"family", "batch", "field", "ode", "phases"})
     else:
         kept = {"family": settings.family}
@@ -316,7 +316,7 @@ class _Bench:
         fields = self._folder(f"fields/{next(iter(self.config.registrations))}")
 
         def train(iterations: int = 1) -> None:
-            short = {"iterations": iterations, "batch": 1} if isinstance(settings, CofSettings) else {}
+            short = {"iterations": iterations, "batch": 1} if isinstance(settings, MotionSettings) else {}
             train_model(
                 subjects=self.subjects,
                 beats=[self._table("beats")],
@@ -329,7 +329,7 @@ class _Bench:
                 seed=self.seed,
             )
 
-        if isinstance(settings, CofSettings):
+        if isinstance(settings, MotionSettings):
             learnt = self._unit(f"models/{name}", self._slope(train) * settings.batch)
         else:
             learnt = self._unit(f"models/{name}", self._seconds(train) / _TRAINING)
