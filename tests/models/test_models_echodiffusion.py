@@ -296,13 +296,16 @@ def test_both_stages_learn_one_slice(beating, tmp_path):
 @pytest.mark.slow
 def test_it_generates_the_beat_of_the_slice_that_it_knows(beating, tmp_path):
     heart, model, losses = overfitted(beating(1, amplitude=8.0, frames=8)[0], tmp_path / "m", 400, 400)
-    cine = model.generate(heart, 8, 0).cine.numpy()
 
-    def error(other):
-        return float(np.sqrt(np.mean((other - heart.cine)[1:, 2] ** 2)))
+    def blocks(cine):  # what noise of single voxels leaves
+        return halved(torch.as_tensor(np.asarray(cine))[None, None, :, 2])
 
-    print(losses.to_dict(), error(cine), error(heart.anchor[None]))
-    assert error(cine) < 0.7 * error(heart.anchor[None])
+    def error(cine):
+        return float((blocks(cine) - blocks(heart.cine)).square().mean().sqrt())
+
+    made, still = error(model.generate(heart, 8, 0).cine), error(np.broadcast_to(heart.anchor, heart.cine.shape).copy())
+    print(losses.to_dict(), made, still)
+    assert made < 0.75 * still
 
 
 def test_a_grid_that_cannot_be_halved_is_refused(beating, tmp_path):
