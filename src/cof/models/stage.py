@@ -219,7 +219,7 @@ def _card(family: Family, record: dict[str, Any]) -> str:
 
 ## Limits
 
-Research software, not a medical device. The output is one deterministic heart for one input and carries no measure of
+Research software, not a medical device. The output is one heart for one input and one seed and carries no measure of
 its own uncertainty. It is as good as the registered motion it was trained on and holds for scans and ECGs like those of
 the training cohort; a model trained on the synthetic cohort says nothing about patients. Motion through the plane is
 hardly visible in short-axis stacks: do not read clinical meaning into it.
