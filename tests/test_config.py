@@ -30,7 +30,7 @@ def test_the_default_configuration_is_valid() -> None:
     assert parsed.models["cof"].family == "cof"
 
 
-@pytest.mark.parametrize("name", ["tiny.yaml", "bench.yaml", "paper.yaml", "table3.yaml"])
+@pytest.mark.parametrize("name", ["tiny.yaml", "bench.yaml", "paper.yaml", "table3.yaml", "rivals.yaml"])
 def test_every_scale_is_valid(name: str) -> None:
     config.parse(merged(name))
 
@@ -124,6 +124,13 @@ def test_how_paths_are_made_is_no_part_of_a_training() -> None:
     path = config.PathSettings(harmonics=12, refinement=config.RefinementSettings(steps=20))
     variant = config.RegistrationSettings(lambda_seg=0.5, path=path)
     assert variant.trained() == config.RegistrationSettings(lambda_seg=0.5)
+
+
+def test_the_oracle_of_the_ef_differs_from_its_rival_in_nothing_else() -> None:
+    models = config.parse(merged("rivals.yaml")).models
+    rival, oracle = models["echodiffusion"], models["echodiffusion_true_ef"]
+    assert (rival.ef, oracle.ef) == ("predicted", "measured")
+    assert oracle == rival.model_copy(update={"ef": "measured"})
 
 
 def test_table_three_has_the_papers_eight_rows() -> None:

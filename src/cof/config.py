@@ -372,6 +372,48 @@ class SliceVideoSettings(TrainingSettings):
     seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
 
 
+class EfPredictorSettings(TrainingSettings):
+    """The 1-D residual network that predicts the ejection fraction from the ECG, and its training."""
+
+    iterations: Count = 300
+    batch: Count = 16
+    ecg_channels: tuple[Count, ...] = (16, 32, 64)
+    embedding: Count = 64
+    mixup: float = Field(0.4, ge=0, description="both parameters of the beta law that mixes two subjects; 0 for none")
+
+
+class CascadeStageSettings(TrainingSettings):
+    """One stage of the cascade of EchoDiffusion and its training."""
+
+    channels: tuple[Count, ...] = Field((16, 32, 64), description="each level halves frames, rows and columns")
+    blocks: Count = Field(1, description="residual blocks a level on the way down; one more on the way up")
+    noise_mean: float = Field(0.2, description="of ln(sigma / sigma_data) in training; the original's -1.2 - ln .25")
+    noise_sd: Positive = Field(1.2, description="of the same")
+    steps: Count = Field(32, description="of Heun's sampler, at two evaluations each but the last")
+    guidance: float = Field(5.0, ge=0, description="scale of classifier-free guidance; 1 for none, at half the time")
+
+
+class SuperResolutionSettings(CascadeStageSettings):
+    """The second stage, which sees what the first one makes."""
+
+    condition_noise: float = Field(
+        0.2, ge=0, description="largest noise on what the first stage makes, in training, in SDs of the video"
+    )
+
+
+class EchoDiffusionSettings(CascadeStageSettings, SliceVideoSettings):
+    """EchoDiffusion on short-axis slices. Its own keys of a stage and of its training are the first stage's."""
+
+    family: Literal["echodiffusion"] = "echodiffusion"
+    ef: Literal["predicted", "measured"] = Field(
+        "predicted", description="from the ECG, or the subject's own (an oracle, to be named as one)"
+    )
+    predictor: EfPredictorSettings = EfPredictorSettings()
+    fine: SuperResolutionSettings = SuperResolutionSettings()
+    drop: Probability = Field(0.1, description="share of the examples that lose their EF, so that guidance is trained")
+    slices_at_once: Count = Field(4, description="slices that are sampled in one batch: memory against speed")
+
+
 class StaticSettings(Settings):
     """Control: the anchor, unmoved."""
 
@@ -445,6 +487,7 @@ ModelSettings = Annotated[
     CofSettings
     | RegressionSettings
     | DiffusionSettings
+    | EchoDiffusionSettings
     | StaticSettings
     | RandomSettings
     | MeanMotionSettings
@@ -558,6 +601,7 @@ _FAMILIES = (
     CofSettings,
     RegressionSettings,
     DiffusionSettings,
+    EchoDiffusionSettings,
     StaticSettings,
     RandomSettings,
     MeanMotionSettings,

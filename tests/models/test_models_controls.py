@@ -10,6 +10,8 @@ from cof.config import (
     CofSettings,
     DenoiserSettings,
     DiffusionSettings,
+    EchoDiffusionSettings,
+    EfPredictorSettings,
     EnsembleSettings,
     MeanMotionSettings,
     OracleSettings,
@@ -18,6 +20,7 @@ from cof.config import (
     ScaledMotionSettings,
     ShuffledSettings,
     StaticSettings,
+    SuperResolutionSettings,
     VelocitySettings,
 )
 from cof.errors import CofError, Reason, UsageError
@@ -43,6 +46,16 @@ SETTINGS = {
     "oracle": OracleSettings(),
     "diffusion": DiffusionSettings(
         field=DenoiserSettings(**TINY.model_dump(exclude={"modes"})), iterations=2, batch=1, phases=1, steps=2
+    ),
+    "echodiffusion": EchoDiffusionSettings(
+        video_frames=8,
+        channels=(8, 8),
+        iterations=2,
+        batch=1,
+        steps=2,
+        guidance=1,
+        fine=SuperResolutionSettings(channels=(8, 8), iterations=2, batch=1, steps=1),
+        predictor=EfPredictorSettings(ecg_channels=(4, 8), embedding=8, iterations=2, batch=2),
     ),
     "regression": RegressionSettings(field=TINY, iterations=2, batch=1, phases=1),
 }

@@ -9,11 +9,17 @@ from safetensors.torch import load_file
 
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, uniform_times, write_labels
-from cof.config import CofSettings, VelocitySettings
+from cof.config import (
+    CofSettings,
+    EchoDiffusionSettings,
+    EfPredictorSettings,
+    SuperResolutionSettings,
+    VelocitySettings,
+)
 from cof.errors import UsageError
 from cof.models.data import Artefacts, Opened, OpenedExamples, ecgs_of, ejection_fraction
 from cof.models.exchange import Exchanged, exchange
-from cof.models.stage import train
+from cof.models.stage import load, train
 from cof.motion.fields import save_displacement
 from cof.provenance import stamp
 from cof.tables import write_table
@@ -173,11 +179,11 @@ def test_the_ef_is_that_of_the_labels_and_is_measured_once(cohort, monkeypatch):
     assert lazily(cohort, [])[0].ef_pct is None
 
 
-def run(root, out="model", **changes):
+def run(root, out="model", settings=SETTINGS, **changes):
     inputs = {name: [root / name / "b000"] for name in ("grid", "labels", "fields")}
     train(
         subjects=root / "subjects.parquet", beats=[root / "beats/b000.parquet"], **inputs,
-        out=root / out, work=root / "work", settings=SETTINGS.model_copy(update=changes), seed=0,
+        out=root / out, work=root / "work", settings=settings.model_copy(update=changes), seed=0,
     )  # fmt: skip
 
 
@@ -204,6 +210,25 @@ def test_a_checkpoint_of_other_data_or_settings_is_passed_over(cohort, monkeypat
     ]  # fmt: skip
     assert len(list((cohort / "work").iterdir())) == 2  # its own is gone
     assert pd.read_csv(cohort / "model/log.csv")["validation_loss"].notna().all()
+
+
+def test_only_an_oracle_of_the_ef_is_told_it_and_its_card_says_so(cohort):
+    stage = {"channels": (8, 8), "iterations": 1, "batch": 1, "steps": 1}
+    settings = EchoDiffusionSettings(
+        video_frames=4, **stage, fine=SuperResolutionSettings(**stage),
+        predictor=EfPredictorSettings(ecg_channels=(4, 8), embedding=8, iterations=1, batch=2),
+    )  # fmt: skip
+    said = {"predicted": "anchor and ECG at most", "measured": "its own ejection fraction (an oracle"}
+    for ef, words in said.items():
+        run(cohort, ef, settings, ef=ef)
+        trained = load(cohort / ef)
+        assert trained.sees_ef is (ef == "measured")
+        assert words in (cohort / ef / "card.md").read_text()
+        example = artefacts(cohort).open(NAMES[3], with_displacement=False, with_cine=False, with_ef=trained.sees_ef)
+        wanted = trained.model.generate(example, FRAMES, 0).measures["ef_wanted_pct"]
+        own = round(ejection_fraction(cohort / f"labels/b000/{NAMES[3]}.nii.gz"), 3)
+        assert (wanted == own) is trained.sees_ef
+    assert not list((cohort / "work").iterdir())  # no checkpoint of any part is left
 
 
 def test_subjects_on_different_grids_are_refused(cohort):

@@ -26,11 +26,11 @@ from cof.cohort import build_cohort, select_batch
 from cof.config import (
     TRUTH,
     AnchoredSettings,
-    CofSettings,
     CohortSettings,
     Config,
     EnsembleSettings,
     ModelSettings,
+    MotionSettings,
     PhantomSettings,
     QualityLimits,
     RandomSettings,
@@ -136,7 +136,7 @@ def cost_key(settings: RegistrationSettings | ModelSettings) -> str:
     if isinstance(settings, RegistrationSettings):
         kept = settings.model_dump(mode="json", include={"channels", "batch", "parameterisation", "seg_slices"})
         kept["teacher"] = settings.lambda_seg > 0
-    elif isinstance(settings, CofSettings):
+    elif isinstance(settings, MotionSettings):
         kept = settings.model_dump(mode="json", include={"family", "batch", "field", "ode", "phases"})
     else:
         kept = {"family": settings.family}
@@ -324,7 +324,7 @@ class _Bench:
         fields = self._folder(f"fields/{next(iter(self.config.registrations))}")
 
         def train(iterations: int = 1) -> None:
-            short = {"iterations": iterations, "batch": 1} if isinstance(settings, CofSettings) else {}
+            short = {"iterations": iterations, "batch": 1} if isinstance(settings, MotionSettings) else {}
             train_model(
                 subjects=self.subjects,
                 beats=[self._table("beats")],
@@ -337,7 +337,7 @@ class _Bench:
                 seed=self.seed,
             )
 
-        if isinstance(settings, CofSettings):
+        if isinstance(settings, MotionSettings):
             learnt = self._unit(f"models/{name}", self._slope(train) * settings.batch)
         else:
             learnt = self._unit(f"models/{name}", self._seconds(train) / _TRAINING)
@@ -368,7 +368,7 @@ class _Bench:
         artefacts = Artefacts.of([self._table("beats")], [self._folder("grid")], [self._folder("labels")], [fields])
         cohort = read_table(self.subjects)
         name = cohort.loc[cohort["split"] == "test", "subject"].iloc[0]
-        example = artefacts.open(name, with_displacement=trained.sees_motion, with_cine=False)
+        example = artefacts.open(name, with_displacement=trained.sees_motion, with_cine=False, with_ef=trained.sees_ef)
         if example is None:
             raise RuntimeError("the calibration lost its held-out subject")
         native = read_cine(self._folder("cine") / f"{name}.nii")

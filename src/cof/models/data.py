@@ -91,7 +91,7 @@ class Artefacts:
             displacement=load_displacement(field).numpy() if field is not None else None,
             cine=frames if with_cine else None,
             labels=labels_to_canonical(read_labels(labels), placement) if with_labels else None,
-            ef_pct=self._ef_pct(labels) if with_ef else None,
+            ef_pct=self._ef_pct(labels) if with_ef and len(frames) > 1 else None,  # an anchor alone has none
         )
 
     def ecg(self, subject: str) -> SubjectEcg:

@@ -6,6 +6,7 @@ from cof.models.base import Family
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily, OracleFamily, RandomFamily, StaticFamily
 from cof.models.diffusion import DiffusionFamily
+from cof.models.echodiffusion import EchoDiffusionFamily
 from cof.models.ensemble import EnsembleFamily
 from cof.models.regression import RegressionFamily
 from cof.models.scaled import ScaledMotionFamily
@@ -23,6 +24,7 @@ FAMILIES: dict[str, Family] = {
     "oracle": OracleFamily(),
     "regression": RegressionFamily(),
     "diffusion": DiffusionFamily(),
+    "echodiffusion": EchoDiffusionFamily(),
 }
 
 

@@ -37,6 +37,7 @@ class Trained:
         settings: of the model.
         sees_motion: the model needs the subject's own registered displacement.
         anchor_phase: phase of the frame that is its subjects' anchor; 0 is end diastole.
+        sees_ef: the model needs the subject's own ejection fraction.
         frames: phases of a cycle in the training data.
         shape: voxels of the canonical grid (z, y, x).
         spacing_mm: of the canonical grid (z, y, x).
@@ -48,6 +49,7 @@ class Trained:
     settings: ModelSettings
     sees_motion: bool
     anchor_phase: float
+    sees_ef: bool
     frames: int
     shape: tuple[int, int, int]
     spacing_mm: Triple
@@ -180,6 +182,7 @@ def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
         settings,
         family.sees_motion,
         getattr(settings, "anchor_phase", 0.0),
+        _sees_ef(settings),
         record["frames"],
         (shape[0], shape[1], shape[2]),
         (spacing[0], spacing[1], spacing[2]),
@@ -200,6 +203,11 @@ def _seed(settings: ModelSettings, seed: int) -> int:
     return seed if own is None else own
 
 
+def _sees_ef(settings: ModelSettings) -> bool:
+    """The model is openly told the subject's own ejection fraction, as an oracle."""
+    return getattr(settings, "ef", None) == "measured"
+
+
 def _card(family: Family, record: dict[str, Any]) -> str:
     """The model card: what it is, what it learnt from, and what it must not be taken for."""
     settings, counts = record["settings"], record["subjects"]
@@ -207,6 +215,8 @@ def _card(family: Family, record: dict[str, Any]) -> str:
     split = family.learns_on or "train"
     subjects = f"{counts[split]} {'held-out' if split == 'test' else 'training'} subjects"
     inputs = "its own registered motion (a ceiling, no prediction)" if family.sees_motion else "anchor and ECG at most"
+    if settings.get("ef") == "measured":
+        inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
     return f"""# Model card: {settings["family"]}
 
@@ -226,7 +236,7 @@ def _card(family: Family, record: dict[str, Any]) -> str:
 
 ## Limits
 
-Research software, not a medical device. The output is one deterministic heart for one input; only an ensemble tells how
+Research software, not a medical device. The output is one heart for one input and one seed; only an ensemble tells how
 far its members are apart, and only calibrated intervals (`intervals` of the configuration) how far off it may be. It is
 as good as the registered motion it was trained on and holds for scans and ECGs like those of the training cohort; a
 model trained on the synthetic cohort says nothing about patients. Motion through the plane is hardly visible in

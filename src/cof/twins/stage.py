@@ -47,7 +47,8 @@ def generate_batch(
         beats: `beats/{batch}.parquet`.
         cine: folder `cine/{batch}`; a cine of one frame is an anchor, whose heart gets the frames of the training data
             and the RR interval of the ECG.
-        labels: folder `labels/{batch}`; of every file only the anchor's frame is read.
+        labels: folder `labels/{batch}`; of every file only the anchor's frame is read, unless the model is an oracle
+            that is told the EF.
         grid: folder `grid/{batch}`.
         fields: folder `fields/{variant}/{batch}`, read by a family that is openly allowed to see the motion.
         model: folder of the trained model.
@@ -78,7 +79,11 @@ def generate_batch(
         for name in tqdm(cohort.loc[cohort["split"].isin(splits), "subject"], desc="twins", unit="heart", disable=None):
             with excluded.guard(name):
                 example = artefacts.open(
-                    name, with_displacement=trained.sees_motion, with_cine=False, anchor_phase=phase
+                    name,
+                    with_displacement=trained.sees_motion,
+                    with_cine=False,
+                    with_ef=trained.sees_ef,
+                    anchor_phase=phase,
                 )
                 if example is not None:
                     real = read_cine(cine / f"{name}.nii")
