@@ -7,12 +7,22 @@ just the stages that read it.
 import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from cof.errors import UsageError
+from cof.families import from_outside
 from cof.metrics.catalogue import METRICS
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -373,6 +383,21 @@ class OracleSettings(Settings):
     )
 
 
+def _of_any_package(raw: Any, of_this_package: ValidatorFunctionWrapHandler) -> Any:
+    """Settings of a model of any family, those that other packages register among them."""
+    name = raw.get("family") if isinstance(raw, dict) else getattr(raw, "family", None)
+    kind = _settings_of(name) if isinstance(name, str) else None
+    if kind is None or kind in _FAMILIES:
+        return of_this_package(raw)
+    if isinstance(raw, kind):
+        return raw
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:  # located as the settings of this package are: below the name of the family
+        lines: list[Any] = [dict(line) | {"loc": (name, *line["loc"])} for line in error.errors()]
+        raise ValidationError.from_exception_data(error.title, lines) from None
+
+
 ModelSettings = Annotated[
     CofSettings
     | StaticSettings
@@ -382,7 +407,18 @@ ModelSettings = Annotated[
     | ShuffledSettings
     | OracleSettings,
     Field(discriminator="family"),
+    WrapValidator(_of_any_package),
 ]
+_FAMILIES: tuple[Any, ...] = get_args(get_args(ModelSettings)[0])
+
+
+def _settings_of(family: str) -> Any | None:
+    """The class of the settings of a family, of this or of another package; None for an unknown one."""
+    for settings in _FAMILIES:
+        if settings.model_fields["family"].default == family:
+            return settings
+    outside = from_outside(family)
+    return None if outside is None else outside.settings
 
 
 class EvaluationSettings(Settings):
@@ -441,7 +477,7 @@ class Config(Settings):
     quality: QualitySettings = QualitySettings()
     grid: GridSettings = GridSettings()
     registrations: dict[str, RegistrationSettings] = {"toppr": RegistrationSettings()}
-    models: dict[str, ModelSettings]
+    models: dict[str, SerializeAsAny[ModelSettings]]
     evaluation: EvaluationSettings = EvaluationSettings()
     tables: dict[str, TableSettings]
     report: ReportSettings = ReportSettings()
@@ -458,8 +494,7 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
     for part in error["loc"][:-1]:
         fields = getattr(group, "model_fields", None)
         if fields is None or part not in fields:
-            by_name = {cls.model_fields["family"].default: cls for cls in _FAMILIES} if group is dict else {}
-            group = by_name.get(part, group)
+            group = (_settings_of(str(part)) if group is dict else None) or group
             continue
         annotation = fields[part].annotation
         text = str(annotation)
@@ -469,17 +504,6 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
         else:
             group = annotation
     return sorted(getattr(group, "model_fields", {}))
-
-
-_FAMILIES = (
-    CofSettings,
-    StaticSettings,
-    RandomSettings,
-    MeanMotionSettings,
-    ScaledMotionSettings,
-    ShuffledSettings,
-    OracleSettings,
-)
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:

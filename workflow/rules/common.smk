@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 import cof.config
 from cof.config import dump
 from cof.errors import UsageError
+from cof.families import package
 from cof.provenance import digest, source
 
 try:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from cof.config import ModelSettings, Triple
 from cof.errors import UsageError
+from cof.families import package
 from cof.folders import whole_folder
 from cof.models.base import Example, Family, TrainedModel
 from cof.models.data import Artefacts, Known, OpenedExamples
@@ -130,10 +131,10 @@ def train(
         "spacing_mm": list(first.placement.spacing_mm),
         "beat_samples": first.beat.shape[1],
         "subjects": {learns_on: len(train), "validation": len(validation)},
-        "provenance": stamp(settings.model_dump(mode="json")),
+        "provenance": stamp(settings.model_dump(mode="json")) | {"package": package(settings.family)},
     }
     fingerprints = [known[subject].fingerprint for subject in (*train.subjects, *validation.subjects)]
-    name = digest([settings.model_dump(mode="json"), seed, source(*CODE), fingerprints])
+    name = digest([settings.model_dump(mode="json"), seed, source(*CODE), package(settings.family), fingerprints])
     run = Run(work / f"{name}.pt", curves, devices, settings.family)
     save = family.fit(train, validation, settings, seed, run)
     with whole_folder(out) as folder:
