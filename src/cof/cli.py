@@ -426,6 +426,30 @@ def evaluate(
 
 
 @app.command()
+def features(
+    sheet: Sheet,
+    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
+    labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
+    out: Out,
+    twins: Annotated[Path | None, typer.Option(help="twins/{model}/{batch}; without, the real hearts.")] = None,
+    settings: SettingsText = "{}",
+    split: Annotated[list[str] | None, typer.Option(help="Splits to see; repeatable. Default: test.")] = None,
+) -> None:
+    """Take the features of a batch's held-out hearts, between which Fréchet distances are computed."""
+    from cof.features.stage import features_batch
+
+    features_batch(
+        sheet=sheet,
+        grid=grid,
+        twins=twins,
+        labeller=labeller,
+        out=out,
+        settings=config.read_settings(settings, config.ExtractorSettings),
+        splits=tuple(split or ("test",)),
+    )
+
+
+@app.command()
 def table(
     subjects: Subjects,
     metrics: Annotated[Path, typer.Option(help="Folder of the metrics; models and batches have their places in it.")],
@@ -434,6 +458,7 @@ def table(
     evaluation: Annotated[str, typer.Option(help="Settings of the evaluation.")] = "{}",
     config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
     card: Annotated[Path | None, typer.Option(help="phantom/card.json of a synthetic cohort.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Folder of the features, for Fréchet distances.")] = None,
 ) -> None:
     """Make one table from the metrics of its models."""
     from cof.cohort import batches_of
@@ -448,6 +473,12 @@ def table(
         out=out,
         config_hash=config_hash,
         card=card,
+        features=None
+        if features is None
+        else {
+            hearts: [features / hearts / f"{batch}.safetensors" for batch in batches]
+            for hearts in (config.REAL, *chosen.trainings)
+        },
     )
 
 

@@ -32,6 +32,8 @@ Triple = tuple[float, float, float]
 
 # In place of a registration's name: the motion that the simulator knows exactly.
 TRUTH = "truth"
+# In place of a model's name: the real hearts.
+REAL = "real"
 
 
 class Settings(BaseModel):
@@ -421,12 +423,31 @@ def _settings_of(family: str) -> Any | None:
     return None if outside is None else outside.settings
 
 
+class WeightsSettings(Settings):
+    """A TorchScript file of yours. It may hold any program, and is opened only if it has this hash."""
+
+    path: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file, 64 hex digits")
+
+
+class ExtractorSettings(Settings):
+    """Networks beyond those that are always there; only these give distances named FID and FVD."""
+
+    inception: WeightsSettings | None = Field(None, description="Inception-v3, inception-2015-12-05.pt: the metric fid")
+    i3d: WeightsSettings | None = Field(None, description="I3D, i3d_torchscript.pt: the metric fvd")
+
+
 class EvaluationSettings(Settings):
     """Metrics and their intervals."""
 
     registration: str = Field("toppr", description="the registration whose displacement end-point errors refer to")
     bootstrap: Count = Field(1000, description="resamples of the subjects for 95 % intervals")
     seed: int = Field(0, ge=0, description="of the resampling")
+    extractors: ExtractorSettings = ExtractorSettings()
+    components: Count = Field(
+        64, description="principal components of features that Fréchet distances but FID and FVD compare, at most"
+    )
+    cosines: Count = Field(4, description="temporal cosine coefficients by which they see a video")
 
 
 class TableSettings(Settings):
@@ -446,6 +467,11 @@ class TableSettings(Settings):
     def trainings(self) -> tuple[str, ...]:
         """Its models, and their further trainings with other seeds."""
         return (*self.models, *(name for names in self.repeats.values() for name in names))
+
+    @property
+    def with_features(self) -> bool:
+        """Some column is a distance between features."""
+        return any(METRICS[metric].extractor for metric in self.metrics)
 
 
 class ReportSettings(Settings):
@@ -553,6 +579,8 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
         raise UsageError(explain(error, where)) from None
     if TRUTH in config.registrations:
         raise UsageError(f"{where}: registrations.{TRUTH}: this name is kept for the exact displacement")
+    if REAL in config.models:
+        raise UsageError(f"{where}: models.{REAL}: this name is kept for the real hearts")
     for name, model in config.models.items():
         registration = getattr(model, "registration", None)
         if registration == TRUTH and isinstance(model, OracleSettings):
@@ -571,6 +599,11 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
                 close = difflib.get_close_matches(metric, METRICS, n=1)
                 hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(METRICS)}"
                 raise UsageError(f"{where}: tables.{name}.metrics: no metric is called '{metric}'{hint}")
+            extractor = METRICS[metric].extractor
+            if extractor and getattr(config.evaluation.extractors, extractor, "always there") is None:
+                raise UsageError(
+                    f"{where}: tables.{name}.metrics: {metric} needs weights, evaluation.extractors.{extractor}"
+                )
     if config.evaluation.registration not in config.registrations:
         raise UsageError(f"{where}: evaluation.registration: no registration is called this")
     if config.report.model not in config.models:

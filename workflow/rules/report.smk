@@ -46,6 +46,7 @@ rule table:
     input:
         subjects=rules.cohort.output.subjects,
         metrics=table_metrics,
+        features=table_features,
         card=rules.phantom.output.couplings if SYNTHETIC else [],
     output:
         csv=f"{R}/tables/{{table}}.csv",
@@ -66,12 +67,17 @@ rule table:
         settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
         evaluation=dump(CONFIG.evaluation),
         metrics=f"{R}/metrics",
+        features=lambda wildcards, input: options(
+            "features", [f"{R}/features"] if input.features else []
+        ),
         card=options("card", [rules.phantom.output.couplings] if SYNTHETIC else []),
         out=lambda wildcards, output: Path(output.csv).with_suffix(""),
         config_hash=CONFIG_HASH,
-        source=source("report", "metrics/catalogue", "metrics/statistics"),
+        source=source(
+            "report", "metrics/catalogue", "metrics/statistics", "metrics/frechet"
+        ),
     shell:
-        "exec cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.card} --out {params.out:q} --settings {params.settings:q}"
+        "exec cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.features} {params.card} --out {params.out:q} --settings {params.settings:q}"
         " --evaluation {params.evaluation:q} --config-hash {params.config_hash} 2> {log:q}"
 
 
