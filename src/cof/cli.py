@@ -483,6 +483,24 @@ def table(
 
 
 @app.command()
+def fairness(
+    results: Annotated[Path, typer.Option(help="The results folder.")],
+    out: Out,
+    settings: SettingsText,
+    config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
+) -> None:
+    """Tell what each model of a table has cost: parameters, samples, hours, seconds a heart, memory."""
+    from cof.report.stage import make_fairness
+
+    make_fairness(
+        results=results,
+        settings=config.read_settings(settings, config.TableSettings),
+        out=out,
+        config_hash=config_hash,
+    )
+
+
+@app.command()
 def report(
     results: Annotated[Path, typer.Option(help="The results folder.")],
     configuration: Annotated[Path, typer.Option("--config", help="The resolved configuration, JSON or YAML.")],

@@ -137,3 +137,14 @@ def table_features(wildcards):
     return expand(
         f"{R}/features/{{hearts}}/{{batch}}.safetensors", hearts=hearts, batch=BATCHES
     )
+
+
+def table_models(wildcards):
+    """The trained models of a table."""
+    return expand(f"{R}/models/{{model}}", model=CONFIG.tables[wildcards.table].models)
+
+
+def table_twins(wildcards):
+    """The generated hearts of a table."""
+    models = CONFIG.tables[wildcards.table].models
+    return expand(f"{R}/twins/{{model}}/{{batch}}", model=models, batch=BATCHES)

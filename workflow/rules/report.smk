@@ -81,6 +81,32 @@ rule table:
         " --evaluation {params.evaluation:q} --config-hash {params.config_hash} 2> {log:q}"
 
 
+rule fairness:
+    """What each model of a table has cost, from its training, its hearts and the benchmarks of both."""
+    input:
+        models=table_models,
+        twins=table_twins,
+    output:
+        csv=f"{R}/fairness/{{table}}.csv",
+        md=f"{R}/fairness/{{table}}.md",
+        tex=f"{R}/fairness/{{table}}.tex",
+    log:
+        f"{R}/logs/fairness/{{table}}.log",
+    benchmark:
+        f"{R}/benchmarks/fairness/{{table}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
+        results=lambda wildcards, output: Path(output.csv).parents[1],
+        out=lambda wildcards, output: Path(output.csv).with_suffix(""),
+        config_hash=CONFIG_HASH,
+        source=source("report/fairness", "report/markup"),
+    shell:
+        "exec cof fairness --results {params.results:q} --out {params.out:q} --settings {params.settings:q}"
+        " --config-hash {params.config_hash} 2> {log:q}"
+
+
 rule configuration:
     """The configuration as it was understood, every default filled in."""
     output:
@@ -102,6 +128,7 @@ rule report:
     input:
         config=rules.configuration.output,
         tables=expand(rules.table.output.csv, table=CONFIG.tables),
+        fairness=expand(rules.fairness.output.csv, table=CONFIG.tables),
         quality=batches(rules.quality.output.table),
     output:
         directory(f"{R}/report"),
@@ -132,6 +159,7 @@ for name in CONFIG.tables:
             name
         input:
             f"{R}/tables/{name}.csv",
+            f"{R}/fairness/{name}.csv",
 
 
 FINAL = (

@@ -1,7 +1,7 @@
 """The networks whose features Fréchet distances compare, each under its own name (docs/method.md).
 
-`imagenet` and `labeller` are always there. `inception` and `i3d`, which alone give FID and FVD, are the user's TorchScript
-files. TorchScript can hold any program: such a file is opened only after its bytes have shown the SHA-256 of the
+`imagenet` and `labeller` are always there. `inception` and `i3d`, which alone give FID and FVD, are TorchScript files
+of your own. TorchScript can hold any program: such a file is opened only after its bytes have shown the SHA-256 of the
 configuration.
 """
 

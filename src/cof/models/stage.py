@@ -137,6 +137,7 @@ def train(
     name = digest([settings.model_dump(mode="json"), seed, source(*CODE), package(settings.family), fingerprints])
     run = Run(work / f"{name}.pt", curves, devices, settings.family)
     save = family.fit(train, validation, settings, seed, run)
+    record["trainings"] = [effort.record() for effort in run.efforts]
     with whole_folder(out) as folder:
         save(folder)
         if base is not None:

@@ -14,6 +14,7 @@ from cof.features.artefacts import Features
 from cof.folders import whole_file, whole_folder
 from cof.metrics.catalogue import DEFINITIONS_VERSION
 from cof.provenance import versions
+from cof.report import fairness
 from cof.report.artefacts import Results
 from cof.report.distances import distances
 from cof.report.table import RENDERINGS, build_table, catalogued, shared_subjects, summarise
@@ -71,6 +72,21 @@ def _rows(model: str, paths: list[Path]) -> Iterator[pd.DataFrame]:
         if set(rows["version"]) - {DEFINITIONS_VERSION}:
             raise UsageError(f"metrics of '{model}' follow outdated definitions: evaluate the model again")
         yield rows
+
+
+def make_fairness(*, results: Path, settings: TableSettings, out: Path, config_hash: str) -> None:
+    """Write what each model of a table has cost, as `.csv`, `.md` and `.tex`.
+
+    Args:
+        results: the results folder, with models, generated hearts and Snakemake's benchmarks.
+        settings: of the table.
+        out: path without a suffix.
+        config_hash: hash of the whole configuration.
+    """
+    rows = fairness.costs(results, settings)
+    for suffix, render in fairness.RENDERINGS.items():
+        with whole_file(out.with_name(out.name + suffix)) as aside:
+            aside.write_text(render(rows, settings.title, config_hash), encoding="utf-8")
 
 
 def make_report(*, results: Path, config: Path, out: Path) -> None:

@@ -16,9 +16,9 @@ from cof.metrics.catalogue import METRICS, Metric
 from cof.metrics.statistics import STATISTICS
 from cof.report.bootstrap import interval_of, resampled
 from cof.report.distances import Distances
+from cof.report.markup import DASH, markdown_lines, tabular, tex
 from cof.report.paper import PaperTable, paper_table
 
-DASH = "–"
 CSV_COLUMNS = (
     *("row", "model", "metric", "unit", "better", "n", "mean", "sd", "ci_low", "ci_high"),
     *("difference", "difference_ci_low", "difference_ci_high", "seed_sd", "paper", "paper_cohort"),
@@ -410,45 +410,16 @@ def _notes(table: Table) -> list[str]:
 
 def to_markdown(table: Table) -> str:
     """The table for people: values, paired differences from the first row, definitions."""
-
-    def lines(headings: list[str], body: list[list[str]]) -> list[str]:
-        rule = ["---", *(["---:"] * (len(headings) - 1))]
-        return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (headings, rule, *body)]
-
-    parts = [f"# {table.title}", "", *lines(*_grid(table)), ""]
+    parts = [f"# {table.title}", "", *markdown_lines(*_grid(table)), ""]
     headings, body = _differences(table)
     if body:
         first = next(iter(table.models.values()))
         parts += [f"Paired differences from {first}, mean over subjects [95 % interval]:", ""]
-        parts += [*lines(headings, body), ""]
+        parts += [*markdown_lines(headings, body), ""]
     for note in _notes(table):
         parts += [note, ""]
     parts += [f"- **{metric.label}** ({metric.arrow}): {metric.definition}" for metric in table.metrics]
     return "\n".join(parts) + "\n"
-
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "−": r"$-$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "†": r"$^\dagger$",
-    DASH: "--",
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
 
 
 def to_latex(table: Table) -> str:
@@ -458,28 +429,13 @@ def to_latex(table: Table) -> str:
         "% " + " ".join(_notes(table)[-1].split()),
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_tex(table.title)}. {_tex(' '.join(_notes(table)[:-1]))}}}",
-        *_tabular(headings, body),
+        rf"\caption{{{tex(table.title)}. {tex(' '.join(_notes(table)[:-1]))}}}",
+        *tabular(headings, body),
     ]
     headings, body = _differences(table)
     if body:
-        parts += [r"\par\medskip", *_tabular(headings, body)]
+        parts += [r"\par\medskip", *tabular(headings, body)]
     return "\n".join([*parts, r"\end{table}"]) + "\n"
-
-
-def _tabular(headings: list[str], body: list[list[str]]) -> list[str]:
-    def line(cells: list[str]) -> str:
-        return " & ".join(map(_tex, cells)) + r" \\"
-
-    return [
-        rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
-        r"\toprule",
-        line(headings),
-        r"\midrule",
-        *map(line, body),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
 
 
 RENDERINGS: dict[str, Callable[[Table], str]] = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}
