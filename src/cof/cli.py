@@ -431,6 +431,7 @@ def features(
     grid: Annotated[Path, typer.Option(help="grid/{batch}")],
     labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
     out: Out,
+    exclusions: ExclusionsOut,
     twins: Annotated[Path | None, typer.Option(help="twins/{model}/{batch}; without, the real hearts.")] = None,
     settings: SettingsText = "{}",
     split: Annotated[list[str] | None, typer.Option(help="Splits to see; repeatable. Default: test.")] = None,
@@ -444,6 +445,7 @@ def features(
         twins=twins,
         labeller=labeller,
         out=out,
+        exclusions=exclusions,
         settings=config.read_settings(settings, config.ExtractorSettings),
         splits=tuple(split or ("test",)),
     )

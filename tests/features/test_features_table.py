@@ -15,7 +15,7 @@ from cof.features.stage import features_batch
 from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM, METRICS
 from cof.report.distances import distances
 from cof.report.stage import make_table
-from cof.tables import write_table
+from cof.tables import read_table, write_table
 
 PLACEMENT = Placement(
     (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (3, 16, 16), (10.0, 4.0, 4.0), (3, 16, 16), (10.0, 4.0, 4.0), (0.0, 1000.0),
@@ -28,10 +28,11 @@ METRIC, VIDEO = METRICS["fd_imagenet"], METRICS["fd_imagenet_video"]
 def test_the_stage_sees_valid_slices_of_held_out_hearts(labeller, weights, tmp_path):
     rng = np.random.default_rng(0)
     splits = {"sub-0001-v2": "train", "sub-0002-v2": "test", "sub-0003-v2": "test", "sub-0004-v2": "test"}
+    splits["sub-0005-v2"] = "test"
     sheet, grid, twins = tmp_path / "sheet.parquet", tmp_path / "grid", tmp_path / "twins"
     write_table(sheet, pd.DataFrame({"subject": list(splits), "split": list(splits.values())}), {})
     twins.mkdir()
-    for name in splits:
+    for name in list(splits)[:4]:
         frames = 1 if name == "sub-0004-v2" else 10
         native = Cine(np.zeros((frames, 3, 16, 16), np.int16), np.eye(4), uniform_times(frames, 900.0), 900.0)
         real = rng.random((frames, 3, 16, 16)).astype(np.float32)
@@ -39,8 +40,12 @@ def test_the_stage_sees_valid_slices_of_held_out_hearts(labeller, weights, tmp_p
         if name != "sub-0003-v2":
             save_file({"cine": torch.from_numpy(real).half()}, twins / f"{name}.safetensors")
     settings = ExtractorSettings(**weights)
+    (grid / "sub-0005-v2.nii").write_bytes(b"no cine")  # one that nothing can be done with
+    given = {"sheet": sheet, "grid": grid, "labeller": labeller, "settings": settings}
     for out, of in (("real", None), ("model", twins)):
-        features_batch(sheet=sheet, grid=grid, twins=of, labeller=labeller, out=tmp_path / out, settings=settings)
+        features_batch(**given, twins=of, out=tmp_path / out, exclusions=tmp_path / f"{out}.parquet")
+    assert list(read_table(tmp_path / "real.parquet")["subject"]) == ["sub-0005-v2"]
+    assert read_table(tmp_path / "model.parquet").empty
     real, model = Features([tmp_path / "real"]), Features([tmp_path / "model"])
     assert set(real.networks) == {"imagenet", "labeller", "inception", "i3d"}
     assert real.networks == model.networks
@@ -51,7 +56,7 @@ def test_the_stage_sees_valid_slices_of_held_out_hearts(labeller, weights, tmp_p
     # A copy of the real heart has its features, but for the half precision of twins.
     np.testing.assert_allclose(model.of("sub-0002-v2", "imagenet"), real.of("sub-0002-v2", "imagenet"), atol=0.05)
     first = (tmp_path / "real").read_bytes()
-    features_batch(sheet=sheet, grid=grid, twins=None, labeller=labeller, out=tmp_path / "real", settings=settings)
+    features_batch(**given, twins=None, out=tmp_path / "real", exclusions=tmp_path / "real.parquet")
     assert (tmp_path / "real").read_bytes() == first
 
 

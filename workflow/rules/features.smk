@@ -8,6 +8,7 @@ rule features:
         weights=extractor_weights(),
     output:
         features=f"{R}/features/{{model}}/{{batch}}.safetensors",
+        exclusions=f"{R}/exclusions/features/{{model}}/{{batch}}.parquet",
     log:
         f"{R}/logs/features/{{model}}/{{batch}}.log",
     benchmark:
@@ -24,7 +25,7 @@ rule features:
         source=source("features", "folders", "cine/grid", "labels/artefact"),
     shell:
         "exec cof features --sheet {input.sheet:q} --grid {input.grid:q} {params.twins} --labeller {input.labeller:q}"
-        " --out {output.features:q} --settings {params.settings:q} {params.splits} 2> {log:q}"
+        " --out {output.features:q} --exclusions {output.exclusions:q} --settings {params.settings:q} {params.splits} 2> {log:q}"
 
 
 use rule features as real_features with:
@@ -35,6 +36,7 @@ use rule features as real_features with:
         weights=extractor_weights(),
     output:
         features=f"{R}/features/{REAL}/{{batch}}.safetensors",
+        exclusions=f"{R}/exclusions/features/{REAL}/{{batch}}.parquet",
     log:
         f"{R}/logs/features/{REAL}/{{batch}}.log",
     benchmark:

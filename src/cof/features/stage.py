@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from cof.cine.grid import read_grid
-from cof.config import ExtractorSettings
+from cof.config import ExtractorSettings, Triple
+from cof.errors import Exclusions
 from cof.features.artefacts import write_features
 from cof.features.extractors import extractors
 from cof.folders import find
@@ -22,6 +23,7 @@ def features_batch(
     twins: Path | None,
     labeller: Path,
     out: Path,
+    exclusions: Path,
     settings: ExtractorSettings,
     splits: tuple[str, ...] = ("test",),
 ) -> None:
@@ -33,6 +35,7 @@ def features_batch(
         twins: folder `twins/{model}/{batch}`; None for the real hearts themselves.
         labeller: folder of the trained nnU-Net.
         out: `features/{model}/{batch}.safetensors`.
+        exclusions: table of the subjects whose files cannot be used.
         settings: the user's weights.
         splits: of the subjects.
 
@@ -41,17 +44,27 @@ def features_batch(
     """
     networks = extractors(labeller, settings)
     cohort = read_table(sheet)
+    excluded = Exclusions("features")
     found = {}
     for subject in tqdm(sorted(cohort.loc[cohort["split"].isin(splits), "subject"]), desc="features", disable=None):
-        path = find([grid], f"{subject}.nii")
-        made = find([twins], f"{subject}.safetensors") if twins is not None else None
-        if path is None or (twins is not None and made is None):  # left out by an earlier stage
-            continue
-        real, placement, _ = read_grid(path)
-        if len(real) == 1:  # a lone anchor: there is no real motion to compare with
-            continue
-        cine = torch.from_numpy(real) if made is None else load_file(made)["cine"].float()
-        cine = cine[:, np.array(placement.valid)]
-        found[subject] = {name: network.features(cine, placement.spacing_mm) for name, network in networks.items()}
+        heart = None
+        with excluded.guard(subject):
+            heart = _read(subject, grid, twins)
+        if heart is not None:  # a fault of a network is no subject's, and ends the stage
+            found[subject] = {name: network.features(*heart) for name, network in networks.items()}
     known = {name: {"name": network.name, "sha256": network.sha256} for name, network in networks.items()}
     write_features(out, found, {"networks": known})
+    excluded.write(exclusions)
+
+
+def _read(subject: str, grid: Path, twins: Path | None) -> tuple[torch.Tensor, Triple] | None:
+    """Valid slices [T, Z, Y, X] of a heart, and their spacing; None if an earlier stage left it out."""
+    path = find([grid], f"{subject}.nii")
+    made = find([twins], f"{subject}.safetensors") if twins is not None else None
+    if path is None or (twins is not None and made is None):
+        return None
+    real, placement, _ = read_grid(path)
+    if len(real) == 1:  # a lone anchor: there is no real motion to compare with
+        return None
+    cine = torch.from_numpy(real) if made is None else load_file(made)["cine"].float()
+    return cine[:, np.array(placement.valid)], placement.spacing_mm
