@@ -347,5 +347,5 @@ def test_the_page_tells_how_far_each_network_has_come_and_links_to_what_it_cost(
     links = {attributes["href"] for tag, attributes in page.elements if tag == "a"}
     assert {"fairness.html", "fairness.html#table1"} <= links
     costs = Page((folder / "fairness.html").read_text())
-    assert "1.50 2.00 0.00" in costs.text
+    assert "1.5 2 0" in costs.text
     assert ("section", "table1") in {(tag, attributes.get("id")) for tag, attributes in costs.elements}

@@ -170,12 +170,15 @@ def _with_times(root: Path, cost: Cost, training: Path) -> Cost:
     made = [Benchmark.read(root / "benchmarks/twins" / cost.model / f"{folder.name}.tsv") for folder in folders]
     seconds = sum(benchmark.seconds for benchmark in made)
     memory = [benchmark.memory_gb for benchmark in made if not math.isnan(benchmark.memory_gb)]
+    gpus = cost.processes if "gpu" in cost.device else 0.0
+    if math.isnan(cost.parameters):  # nor is it known on what it was trained
+        gpus = math.nan
     return Cost(
         **vars(cost)
         | {
             "hours": trained.seconds / 3600,
             "cpu_hours": trained.cpu_seconds / 3600,
-            "gpu_hours": trained.seconds * cost.processes / 3600 if "gpu" in cost.device else 0.0 * trained.seconds,
+            "gpu_hours": trained.seconds * gpus / 3600,
             "hearts": float(sum(hearts)) if folders else math.nan,
             "seconds_a_heart": seconds / sum(hearts) if sum(hearts) else math.nan,
             "memory_gb": max(memory, default=math.nan),
@@ -234,7 +237,7 @@ def cells(cost: Cost) -> list[str]:
         *map(count, (cost.training_hearts, cost.parameters, cost.iterations, cost.samples)),
         *(number(value, "+.1%") for value in (cost.train_change, cost.validation_change)),
         on,
-        *(number(value, ".2f") for value in (cost.hours, cost.cpu_hours, cost.gpu_hours)),
+        *(number(value, ".3g") for value in (cost.hours, cost.cpu_hours, cost.gpu_hours)),
         number(cost.seconds_a_heart, ".1f"),
         number(cost.memory_gb, ".1f"),
     ]
