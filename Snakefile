@@ -26,6 +26,7 @@ include: "workflow/rules/motion.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/trained.smk"
 include: "workflow/rules/twins.smk"
+include: "workflow/rules/features.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/intervals.smk"
 

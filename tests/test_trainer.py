@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -276,3 +277,16 @@ def test_a_killed_process_ends_the_other(tmp_path, rank):
         os.kill(other, signal.SIGKILL)
         pytest.fail("the second process lives on")
     assert not (tmp_path / "weights.pt").exists()
+
+
+def test_a_run_knows_what_its_networks_took_however_often_it_was_resumed(tmp_path):
+    with pytest.raises(SystemExit):
+        fit(tmp_path, ended_by(signal.SIGTERM, 6), run=Run(tmp_path / "c.pt"))
+    run = Run(tmp_path / "c.pt")
+    network, _ = fit(tmp_path, run=run)
+    fit(tmp_path, run=replace(run, checkpoint=tmp_path / "second.pt"))  # a family of two networks
+    first, second = run.efforts
+    assert first == second
+    assert first.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert (first.iterations, first.samples) == (SETTINGS.iterations, SETTINGS.iterations * SETTINGS.batch)
+    assert first.processes == 1

@@ -448,6 +448,32 @@ def intervals(
 
 
 @app.command()
+def features(
+    sheet: Sheet,
+    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
+    labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
+    out: Out,
+    exclusions: ExclusionsOut,
+    twins: Annotated[Path | None, typer.Option(help="twins/{model}/{batch}; without, the real hearts.")] = None,
+    settings: SettingsText = "{}",
+    split: Annotated[list[str] | None, typer.Option(help="Splits to see; repeatable. Default: test.")] = None,
+) -> None:
+    """Take the features of a batch's held-out hearts, between which Fréchet distances are computed."""
+    from cof.features.stage import features_batch
+
+    features_batch(
+        sheet=sheet,
+        grid=grid,
+        twins=twins,
+        labeller=labeller,
+        out=out,
+        exclusions=exclusions,
+        settings=config.read_settings(settings, config.ExtractorSettings),
+        splits=tuple(split or ("test",)),
+    )
+
+
+@app.command()
 def table(
     subjects: Subjects,
     metrics: Annotated[Path, typer.Option(help="Folder of the metrics; models and batches have their places in it.")],
@@ -456,6 +482,7 @@ def table(
     evaluation: Annotated[str, typer.Option(help="Settings of the evaluation.")] = "{}",
     config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
     card: Annotated[Path | None, typer.Option(help="phantom/card.json of a synthetic cohort.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Folder of the features, for Fréchet distances.")] = None,
 ) -> None:
     """Make one table from the metrics of its models."""
     from cof.cohort import batches_of
@@ -470,6 +497,30 @@ def table(
         out=out,
         config_hash=config_hash,
         card=card,
+        features=None
+        if features is None
+        else {
+            hearts: [features / hearts / f"{batch}.safetensors" for batch in batches]
+            for hearts in (config.REAL, *chosen.trainings)
+        },
+    )
+
+
+@app.command()
+def fairness(
+    results: Annotated[Path, typer.Option(help="The results folder.")],
+    out: Out,
+    settings: SettingsText,
+    config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
+) -> None:
+    """Tell what each model of a table has cost: parameters, samples, hours, seconds a heart, memory."""
+    from cof.report.stage import make_fairness
+
+    make_fairness(
+        results=results,
+        settings=config.read_settings(settings, config.TableSettings),
+        out=out,
+        config_hash=config_hash,
     )
 
 

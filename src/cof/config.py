@@ -7,12 +7,23 @@ just the stages that read it.
 import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from cof.errors import UsageError
+from cof.families import from_outside
 from cof.metrics.catalogue import METRICS
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -22,6 +33,8 @@ Triple = tuple[float, float, float]
 
 # In place of a registration's name: the motion that the simulator knows exactly.
 TRUTH = "truth"
+# In place of a model's name: the real hearts.
+REAL = "real"
 
 
 class Settings(BaseModel):
@@ -483,6 +496,21 @@ class OracleSettings(Settings):
     )
 
 
+def _of_any_package(raw: Any, of_this_package: ValidatorFunctionWrapHandler) -> Any:
+    """Settings of a model of any family, those that other packages register among them."""
+    name = raw.get("family") if isinstance(raw, dict) else getattr(raw, "family", None)
+    kind = _settings_of(name) if isinstance(name, str) else None
+    if kind is None or kind in _FAMILIES:
+        return of_this_package(raw)
+    if isinstance(raw, kind):
+        return raw
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:  # located as the settings of this package are: below the name of the family
+        lines: list[Any] = [dict(line) | {"loc": (name, *line["loc"])} for line in error.errors()]
+        raise ValidationError.from_exception_data(error.title, lines) from None
+
+
 ModelSettings = Annotated[
     CofSettings
     | RegressionSettings
@@ -497,7 +525,32 @@ ModelSettings = Annotated[
     | EnsembleSettings
     | OracleSettings,
     Field(discriminator="family"),
+    WrapValidator(_of_any_package),
 ]
+_FAMILIES: tuple[Any, ...] = get_args(get_args(ModelSettings)[0])
+
+
+def _settings_of(family: str) -> Any | None:
+    """The class of the settings of a family, of this or of another package; None for an unknown one."""
+    for settings in _FAMILIES:
+        if settings.model_fields["family"].default == family:
+            return settings
+    outside = from_outside(family)
+    return None if outside is None else outside.settings
+
+
+class WeightsSettings(Settings):
+    """A TorchScript file of yours. It may hold any program, and is opened only if it has this hash."""
+
+    path: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file, 64 hex digits")
+
+
+class ExtractorSettings(Settings):
+    """Networks beyond those that are always there; only these give distances named FID and FVD."""
+
+    inception: WeightsSettings | None = Field(None, description="Inception-v3, inception-2015-12-05.pt: the metric fid")
+    i3d: WeightsSettings | None = Field(None, description="I3D, i3d_torchscript.pt: the metric fvd")
 
 
 class EvaluationSettings(Settings):
@@ -506,6 +559,11 @@ class EvaluationSettings(Settings):
     registration: str = Field("toppr", description="the registration whose displacement end-point errors refer to")
     bootstrap: Count = Field(1000, description="resamples of the subjects for 95 % intervals")
     seed: int = Field(0, ge=0, description="of the resampling")
+    extractors: ExtractorSettings = ExtractorSettings()
+    components: Count = Field(
+        64, description="principal components of features that Fréchet distances but FID and FVD compare, at most"
+    )
+    cosines: Count = Field(4, description="temporal cosine coefficients by which they see a video")
 
 
 class IntervalSettings(Settings):
@@ -535,6 +593,11 @@ class TableSettings(Settings):
     def trainings(self) -> tuple[str, ...]:
         """Its models, and their further trainings with other seeds."""
         return (*self.models, *(name for names in self.repeats.values() for name in names))
+
+    @property
+    def with_features(self) -> bool:
+        """Some column is a distance between features."""
+        return any(METRICS[metric].extractor for metric in self.metrics)
 
 
 class ReportSettings(Settings):
@@ -566,7 +629,7 @@ class Config(Settings):
     quality: QualitySettings = QualitySettings()
     grid: GridSettings = GridSettings()
     registrations: dict[str, RegistrationSettings] = {"toppr": RegistrationSettings()}
-    models: dict[str, ModelSettings]
+    models: dict[str, SerializeAsAny[ModelSettings]]
     evaluation: EvaluationSettings = EvaluationSettings()
     intervals: IntervalSettings = IntervalSettings()
     tables: dict[str, TableSettings]
@@ -584,8 +647,7 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
     for part in error["loc"][:-1]:
         fields = getattr(group, "model_fields", None)
         if fields is None or part not in fields:
-            by_name = {cls.model_fields["family"].default: cls for cls in _FAMILIES} if group is dict else {}
-            group = by_name.get(part, group)
+            group = (_settings_of(str(part)) if group is dict else None) or group
             continue
         annotation = fields[part].annotation
         text = str(annotation)
@@ -595,22 +657,6 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
         else:
             group = annotation
     return sorted(getattr(group, "model_fields", {}))
-
-
-_FAMILIES = (
-    CofSettings,
-    RegressionSettings,
-    DiffusionSettings,
-    EchoDiffusionSettings,
-    StaticSettings,
-    RandomSettings,
-    MeanMotionSettings,
-    ScaledMotionSettings,
-    ShuffledSettings,
-    AnchoredSettings,
-    EnsembleSettings,
-    OracleSettings,
-)
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
@@ -660,6 +706,8 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
         raise UsageError(explain(error, where)) from None
     if TRUTH in config.registrations:
         raise UsageError(f"{where}: registrations.{TRUTH}: this name is kept for the exact displacement")
+    if REAL in config.models:
+        raise UsageError(f"{where}: models.{REAL}: this name is kept for the real hearts")
     for name, model in config.models.items():
         registration = getattr(model, "registration", None)
         if registration == TRUTH and isinstance(model, OracleSettings):
@@ -687,6 +735,11 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
                 close = difflib.get_close_matches(metric, METRICS, n=1)
                 hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(METRICS)}"
                 raise UsageError(f"{where}: tables.{name}.metrics: no metric is called '{metric}'{hint}")
+            extractor = METRICS[metric].extractor
+            if extractor and getattr(config.evaluation.extractors, extractor, "always there") is None:
+                raise UsageError(
+                    f"{where}: tables.{name}.metrics: {metric} needs weights, evaluation.extractors.{extractor}"
+                )
     if config.evaluation.registration not in config.registrations:
         raise UsageError(f"{where}: evaluation.registration: no registration is called this")
     if config.report.model not in config.models:

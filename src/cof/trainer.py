@@ -37,7 +37,7 @@ from cof.config import TrainingSettings
 from cof.curves import Curves
 from cof.errors import UsageError
 from cof.folders import whole_file
-from cof.training import LossFunction, Run, Source, learning_rate
+from cof.training import Effort, LossFunction, Run, Source, learning_rate
 
 log = logging.getLogger(__name__)
 # Lightning introduces itself on every start.
@@ -76,7 +76,8 @@ def fit(
 
     Returns:
         The trained network on the CPU, in evaluation mode, and the log with the columns iteration, loss, the loss's
-        terms, `validation_loss` and `learning_rate`; values are means since the row before. Of several processes only
+        terms, `validation_loss` and `learning_rate`; values are means since the row before. `run.efforts` has gained
+        what it took. Of several processes only
         the first returns: the others end here.
 
     Raises:
@@ -132,6 +133,10 @@ def fit(
         raise SystemExit(0)
     for name in entries:
         vars(network).pop(name, None)
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    samples = settings.iterations * settings.batch
+    processes = devices * nodes
+    run.efforts.append(Effort(trained, settings.iterations, samples, "gpu" if device == "gpu" else "cpu", processes))
     return (module.average or module.network).cpu().eval(), pd.DataFrame(journal.rows)
 
 

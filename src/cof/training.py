@@ -63,6 +63,33 @@ LossFunction = Callable[[Any, Any], Loss]
 
 
 @dataclass(frozen=True)
+class Effort:
+    """What a finished training of one network has taken, in numbers that no machine's speed changes.
+
+    Attributes:
+        parameters: of the network, those that were trained.
+        iterations: steps of the optimiser.
+        samples: training examples that these steps have seen, with repetition; `batch` a step.
+        device: cpu or gpu.
+        processes: that trained together, one a device.
+    """
+
+    parameters: int
+    iterations: int
+    samples: int
+    device: Literal["cpu", "gpu"]
+    processes: int
+
+    def record(self) -> dict[str, Any]:
+        """For a JSON file; large counts in thousands, since a count of millions could pass for a participant's id."""
+        counts: dict[str, Any] = {
+            "thousand_parameters": self.parameters / 1000,
+            "thousand_samples": self.samples / 1000,
+        }
+        return counts | {"iterations": self.iterations, "device": self.device, "processes": self.processes}
+
+
+@dataclass(frozen=True)
 class Run:
     """How and where a training runs; nothing of it changes the result beyond rounding.
 
@@ -73,12 +100,15 @@ class Run:
         devices: processes of this node; `auto` takes every visible GPU, or one process where there is none. Without
             effect where torchrun or srun started the processes.
         title: of the progress bar.
+        efforts: what the trainings of this run have taken, one entry for each network. `cof.trainer.fit` adds it, and
+            the stage writes all of them into the model's settings.json.
     """
 
     checkpoint: Path
     curves: Path | None = None
     devices: int | Literal["auto"] = "auto"
     title: str = "training"
+    efforts: list[Effort] = field(default_factory=list, compare=False)
 
     def part(self, name: str) -> "Run":
         """The run of one of several trainings in a row that make one model: a checkpoint and curves of its own."""

@@ -15,6 +15,7 @@ from cof.phantom.card import write_card
 from cof.phantom.population import sample
 from cof.provenance import digest, versions
 from cof.quality.catalogue import MEASURES
+from cof.report.stage import make_fairness
 from cof.report.table import build_table, catalogued, summarise, to_csv
 from cof.tables import read_table, write_table
 
@@ -205,6 +206,17 @@ def make_results(root: Path) -> Path:
     ):
         (root / folder).mkdir(parents=True)
         pd.DataFrame(columns).to_csv(root / folder / "log.csv", index=False)
+    effort = {
+        "thousand_parameters": 1234.567,
+        "thousand_samples": 3.2,
+        "iterations": 400,
+        "device": "cpu",
+        "processes": 1,
+    }
+    record = {"settings": {"family": "cof", "registration": "toppr"}, "subjects": {"train": 3}, "trainings": [effort]}
+    (root / "models/cof/settings.json").write_text(json.dumps(record))
+    (root / "benchmarks/train").mkdir(parents=True)
+    (root / "benchmarks/train/cof.tsv").write_text("s\tmax_rss\tcpu_time\n5400\t2048\t7200\n")
     scores = {"n": 2, "dice": 0.97, "dice_sd": 0.01, "volume_ml": 140.0, "bias_ml": -1.2, "bias_ml_sd": 2.0,
               "bias_percent": -0.9}  # fmt: skip
     labeller = {"held_out": {phase: {"LV": scores, "myocardium": scores, "RV": scores} for phase in ("ED", "ES")}}
@@ -226,4 +238,5 @@ def make_results(root: Path) -> Path:
     (root / "tables").mkdir()
     (root / "tables/table1.csv").write_text(to_csv(table))
     (root / "config.json").write_text(json.dumps(parse(CONFIG).model_dump(mode="json")))
+    make_fairness(results=root, settings=chosen, out=root / "fairness/table1", config_hash="abc123")
     return root

@@ -85,11 +85,12 @@ def test_every_address_is_a_file_of_the_report_or_an_anchor(folder: Path, page: 
             if address.startswith("#"):
                 assert address[1:] in ids
             elif address != "data:,":
-                assert (folder / address).is_file(), address
-                used.add(address)
+                file = address.partition("#")[0]
+                assert (folder / file).is_file(), address
+                used.add(file)
     # The script of the table of quality belongs to the pages under qc/.
     written = {f"assets/{path.name}" for path in (folder / "assets").iterdir()} - {"assets/qc.js"}
-    assert used == written | {"qc/index.html"}
+    assert used == written | {"qc/index.html", "fairness.html"}
 
 
 def test_nothing_is_loaded_from_a_network(folder: Path) -> None:
@@ -336,3 +337,16 @@ def test_screenshot_shows_the_hearts(folder: Path, tmp_path: Path) -> None:
     assert (screen > 230).all(axis=2).sum() > 2000
     for colour in ((255, 107, 107), (76, 201, 122), (107, 179, 255)):
         assert (np.abs(screen - colour).max(axis=2) < 25).sum() > 50, colour
+
+
+def test_the_page_tells_how_far_each_network_has_come_and_links_to_what_it_cost(page: Page, folder: Path) -> None:
+    alts = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
+    (learning,) = [alt for alt in alts if alt.startswith("Training and validation loss over the iterations")]
+    assert "cof -" in learning
+    assert "registration toppr -" in learning
+    assert "1,234,567" in page.text
+    links = {attributes["href"] for tag, attributes in page.elements if tag == "a"}
+    assert {"fairness.html", "fairness.html#table1"} <= links
+    costs = Page((folder / "fairness.html").read_text())
+    assert "1.5 2 0" in costs.text
+    assert ("section", "table1") in {(tag, attributes.get("id")) for tag, attributes in costs.elements}

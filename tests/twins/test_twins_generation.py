@@ -46,6 +46,17 @@ def generate(chain, name, out, seed=0, settings=None, **changes):
     return pd.read_parquet(given["exclusions"])
 
 
+def test_a_models_folder_says_what_its_training_took(chain):
+    network = load(chain.model("cof")).model.network
+    trained = sum(parameter.numel() for parameter in network.parameters())
+    for name, expected in (
+        ("cof", [{"thousand_parameters": trained / 1000, "iterations": 4, "thousand_samples": 4 * 2 / 1000,
+                  "device": "gpu" if torch.cuda.is_available() else "cpu", "processes": 1}]),
+        ("mean_motion", []),
+    ):  # fmt: skip
+        assert json.loads((chain.model(name) / "settings.json").read_text())["trainings"] == expected
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_artefacts_of_every_family_are_whole_and_deterministic(name, chain, labeller, tmp_path):
     excluded = generate(chain, name, tmp_path / "first")

@@ -8,8 +8,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 import cof.config
-from cof.config import dump
+from cof.config import REAL, dump
 from cof.errors import UsageError
+from cof.families import package
 from cof.provenance import digest, source
 
 try:
@@ -133,3 +134,29 @@ def table_metrics(wildcards):
     """The metrics of every model of a table, and of its trainings with other seeds."""
     trainings = CONFIG.tables[wildcards.table].trainings
     return [path for model in trainings for path in model_metrics(model)]
+
+
+def extractor_weights():
+    """The user's weights for FID and FVD, so that other ones are noticed."""
+    found = CONFIG.evaluation.extractors
+    return [weights.path for weights in (found.inception, found.i3d) if weights]
+
+
+def table_features(wildcards):
+    """The features of every model of a table and of the real hearts, where a column compares them."""
+    table = CONFIG.tables[wildcards.table]
+    hearts = [REAL, *table.trainings] if table.with_features else []
+    return expand(
+        f"{R}/features/{{hearts}}/{{batch}}.safetensors", hearts=hearts, batch=BATCHES
+    )
+
+
+def table_models(wildcards):
+    """The trained models of a table."""
+    return expand(f"{R}/models/{{model}}", model=CONFIG.tables[wildcards.table].models)
+
+
+def table_twins(wildcards):
+    """The generated hearts of a table."""
+    models = CONFIG.tables[wildcards.table].models
+    return expand(f"{R}/twins/{{model}}/{{batch}}", model=models, batch=BATCHES)

@@ -21,6 +21,7 @@ rule train:
         launcher="",  # what starts several processes on several nodes: docs/cluster.md
     params:
         settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
+        package=lambda wildcards: package(CONFIG.models[wildcards.model].family),
         beats=stage("beats"),
         grid=stage("grid"),
         labels=stage("labels"),

@@ -48,6 +48,7 @@ rule table:
     input:
         subjects=rules.cohort.output.subjects,
         metrics=table_metrics,
+        features=table_features,
         card=rules.phantom.output.couplings if SYNTHETIC else [],
     output:
         csv=f"{R}/tables/{{table}}.csv",
@@ -68,13 +69,44 @@ rule table:
         settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
         evaluation=dump(CONFIG.evaluation),
         metrics=f"{R}/metrics",
+        features=lambda wildcards, input: options(
+            "features", [f"{R}/features"] if input.features else []
+        ),
         card=options("card", [rules.phantom.output.couplings] if SYNTHETIC else []),
         out=lambda wildcards, output: Path(output.csv).with_suffix(""),
         config_hash=CONFIG_HASH,
-        source=source("report", "metrics/catalogue", "metrics/statistics"),
+        source=source(
+            "report", "metrics/catalogue", "metrics/statistics", "metrics/frechet"
+        ),
     shell:
-        "exec cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.card} --out {params.out:q} --settings {params.settings:q}"
+        "exec cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.features} {params.card} --out {params.out:q} --settings {params.settings:q}"
         " --evaluation {params.evaluation:q} --config-hash {params.config_hash} 2> {log:q}"
+
+
+rule fairness:
+    """What each model of a table has cost, from its training, its hearts and the benchmarks of both."""
+    input:
+        models=table_models,
+        twins=table_twins,
+    output:
+        csv=f"{R}/fairness/{{table}}.csv",
+        md=f"{R}/fairness/{{table}}.md",
+        tex=f"{R}/fairness/{{table}}.tex",
+    log:
+        f"{R}/logs/fairness/{{table}}.log",
+    benchmark:
+        f"{R}/benchmarks/fairness/{{table}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
+        results=lambda wildcards, output: Path(output.csv).parents[1],
+        out=lambda wildcards, output: Path(output.csv).with_suffix(""),
+        config_hash=CONFIG_HASH,
+        source=source("report/fairness", "report/markup"),
+    shell:
+        "exec cof fairness --results {params.results:q} --out {params.out:q} --settings {params.settings:q}"
+        " --config-hash {params.config_hash} 2> {log:q}"
 
 
 rule configuration:
@@ -98,6 +130,7 @@ rule report:
     input:
         config=rules.configuration.output,
         tables=expand(rules.table.output.csv, table=CONFIG.tables),
+        fairness=expand(rules.fairness.output.csv, table=CONFIG.tables),
         quality=batches(rules.quality.output.table),
     output:
         directory(f"{R}/report"),
@@ -128,6 +161,7 @@ for name in CONFIG.tables:
             name
         input:
             f"{R}/tables/{name}.csv",
+            f"{R}/fairness/{name}.csv",
 
 
 FINAL = (

@@ -31,6 +31,9 @@ class Metric:
         statistic: how the subjects' values become the cohort's, by its name in `cof.metrics.statistics`.
         beside: metric and structure, in the long form, of the further columns that the statistic needs.
         attainable: a coupling of the synthetic cohort's card, as a share of which the statistic is given.
+        extractor: the network of `cof.features` between whose features a Fréchet distance is taken. It belongs to the
+            whole cohort, and has no rows in the long form.
+        video: the distance is between videos of slices, not between images.
     """
 
     key: str
@@ -45,6 +48,8 @@ class Metric:
     statistic: StatisticName = "mean"
     beside: tuple[tuple[str, str], ...] = ()
     attainable: str = ""
+    extractor: str = ""
+    video: bool = False
 
     @property
     def arrow(self) -> str:
@@ -418,6 +423,49 @@ _INTERVALS = tuple(
     )
 )
 
+_FRECHET = tuple(
+    Metric(key, label, "", "down", 2, definition, "", extractor=extractor, video=video)
+    for key, label, extractor, video, definition in (
+        (
+            "fid",
+            "FID",
+            "inception",
+            False,
+            "Fréchet distance between the 2048 pool3 features by Inception-v3 (2015-12-05) of all generated and all "
+            "real valid slices of the frames after the anchor.",
+        ),
+        (
+            "fvd",
+            "FVD",
+            "i3d",
+            True,
+            "Fréchet distance between the 400 features by I3D (Kinetics-400) of generated and real videos, one a valid "
+            "slice.",
+        ),
+        *(
+            (
+                f"fd_{extractor}{'_video' if video else ''}",
+                f"FD{' video' if video else ''} ({label})",
+                extractor,
+                video,
+                f"Fréchet distance between the features by {network} of generated and real "
+                + (
+                    "videos, one a valid slice: their first cosine coefficients over the cycle, "
+                    if video
+                    else "valid slices of the frames after the anchor, "
+                )
+                + "in the leading principal components of the real ones. Neither FID nor FVD, and comparable within "
+                "this table alone.",
+            )
+            for extractor, label, network in (
+                ("imagenet", "ImageNet", "EfficientNet-Lite0, trained on ImageNet,"),
+                ("labeller", "nnU-Net", "the encoder of the cohort's nnU-Net"),
+            )
+            for video in (False, True)
+        ),
+    )
+)
+
 METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (
@@ -431,5 +479,6 @@ METRICS: dict[str, Metric] = {
         *_REGIONAL,
         *_INFARCT,
         *_INTERVALS,
+        *_FRECHET,
     )
 }

@@ -1,6 +1,7 @@
 """The model families by the name that `family:` has in the configuration."""
 
 from cof.errors import UsageError
+from cof.families import from_outside
 from cof.models.anchored import AnchoredFamily
 from cof.models.base import Family
 from cof.models.cof import CofFamily
@@ -29,11 +30,12 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(name: str) -> Family:
-    """The family called `name`.
+    """The family called `name`, of this package or of another one that registers it.
 
     Raises:
         UsageError: there is none.
     """
-    if name not in FAMILIES:
+    family = FAMILIES.get(name) or from_outside(name)
+    if family is None:
         raise UsageError(f"no model family is called '{name}'; there are {', '.join(FAMILIES)}")
-    return FAMILIES[name]
+    return family

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from cof.config import CofSettings, ModelSettings, Triple
 from cof.errors import UsageError
+from cof.families import package
 from cof.folders import whole_folder
 from cof.models.base import Example, Family, Motion, TrainedModel
 from cof.models.data import Artefacts, Known, OpenedExamples
@@ -140,12 +141,13 @@ def train(
         "spacing_mm": list(first.placement.spacing_mm),
         "beat_samples": first.beat.shape[1],
         "subjects": {learns_on: len(train), "validation": len(validation)},
-        "provenance": stamp(settings.model_dump(mode="json")),
+        "provenance": stamp(settings.model_dump(mode="json")) | {"package": package(settings.family)},
     }
     fingerprints = [known[subject].fingerprint for subject in (*train.subjects, *validation.subjects)]
-    name = digest([settings.model_dump(mode="json"), seed, source(*CODE), fingerprints])
+    name = digest([settings.model_dump(mode="json"), seed, source(*CODE), package(settings.family), fingerprints])
     run = Run(work / f"{name}.pt", curves, devices, settings.family)
     save = family.fit(train, validation, settings, seed, run)
+    record["trainings"] = [effort.record() for effort in run.efforts]
     with whole_folder(out) as folder:
         save(folder)
         if base is not None:

@@ -92,6 +92,7 @@ def train(
             "spacing_mm": list(network.spacing_mm),
             "seed": seed,
             "subjects": len(data),
+            "trainings": [effort.record() for effort in run.efforts],
             "provenance": provenance,
         }
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))

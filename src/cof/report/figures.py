@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from cof.ecg.record import LEADS
 from cof.metrics.catalogue import Metric
@@ -74,6 +74,7 @@ def _style(theme: Theme) -> Any:
         "grid.linewidth": 0.6,
         "path.simplify_threshold": 0.3,
         "legend.frameon": False,
+        "hatch.color": theme.rule,
     }
 
 
@@ -210,6 +211,52 @@ def training_curves(log: pd.DataFrame, progress: str, columns: list[str]) -> Cal
     return draw
 
 
+def learning_curves(logs: dict[str, pd.DataFrame]) -> Callable[[Theme], Figure]:
+    """Training and validation loss over the iterations, a panel for each model, its last fifth shaded.
+
+    Args:
+        logs: printed name to columns iteration, train_loss and, where there is one, validation_loss.
+    """
+
+    def draw(theme: Theme) -> Figure:
+        across = min(3, len(logs))
+        down = -(-len(logs) // across)
+        figure = Figure(figsize=(2.7 * across, 1.9 * down + 0.3), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False).ravel()
+        for axes, (name, log) in zip(grid, logs.items()):
+            series = (
+                ("train_loss", "training", theme.real, "-"),
+                ("validation_loss", "validation", theme.generated, "--"),
+            )
+            last = float(log["iteration"].max())
+            axes.axvspan(0.8 * last, last, color=theme.rule, alpha=0.6, linewidth=0)
+            positive = True
+            for column, label, colour, dashes in series:
+                if column in log and log[column].notna().any():
+                    known = log[["iteration", column]].dropna()
+                    axes.plot(
+                        known["iteration"], known[column], color=colour, linestyle=dashes, linewidth=1.2, label=label
+                    )
+                    positive &= bool((known[column] > 0).all())
+            if positive:
+                axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlim(0, last)
+            axes.set_title(name, fontsize=9, loc="left")
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.grid(axis="y")
+        grid[0].legend(fontsize=8)
+        for axes in grid[len(logs) :]:
+            axes.set_visible(False)
+        figure.supxlabel("iteration", fontsize=9)
+        figure.supylabel("loss", fontsize=9)
+        return figure
+
+    return draw
+
+
 def volume_curves(curves: dict[str, np.ndarray]) -> Callable[[Theme], Figure]:
     """LV volume over one cycle.
 
@@ -304,6 +351,97 @@ def anchor_phases(
         return figure
 
     return draw
+
+
+def radar(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> Callable[[Theme], Figure]:
+    """The paper's Fig. 4(a): a polygon for each model over all metrics, the best model of each on the outer ring.
+
+    Args:
+        rows: printed name of the model to its row of the table's long form for each metric.
+        metrics: spokes, clockwise from the top.
+    """
+    shares = radar_shares(rows, metrics)
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        axes: Any = figure.add_subplot(projection="polar")
+        axes.set_theta_offset(np.pi / 2)
+        axes.set_theta_direction(-1)
+        angles = 2 * np.pi * np.arange(len(metrics) + 1) / len(metrics)
+        for place, (name, of) in enumerate(shares.items()):
+            closed = np.append(of, of[0])
+            colour, dashes, _ = _series(theme, place)
+            axes.plot(angles, closed, color=colour, linestyle=dashes, linewidth=2 if place == 0 else 1.3, label=name)
+            if place == 0:
+                axes.fill(angles, np.nan_to_num(closed), color=colour, alpha=0.15, linewidth=0)
+        axes.set_xticks(angles[:-1], [f"{metric.label} {metric.arrow}" for metric in metrics])
+        axes.tick_params(axis="x", pad=14)
+        axes.set_ylim(0, 1)
+        axes.set_yticks([0.25, 0.5, 0.75, 1], [""] * 4)
+        axes.spines["polar"].set_color(theme.rule)
+        axes.legend(loc="center left", bbox_to_anchor=(1.15, 0.5), fontsize=8.5)
+        return figure
+
+    return draw
+
+
+def radar_shares(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> dict[str, np.ndarray]:
+    """Each model's place between the worst (0) and the best (1) model of each metric; NaN where it has no value.
+
+    Where all models are equal, all have 1.
+    """
+    values = np.array([[float(cells[metric.key]["mean"]) for metric in metrics] for cells in rows.values()])
+    signed = values * [1 if metric.better == "up" else -1 for metric in metrics]
+    low, high = np.nanmin(signed, axis=0), np.nanmax(signed, axis=0)
+    spread = np.where(high > low, high - low, 1)
+    return dict(zip(rows, np.where(high > low, (signed - low) / spread, np.where(np.isnan(signed), np.nan, 1))))
+
+
+def bars(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> Callable[[Theme], Figure]:
+    """The paper's Fig. 4(b): a group of bars for each metric, a bar for each model with its 95 % interval.
+
+    Args:
+        rows: printed name of the model to its row of the table's long form for each metric.
+        metrics: groups in order.
+    """
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(1.4 + 1.25 * len(metrics), 3.2), layout="constrained")
+        axes = figure.subplots()
+        width = 0.84 / len(rows)
+        for place, (name, cells) in enumerate(rows.items()):
+            colour, _, hatch = _series(theme, place)
+            across = np.arange(len(metrics)) - 0.42 + width * (place + 0.5)
+            means, low, high = (
+                np.array([float(cells[metric.key][column]) for metric in metrics])
+                for column in ("mean", "ci_low", "ci_high")
+            )
+            axes.bar(across, means, width * 0.92, color=colour, hatch=hatch, label=name)
+            axes.errorbar(
+                across,
+                means,
+                np.clip([means - low, high - means], 0, None),
+                fmt="none",
+                ecolor=theme.ink,
+                elinewidth=0.8,
+            )
+        axes.set_xticks(range(len(metrics)), [metric.label for metric in metrics])
+        axes.tick_params(axis="x", length=0)
+        axes.set_ylim(0, 1)
+        axes.set_axisbelow(True)
+        axes.grid(axis="y")
+        figure.legend(loc="outside lower center", ncols=min(4, len(rows)), fontsize=8.5)
+        return figure
+
+    return draw
+
+
+def _series(theme: Theme, place: int) -> tuple[str, Any, str]:
+    """Colour, dashes and hatch of the model in so many-th place: the first stands out, and no two look alike."""
+    others = (theme.real, theme.exact, theme.muted, theme.ink)
+    turn = (place - 1) // len(others) % 3 if place else 0
+    colour = others[(place - 1) % len(others)] if place else theme.generated
+    return colour, ("-", (0, (5, 2)), (0, (1, 1.5)))[turn], ("", "///", "...")[turn]
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from cof.errors import redact
 from cof.provenance import digest, versions
 from cof.report import qc, sections
 from cof.report.artefacts import Results
+from cof.report.fairness import NOTES
 
 TEMPLATES = Path(str(files("cof.report") / "templates"))
 ASSETS = "assets"
+FAIRNESS = "fairness.html"
 
 
 def _clean(value: Any) -> Any:
@@ -72,4 +74,7 @@ def build(results: Results, out: Path) -> None:
     }
     pages = environment()
     (out / "index.html").write_text(pages.get_template("report.html").render(context))
+    # Run times differ from run to run, and so have a page of their own.
+    shown = {"synthetic": results.synthetic, "tables": sections.fairness(results), "notes": NOTES}
+    (out / FAIRNESS).write_text(pages.get_template(FAIRNESS).render(shown))
     qc.build(results, out / "qc", pages)

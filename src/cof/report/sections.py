@@ -12,13 +12,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
-from cof.config import AnchoredSettings, TableSettings
+from cof.config import AnchoredSettings, TableSettings, TrainingSettings
 from cof.ecg.record import Ecg
 from cof.labels import STRUCTURES
 from cof.metrics.catalogue import METRICS, Metric
 from cof.metrics.function import time_to_end_systole, ventricular_function, volume_curve
 from cof.report import cines, figures
 from cof.report.artefacts import Missing, Results
+from cof.report.fairness import HEADINGS, cells, learnt, read_csv, read_log
 
 SPLITS = {"train": "training", "validation": "validation", "test": "held out"}
 PROGRESS = ("iteration", "epoch", "step")
@@ -342,7 +343,7 @@ def training(results: Results, assets: Assets) -> dict[str, Any]:
     trained += [
         (f"models/{name}", f"{name}, family {model.family}")
         for name, model in config.models.items()
-        if model.family == "cof"
+        if isinstance(model, TrainingSettings)
     ]
     curves, missing = [], []
     for folder, title in trained:
@@ -365,6 +366,7 @@ def training(results: Results, assets: Assets) -> dict[str, Any]:
     scores = (labeller or {}).get("held_out", {})
     return {
         "curves": curves,
+        "learning": _learning(results, assets),
         "missing": missing,
         "labeller": [
             (phase, structure, values)
@@ -372,6 +374,39 @@ def training(results: Results, assets: Assets) -> dict[str, Any]:
             for structure, values in structures.items()
         ],
     }
+
+
+def _learning(results: Results, assets: Assets) -> dict[str, Any] | None:
+    """The losses of all networks side by side, and how much they still change; nothing without a training's log."""
+    config = results.config
+    folders = {name: f"models/{name}" for name in config.models}
+    folders |= {f"registration {name}": f"registrations/{name}" for name in config.registrations}
+    logs = {name: log for name, folder in folders.items() if (log := read_log(results.root / folder)) is not None}
+    if not logs:
+        return None
+    found = {name: learnt(results.root / folders[name], name, name, "") for name in logs}
+    rows = [dict(zip(HEADINGS, cells(cost))) for cost in found.values()]
+    alt = (
+        "Training and validation loss over the iterations; over the last fifth the training loss changes by "
+        + ", ".join(f"{row[HEADINGS[0]]} {row['last fifth, training']}" for row in rows)
+    )
+    headings = HEADINGS[1:7]
+    return {
+        "figure": assets.figure("learning", alt, figures.learning_curves(logs)),
+        "headings": headings,
+        "rows": [(row[HEADINGS[0]], [row[heading] for heading in headings]) for row in rows],
+    }
+
+
+def fairness(results: Results) -> list[dict[str, Any]]:
+    """What each model of each table has cost, as `fairness/{table}.csv` holds it."""
+    found = []
+    for name, settings in results.config.tables.items():
+        path = results.root / "fairness" / f"{name}.csv"
+        if path.is_file():
+            rows = [(row[0], row[1:]) for row in map(cells, read_csv(path))]
+            found.append({"name": name, "title": settings.title, "headings": HEADINGS[1:], "rows": rows})
+    return found
 
 
 def tables(results: Results, assets: Assets) -> dict[str, Any]:
@@ -406,10 +441,12 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
                 "unbounded": bool(np.isinf(long.loc[long["metric"].str.contains("_interval_width_"), "mean"]).any()),
                 "paper_cohort": next(iter(long["paper_cohort"].dropna()), None),
                 "config_hash": str(long["config_hash"].iloc[0]),
+                "fairness": (results.root / "fairness" / f"{name}.csv").is_file(),
                 "figure": assets.figure(f"table-{name}", alt, figures.intervals(rows, metrics)) if metrics else None,
                 "anchors": assets.figure(f"anchors-{name}", over, figures.anchor_phases(lines, metrics))
                 if metrics and lines
                 else None,
+                "overview": _overview(assets, name, settings, rows, metrics),
             }
         )
     return {"tables": found, "missing": missing}
@@ -429,6 +466,60 @@ def _by_anchor(
             points.append((0.0, rows[settings.models[name]]))
         points.sort(key=lambda point: point[0])
     return {settings.models.get(name, name): points for name, points in at.items()}
+
+
+def _overview(
+    assets: Assets, name: str, settings: TableSettings, rows: dict[str, dict[str, pd.Series]], metrics: list[Metric]
+) -> dict[str, Any] | None:
+    """The paper's figure of its Table I or II, over the metrics that both have or that stand in their place."""
+    if settings.paper == "table1":
+        shown = [metric for metric in metrics if metric.key in _RADAR]
+        if len(shown) < 3 or len(rows) < 2:  # no area
+            return None
+        shares = figures.radar_shares(rows, shown)
+        numbers = "; ".join(
+            f"{row} {', '.join('none' if np.isnan(share) else f'{share:.2f}' for share in of)}"
+            for row, of in shares.items()
+        )
+        alt = (
+            f"Radar of every model's place between the worst (0) and the best (1) model in "
+            f"{', '.join(metric.label for metric in shown)}: {numbers}"
+        )
+        caption = (
+            "As the paper's Fig. 4(a): every metric from its worst model (centre) to its best (ring), so that a larger "
+            "area is better. It tells ranks, not sizes: a spoke is as long for a small difference as for a large one."
+        )
+        body = [(row, ["–" if np.isnan(share) else f"{share:.2f}" for share in of]) for row, of in shares.items()]
+        return {
+            "figure": assets.figure(f"radar-{name}", alt, figures.radar(rows, shown)),
+            "caption": caption,
+            "numbers": {"headings": [metric.label for metric in shown], "rows": body},
+        }
+    if settings.paper == "table2":
+        shown = [metric for metric in metrics if metric.key.startswith(("dice_", "iou_"))]
+        if not shown:
+            return None
+        numbers = "; ".join(
+            f"{row} " + ", ".join(f"{metric.label} {of[metric.key]['mean']:.2f}" for metric in shown)
+            for row, of in rows.items()
+        )
+        caption = (
+            "As the paper's Fig. 4(b): mean over subjects with its 95 % interval; the numbers are those of the table."
+        )
+        alt = f"Bars of Dice and IoU of every model: {numbers}"
+        return {
+            "figure": assets.figure(f"bars-{name}", alt, figures.bars(rows, shown)),
+            "caption": caption,
+            "numbers": None,
+        }
+    return None
+
+
+# Spokes: the paper's six, and in the place of FID and FVD what is there of their kind.
+_RADAR = frozenset(
+    {"ssim", "psnr", "fid", "fvd", "m_corr", "m_ssim", "fd_imagenet", "fd_imagenet_video", "fd_labeller"}
+    | {"fd_labeller_video"}
+)
 
 
 def _cell(cell: pd.Series, metric: Metric) -> dict[str, str]:

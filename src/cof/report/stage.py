@@ -8,13 +8,16 @@ from pathlib import Path
 import pandas as pd
 
 from cof import config as configuration
-from cof.config import EvaluationSettings, TableSettings
+from cof.config import REAL, EvaluationSettings, TableSettings
 from cof.errors import UsageError
+from cof.features.artefacts import Features
 from cof.folders import whole_file, whole_folder
 from cof.metrics.catalogue import DEFINITIONS_VERSION
 from cof.provenance import versions
+from cof.report import fairness
 from cof.report.artefacts import Results
-from cof.report.table import RENDERINGS, build_table, catalogued, summarise
+from cof.report.distances import distances
+from cof.report.table import RENDERINGS, build_table, catalogued, shared_subjects, summarise
 from cof.tables import read_table
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,7 @@ def make_table(
     out: Path,
     config_hash: str,
     card: Path | None = None,
+    features: dict[str, list[Path]] | None = None,
 ) -> None:
     """Write one table as `.csv` (long form, unrounded), `.md` and `.tex` (booktabs).
 
@@ -38,6 +42,7 @@ def make_table(
         out: path of the table without a suffix.
         config_hash: hash of the whole configuration.
         card: `phantom/card.json`, which tells how much of EF can be known.
+        features: model name, and `real`, to the features of its batches, for tables with Fréchet distances.
 
     Raises:
         UsageError: an unknown metric or paper table, a model without rows, metrics of another version of the
@@ -47,7 +52,13 @@ def make_table(
     measured = {model: summarise(_rows(model, paths), shown) for model, paths in metrics.items()}
     provenance = {"config_hash": config_hash, "versions": versions(), "definitions": DEFINITIONS_VERSION}
     attainable = json.loads(card.read_text())["couplings"] if card else None
-    table = build_table(measured, settings, evaluation, provenance, attainable)
+    found = {}
+    if settings.with_features:
+        made = {model: Features(paths) for model, paths in (features or {}).items()}
+        real = made.pop(REAL, Features([]))
+        wanted = [metric for metric in shown if metric.extractor]
+        found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
+    table = build_table(measured, settings, evaluation, provenance, attainable, found)
     for suffix, render in RENDERINGS.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
             aside.write_text(render(table), encoding="utf-8")
@@ -61,6 +72,21 @@ def _rows(model: str, paths: list[Path]) -> Iterator[pd.DataFrame]:
         if set(rows["version"]) - {DEFINITIONS_VERSION}:
             raise UsageError(f"metrics of '{model}' follow outdated definitions: evaluate the model again")
         yield rows
+
+
+def make_fairness(*, results: Path, settings: TableSettings, out: Path, config_hash: str) -> None:
+    """Write what each model of a table has cost, as `.csv`, `.md` and `.tex`.
+
+    Args:
+        results: the results folder, with models, generated hearts and Snakemake's benchmarks.
+        settings: of the table.
+        out: path without a suffix.
+        config_hash: hash of the whole configuration.
+    """
+    rows = fairness.costs(results, settings)
+    for suffix, render in fairness.RENDERINGS.items():
+        with whole_file(out.with_name(out.name + suffix)) as aside:
+            aside.write_text(render(rows, settings.title, config_hash), encoding="utf-8")
 
 
 def make_report(*, results: Path, config: Path, out: Path) -> None:

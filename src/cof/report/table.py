@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,14 @@ from cof.errors import UsageError
 from cof.metrics.catalogue import METRICS, Metric
 from cof.metrics.statistics import STATISTICS
 from cof.report.bootstrap import interval_of, resampled
+from cof.report.distances import Distances
+from cof.report.markup import DASH, markdown_lines, tabular, tex
 from cof.report.paper import PaperTable, paper_table
 
-DASH = "–"
 CSV_COLUMNS = (
     *("row", "model", "metric", "unit", "better", "n", "mean", "sd", "ci_low", "ci_high"),
     *("difference", "difference_ci_low", "difference_ci_high", "seed_sd", "paper", "paper_cohort"),
+    *("floor", "items_a_subject", "dimensions", "network", "sha256"),
     *("config_hash", "definitions", "versions"),
 )
 
@@ -63,6 +65,7 @@ class Table:
         paper_cohort: what the paper's numbers were measured on; None if the table shows none of them.
         provenance: configuration hash, package versions and the version of the metrics' definitions.
         bootstrap: number of resamples.
+        distances: what stands behind the columns of Fréchet distances, by their keys.
     """
 
     title: str
@@ -73,6 +76,7 @@ class Table:
     paper_cohort: str | None
     provenance: Mapping[str, Any]
     bootstrap: int
+    distances: Mapping[str, Distances] = field(default_factory=dict)
 
 
 def per_subject(rows: pd.DataFrame, metric: Metric) -> pd.Series:
@@ -122,8 +126,9 @@ def summarise(batches: Iterable[pd.DataFrame], metrics: tuple[Metric, ...]) -> M
 
     Args:
         batches: long-form rows; a subject's are all in one of them.
-        metrics: what to sum up.
+        metrics: what to sum up; distances between features are none of it.
     """
+    metrics = tuple(metric for metric in metrics if not metric.extractor)
     subjects: set[str] = set()
     parts: dict[str, list[pd.DataFrame]] = {metric.key: [] for metric in metrics}
     for rows in batches:
@@ -140,6 +145,7 @@ def build_table(
     evaluation: EvaluationSettings,
     provenance: Mapping[str, Any],
     attainable: Mapping[str, float] | None = None,
+    distances: Mapping[str, Distances] | None = None,
 ) -> Table:
     """One table of several models.
 
@@ -153,6 +159,7 @@ def build_table(
         evaluation: resamples and their seed.
         provenance: what the table carries on.
         attainable: the couplings of the synthetic cohort's card, for metrics that are shares of one.
+        distances: the columns of `cof.report.distances`, of every metric with an extractor.
 
     Raises:
         UsageError: a metric or the paper's table is unknown, a model has no rows, or no subject is common to all.
@@ -160,23 +167,18 @@ def build_table(
     metrics = catalogued(settings.metrics)
     paper = paper_table(settings.paper) if settings.paper else None
     every = settings.trainings
-    for model in every:
-        if model not in measured or not measured[model].subjects:
-            raise UsageError(f"table '{settings.title}': model '{model}' was evaluated on no subject")
-    common = frozenset.intersection(*(measured[model].subjects for model in every))
-    if not common:
-        raise UsageError(f"table '{settings.title}': its models have no subject in common")
+    common = shared_subjects(measured, settings)
     cells: dict[tuple[str, str], Cell] = {}
     for metric in metrics:
-        columns = {model: measured[model].values[metric.key] for model in every}
-        columns = {model: column[column.index.isin(common)] for model, column in columns.items()}
-        present = [set(column.index) for column in columns.values() if len(column)]
-        subjects = sorted(set.intersection(*present)) if present else []
-        scale = (attainable or {}).get(metric.attainable, math.nan) if metric.attainable else 1.0
-        samples = {
-            model: _sample(column.reindex(subjects if len(column) else []).to_numpy(float), metric, scale, evaluation)
-            for model, column in columns.items()
-        }
+        if metric.extractor:
+            found = (distances or {})[metric.key]
+            samples = {
+                model: _Sample(found.subjects, found.values[model], math.nan, found.draws[model]) for model in every
+            }
+        else:
+            columns = {model: measured[model].values[metric.key] for model in every}
+            scale = (attainable or {}).get(metric.attainable, math.nan) if metric.attainable else 1.0
+            samples = _samples(columns, common, metric, scale, evaluation)
         first = next(iter(settings.models))
         for model in settings.models:
             cells[model, metric.key] = _cell(
@@ -194,7 +196,23 @@ def build_table(
         _cohort_shown(paper, cells),
         provenance,
         evaluation.bootstrap,
+        dict(distances or {}),
     )
+
+
+def shared_subjects(measured: Mapping[str, Measured], settings: TableSettings) -> frozenset[str]:
+    """All subjects that every model of a table has.
+
+    Raises:
+        UsageError: a model has none, or there is none that all have.
+    """
+    for model in settings.trainings:
+        if model not in measured or not measured[model].subjects:
+            raise UsageError(f"table '{settings.title}': model '{model}' was evaluated on no subject")
+    common = frozenset.intersection(*(measured[model].subjects for model in settings.trainings))
+    if not common:
+        raise UsageError(f"table '{settings.title}': its models have no subject in common")
+    return common
 
 
 @dataclass(frozen=True)
@@ -205,6 +223,23 @@ class _Sample:
     value: float
     sd: float
     draws: np.ndarray
+
+
+def _samples(
+    columns: Mapping[str, pd.DataFrame],
+    common: frozenset[str],
+    metric: Metric,
+    scale: float,
+    evaluation: EvaluationSettings,
+) -> dict[str, _Sample]:
+    """A metric's samples by model, all over the same subjects."""
+    columns = {model: column[column.index.isin(common)] for model, column in columns.items()}
+    present = [set(column.index) for column in columns.values() if len(column)]
+    subjects = sorted(set.intersection(*present)) if present else []
+    return {
+        model: _sample(column.reindex(subjects if len(column) else []).to_numpy(float), metric, scale, evaluation)
+        for model, column in columns.items()
+    }
 
 
 def _sample(values: np.ndarray, metric: Metric, scale: float, evaluation: EvaluationSettings) -> _Sample:
@@ -260,9 +295,15 @@ def to_csv(table: Table) -> str:
                 cell.paper,
             )
             cohort = "" if cell.paper is None else table.paper_cohort
+            found = table.distances.get(metric.key)
+            seen = ("",) * 5
+            if found is not None:
+                # A count of millions could pass for a participant's id.
+                counts = number(found.items / max(found.subjects, 1)), str(found.dimensions)
+                seen = (number(found.floor), *counts, found.network, found.sha256)
             made_by = (table.provenance["config_hash"], table.provenance["definitions"], versions)
             named = (name, model, metric.key, metric.unit, metric.better, cell.n)
-            writer.writerow((*named, *map(number, exact), cohort, *made_by))
+            writer.writerow((*named, *map(number, exact), cohort, *seen, *made_by))
     return out.getvalue()
 
 
@@ -334,11 +375,19 @@ def _notes(table: Table) -> list[str]:
         f"{count} subject{'' if count == 1 else 's'}, the same in every row: mean ± SD over subjects "
         f"[95 % bootstrap interval of the mean, {table.bootstrap} resamples of subjects]."
     ]
-    if any(metric.statistic != "mean" for metric in table.metrics):
+    if any(metric.statistic != "mean" or metric.extractor for metric in table.metrics):
         notes.append(
             "A value without ± is a statistic of the whole group, such as R² or a correlation; its interval, and "
             "that of its difference, come from the same resamples of subjects."
         )
+    for metric in table.metrics:
+        if (found := table.distances.get(metric.key)) is not None and found.subjects:
+            notes.append(
+                f"{metric.label}: {found.network} (SHA-256 {found.sha256[:12]}), {found.items:,} "
+                f"{'videos' if metric.video else 'images'} a model in {found.dimensions} dimensions; between random "
+                f"halves of the real subjects it is {found.floor:.{metric.decimals}f}"
+                f"{'' if len(next(iter(found.draws.values()))) else ', and no interval is computed'}."
+            )
     if any(not math.isnan(cell.seed_sd) for cell in table.cells.values()):
         notes.append("seeds ±: SD over trainings that differ in their seed alone; the value is the first one's.")
     fewer = [f"{m.label} {_counts(table, m)}" for m in table.metrics if 0 < _counts(table, m) < count]
@@ -363,45 +412,16 @@ def _notes(table: Table) -> list[str]:
 
 def to_markdown(table: Table) -> str:
     """The table for people: values, paired differences from the first row, definitions."""
-
-    def lines(headings: list[str], body: list[list[str]]) -> list[str]:
-        rule = ["---", *(["---:"] * (len(headings) - 1))]
-        return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (headings, rule, *body)]
-
-    parts = [f"# {table.title}", "", *lines(*_grid(table)), ""]
+    parts = [f"# {table.title}", "", *markdown_lines(*_grid(table)), ""]
     headings, body = _differences(table)
     if body:
         first = next(iter(table.models.values()))
         parts += [f"Paired differences from {first}, mean over subjects [95 % interval]:", ""]
-        parts += [*lines(headings, body), ""]
+        parts += [*markdown_lines(headings, body), ""]
     for note in _notes(table):
         parts += [note, ""]
     parts += [f"- **{metric.label}** ({metric.arrow}): {metric.definition}" for metric in table.metrics]
     return "\n".join(parts) + "\n"
-
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "−": r"$-$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "†": r"$^\dagger$",
-    DASH: "--",
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
 
 
 def to_latex(table: Table) -> str:
@@ -411,28 +431,13 @@ def to_latex(table: Table) -> str:
         "% " + " ".join(_notes(table)[-1].split()),
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_tex(table.title)}. {_tex(' '.join(_notes(table)[:-1]))}}}",
-        *_tabular(headings, body),
+        rf"\caption{{{tex(table.title)}. {tex(' '.join(_notes(table)[:-1]))}}}",
+        *tabular(headings, body),
     ]
     headings, body = _differences(table)
     if body:
-        parts += [r"\par\medskip", *_tabular(headings, body)]
+        parts += [r"\par\medskip", *tabular(headings, body)]
     return "\n".join([*parts, r"\end{table}"]) + "\n"
-
-
-def _tabular(headings: list[str], body: list[list[str]]) -> list[str]:
-    def line(cells: list[str]) -> str:
-        return " & ".join(map(_tex, cells)) + r" \\"
-
-    return [
-        rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
-        r"\toprule",
-        line(headings),
-        r"\midrule",
-        *map(line, body),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
 
 
 RENDERINGS: dict[str, Callable[[Table], str]] = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}

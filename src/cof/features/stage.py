@@ -1,0 +1,70 @@
+"""The stage that takes the features of a batch's hearts, real or generated."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from cof.cine.grid import read_grid
+from cof.config import ExtractorSettings, Triple
+from cof.errors import Exclusions
+from cof.features.artefacts import write_features
+from cof.features.extractors import extractors
+from cof.folders import find
+from cof.tables import read_table
+
+
+def features_batch(
+    *,
+    sheet: Path,
+    grid: Path,
+    twins: Path | None,
+    labeller: Path,
+    out: Path,
+    exclusions: Path,
+    settings: ExtractorSettings,
+    splits: tuple[str, ...] = ("test",),
+) -> None:
+    """Write the features of a batch's held-out hearts; those without a cine are passed over.
+
+    Args:
+        sheet: `cohort/batches/{batch}.parquet`.
+        grid: folder `grid/{batch}`, which knows the valid slices and holds the real cines.
+        twins: folder `twins/{model}/{batch}`; None for the real hearts themselves.
+        labeller: folder of the trained nnU-Net.
+        out: `features/{model}/{batch}.safetensors`.
+        exclusions: table of the subjects whose files cannot be used.
+        settings: the user's weights.
+        splits: of the subjects.
+
+    Raises:
+        UsageError: weights cannot be used.
+    """
+    networks = extractors(labeller, settings)
+    cohort = read_table(sheet)
+    excluded = Exclusions("features")
+    found = {}
+    for subject in tqdm(sorted(cohort.loc[cohort["split"].isin(splits), "subject"]), desc="features", disable=None):
+        heart = None
+        with excluded.guard(subject):
+            heart = _read(subject, grid, twins)
+        if heart is not None:  # a fault of a network is no subject's, and ends the stage
+            found[subject] = {name: network.features(*heart) for name, network in networks.items()}
+    known = {name: {"name": network.name, "sha256": network.sha256} for name, network in networks.items()}
+    write_features(out, found, {"networks": known})
+    excluded.write(exclusions)
+
+
+def _read(subject: str, grid: Path, twins: Path | None) -> tuple[torch.Tensor, Triple] | None:
+    """Valid slices [T, Z, Y, X] of a heart, and their spacing; None if an earlier stage left it out."""
+    path = find([grid], f"{subject}.nii")
+    made = find([twins], f"{subject}.safetensors") if twins is not None else None
+    if path is None or (twins is not None and made is None):
+        return None
+    real, placement, _ = read_grid(path)
+    if len(real) == 1:  # a lone anchor: there is no real motion to compare with
+        return None
+    cine = torch.from_numpy(real) if made is None else load_file(made)["cine"].float()
+    return cine[:, np.array(placement.valid)], placement.spacing_mm
