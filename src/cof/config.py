@@ -321,6 +321,18 @@ class CofSettings(TrainingSettings):
     checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
 
 
+class SliceVideoSettings(TrainingSettings):
+    """A family made for 2-D videos, which sees the short-axis stack slice by slice."""
+
+    video_frames: Count = Field(
+        32, description="the cycle is resampled to so many frames, a number that the network's strides divide, and back"
+    )
+    augmentation: AffineSettings | None = Field(
+        AffineSettings(rotation_deg=10, scale=0.05, translation_mm=6), description="of a slice's video and its anchor"
+    )
+    seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
+
+
 class StaticSettings(Settings):
     """Control: the anchor, unmoved."""
 
