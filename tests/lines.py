@@ -1,7 +1,7 @@
 """A training with a known gradient: a line through weighted points.
 
 `python tests/lines.py CHECKPOINT WEIGHTS --devices 2` runs it in several processes; `--signal RANK ITERATION NUMBER`
-has one of them send itself a signal in the middle of an iteration.
+has one of them send itself a signal in the middle of an iteration; `--parts 2` trains twice in a row.
 """
 
 import argparse
@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--parts", type=int, default=1, help="trainings in a row")
     parser.add_argument("--signal", type=int, nargs=3, default=(-1, 0, 0))
     options = parser.parse_args()
     rank, iteration, number = options.signal
@@ -80,9 +81,10 @@ def main() -> None:
             os.kill(os.getpid(), number)
         return loss(network, points)
 
-    network, table = trainer.fit(
-        line(), watched, Cloud(), SETTINGS, Run(options.checkpoint, devices=options.devices), log_every=4
-    )
+    run = Run(options.checkpoint, devices=options.devices)
+    for part in range(1, options.parts):
+        trainer.fit(line(), loss, Cloud(), SETTINGS, run.part(str(part)), last=False)
+    network, table = trainer.fit(line(), watched, Cloud(), SETTINGS, run, log_every=4)
     torch.save({"network": network.state_dict(), "loss": table["loss"].tolist()}, options.weights)
 
 

@@ -128,6 +128,17 @@ def test_a_finished_training_is_not_done_again(tmp_path):
     assert log.equals(again_log)
 
 
+def test_held_out_items_are_seen_in_evaluation_mode(tmp_path):
+    modes = {True: set(), False: set()}
+
+    def watching(network, points):
+        modes[torch.is_grad_enabled()].add(network.training)
+        return loss(network, points)
+
+    fit(tmp_path, watching, ema=0.0)
+    assert modes == {True: {True}, False: {False}}
+
+
 def test_the_global_generator_and_handlers_are_left_alone(tmp_path):
     torch.manual_seed(3)
     handlers = [signal.getsignal(number) for number in trainer.STOPPING]
@@ -226,6 +237,25 @@ def test_two_processes_learn_what_one_learns_and_a_signal_to_one_stops_both(tmp_
     assert resumed.returncode == 0, errors
     found = torch.load(folder / "weights.pt", weights_only=True)
     np.testing.assert_allclose(found["loss"], table["loss"], rtol=1e-5)
+    for name, tensor in expected.state_dict().items():
+        torch.testing.assert_close(found["network"][name], tensor, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_train_twice_in_a_row_and_resume_in_the_second_training(tmp_path):
+    """Stopped under Lightning's launcher in the second training, resumed under torchrun and again to the end."""
+    expected, _ = fit(tmp_path / "one")
+    stopped = start(tmp_path, "--devices", "2", "--parts", "2", "--signal", "1", "7", str(int(signal.SIGTERM)))
+    _, errors = stopped.communicate(timeout=300)
+    assert stopped.returncode == 128 + signal.SIGTERM, errors
+    assert torch.load(tmp_path / "c.1.pt", weights_only=True)["iteration"] == SETTINGS.iterations
+    assert torch.load(tmp_path / "c.pt", weights_only=True)["iteration"] == 7
+
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    resumed = start(tmp_path, "--parts", "2", launcher=launcher)
+    _, errors = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, errors
+    found = torch.load(tmp_path / "weights.pt", weights_only=True)
     for name, tensor in expected.state_dict().items():
         torch.testing.assert_close(found["network"][name], tensor, atol=1e-6, rtol=1e-5)
 

@@ -60,6 +60,7 @@ def fit(
     *,
     log_every: int = 1,
     entries: Sequence[str] = ("forward",),
+    last: bool = True,
 ) -> tuple[Network, pd.DataFrame]:
     """Train a network.
 
@@ -71,6 +72,7 @@ def fit(
         run: where it runs, resumes and is logged.
         log_every: iterations a row of the log.
         entries: methods of the network through which the loss calls it, to be cast.
+        last: nothing else is trained afterwards. Otherwise all processes return and go on together.
 
     Returns:
         The trained network on the CPU, in evaluation mode, and the log with the columns iteration, loss, the loss's
@@ -118,15 +120,15 @@ def fit(
                 use_distributed_sampler=False,
             )
             trainer.fit(module, train_dataloaders=feed)
-        if torch.distributed.is_initialized():
+        if last and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
-        if not trainer.is_global_zero:
+        if (last or journal.stopped) and not trainer.is_global_zero:
             raise SystemExit(0)
         if journal.stopped:
             name = signal.Signals(journal.stopped).name
             log.error("stopped by %s at iteration %d; the next start resumes", name, journal.done)
             raise SystemExit(128 + journal.stopped)
-    elif environment.global_rank():
+    elif last and environment.global_rank():
         raise SystemExit(0)
     for name in entries:
         vars(network).pop(name, None)
@@ -352,9 +354,10 @@ class _Journal(Callback):
         items = self.source.held_out
         if not len(items):
             return math.nan
-        network = module.average if module.average is not None else module.network
+        network = (module.average if module.average is not None else module.network).eval()
         own = items[trainer.global_rank :: trainer.world_size]
         losses = [float(module.loss(network, self.source.load([item]).to(module.device)).value) for item in own]
+        module.network.train()
         total = torch.tensor(sum(losses), dtype=torch.float64, device=module.device)
         if trainer.world_size > 1:
             total = trainer.strategy.reduce(total, reduce_op="sum")

@@ -8,7 +8,7 @@ the split of a batch decides nothing but rounding.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
@@ -79,6 +79,18 @@ class Run:
     curves: Path | None = None
     devices: int | Literal["auto"] = "auto"
     title: str = "training"
+
+    def part(self, name: str) -> "Run":
+        """The run of one of several trainings in a row that make one model: a checkpoint and curves of its own."""
+        checkpoint = self.checkpoint.with_suffix(f".{name}{self.checkpoint.suffix}")
+        curves = self.curves / name if self.curves is not None else None
+        return replace(self, checkpoint=checkpoint, curves=curves, title=f"{self.title}: {name}")
+
+    def clear(self) -> None:
+        """Remove the checkpoint, and those of all parts."""
+        parts = self.checkpoint.parent.glob(f"{self.checkpoint.stem}.*{self.checkpoint.suffix}")
+        for path in (self.checkpoint, *parts):
+            path.unlink(missing_ok=True)
 
 
 def learning_rate(iteration: int, settings: TrainingSettings) -> float:

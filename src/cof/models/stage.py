@@ -142,7 +142,7 @@ def train(
             shutil.copytree(base, folder / MODEL)
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
         (folder / CARD).write_text(_card(family, record))
-    run.checkpoint.unlink(missing_ok=True)
+    run.clear()
 
 
 def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
