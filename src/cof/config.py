@@ -333,6 +333,43 @@ class SliceVideoSettings(TrainingSettings):
     seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
 
 
+class VideoCodecSettings(TrainingSettings):
+    """The discrete codec of slice videos and its training."""
+
+    channels: tuple[Count, ...] = Field(
+        (64, 128, 256), description="each level halves frames, rows and columns; a token covers what the last one has"
+    )
+    blocks: Count = Field(2, description="residual blocks a level of the encoder, and again of the decoder")
+    codes: int = Field(1024, ge=2, description="size of the codebook")
+    code_channels: Count = 64
+    commitment: float = Field(0.25, ge=0, description="weight of the encoder's distance to its codes")
+    decay: Probability = Field(0.99, description="of the moving averages that the codes are")
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
+class MaskedTransformerSettings(Settings):
+    """The transformer that finds masked tokens."""
+
+    width: Count = 384
+    layers: Count = 6
+    heads: Count = 8
+    ecg_channels: tuple[Count, ...] = (32, 64, 128)
+
+
+class EchoPulseSettings(SliceVideoSettings):
+    """ECHOPulse on short-axis slices: masked token modelling. Its own training keys are the transformer's."""
+
+    family: Literal["echopulse"] = "echopulse"
+    video_frames: Count = Field(48, description="the cycle is resampled to so many frames, and back")
+    codec: VideoCodecSettings = VideoCodecSettings()
+    transformer: MaskedTransformerSettings = MaskedTransformerSettings()
+    drop: Probability = Field(0.1, description="share of the examples that lose their ECG, so that guidance is trained")
+    steps: Count = Field(18, description="decoding steps from all tokens masked to none")
+    guidance: float = Field(3.0, ge=0, description="scale of classifier-free guidance; 1 for none")
+    temperature: float = Field(0.9, ge=0, description="of the first step's draws; it falls towards zero")
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
 class StaticSettings(Settings):
     """Control: the anchor, unmoved."""
 
@@ -387,6 +424,7 @@ class OracleSettings(Settings):
 
 ModelSettings = Annotated[
     CofSettings
+    | EchoPulseSettings
     | StaticSettings
     | RandomSettings
     | MeanMotionSettings
@@ -485,6 +523,7 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
 
 _FAMILIES = (
     CofSettings,
+    EchoPulseSettings,
     StaticSettings,
     RandomSettings,
     MeanMotionSettings,
