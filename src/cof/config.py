@@ -370,6 +370,41 @@ class EchoPulseSettings(SliceVideoSettings):
     checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
 
 
+class FlowAutoencoderSettings(TrainingSettings):
+    """The autoencoder of flow and visibility, and its training."""
+
+    channels: tuple[Count, Count, Count] = Field(
+        (32, 64, 128), description="of the features at the full, half and quarter in-plane resolution"
+    )
+    blocks: Count = Field(6, description="residual blocks of the generator at the quarter resolution")
+    frames: Count = Field(8, description="random frames of a slice that one iteration compares with its anchor")
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
+class FlowDiffusionSettings(Settings):
+    """The diffusion model over flow and visibility."""
+
+    channels: tuple[Count, ...] = Field(
+        (64, 128, 256), description="each level but the first halves time, rows and columns; the last has attention"
+    )
+    blocks: Count = Field(2, description="residual blocks a level")
+    embedding: Count = Field(256, description="width of the ECG's tokens")
+    ecg_channels: tuple[Count, ...] = (32, 64, 128)
+
+
+class LfdmSettings(SliceVideoSettings):
+    """LFDM on short-axis slices: latent flow diffusion. Its own training keys are the diffusion model's."""
+
+    family: Literal["lfdm"] = "lfdm"
+    video_frames: Count = Field(48, description="the cycle is resampled to so many frames, and back")
+    autoencoder: FlowAutoencoderSettings = FlowAutoencoderSettings()
+    diffusion: FlowDiffusionSettings = FlowDiffusionSettings()
+    drop: Probability = Field(0.1, description="share of the examples that lose their ECG, so that guidance is trained")
+    steps: int = Field(50, ge=1, le=1000, description="of DDIM, from noise to motion")
+    guidance: float = Field(1.0, ge=0, description="scale of classifier-free guidance; 1 for none")
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
 class StaticSettings(Settings):
     """Control: the anchor, unmoved."""
 
@@ -425,6 +460,7 @@ class OracleSettings(Settings):
 ModelSettings = Annotated[
     CofSettings
     | EchoPulseSettings
+    | LfdmSettings
     | StaticSettings
     | RandomSettings
     | MeanMotionSettings
@@ -524,6 +560,7 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
 _FAMILIES = (
     CofSettings,
     EchoPulseSettings,
+    LfdmSettings,
     StaticSettings,
     RandomSettings,
     MeanMotionSettings,

@@ -5,12 +5,14 @@ from cof.models.base import Family
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily, OracleFamily, RandomFamily, StaticFamily
 from cof.models.echopulse import EchoPulseFamily
+from cof.models.lfdm import LfdmFamily
 from cof.models.scaled import ScaledMotionFamily
 from cof.models.shuffled import ShuffledFamily
 
 FAMILIES: dict[str, Family] = {
     "cof": CofFamily(),
     "echopulse": EchoPulseFamily(),
+    "lfdm": LfdmFamily(),
     "static": StaticFamily(),
     "random": RandomFamily(),
     "mean_motion": MeanMotionFamily(),
