@@ -86,7 +86,7 @@ def test_it_learns_to_give_back_a_beating_heart_and_finds_its_motion(beating_hea
     network = made().train()
     optimiser = torch.optim.Adam(network.parameters(), 5e-3)
     losses = []
-    for _ in range(80):
+    for _ in range(50):
         optimiser.zero_grad()
         found = autoencoder_loss(network, anchor, frames)
         found.value.backward()

@@ -36,7 +36,7 @@ def trained(pair, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lfdm")
     autoencoder = AUTOENCODER.model_copy(update={"iterations": 60, "checkpoint_every": 10})
     settings = SETTINGS.model_copy(
-        update={"autoencoder": autoencoder, "iterations": 130, "batch": 4, "checkpoint_every": 10}
+        update={"autoencoder": autoencoder, "iterations": 110, "batch": 4, "checkpoint_every": 10}
     )
     LfdmFamily().fit(pair, [], settings, 0, Run(folder / "c.pt"))(folder)
     return folder, settings
