@@ -427,6 +427,78 @@ class EchoDiffusionSettings(CascadeStageSettings, SliceVideoSettings):
     slices_at_once: Count = Field(4, description="slices that are sampled in one batch: memory against speed")
 
 
+class VideoCodecSettings(TrainingSettings):
+    """The discrete codec of slice videos and its training."""
+
+    channels: tuple[Count, ...] = Field(
+        (64, 128, 256), description="each level halves frames, rows and columns; a token covers what the last one has"
+    )
+    blocks: Count = Field(2, description="residual blocks a level of the encoder, and again of the decoder")
+    codes: int = Field(1024, ge=2, description="size of the codebook")
+    code_channels: Count = 64
+    commitment: float = Field(0.25, ge=0, description="weight of the encoder's distance to its codes")
+    decay: Probability = Field(0.99, description="of the moving averages that the codes are")
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
+class MaskedTransformerSettings(Settings):
+    """The transformer that finds masked tokens."""
+
+    width: Count = 384
+    layers: Count = 6
+    heads: Count = 8
+    ecg_channels: tuple[Count, ...] = (32, 64, 128)
+
+
+class EchoPulseSettings(SliceVideoSettings):
+    """ECHOPulse on short-axis slices: masked token modelling. Its own training keys are the transformer's."""
+
+    family: Literal["echopulse"] = "echopulse"
+    video_frames: Count = Field(48, description="the cycle is resampled to so many frames, and back")
+    codec: VideoCodecSettings = VideoCodecSettings()
+    transformer: MaskedTransformerSettings = MaskedTransformerSettings()
+    drop: Probability = Field(0.1, description="share of the examples that lose their ECG, so that guidance is trained")
+    steps: Count = Field(18, description="decoding steps from all tokens masked to none")
+    guidance: float = Field(3.0, ge=0, description="scale of classifier-free guidance; 1 for none")
+    temperature: float = Field(0.9, ge=0, description="of the first step's draws; it falls towards zero")
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
+class FlowAutoencoderSettings(TrainingSettings):
+    """The autoencoder of flow and visibility, and its training."""
+
+    channels: tuple[Count, Count, Count] = Field(
+        (32, 64, 128), description="of the features at the full, half and quarter in-plane resolution"
+    )
+    blocks: Count = Field(6, description="residual blocks of the generator at the quarter resolution")
+    frames: Count = Field(8, description="random frames of a slice that one iteration compares with its anchor")
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
+class FlowDiffusionSettings(Settings):
+    """The diffusion model over flow and visibility."""
+
+    channels: tuple[Count, ...] = Field(
+        (64, 128, 256), description="each level but the first halves time, rows and columns; the last has attention"
+    )
+    blocks: Count = Field(2, description="residual blocks a level")
+    embedding: Count = Field(256, description="width of the ECG's tokens")
+    ecg_channels: tuple[Count, ...] = (32, 64, 128)
+
+
+class LfdmSettings(SliceVideoSettings):
+    """LFDM on short-axis slices: latent flow diffusion. Its own training keys are the diffusion model's."""
+
+    family: Literal["lfdm"] = "lfdm"
+    video_frames: Count = Field(48, description="the cycle is resampled to so many frames, and back")
+    autoencoder: FlowAutoencoderSettings = FlowAutoencoderSettings()
+    diffusion: FlowDiffusionSettings = FlowDiffusionSettings()
+    drop: Probability = Field(0.1, description="share of the examples that lose their ECG, so that guidance is trained")
+    steps: int = Field(50, ge=1, le=1000, description="of DDIM, from noise to motion")
+    guidance: float = Field(1.0, ge=0, description="scale of classifier-free guidance; 1 for none")
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
 class StaticSettings(Settings):
     """Control: the anchor, unmoved."""
 
@@ -516,6 +588,8 @@ ModelSettings = Annotated[
     | RegressionSettings
     | DiffusionSettings
     | EchoDiffusionSettings
+    | EchoPulseSettings
+    | LfdmSettings
     | StaticSettings
     | RandomSettings
     | MeanMotionSettings

@@ -4,12 +4,16 @@ Two of their features state both exactly; the RR interval states nothing.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from cof.cine.grid import Placement
 from cof.models.base import Example
+from cof.motion.resolution import to_canonical
+from cof.motion.warp import warp
 
 SHAPE = (5, 32, 32)
 SPACING = (10.0, 4.0, 4.0)
@@ -96,6 +100,21 @@ def toy_hearts() -> Callable[..., list[Example]]:
                     f"sub-{seed}{index:03d}-v2", rng, frames, end_systole or latent[0], amplitude or latent[1], moved_mm
                 )
             )
+        return hearts
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def beating_hearts(toy_hearts) -> Callable[..., list[Example]]:
+    """The same hearts with the cine that their displacement makes of the anchor."""
+
+    def make(count: int, **changes) -> list[Example]:
+        hearts = []
+        for heart in toy_hearts(count, **changes):
+            displacement = to_canonical(torch.from_numpy(heart.displacement.astype(np.float32)))
+            cine = warp(torch.from_numpy(heart.anchor)[None, None], displacement, SPACING)[:, 0]
+            hearts.append(replace(heart, cine=cine.clamp(0, 1).numpy()))
         return hearts
 
     return make

@@ -8,13 +8,17 @@ from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily, OracleFamily, RandomFamily, StaticFamily
 from cof.models.diffusion import DiffusionFamily
 from cof.models.echodiffusion import EchoDiffusionFamily
+from cof.models.echopulse import EchoPulseFamily
 from cof.models.ensemble import EnsembleFamily
+from cof.models.lfdm import LfdmFamily
 from cof.models.regression import RegressionFamily
 from cof.models.scaled import ScaledMotionFamily
 from cof.models.shuffled import ShuffledFamily
 
 FAMILIES: dict[str, Family] = {
     "cof": CofFamily(),
+    "echopulse": EchoPulseFamily(),
+    "lfdm": LfdmFamily(),
     "static": StaticFamily(),
     "random": RandomFamily(),
     "mean_motion": MeanMotionFamily(),

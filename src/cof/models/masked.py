@@ -1,0 +1,61 @@
+"""Masked token modelling without its network: schedule, guidance and decoding (MaskGIT, Chang et al., CVPR 2022)."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def masked_count(progress: float, tokens: int) -> int:
+    """How many of so many tokens are still masked at a progress from 0 to 1: floor(tokens cos(pi progress / 2))."""
+    return math.floor(tokens * math.cos(math.pi * progress / 2) + 1e-9)
+
+
+def hide(tokens: int, rng: np.random.Generator) -> np.ndarray:
+    """Which of so many tokens a training example hides: as many as a random progress leaves masked, at least one."""
+    count = max(1, masked_count(rng.random(), tokens))
+    return rng.permutation(tokens) < count
+
+
+def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance (Ho and Salimans, 2022): unconditional + scale (conditional - unconditional)."""
+    return unconditional + scale * (conditional - unconditional)
+
+
+@torch.no_grad()
+def fill_in(
+    logits: Callable[[Tensor], Tensor], masked: Tensor, mask: int, steps: int, temperature: float, seed: int
+) -> Tensor:
+    """Fill in tokens step by step until none is masked, the most confident first.
+
+    Every step draws all masked tokens from softmax(logits / heat), whose heat falls from `temperature` towards zero,
+    and masks again those with the least probability, as many as the cosine schedule has left. The noise of the draws is
+    the same for all sequences: the slices of a stack differ where their logits do, not by chance.
+
+    Args:
+        logits: of the codes at every place, [B, ..., codes], of tokens [B, ...] of which some are `mask`.
+        masked: [B, ...], all of them `mask`.
+        mask: the number of the mask token.
+        steps: calls of `logits`.
+        temperature: of the first draw; 0 takes the most probable code always.
+        seed: of the noise.
+
+    Returns:
+        [B, ...], none of them masked.
+    """
+    noise = torch.Generator().manual_seed(seed)
+    found = masked.flatten(1)
+    for step in range(steps):
+        scores = logits(found.view_as(masked)).float().flatten(1, -2)
+        uniform = torch.rand(scores.shape[1:], generator=noise, dtype=torch.float64).clamp(min=1e-12)
+        gumbel = -(-uniform.log()).log()
+        heat = temperature * (1 - step / steps)
+        drawn = (scores + heat * gumbel.to(scores)).argmax(-1)
+        hidden = found == mask
+        found = torch.where(hidden, drawn, found)
+        confidence = scores.softmax(-1).gather(-1, drawn[..., None])[..., 0].masked_fill(~hidden, torch.inf)
+        left = masked_count((step + 1) / steps, found.shape[1])
+        found = found.scatter(1, confidence.topk(left, largest=False).indices, mask)
+    return found.view_as(masked)
