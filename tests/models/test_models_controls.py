@@ -11,8 +11,13 @@ from cof.config import (
     DenoiserSettings,
     DiffusionSettings,
     EchoDiffusionSettings,
+    EchoPulseSettings,
     EfPredictorSettings,
     EnsembleSettings,
+    FlowAutoencoderSettings,
+    FlowDiffusionSettings,
+    LfdmSettings,
+    MaskedTransformerSettings,
     MeanMotionSettings,
     OracleSettings,
     RandomSettings,
@@ -22,6 +27,7 @@ from cof.config import (
     StaticSettings,
     SuperResolutionSettings,
     VelocitySettings,
+    VideoCodecSettings,
 )
 from cof.errors import CofError, Reason, UsageError
 from cof.models.alignment import HeartPose
@@ -56,6 +62,22 @@ SETTINGS = {
         guidance=1,
         fine=SuperResolutionSettings(channels=(8, 8), iterations=2, batch=1, steps=1),
         predictor=EfPredictorSettings(ecg_channels=(4, 8), embedding=8, iterations=2, batch=2),
+    ),
+    "echopulse": EchoPulseSettings(
+        video_frames=8,
+        codec=VideoCodecSettings(channels=(8, 8), blocks=1, codes=8, code_channels=4, iterations=2, batch=1),
+        transformer=MaskedTransformerSettings(width=8, layers=1, heads=1, ecg_channels=(4, 8)),
+        iterations=2,
+        batch=1,
+        steps=2,
+    ),
+    "lfdm": LfdmSettings(
+        video_frames=8,
+        autoencoder=FlowAutoencoderSettings(channels=(8, 8, 8), blocks=1, frames=2, iterations=2, batch=1),
+        diffusion=FlowDiffusionSettings(channels=(16, 32), blocks=1, embedding=8, ecg_channels=(4, 8)),
+        iterations=2,
+        batch=1,
+        steps=2,
     ),
     "regression": RegressionSettings(field=TINY, iterations=2, batch=1, phases=1),
 }

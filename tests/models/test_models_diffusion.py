@@ -122,6 +122,7 @@ def test_the_cycle_shares_one_noise_that_seed_and_name_decide(toy_hearts, tmp_pa
     assert torch.equal(again, made)
 
 
+@pytest.mark.slow
 def test_it_learns_the_motion_of_one_heart(toy_hearts, tmp_path):
     heart = toy_hearts(1, amplitude=6.0)[0]
     settings = SETTINGS.model_copy(

@@ -287,6 +287,7 @@ def overfitted(heart, folder, base, fine):
     return heart, model, pd.read_csv(folder / "log.csv").groupby("part")["train_loss"].last()
 
 
+@pytest.mark.slow
 def test_both_stages_learn_one_slice(beating, tmp_path):
     *_, losses = overfitted(beating(1, amplitude=8.0, frames=8)[0], tmp_path / "m", 120, 90)
     assert losses["base"] < 0.5
@@ -295,7 +296,7 @@ def test_both_stages_learn_one_slice(beating, tmp_path):
 
 @pytest.mark.slow
 def test_it_generates_the_beat_of_the_slice_that_it_knows(beating, tmp_path):
-    heart, model, losses = overfitted(beating(1, amplitude=8.0, frames=8)[0], tmp_path / "m", 400, 400)
+    heart, model, _ = overfitted(beating(1, amplitude=8.0, frames=8)[0], tmp_path / "m", 400, 400)
 
     def blocks(cine):  # what noise of single voxels leaves
         return halved(torch.as_tensor(np.asarray(cine))[None, None, :, 2])
@@ -304,7 +305,6 @@ def test_it_generates_the_beat_of_the_slice_that_it_knows(beating, tmp_path):
         return float((blocks(cine) - blocks(heart.cine)).square().mean().sqrt())
 
     made, still = error(model.generate(heart, 8, 0).cine), error(np.broadcast_to(heart.anchor, heart.cine.shape).copy())
-    print(losses.to_dict(), made, still)
     assert made < 0.75 * still
 
 

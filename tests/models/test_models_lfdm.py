@@ -42,11 +42,11 @@ def trained(pair, tmp_path_factory):
     return folder, settings
 
 
+@pytest.mark.slow
 def test_it_overfits_a_heart_and_the_ecg_tells_how_it_moves(trained, pair):
     folder, settings = trained
     log = pd.read_csv(folder / "log.csv")
     losses = {part: rows["train_loss"].to_numpy() for part, rows in log.groupby("part")}
-    print(losses["autoencoder"][[0, -1]], losses["diffusion"][[0, -1]])
     assert losses["autoencoder"][-1] < 0.6 * losses["autoencoder"][0]
     assert losses["diffusion"][-1] < 0.3 * losses["diffusion"][0]
 
@@ -54,11 +54,11 @@ def test_it_overfits_a_heart_and_the_ecg_tells_how_it_moves(trained, pair):
     made = [model.generate(heart, 8, 0).cine[:, 2] for heart in pair]
     real = [torch.from_numpy(heart.cine[:, 2]) for heart in pair]
     errors = [[float((one - two).abs().mean()) for two in real] for one in made]
-    print(errors)
     assert errors[0][0] < 0.6 * errors[0][1]
     assert errors[1][1] < 0.6 * errors[1][0]
 
 
+@pytest.mark.slow
 def test_a_model_is_the_same_when_read_again_and_the_seed_decides_its_bytes(trained, pair):
     folder, settings = trained
     one, two = (LfdmFamily().load(folder, settings) for _ in range(2))
@@ -74,6 +74,7 @@ def test_a_model_is_the_same_when_read_again_and_the_seed_decides_its_bytes(trai
         LfdmFamily().load(folder, settings.model_copy(update={"diffusion": other}))
 
 
+@pytest.mark.slow
 def test_guidance_moves_the_motion_away_from_what_there_is_without_the_ecg(trained, pair, monkeypatch):
     """With predictions that are known: one step of DDIM gives the guided one."""
     folder, settings = trained
@@ -98,6 +99,7 @@ def test_guidance_moves_the_motion_away_from_what_there_is_without_the_ecg(train
     torch.testing.assert_close(samples[0], torch.full_like(samples[0], 0.2 + 3 * 0.3))
 
 
+@pytest.mark.slow
 def test_slices_share_their_noise(trained, beating_hearts, monkeypatch):
     folder, settings = trained
     model, seen = LfdmFamily().load(folder, settings), []
@@ -110,6 +112,7 @@ def test_slices_share_their_noise(trained, beating_hearts, monkeypatch):
     assert float(seen[0].std()) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_diffusion_that_finds_no_motion_gives_the_anchor(trained, pair, monkeypatch):
     folder, settings = trained
     model, heart = LfdmFamily().load(folder, settings), pair[0]

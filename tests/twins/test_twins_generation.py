@@ -268,7 +268,7 @@ def test_a_model_of_any_anchor_is_trained_on_the_cohorts_frames(chain, labeller,
         seen.append(anchors.about(example, phase))
         return seen[-1]
 
-    monkeypatch.setattr("cof.models.training.about", about)
+    monkeypatch.setattr("cof.models.objective.about", about)
     cof = load(chain.model("cof")).settings
     settings = cof.model_copy(update={"field": cof.field.model_copy(update={"anchor": "any"})})
     train(
