@@ -710,6 +710,12 @@ class Config(Settings):
     report: ReportSettings = ReportSettings()
 
     @property
+    def featured(self) -> tuple[str, ...]:
+        """Whose features some table compares: the real hearts (`real`) and models; nobody's without such a column."""
+        models = [model for table in self.tables.values() if table.with_features for model in table.trainings]
+        return tuple(dict.fromkeys((REAL, *models))) if models else ()
+
+    @property
     def exact_motion(self) -> bool:
         """An oracle moves by the exact displacement of a synthetic cohort."""
         return any(getattr(model, "registration", None) == TRUTH for model in self.models.values())

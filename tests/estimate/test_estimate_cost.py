@@ -80,6 +80,23 @@ def test_exact_motion_is_a_stage_of_the_held_out_hearts(config: Config) -> None:
     assert (row.core_hours, row.bytes, row.files) == (200, 1000, 210)
 
 
+def test_calibration_and_features_are_jobs_where_the_configuration_asks_for_them(config: Config) -> None:
+    table = {"title": "one", "models": {"cof": "COF"}, "metrics": ["ssim"]}
+    plain = config.model_dump(mode="json") | {"tables": {"one": table}}
+    assert batch_jobs(parse(plain)) == batch_jobs(config)
+    asked = plain | {
+        "tables": {"one": table | {"metrics": ["ssim", "fd_imagenet"]}},
+        "intervals": {"models": ["cof"]},
+        "cohort": plain["cohort"] | {"split": {"train": 0.7, "validation": 0.1, "test": 0.2}},
+    }
+    more = parse(asked)
+    assert more.featured == ("real", "cof")
+    assert batch_jobs(more) == batch_jobs(config) + 2 + 2
+    rows = {row.stage: row for row in estimate(more, 1000, units(gpu=False), gpu_factor=10)}
+    assert (rows["calibration/twins/cof"].gpu_hours, rows["calibration/metrics/cof"].core_hours) == (10, 100)
+    assert rows["logs, benchmarks, exclusions"].files == 3 * 10 * batch_jobs(more) - 10
+
+
 def test_only_what_changes_the_cost_is_measured_again() -> None:
     one = RegistrationSettings(lambda_seg=1.0)
     assert cost_key(one) == cost_key(RegistrationSettings(lambda_seg=3.0, learning_rate=1e-4))

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from ring_hearts import BAD_ANNOTATION, BROKEN_ECG, FEW_SLICES, SLICES, SPACING, amplitude_mm, radius_mm
 
-from cof.errors import UsageError
+from cof.errors import Exclusions, Reason, UsageError
+from cof.features.artefacts import write_features
 from cof.report.stage import make_report
 
 VOID = {"meta", "link", "img", "input", "source", "br", "hr"}
@@ -128,6 +130,32 @@ def test_cohort_counts_and_exclusions(page: Page) -> None:
     assert f"{BAD_ANNOTATION} annotations annotation_unreadable no frame is labelled" in page.text
     assert "Left out on the way 2" in page.text
     assert "quality quality within the limits 6 of 7 0" in page.text
+
+
+def test_stages_that_only_some_configurations_have_tell_whom_they_left_out(tiny_results: Path, tmp_path: Path) -> None:
+    results = shutil.copytree(tiny_results, tmp_path / "results")
+    config = json.loads((results / "config.json").read_text())
+    config["models"]["true_motion"] = {"family": "oracle", "registration": "truth"}
+    config["tables"]["table1"]["metrics"].append("fd_imagenet")
+    (results / "config.json").write_text(json.dumps(config))
+    gone = {"fields/truth": ("b000", "sub-0004-v2"), "features/cof": ("b001", "sub-0005-v2"), "features/real": None}
+    for folder, left_out in gone.items():
+        for batch in ("b000", "b001"):
+            excluded = Exclusions(folder.split("/")[0])
+            if left_out and left_out[0] == batch:
+                excluded.add(left_out[1], Reason.UNEXPECTED, "a broken file")
+            excluded.write(results / f"exclusions/{folder}/{batch}.parquet")
+    for batch, subject in (("b000", "sub-0004-v2"), ("b001", "sub-0005-v2")):
+        write_features(
+            results / f"features/real/{batch}.safetensors", {subject: {"imagenet": torch.zeros(2, 1, 4)}}, {}
+        )
+    page = report(results, tmp_path / "report")
+    assert "features real features of held-out hearts 2 of 3 0" in page.text
+    assert "features cof features of held-out hearts not in this run ( features/cof )" in page.text
+    assert "sub-0005-v2 features cof unexpected a broken file" in page.text
+    assert "sub-0004-v2 fields truth unexpected a broken file" in page.text
+    assert "the exclusions of features static" in page.text
+    assert "Left out on the way 4" in page.text
 
 
 def test_funnel_counts_each_subject_at_the_first_stage_that_lost_it(page: Page) -> None:

@@ -88,7 +88,8 @@ class Cluster:
 
 def rule(job: dict[str, str]) -> str:
     """The rule of a job, or the group of rules."""
-    return job["Comment"].split("_")[1]
+    name, has_wildcards, _ = job["Comment"].removeprefix("rule_").partition("_wildcards_")
+    return name if has_wildcards else name.split("_")[0]  # a group names its rules, too
 
 
 def gpus(job: dict[str, str]) -> str:

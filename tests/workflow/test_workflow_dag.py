@@ -28,7 +28,7 @@ def asked(text: str) -> dict[str, dict[str, str]]:
 def test_slurm_profile_resolves_from_the_repository_and_gpu_rules_ask_for_an_a100(tmp_path: Path) -> None:
     resources = asked(snakemake(tmp_path, "--profile", str(REPOSITORY / "slurm"), "-n", "all").stdout)
     gpu = {name for name, has in resources.items() if (has.get("gpu"), has.get("gpu_model")) == ("1", "a100")}
-    assert gpu == {"labeller", "label", "toppr", "fields", "train", "twins"}
+    assert gpu == {"labeller", "label", "toppr", "fields", "train", "twins", "features", "real_features"}
     assert {"ecg", "beats", "cine", "grid", "evaluate", "table", "report"} <= resources.keys()
 
 
@@ -58,7 +58,8 @@ def test_every_step_of_the_design_has_its_rule(tmp_path: Path) -> None:
         "fields",
     } <= counts.keys()
     assert counts["train"] == 5
-    assert counts["evaluate"] == counts["twins"] == 5 * counts["ecg"]
+    assert counts["evaluate"] == counts["twins"] == counts["features"] == 5 * counts["ecg"]
+    assert counts["real_features"] == counts["ecg"]
 
 
 @pytest.mark.parametrize("target", ["table1", "results/tiny/cine/b000", "results/tiny/beats/b001.parquet", "report"])

@@ -16,7 +16,7 @@ from submission import Submission, fresh_copy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-GPU_RULES = {"labeller", "label", "toppr", "fields", "train", "twins"}
+GPU_RULES = {"labeller", "label", "toppr", "fields", "train", "twins", "features", "real_features"}
 CPU_JOBS = {"phantom", "ingest", "place", "evaluate", "report"}
 
 

@@ -1,5 +1,9 @@
 # Conformal intervals: the validation subjects' hearts, their errors, and the quantiles of these. Only the models of
 # `intervals.models` come here.
+localrules:
+    intervals,
+
+
 use rule twins as calibration_twins with:
     output:
         twins=directory(f"{R}/calibration/twins/{{model}}/{{batch}}"),

@@ -1,5 +1,6 @@
 localrules:
     configuration,
+    fairness,
 
 
 rule evaluate:

@@ -42,8 +42,13 @@ def shares(config: Config) -> dict[str, float]:
 
 
 def batch_jobs(config: Config) -> int:
-    """Jobs of one batch: seven stages, one more for each registration and exact motion, and two for each model."""
-    return 7 + len(config.registrations) + config.exact_motion + 2 * len(config.models)
+    """Jobs of one batch.
+
+    Seven stages, one for each registration and exact motion, two for each model and again for each with calibrated
+    intervals, and one for each whose features a table compares, the real hearts among them.
+    """
+    models = 2 * len(config.models) + 2 * len(config.intervals.models) + len(config.featured)
+    return 7 + len(config.registrations) + config.exact_motion + models
 
 
 def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor: float = GPU_FACTOR) -> list[Row]:
@@ -96,6 +101,10 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
                 yield row(f"models/{name}", learnt, train, "training subjects")
             yield row(f"twins/{name}", calibration.twins[name], hearts, "hearts")
             yield row(f"metrics/{name}", calibration.metrics[name], hearts, "hearts", gpu=False)
+        for name in config.intervals.models:
+            known = subjects * split.get("validation", 0.0)
+            yield row(f"calibration/twins/{name}", calibration.twins[name], known, "validation hearts")
+            yield row(f"calibration/metrics/{name}", calibration.metrics[name], known, "validation hearts", gpu=False)
         jobs = batches * batch_jobs(config)
         start = Unit(calibration.start)
         # Every job has a log and a run time, and all but `batch` a table of exclusions.

@@ -12,8 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
-from cof.config import AnchoredSettings, TableSettings, TrainingSettings
+from cof.config import TRUTH, AnchoredSettings, TableSettings, TrainingSettings
 from cof.ecg.record import Ecg
+from cof.features.artefacts import Features
 from cof.labels import STRUCTURES
 from cof.metrics.catalogue import METRICS, Metric
 from cof.metrics.function import time_to_end_systole, ventricular_function, volume_curve
@@ -222,12 +223,15 @@ def _steps(results: Results) -> list[tuple[str, str, str, str]]:
         ("quality", "", "quality within the limits", "quality"),
         ("grid", "", "resampled about the heart", "grid"),
         *(("fields", name, "motion registered", f"fields/{name}") for name in config.registrations),
+        *([("fields", TRUTH, "exact motion of held-out hearts", f"fields/{TRUTH}")] if config.exact_motion else []),
         *(("twins", name, "held-out hearts generated", f"twins/{name}") for name in config.models),
         *(("metrics", name, "held-out hearts evaluated", f"metrics/{name}") for name in config.models),
+        *(("features", name, "features of held-out hearts", f"features/{name}") for name in config.featured),
     ]
 
 
 _SUFFIX = {"cine": ".nii", "labels": ".nii.gz", "grid": ".nii", "fields": ".safetensors", "twins": ".nii"}
+_HELD_OUT = ("twins", "metrics", "features")
 
 
 def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -239,13 +243,17 @@ def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[s
         if stage in _SUFFIX:
             files = results.files(folder, _SUFFIX[stage])
             names = None if files is None else set(files)
+        elif stage == "features":
+            paths = [results.root / folder / f"{batch}.safetensors" for batch in results.batches]
+            there = bool(paths) and all(path.is_file() for path in paths)
+            names = Features(paths).subjects("imagenet") if there else None
         else:
             table = results.rows(folder, ["subject"])
             names = None if table is None else set(table["subject"])
         if names is not None and stage == "quality":
             # Its table holds those too that it leaves out.
             names -= set() if (gone := results.exclusions(folder)) is None else set(gone["subject"])
-        of = len(held_out) if stage in ("twins", "metrics") else len(results.subjects)
+        of = len(held_out) if stage in _HELD_OUT or variant == TRUTH else len(results.subjects)
         rows.append(
             {
                 "stage": stage,
@@ -268,7 +276,7 @@ def _funnel(results: Results, subjects: pd.DataFrame, excluded: list[dict[str, s
     left = set(subjects["subject"])
     steps = [figures.FunnelStep("came in", len(left), {})]
     for stage, variant, what, _ in _steps(results):
-        if stage in ("twins", "metrics") or (variant and variant != results.config.evaluation.registration):
+        if stage in _HELD_OUT or (variant and variant != results.config.evaluation.registration):
             continue
         lost: dict[str, str] = {}
         for row in excluded:
