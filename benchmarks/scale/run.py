@@ -73,7 +73,7 @@ def configuration(subjects: int) -> dict[str, Any]:
     for name, variant in (TABLE_1 | TABLE_3 | CONTROLS).items():
         models[name] = {"family": "cof"} | {key: value for key, value in variant.items() if key != "seed"}
     tables = {
-        "table1": {"models": TABLE_1, "metrics": ["ssim", "psnr", "m_corr", "m_ssim"]},
+        "table1": {"models": TABLE_1, "metrics": ["ssim", "psnr", "m_corr", "m_ssim", "fd_imagenet"]},
         "table2": {"models": TABLE_1, "metrics": ["dice_lv", "iou_lv", "dice_rv", "iou_rv", "dice_myo", "iou_myo"]},
         "table3": {"models": TABLE_3, "metrics": ["ssim", "psnr", "m_corr", "m_ssim", "dice_lv", "iou_lv"]},
         "controls": {"models": {"cof": {}} | CONTROLS, "metrics": ["ef_error_pct", "t_es_error_ms", "epe_mm"]},
