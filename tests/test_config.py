@@ -9,10 +9,18 @@ from cof.errors import UsageError
 from cof.report.paper import paper_table
 
 REPOSITORY = Path(__file__).parents[1]
+FILES = sorted(path.name for path in (REPOSITORY / "workflow/config").glob("*.yaml"))
+# What else a file is laid over, as its head says.
+BENEATH = {
+    **dict.fromkeys(
+        ("anchors.yaml", "controls.yaml", "rivals.yaml", "table3.yaml", "uncertainty.yaml"), ("bench.yaml",)
+    ),
+    **dict.fromkeys(("further.yaml", "further_enriched.yaml"), ("bench.yaml", "controls.yaml")),
+}
 
 
 def merged(name: str) -> dict:
-    """A scale of workflow/config over the defaults of config.yaml, as Snakemake merges them."""
+    """A file of workflow/config over its base and the defaults of config.yaml, as Snakemake merges them."""
 
     def merge(base: dict, over: dict) -> dict:
         for key, value in over.items():
@@ -22,7 +30,9 @@ def merged(name: str) -> dict:
         return base
 
     base = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    return merge(base, yaml.safe_load((REPOSITORY / "workflow/config" / name).read_text()))
+    for layer in (*BENEATH.get(name, ()), name):
+        base = merge(base, yaml.safe_load((REPOSITORY / "workflow/config" / layer).read_text()))
+    return base
 
 
 def test_the_default_configuration_is_valid() -> None:
@@ -30,8 +40,8 @@ def test_the_default_configuration_is_valid() -> None:
     assert parsed.models["cof"].family == "cof"
 
 
-@pytest.mark.parametrize("name", ["tiny.yaml", "bench.yaml", "paper.yaml", "table3.yaml", "rivals.yaml"])
-def test_every_scale_is_valid(name: str) -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_over_its_base_is_valid(name: str) -> None:
     config.parse(merged(name))
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from cof.config import TableSettings
 from cof.privacy import numbers
-from cof.report.fairness import Benchmark, cells, costs, late_change, learnt, read_csv
+from cof.report.fairness import Benchmark, cells, costs, late_change, learnt, panel, read_csv, read_logs
+from cof.report.figures import THEMES, learning_curves
 from cof.report.stage import make_fairness
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
@@ -113,6 +114,25 @@ def test_the_last_fifth_tells_convergence() -> None:
     assert late_change(flat, "train_loss") == 0
     assert math.isnan(late_change(flat, "validation_loss"))
     assert math.isnan(late_change(falling.tail(1), "train_loss"))
+
+
+def test_networks_trained_in_a_row_have_a_log_each_and_the_last_one_tells_convergence(results: Path) -> None:
+    codec = pd.DataFrame({"iteration": np.arange(10, 101, 10), "train_loss": 7.0, "part": "codec"})
+    # Sorting by name would put it first.
+    last = pd.DataFrame({"iteration": np.arange(50, 301, 50), "train_loss": [9, 5, 3, 2.5, 2.0, 1.0], "part": "a"})
+    pd.concat([codec, last]).to_csv(results / "models/rival/log.csv", index=False)
+    logs = read_logs(results / "models/rival")
+    assert list(logs) == ["codec", "a"]
+    assert logs["codec"]["iteration"].is_monotonic_increasing
+    assert set(logs["codec"]["train_loss"]) == {7}
+    assert logs["a"]["train_loss"].tolist() == last["train_loss"].tolist()
+    assert learnt(results / "models/rival", "R", "rival", "lfdm").train_change == pytest.approx(-0.5)
+    assert list(read_logs(results / "models/cof")) == [""]
+    assert read_logs(results / "models/static") == {}
+    drawn = learning_curves({panel("rival", part): log for part, log in logs.items()})(THEMES[0])
+    titles = [axes.get_title(loc="left") for axes in drawn.axes]
+    assert titles == ["rival: codec", "rival: a"]
+    assert [len(axes.lines) for axes in drawn.axes] == [1, 1]
 
 
 def test_a_rule_that_ran_again_counts_its_last_run(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ class Cost:
         parameters: trained, of all its networks.
         iterations: of all its networks together.
         samples: training examples that the iterations have seen, with repetition.
-        train_change, validation_change: of the loss over the last fifth of the training, as a share: `late_change`.
+        train_change, validation_change: of the loss over the last fifth of the training, as a share: `late_change`; of
+            several networks trained in a row, that of the last, which generates.
         device: cpu or gpu; empty for a model without a network.
         processes: that trained together.
         hours: wall time of the training job.
@@ -100,13 +101,29 @@ def late_change(log: pd.DataFrame, column: str) -> float:
     return float(after / before - 1) if before else math.nan
 
 
-def read_log(folder: Path) -> pd.DataFrame | None:
-    """The log of a training, its loss under the name `train_loss`; None where it has none by iterations."""
+def parts(log: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The numbers of a log by its column `part`, which names one of several networks trained in a row.
+
+    Returns:
+        Logs in the order of training; of a log without that column, itself under an empty name.
+    """
+    if "part" not in log:
+        return {"": log.select_dtypes("number")}
+    return {str(part): rows.select_dtypes("number") for part, rows in log.groupby("part", sort=False)}
+
+
+def panel(name: str, part: str) -> str:
+    """What the log of a part of a model is called."""
+    return f"{name}: {part}" if part else name
+
+
+def read_logs(folder: Path) -> dict[str, pd.DataFrame]:
+    """The logs of a training by `parts`, the loss under the name `train_loss`; empty where none is by iterations."""
     path = folder / "log.csv"
     if not path.is_file():
-        return None
-    log = pd.read_csv(path).select_dtypes("number").rename(columns={"loss": "train_loss"})
-    return log if "iteration" in log and "train_loss" in log and len(log) else None
+        return {}
+    log = pd.read_csv(path).rename(columns={"loss": "train_loss"})
+    return parts(log) if "iteration" in log and "train_loss" in log and len(log) else {}
 
 
 def learnt(folder: Path, row: str, model: str, family: str) -> Cost:
@@ -119,7 +136,7 @@ def learnt(folder: Path, row: str, model: str, family: str) -> Cost:
     trainings = record.get("trainings")
     subjects = record.get("subjects")
     hearts = subjects.get("train", math.nan) if isinstance(subjects, Mapping) else subjects
-    log = read_log(folder)
+    log = next(reversed(read_logs(folder).values()), pd.DataFrame())  # of the network that generates
 
     def total(key: str) -> float:
         return math.nan if trainings is None else float(sum(training[key] for training in trainings))
@@ -132,8 +149,8 @@ def learnt(folder: Path, row: str, model: str, family: str) -> Cost:
         parameters=1000 * total("thousand_parameters"),
         iterations=total("iterations"),
         samples=1000 * total("thousand_samples"),
-        train_change=math.nan if log is None else late_change(log, "train_loss"),
-        validation_change=math.nan if log is None else late_change(log, "validation_loss"),
+        train_change=late_change(log, "train_loss"),
+        validation_change=late_change(log, "validation_loss"),
         device=" and ".join(sorted({training["device"] for training in trainings or ()})),
         processes=float(max((training["processes"] for training in trainings or ()), default=math.nan)),
     )
@@ -247,7 +264,8 @@ NOTES = (
     "Training hearts are different ones; samples seen count repetitions (of registrations, pairs). Parameters "
     "are those that gradients have changed: a family without a network has none, whatever it keeps of its data.",
     "Last fifth: the relative change of the loss over the last fifth of the iterations, its last tenth against the "
-    "tenth before. What still falls has not converged; where the learning rate falls to zero, every loss levels out.",
+    "tenth before. What still falls has not converged; where the learning rate falls to zero, every loss levels out. "
+    "Of several networks trained in a row it is the last one's, which generates.",
     "Training, CPU and GPU hours are those of the last training job as Snakemake measured it, data and logging "
     "included; of a training that was resumed, the part after. GPU hours are its wall time on all its GPUs.",
     "Seconds a heart and peak memory are those of the generating jobs: start of Python, generation, warp, nnU-Net's "

@@ -212,7 +212,7 @@ def training_curves(log: pd.DataFrame, progress: str, columns: list[str]) -> Cal
 
 
 def learning_curves(logs: dict[str, pd.DataFrame]) -> Callable[[Theme], Figure]:
-    """Training and validation loss over the iterations, a panel for each model, its last fifth shaded.
+    """Training and validation loss over the iterations, a panel for each network, its last fifth shaded.
 
     Args:
         logs: printed name to columns iteration, train_loss and, where there is one, validation_loss.

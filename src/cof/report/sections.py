@@ -20,7 +20,7 @@ from cof.metrics.catalogue import METRICS, Metric
 from cof.metrics.function import time_to_end_systole, ventricular_function, volume_curve
 from cof.report import cines, figures
 from cof.report.artefacts import Missing, Results
-from cof.report.fairness import HEADINGS, cells, learnt, read_csv, read_log
+from cof.report.fairness import HEADINGS, cells, learnt, panel, parts, read_csv, read_logs
 
 SPLITS = {"train": "training", "validation": "validation", "test": "held out"}
 PROGRESS = ("iteration", "epoch", "step")
@@ -359,15 +359,14 @@ def training(results: Results, assets: Assets) -> dict[str, Any]:
         if not path.is_file():
             missing.append(Missing(f"the training log of {title}", f"{folder}/log.csv"))
             continue
-        log = pd.read_csv(path).select_dtypes("number")
-        progress = next((name for name in PROGRESS if name in log.columns), log.columns[0])
-        columns = [name for name in log.columns if name != progress and log[name].notna().any()]
-        last = ", ".join(f"{name} {log[name].dropna().iloc[-1]:.4g}" for name in columns)
-        alt = f"Training curves of {title} over {len(log)} logged {progress}s; at the end: {last}"
-        figure = assets.figure(
-            f"training-{folder.replace('/', '-')}", alt, figures.training_curves(log, progress, columns)
-        )
-        curves.append({"title": title, "figure": figure, "last": last})
+        for part, log in parts(pd.read_csv(path)).items():
+            progress = next((name for name in PROGRESS if name in log.columns), log.columns[0])
+            columns = [name for name in log.columns if name != progress and log[name].notna().any()]
+            last = ", ".join(f"{name} {log[name].dropna().iloc[-1]:.4g}" for name in columns)
+            alt = f"Training curves of {panel(title, part)} over {len(log)} logged {progress}s; at the end: {last}"
+            file = "-".join(filter(None, ("training", *folder.split("/"), part)))
+            figure = assets.figure(file, alt, figures.training_curves(log, progress, columns))
+            curves.append({"title": panel(title, part), "figure": figure, "last": last})
     labeller = results.record("labeller/labeller.json")
     if labeller is None:
         missing.append(Missing("the labeller's scores on participants that it never saw", "labeller/labeller.json"))
@@ -389,18 +388,19 @@ def _learning(results: Results, assets: Assets) -> dict[str, Any] | None:
     config = results.config
     folders = {name: f"models/{name}" for name in config.models}
     folders |= {f"registration {name}": f"registrations/{name}" for name in config.registrations}
-    logs = {name: log for name, folder in folders.items() if (log := read_log(results.root / folder)) is not None}
+    logs = {name: found for name, folder in folders.items() if (found := read_logs(results.root / folder))}
     if not logs:
         return None
     found = {name: learnt(results.root / folders[name], name, name, "") for name in logs}
     rows = [dict(zip(HEADINGS, cells(cost))) for cost in found.values()]
+    panels = {panel(name, part): log for name, of_parts in logs.items() for part, log in of_parts.items()}
     alt = (
         "Training and validation loss over the iterations; over the last fifth the training loss changes by "
         + ", ".join(f"{row[HEADINGS[0]]} {row['last fifth, training']}" for row in rows)
     )
     headings = HEADINGS[1:7]
     return {
-        "figure": assets.figure("learning", alt, figures.learning_curves(logs)),
+        "figure": assets.figure("learning", alt, figures.learning_curves(panels)),
         "headings": headings,
         "rows": [(row[HEADINGS[0]], [row[heading] for heading in headings]) for row in rows],
     }
