@@ -27,7 +27,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,9 +37,8 @@ from cof.models.masked import fill_in, guided, hide
 from cof.models.slices import SliceBatch, SliceItem, Slices, stacked
 from cof.models.token_transformer import Condition, MaskedTransformer
 from cof.models.video_codec import VideoCodec, codec_loss
+from cof.models.weights import restored, saving
 from cof.training import Loss, Run
-
-WEIGHTS = "weights.safetensors"
 
 
 class EchoPulse(nn.Module):
@@ -216,19 +214,8 @@ class EchoPulseFamily:
         self, train: Sequence[Example], validation: Sequence[Example], settings: EchoPulseSettings, seed: int, run: Run
     ) -> Save:
         """Train codec and transformer; see `fit`."""
-        network, table = fit(train, validation, settings, seed, run)
-
-        def save(out: Path) -> None:
-            save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, out / WEIGHTS)
-            table.to_csv(out / "log.csv", index=False, float_format="%.6g")
-
-        return save
+        return saving(*fit(train, validation, settings, seed, run))
 
     def load(self, folder: Path, settings: EchoPulseSettings) -> EchoPulseModel:
         """The trained model in `folder`."""
-        network = EchoPulse(settings)
-        try:
-            network.load_state_dict(load_file(folder / WEIGHTS))
-        except RuntimeError:
-            raise UsageError("the weights of this model were trained with other settings of its networks") from None
-        return EchoPulseModel(network, settings)
+        return EchoPulseModel(restored(EchoPulse(settings), folder), settings)
