@@ -1,10 +1,20 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from cof.config import TRUTH, Config, OracleSettings, RegistrationSettings, parse
-from cof.estimate.calibration import Calibration, Unit, cost_key
+from cof.config import (
+    TRUTH,
+    Config,
+    EchoPulseSettings,
+    OracleSettings,
+    RegistrationSettings,
+    VideoCodecSettings,
+    parse,
+)
+from cof.estimate.calibration import Calibration, Unit, _Bench, cost_key, parts, shortened
 from cof.estimate.cost import batch_jobs, estimate, to_json, to_markdown, total
 
 MODELS = ("models", "twins", "metrics")
@@ -102,3 +112,30 @@ def test_only_what_changes_the_cost_is_measured_again() -> None:
     assert cost_key(one) == cost_key(RegistrationSettings(lambda_seg=3.0, learning_rate=1e-4))
     assert cost_key(one) != cost_key(RegistrationSettings(lambda_seg=0.0))
     assert cost_key(one) != cost_key(RegistrationSettings(channels=(8, 16)))
+
+
+def test_a_model_of_several_networks_is_trained_part_by_part() -> None:
+    codec = VideoCodecSettings(iterations=900, batch=4)
+    settings = EchoPulseSettings(iterations=1800, batch=2, codec=codec)
+    assert {name: part.iterations for name, part in parts(settings).items()} == {"codec": 900, "": 1800}
+    short = shortened(settings, {"codec": 4})
+    assert {name: (part.iterations, part.batch) for name, part in parts(short).items()} == {"codec": (4, 1), "": (1, 1)}
+    assert cost_key(settings) != cost_key(settings.model_copy(update={"codec": VideoCodecSettings(batch=8)}))
+    assert cost_key(settings) == cost_key(settings.model_copy(update={"seed": 1, "learning_rate": 1.0}))
+
+
+def test_the_steps_of_earlier_networks_are_spread_over_those_of_the_last(config: Config, tmp_path: Path) -> None:
+    settings = EchoPulseSettings(iterations=100, batch=2, codec=VideoCodecSettings(iterations=300, batch=4))
+    bench = _Bench(config, 0, tmp_path)
+    spent = [0.0]
+
+    def train(chosen: EchoPulseSettings) -> None:  # two seconds a step of the codec and three of the transformer
+        spent[0] += 2 * chosen.codec.iterations * chosen.codec.batch + 3 * chosen.iterations * chosen.batch
+
+    def seconds(work: Callable[[], object]) -> float:
+        before = spent[0]
+        work()
+        return spent[0] - before
+
+    bench._seconds = seconds  # type: ignore[method-assign]
+    assert bench._steps(train, settings) * 100 == pytest.approx(2 * 300 * 4 + 3 * 100 * 2)

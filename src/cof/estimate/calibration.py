@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -30,12 +30,12 @@ from cof.config import (
     Config,
     EnsembleSettings,
     ModelSettings,
-    MotionSettings,
     PhantomSettings,
     QualityLimits,
     RandomSettings,
     RegistrationSettings,
     ShuffledSettings,
+    TrainingSettings,
 )
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.labels.predict import Labeller
@@ -64,6 +64,9 @@ _FRAMES = 2
 # Models that are no training, and the files that such a one has beside the models that it applies, at most.
 _APPLIED = (ShuffledSettings, AnchoredSettings, EnsembleSettings)
 _OF_EXCHANGE = 4
+
+# What changes what a training learns, but not its time.
+_FREE = {"registration", "seed", "shuffled_ecg", "heart_weight", "learning_rate", "weight_decay", "schedule", "warmup"}
 
 Variant = TypeVar("Variant", RegistrationSettings, ModelSettings)
 
@@ -136,11 +139,24 @@ def cost_key(settings: RegistrationSettings | ModelSettings) -> str:
     if isinstance(settings, RegistrationSettings):
         kept = settings.model_dump(mode="json", include={"channels", "batch", "parameterisation", "seg_slices"})
         kept["teacher"] = settings.lambda_seg > 0
-    elif isinstance(settings, MotionSettings):
-        kept = settings.model_dump(mode="json", include={"family", "batch", "field", "ode", "phases"})
+    elif isinstance(settings, TrainingSettings):
+        kept = settings.model_dump(mode="json", exclude=_FREE)
     else:
         kept = {"family": settings.family}
     return json.dumps(kept)
+
+
+def parts(settings: TrainingSettings) -> dict[str, TrainingSettings]:
+    """The trainings in a row that make one model, by the key of their settings; the family's own is called ''."""
+    nested = {name: value for name, value in settings if isinstance(value, TrainingSettings)}
+    return {**nested, "": settings}
+
+
+def shortened(settings: TrainingSettings, steps: Mapping[str, int]) -> TrainingSettings:
+    """The same trainings with one step each, or as many as are named, and with batches of one."""
+    short = {name: {"iterations": steps.get(name, 1), "batch": 1} for name in parts(settings)}
+    nested = {name: part.model_copy(update=short[name]) for name, part in parts(settings).items() if name}
+    return settings.model_copy(update=short[""] | nested)
 
 
 class _Bench:
@@ -323,8 +339,7 @@ class _Bench:
         out = self.root / "models" / name
         fields = self._folder(f"fields/{next(iter(self.config.registrations))}")
 
-        def train(iterations: int = 1) -> None:
-            short = {"iterations": iterations, "batch": 1} if isinstance(settings, MotionSettings) else {}
+        def train(chosen: ModelSettings = settings) -> None:
             train_model(
                 subjects=self.subjects,
                 beats=[self._table("beats")],
@@ -333,12 +348,12 @@ class _Bench:
                 fields=[fields],
                 out=out,
                 work=self.root / "work",
-                settings=settings.model_copy(update=short),
+                settings=chosen,
                 seed=self.seed,
             )
 
-        if isinstance(settings, MotionSettings):
-            learnt = self._unit(f"models/{name}", self._slope(train) * settings.batch)
+        if isinstance(settings, TrainingSettings):
+            learnt = self._unit(f"models/{name}", self._steps(train, settings))
         else:
             learnt = self._unit(f"models/{name}", self._seconds(train) / _TRAINING)
         if isinstance(settings, RandomSettings):  # it keeps cines: the bytes of one of them
@@ -361,6 +376,14 @@ class _Bench:
             out=self.root / "metrics" / name / f"{_BATCH}.parquet",
         )
         return learnt, heart, self._stage(f"metrics/{name}", measure, count=_SUBJECTS - _TRAINING)
+
+    def _steps(self, train: Callable[[Any], None], settings: TrainingSettings) -> float:
+        """Seconds a step of a training; those of networks trained before it are spread over its steps."""
+        total = 0.0
+        for part, own in parts(settings).items():
+            slope = self._slope(lambda steps: train(shortened(settings, {part: steps})))  # noqa: B023 - called at once
+            total += slope * own.batch * own.iterations
+        return total / settings.iterations
 
     def _generate(self, model: Path, fields: Path, out: Path) -> tuple[float, int]:
         """Seconds to generate and write the held-out heart, without its labels, and its frames."""

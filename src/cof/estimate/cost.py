@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cof.config import TRUTH, Config, MotionSettings, RandomSettings
+from cof.config import TRUTH, Config, RandomSettings, TrainingSettings
 from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0
@@ -95,7 +95,7 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
             learnt, train = calibration.models[name], subjects * split.get("train", 0.0)
             if isinstance(model, RandomSettings):
                 learnt = replace(learnt, bytes=learnt.bytes * min(model.donors, train))
-            if isinstance(model, MotionSettings):
+            if isinstance(model, TrainingSettings):
                 yield row(f"models/{name}", learnt, 0 if config.trained else model.iterations, "steps")
             else:
                 yield row(f"models/{name}", learnt, train, "training subjects")

@@ -28,7 +28,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cof.config import LfdmSettings
@@ -38,9 +37,9 @@ from cof.models.flow_autoencoder import FLOW, MOTION, MULTIPLE, QUARTER, FlowAut
 from cof.models.flow_diffusion import NOISE_LEVELS, FlowDiffusion, denoise, noising
 from cof.models.masked import guided
 from cof.models.slices import SliceBatch, SliceItem, Slices, stacked
+from cof.models.weights import restored, saving
 from cof.training import Loss, Run
 
-WEIGHTS = "weights.safetensors"
 # Batches whose flow gives its scale.
 SCALE_BATCHES = 8
 
@@ -237,19 +236,8 @@ class LfdmFamily:
         self, train: Sequence[Example], validation: Sequence[Example], settings: LfdmSettings, seed: int, run: Run
     ) -> Save:
         """Train autoencoder and diffusion model; see `fit`."""
-        network, table = fit(train, validation, settings, seed, run)
-
-        def save(out: Path) -> None:
-            save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, out / WEIGHTS)
-            table.to_csv(out / "log.csv", index=False, float_format="%.6g")
-
-        return save
+        return saving(*fit(train, validation, settings, seed, run))
 
     def load(self, folder: Path, settings: LfdmSettings) -> LfdmModel:
         """The trained model in `folder`."""
-        network = Lfdm(settings)
-        try:
-            network.load_state_dict(load_file(folder / WEIGHTS))
-        except RuntimeError:
-            raise UsageError("the weights of this model were trained with other settings of its networks") from None
-        return LfdmModel(network, settings)
+        return LfdmModel(restored(Lfdm(settings), folder), settings)

@@ -391,8 +391,8 @@ def _learning(results: Results, assets: Assets) -> dict[str, Any] | None:
     logs = {name: found for name, folder in folders.items() if (found := read_logs(results.root / folder))}
     if not logs:
         return None
-    found = {name: learnt(results.root / folders[name], name, name, "") for name in logs}
-    rows = [dict(zip(HEADINGS, cells(cost))) for cost in found.values()]
+    costs = [learnt(results.root / folders[name], name, name, "") for name in logs]
+    rows = [dict(zip(HEADINGS, cells(cost))) for cost in costs]
     panels = {panel(name, part): log for name, of_parts in logs.items() for part, log in of_parts.items()}
     alt = (
         "Training and validation loss over the iterations; over the last fifth the training loss changes by "
