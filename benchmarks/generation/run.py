@@ -15,11 +15,21 @@ import torch
 
 from cof.cine.grid import make_grid
 from cof.cine.reader import read_cine_source
-from cof.config import BeatSettings, CofSettings, GridSettings, OdeSettings, PhantomSettings, VelocitySettings
+from cof.config import (
+    BeatSettings,
+    CofSettings,
+    DenoiserSettings,
+    DiffusionSettings,
+    GridSettings,
+    OdeSettings,
+    PhantomSettings,
+    VelocitySettings,
+)
 from cof.ecg.cycle import representative_cycle
 from cof.ecg.reader import read_ecg
 from cof.models.base import Subject
 from cof.models.cof import CofModel
+from cof.models.diffusion import Denoiser, DiffusionModel
 from cof.models.velocity import VelocityField
 from cof.phantom.stage import Member, make_subject
 from cof.twins.generation import native_frames
@@ -38,6 +48,7 @@ ROWS = {
     "32-64-128, phase in every block, 12 harmonics": ({"channels": LARGE, "modes": 0}, {"method": "fourier"}),
 }
 
+DIFFUSION = "COF-w/ Diffusion, 16-32-64, DDIM of 10 steps"
 PROFILED = "16-32-64, 32 modes, 12 harmonics"
 
 
@@ -69,6 +80,16 @@ def make_model(field: dict, ode: dict) -> CofModel:
     torch.nn.init.normal_(last.weight, std=0.02)
     network.sigma.fill_(20.0)
     return CofModel(network, settings)
+
+
+def make_diffusion() -> DiffusionModel:
+    """The same network as a denoiser, whose time depends on nothing but the number of its evaluations."""
+    settings = DiffusionSettings(field=DenoiserSettings(channels=SMALL), steps=10)
+    torch.manual_seed(0)
+    network = Denoiser(settings.field)
+    torch.nn.init.normal_(network.head.last.weight, std=0.02)
+    network.sigma.fill_(2.0)
+    return DiffusionModel(network, settings)
 
 
 def seconds(work: Callable[[], object], rounds: int) -> tuple[float, float]:
@@ -106,8 +127,8 @@ def main() -> None:
     print(f"{FRAMES} frames of {shape}; a cycle of {cycle_s:.3f} s; {os.cpu_count()} cores; {arguments.rounds} rounds")
     print("\n| velocity field and solver | motion, s | native frames, s | both over the cycle | CPU s over it |")
     print("|---|---:|---:|---:|---:|")
-    for name, (field, ode) in ROWS.items():
-        model = make_model(field, ode)
+    models = {name: make_model(field, ode) for name, (field, ode) in ROWS.items()} | {DIFFUSION: make_diffusion()}
+    for name, model in models.items():
         made = model.generate(person, FRAMES, 0)
         motion, motion_cpu = seconds(lambda m=model: m.generate(person, FRAMES, 0), arguments.rounds)
         frames, frames_cpu = seconds(
@@ -115,7 +136,7 @@ def main() -> None:
         )
         ratio, cpu_ratio = (motion + frames) / cycle_s, (motion_cpu + frames_cpu) / cycle_s
         print(f"| {name} | {motion:.3f} | {frames:.3f} | {ratio:.2f} | {cpu_ratio:.2f} |", flush=True)
-    print(f"\n{profile_of(make_model(*ROWS[PROFILED]), person)}")
+    print(f"\n{profile_of(models[PROFILED], person)}")
 
 
 if __name__ == "__main__":
