@@ -1,0 +1,160 @@
+"""How much of the hearts' motion can be told from anchor and ECG at all? A ceiling that owes nothing to our networks.
+
+Run with `--help`; README.md tells what is compared.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from cof.labels import STRUCTURES
+from cof.models.alignment import HeartPose
+from cof.models.base import Example
+from cof.models.controls import mean_motion, see_through
+from cof.models.data import Artefacts
+from cof.models.matching import heart_mask
+from cof.motion.resolution import motion_spacing
+from cof.tables import read_table
+
+COMPONENTS = 40
+SHAPES = 10
+ALPHAS = np.logspace(-1, 5, 25)
+
+
+def hearts(results: Path, registration: str, split: str) -> list[Example]:
+    """The subjects of a split that have their motion."""
+    cohort = read_table(results / "cohort/subjects.parquet")
+    places = [sorted((results / stage).glob("b*")) for stage in ("grid", "labels", f"fields/{registration}")]
+    artefacts = Artefacts.of(sorted((results / "beats").glob("*.parquet")), *places)
+    opened = (
+        artefacts.open(name, with_displacement=True, with_cine=False)
+        for name in sorted(cohort.loc[cohort["split"] == split, "subject"])
+    )
+    return [example for example in opened if example is not None]
+
+
+class Frame:
+    """The mean heart, in whose pose hearts are compared."""
+
+    def __init__(self, train: list[Example]) -> None:
+        self.mean, self.pose = mean_motion(train)
+        self.canonical = train[0].placement.spacing_mm
+
+    def motion(self, heart: Example) -> np.ndarray:
+        """A heart's motion as the mean heart would have it, flat."""
+        own = HeartPose.of(heart.anchor_labels, self.canonical)
+        motion = torch.from_numpy(heart.displacement).float()
+        return see_through(self.pose, own, motion, motion_spacing(self.canonical)).numpy().ravel()
+
+    def error(self, heart: Example, motion: np.ndarray) -> float:
+        """Mean end-point error in mm, inside the heart, of a motion that the mean heart would have."""
+        own = HeartPose.of(heart.anchor_labels, self.canonical)
+        made = torch.from_numpy(motion.reshape(self.mean.shape)).float()
+        moved = see_through(own, self.pose, made, motion_spacing(self.canonical))
+        mask = heart_mask(heart.anchor_labels).bool()
+        return float((moved - torch.from_numpy(heart.displacement).float()).norm(dim=1)[1:, mask].mean())
+
+    def masks(self, heart: Example) -> np.ndarray:
+        """The anchor's structures in the pose of the mean heart, flat."""
+        own = HeartPose.of(heart.anchor_labels, self.canonical)
+        masks = np.stack([heart.anchor_labels == value for value in STRUCTURES.values()]).astype(np.float32)
+        return self.pose.onto(own).map_images(torch.from_numpy(masks)[None], self.canonical)[0].numpy().ravel()
+
+
+def principal(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and leading principal directions [count, D] of rows [N, D]."""
+    mean = rows.mean(0)
+    _, _, directions = np.linalg.svd(rows - mean, full_matrices=False)
+    return mean, directions[:count]
+
+
+def of_anchor(heart: Example, frame: Frame) -> list[float]:
+    """Sizes that an anchor shows."""
+    pose = HeartPose.of(heart.anchor_labels, frame.canonical)
+    volumes = [float((heart.anchor_labels == value).sum()) for value in STRUCTURES.values()]
+    return [*volumes, *pose.size_mm]
+
+
+def of_ecg(heart: Example) -> list[float]:
+    """What is read off the ECG's cycle, and the sex in its file."""
+    return [*map(float, heart.features), heart.rr_ms, float(np.log(heart.rr_ms)), float(heart.sex == "M")]
+
+
+def of_simulator(heart: Example, truth: Path) -> list[float]:
+    """Everything that the simulator decided about a heart, hidden residuals included."""
+    record = json.loads((truth / f"{heart.subject.replace('-v', '_')}.json").read_text())
+    latents = record["latents"]
+    numbers = [float(latents[name]) for name in sorted(latents) if isinstance(latents[name], bool | int | float)]
+    kinds = [
+        float(latents[name] == kind)
+        for name, known in (("conduction", ("lbbb", "rbbb", "ivcd")), ("infarct", ("lad", "rca", "lcx")))
+        for kind in known
+    ]
+    segments = record["segments"]
+    return [*numbers, *kinds, *(float(v) for name in ("delay_ms", "gain", "infarct_share") for v in segments[name])]
+
+
+def predictor() -> Pipeline:
+    """Ridge regression whose penalty is chosen by leaving one out."""
+    return make_pipeline(StandardScaler(), RidgeCV(ALPHAS, alpha_per_target=True))
+
+
+def filled(rows: list[list[float]], like: np.ndarray | None = None) -> np.ndarray:
+    """Rows as an array; what could not be measured becomes the median of the training hearts."""
+    array = np.array(rows, float)
+    return np.where(np.isfinite(array), array, np.nanmedian(array if like is None else like, axis=0))
+
+
+def main() -> None:
+    """Fit on the training split, measure on another, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, required=True, help="results of a synthetic run, such as results/bench")
+    parser.add_argument("--registration", default="toppr")
+    parser.add_argument("--split", default="test")
+    arguments = parser.parse_args()
+    train, test = (hearts(arguments.results, arguments.registration, split) for split in ("train", arguments.split))
+    frame = Frame(train)
+    mean, directions = principal(np.stack([frame.motion(heart) for heart in train]), COMPONENTS)
+    known = np.stack([directions @ (frame.motion(heart) - mean) for heart in train])
+    shape_mean, shapes = principal(np.stack([frame.masks(heart) for heart in train]), SHAPES)
+
+    def anchor(heart: Example) -> list[float]:
+        return of_anchor(heart, frame) + (shapes @ (frame.masks(heart) - shape_mean)).tolist()
+
+    truth = arguments.results / "phantom/truth"
+    sets: dict[str, Callable[[Example], list[float]]] = {
+        "anchor": anchor,
+        "anchor and ECG": lambda heart: anchor(heart) + of_ecg(heart),
+        "anchor and everything the simulator knows": lambda heart: anchor(heart) + of_simulator(heart, truth),
+    }
+    errors = {"nothing: the mean": np.array([frame.error(heart, mean) for heart in test])}
+    for name, seen in sets.items():
+        rows = filled([seen(heart) for heart in train])
+        model = predictor().fit(rows, known)
+        there = filled([seen(heart) for heart in test], rows)
+        coefficients = model.predict(there)
+        errors[name] = np.array([frame.error(heart, mean + row @ directions) for heart, row in zip(test, coefficients)])
+    own = [mean + (directions @ (frame.motion(heart) - mean)) @ directions for heart in test]
+    errors[f"its own motion in {COMPONENTS} components"] = np.array(
+        [frame.error(heart, motion) for heart, motion in zip(test, own)]
+    )
+    base = errors["nothing: the mean"]
+    print(f"{len(train)} training hearts, {len(test)} of the split {arguments.split}\n")
+    print("| known of a new heart | end-point error, mm | less than the mean's, % |\n|---|---:|---:|")
+    rng = np.random.default_rng(0)
+    for name, values in errors.items():
+        gain = 100 * (1 - values.sum() / base.sum())
+        draws = rng.integers(len(values), size=(1000, len(values)))
+        low, high = np.percentile(100 * (1 - values[draws].sum(1) / base[draws].sum(1)), [2.5, 97.5])
+        print(f"| {name} | {values.mean():.3f} | {gain:.1f} [{low:.1f}, {high:.1f}] |")
+
+
+if __name__ == "__main__":
+    main()
