@@ -1,4 +1,4 @@
-"""How much of the hearts' motion can be told from anchor and ECG at all? A ceiling that owes nothing to our networks.
+"""How much of the hearts' motion does a linear model without any network tell from anchor and ECG?
 
 Run with `--help`; README.md tells what is compared.
 """

@@ -29,6 +29,7 @@ Changed, and why:
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -179,7 +180,7 @@ class StageBatch:
         return type(self)(*(tensor.to(device) for tensor in vars(self).values()))
 
 
-class StageSlices(Slices):
+class StageSlices(Slices, ABC):
     """Random slices as one stage of the cascade sees them. Held-out ones keep their EF."""
 
     def __init__(
@@ -204,9 +205,9 @@ class StageSlices(Slices):
         keep = torch.tensor(kept) & slices.ef_pct.isfinite()
         return StageBatch(clean, images, noise, torch.tensor(sigma), slices.ef_pct, slices.position, keep)
 
+    @abstractmethod
     def views(self, slices: SliceBatch, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
         """What is denoised, [N, 1, F, Y, X], and the images that condition it, [N, C, F, Y, X]."""
-        raise NotImplementedError
 
 
 class BaseSlices(StageSlices):

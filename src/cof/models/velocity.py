@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cof.config import VelocitySettings
-from cof.convolution import Conv3d
 from cof.models.ecg_encoder import EcgEncoder, FeatureEncoder, tokens_at
 from cof.models.embedding import PhaseEmbedding
+from cof.motion.convolution import Conv3d
 from cof.motion.resolution import IN_PLANE
 
 AXES = 3

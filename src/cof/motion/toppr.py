@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cof.config import RegistrationSettings, Triple
-from cof.convolution import Conv3d
+from cof.motion.convolution import Conv3d
 from cof.motion.integrate import exponential
 from cof.motion.resolution import motion_spacing
 

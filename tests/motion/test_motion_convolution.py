@@ -1,10 +1,10 @@
-"""One volume through `cof.convolution.Conv3d`: the same sums as torch's own, by another kernel."""
+"""One volume through `cof.motion.convolution.Conv3d`: the same sums as torch's own, by another kernel."""
 
 import pytest
 import torch
 from torch import nn
 
-from cof.convolution import Conv3d
+from cof.motion.convolution import Conv3d
 
 
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last_3d])
