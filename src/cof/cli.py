@@ -370,6 +370,7 @@ def twins(
     exclusions: ExclusionsOut,
     settings: SettingsText,
     labels_settings: Annotated[str, typer.Option(help="Settings of the labeller.")] = "{}",
+    labelling: Annotated[config.Labelling, typer.Option(help="Of the generated hearts.")] = "nnunet",
     fields: Annotated[Path | None, typer.Option(help="fields/{variant}/{batch}, for the oracle only.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Splits to generate; repeatable. Default: test.")] = None,
     seed: Seed = 0,
@@ -391,6 +392,7 @@ def twins(
         settings=config.read_settings(settings, config.ModelSettings),
         labels_settings=config.read_settings(labels_settings, config.LabelSettings),
         seed=seed,
+        labelling=labelling,
         splits=tuple(split or ("test",)),
     )
 

@@ -30,6 +30,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Triple = tuple[float, float, float]
+Labelling = Literal["nnunet", "propagated"]
 
 # In place of a registration's name: the motion that the simulator knows exactly.
 TRUTH = "truth"
@@ -627,6 +628,16 @@ class ExtractorSettings(Settings):
     i3d: WeightsSettings | None = Field(None, description="I3D, i3d_torchscript.pt: the metric fvd")
 
 
+class TwinSettings(Settings):
+    """How generated hearts are labelled."""
+
+    labels: Labelling = Field(
+        "nnunet",
+        description="by nnU-Net, frame by frame, as the real cines; or propagated: the anchor's labels move as its "
+        "image does, for a fraction of the time. A family that generates images is labelled by nnU-Net in any case",
+    )
+
+
 class EvaluationSettings(Settings):
     """Metrics and their intervals."""
 
@@ -704,6 +715,7 @@ class Config(Settings):
     grid: GridSettings = GridSettings()
     registrations: dict[str, RegistrationSettings] = {"toppr": RegistrationSettings()}
     models: dict[str, SerializeAsAny[ModelSettings]]
+    twins: TwinSettings = TwinSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     intervals: IntervalSettings = IntervalSettings()
     tables: dict[str, TableSettings]

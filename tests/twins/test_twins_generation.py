@@ -17,6 +17,7 @@ from cof.config import (
     StaticSettings,
 )
 from cof.errors import UsageError
+from cof.metrics.overlap import dice
 from cof.models import anchors
 from cof.models.stage import load, train
 from cof.motion.fields import load_displacement
@@ -90,7 +91,7 @@ def test_artefacts_of_every_family_are_whole_and_deterministic(name, chain, labe
             grid, _, _ = read_grid(chain.inputs["grid"] / f"{subject}.nii")
             np.testing.assert_allclose(canonical[0].float().numpy(), grid[0], atol=1e-3)
         record = json.loads(sidecar(tmp_path / "first" / f"{subject}.nii").read_text())
-        assert set(record["provenance"]) == {"config_hash", "versions", "model", "seed"}
+        assert set(record["provenance"]) == {"config_hash", "versions", "model", "seed", "labels"}
         assert ("donor" in record["measures"]) == (name == "random")
         assert ("closure_mm" in record["measures"]) == (name == "cof")
 
@@ -117,6 +118,24 @@ def test_static_frames_take_the_anchors_labels_and_are_not_labelled_again(chain,
     assert all(np.array_equal(frame, real[0]) for frame in made)
     generate(chain, "oracle", tmp_path / "oracle")
     assert labeller.calls == 9  # every frame but the anchor
+
+
+def test_propagated_labels_move_as_the_heart_and_need_no_labeller(chain, labeller, tmp_path):
+    generate(chain, "oracle", tmp_path / "oracle", labelling="propagated")
+    generate(chain, "static", tmp_path / "static", labelling="propagated")
+    assert labeller.calls == 0
+    real = read_labels(chain.inputs["labels"] / f"{WHOLE}.nii.gz")
+    made = read_labels(tmp_path / "oracle" / f"{WHOLE}.labels.nii.gz")
+    assert np.array_equal(made[0], real[0])
+    for structure in (1, 2):  # the exact motion carries the anchor's structures to where they are
+        assert dice(made, real, structure).min() > 0.85
+        assert dice(np.broadcast_to(real[0], real.shape), real, structure).min() < 0.7
+    still = read_labels(tmp_path / "static" / f"{WHOLE}.labels.nii.gz")
+    assert all(np.array_equal(frame, real[0]) for frame in still)
+    assert json.loads(sidecar(tmp_path / "oracle" / f"{WHOLE}.nii").read_text())["provenance"]["labels"] == "propagated"
+    generate(chain, "random", tmp_path / "random", labelling="propagated")
+    assert labeller.calls == 18  # images have no motion with which labels could go
+    assert json.loads(sidecar(tmp_path / "random" / f"{WHOLE}.nii").read_text())["provenance"]["labels"] == "nnunet"
 
 
 def test_random_twin_shows_the_donor_inside_and_the_anchor_outside(chain, labeller, tmp_path):

@@ -26,6 +26,7 @@ rule twins:
         labels_settings=dump(CONFIG.labels),
         fields=lambda wildcards, input: options("fields", input.fields),
         splits=options("split", SPLITS),
+        labelling=CONFIG.twins.labels,
         seed=CONFIG.seed,
         source=source(
             "twins", "models", "motion", "folders", "cine/grid", "labels/predict"
@@ -35,4 +36,5 @@ rule twins:
         " --labels {input.labels:q} --grid {input.grid:q} {params.fields} --model {input.model:q}"
         " --labeller {input.labeller:q} --out {output.twins:q} --exclusions {output.exclusions:q}"
         " --settings {params.settings:q} --labels-settings {params.labels_settings:q} {params.splits}"
+        " --labelling {params.labelling}"
         " --seed {params.seed} 2> {log:q}"

@@ -31,7 +31,8 @@ def write_twin(folder: Path, name: str, twin: Twin, labels: np.ndarray, provenan
         provenance: what made it, for the sidecar and the tensors.
     """
     native = replace(twin.native, provenance=provenance)
-    write_cine(folder / f"{name}.nii", native, {"measures": dict(twin.measures), "anchor_phase": twin.anchor_phase})
+    record = {"measures": dict(twin.made.measures), "anchor_phase": twin.anchor_phase}
+    write_cine(folder / f"{name}.nii", native, record)
     write_labels(folder / f"{name}.labels.nii.gz", labels, native.affine)
     tensors = {"cine": twin.canonical}
     if twin.displacement is not None:

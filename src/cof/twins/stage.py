@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from cof.cine.grid import nearest_frame
 from cof.cine.volume import read_cine, read_frame
-from cof.config import LabelSettings, ModelSettings
+from cof.config import Labelling, LabelSettings, ModelSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.labels.predict import Labeller
@@ -16,7 +16,7 @@ from cof.models.stage import load
 from cof.provenance import stamp
 from cof.tables import read_table
 from cof.twins.artefacts import write_twin
-from cof.twins.generation import generate, label
+from cof.twins.generation import generate, label, propagate
 
 # Families whose motion is about end diastole and is not turned towards another anchor.
 ED_ALONE = ("oracle", "mean_motion", "scaled_motion")
@@ -37,6 +37,7 @@ def generate_batch(
     settings: ModelSettings,
     labels_settings: LabelSettings,
     seed: int,
+    labelling: Labelling = "nnunet",
     splits: tuple[str, ...] = ("test",),
     anchor_phase: float | None = None,
 ) -> None:
@@ -58,6 +59,8 @@ def generate_batch(
         settings: of the model.
         labels_settings: of the labeller.
         seed: of families that draw at random, together with the subject's name.
+        labelling: of the generated hearts: `propagated` moves the anchor's labels as its image, where a family
+            generates a displacement.
         splits: which subjects to generate.
         anchor_phase: of the frame that is the anchor, and of what an anchor alone shows; without it the model's
             settings say which frame of a cine, and an anchor alone is at end diastole.
@@ -92,6 +95,10 @@ def generate_batch(
                     twin = generate(trained, example, real, seed)
                     anchor = nearest_frame(example.anchor_phase, len(real.frames))
                     anchor_labels = read_frame(labels / f"{name}.nii.gz", anchor).astype(np.uint8)
-                    generated_labels = label(twin.native, real.frames[anchor], anchor_labels, segmenter)
-                    write_twin(folder, name, twin, generated_labels, provenance)
+                    how = labelling if twin.made.displacement is not None else "nnunet"
+                    if how == "propagated":
+                        generated_labels = propagate(twin, anchor_labels, example.placement)
+                    else:
+                        generated_labels = label(twin.native, real.frames[anchor], anchor_labels, segmenter)
+                    write_twin(folder, name, twin, generated_labels, provenance | {"labels": how})
     excluded.write(exclusions)
