@@ -136,11 +136,19 @@ def test_how_paths_are_made_is_no_part_of_a_training() -> None:
     assert variant.trained() == config.RegistrationSettings(lambda_seg=0.5)
 
 
-def test_the_oracle_of_the_ef_differs_from_its_rival_in_nothing_else() -> None:
+def test_a_weighed_displacement_needs_modes() -> None:
+    assert config.CofSettings(displacement_weight=1).displacement_weight == 1
+    with pytest.raises(ValueError, match="needs a field of modes"):
+        config.CofSettings(displacement_weight=1, field={"modes": 0})
+
+
+def test_the_oracle_of_the_ef_applies_its_rival_and_nothing_else() -> None:
     models = config.parse(merged("rivals.yaml")).models
-    rival, oracle = models["echodiffusion"], models["echodiffusion_true_ef"]
-    assert (rival.ef, oracle.ef) == ("predicted", "measured")
-    assert oracle == rival.model_copy(update={"ef": "measured"})
+    assert models["echodiffusion_true_ef"] == config.TrueEfSettings(model="echodiffusion")
+    with pytest.raises(UsageError, match="no model of the family 'echodiffusion' is called 'cof'"):
+        config.parse(
+            {"models": {"cof": {"family": "cof"}, "told": {"family": "true_ef", "model": "cof"}}, "tables": {}}
+        )
 
 
 def test_table_three_has_the_papers_eight_rows() -> None:

@@ -7,7 +7,7 @@ just the stages that read it.
 import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
+    model_validator,
 )
 
 from cof.errors import UsageError
@@ -305,6 +306,9 @@ class VelocitySettings(Settings):
     )
     ecg_local: bool = True
     rr_scalar: bool = True
+    ecg_features: bool = Field(
+        False, description="the twelve scalar features join the code of the cycle, which a small cohort teaches slowly"
+    )
     attention: bool = False
 
 
@@ -342,7 +346,19 @@ class CofSettings(MotionSettings):
     """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
 
     family: Literal["cof"] = "cof"
+    displacement_weight: float = Field(
+        0.0,
+        ge=0,
+        description="of the error of the integrated velocity, the displacement, beside that of the velocity; 0 is the "
+        "paper's eq (9)",
+    )
     ode: OdeSettings = OdeSettings()
+
+    @model_validator(mode="after")
+    def _integrable(self) -> Self:
+        if self.displacement_weight and not self.field.modes:
+            raise ValueError("displacement_weight needs a field of modes, whose integral costs next to nothing")
+        return self
 
 
 class RegressionSettings(MotionSettings):
@@ -419,9 +435,6 @@ class EchoDiffusionSettings(CascadeStageSettings, SliceVideoSettings):
     """EchoDiffusion on short-axis slices. Its own keys of a stage and of its training are the first stage's."""
 
     family: Literal["echodiffusion"] = "echodiffusion"
-    ef: Literal["predicted", "measured"] = Field(
-        "predicted", description="from the ECG, or the subject's own (an oracle, to be named as one)"
-    )
     predictor: EfPredictorSettings = EfPredictorSettings()
     fine: SuperResolutionSettings = SuperResolutionSettings()
     drop: Probability = Field(0.1, description="share of the examples that lose their EF, so that guidance is trained")
@@ -551,6 +564,13 @@ class AnchoredSettings(Settings):
     anchor_phase: float = Field(0.0, ge=0, lt=1, description="phase of the frame that is the anchor; 0 is ED")
 
 
+class TrueEfSettings(Settings):
+    """An oracle: a trained EchoDiffusion that is told the EF of the real cine, not one predicted from the ECG."""
+
+    family: Literal["true_ef"] = "true_ef"
+    model: str = Field("echodiffusion", description="the model in `models` that is applied; it is not retrained")
+
+
 class EnsembleSettings(Settings):
     """Trainings that differ in their seed, as one model: their mean motion, and how far they are apart."""
 
@@ -597,6 +617,7 @@ ModelSettings = Annotated[
     | ScaledMotionSettings
     | ShuffledSettings
     | AnchoredSettings
+    | TrueEfSettings
     | EnsembleSettings
     | OracleSettings,
     Field(discriminator="family"),
@@ -807,9 +828,13 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
                 raise UsageError(f"{where}: models.{name}.registration: only a synthetic cohort knows its exact motion")
         elif registration is not None and registration not in config.registrations:
             raise UsageError(f"{where}: models.{name}.registration: no registration is called '{registration}'")
-        applied = model.model if isinstance(model, ShuffledSettings | AnchoredSettings) else None
-        if applied is not None and not isinstance(config.models.get(applied), CofSettings):
-            raise UsageError(f"{where}: models.{name}.model: no model of the family 'cof' is called '{applied}'")
+        if isinstance(model, ShuffledSettings | AnchoredSettings | TrueEfSettings):
+            kind = EchoDiffusionSettings if isinstance(model, TrueEfSettings) else CofSettings
+            if not isinstance(config.models.get(model.model), kind):
+                family = kind.model_fields["family"].default
+                raise UsageError(
+                    f"{where}: models.{name}.model: no model of the family '{family}' is called '{model.model}'"
+                )
         if isinstance(model, EnsembleSettings) and len(set(model.members)) < len(model.members):
             raise UsageError(f"{where}: models.{name}.members: a model is named twice")
         for member in model.members if isinstance(model, EnsembleSettings) else ():

@@ -26,6 +26,7 @@ from cof.config import (
     ShuffledSettings,
     StaticSettings,
     SuperResolutionSettings,
+    TrueEfSettings,
     VelocitySettings,
     VideoCodecSettings,
 )
@@ -48,6 +49,7 @@ SETTINGS = {
     "scaled_motion": ScaledMotionSettings(),
     "shuffled": ShuffledSettings(),
     "anchored": AnchoredSettings(),
+    "true_ef": TrueEfSettings(),
     "ensemble": EnsembleSettings(members=("a", "b")),
     "oracle": OracleSettings(),
     "diffusion": DiffusionSettings(
@@ -83,6 +85,12 @@ SETTINGS = {
 }
 
 
+RECORD = {
+    "settings": {"family": "static"}, "frames": 12, "shape": [5, 32, 32], "spacing_mm": [10, 4, 4],
+    "beat_samples": 128, "provenance": {},
+}  # fmt: skip
+
+
 def trained(name, train, folder, seed=0):
     folder.mkdir(exist_ok=True)
     family = family_of(name)
@@ -90,9 +98,12 @@ def trained(name, train, folder, seed=0):
     family.fit(train if family.learns_on else [], [], SETTINGS[name], seed, run)(folder)
     applied = {"shuffled": [MODEL], "anchored": [MODEL], "ensemble": [f"{MEMBERS}/a", f"{MEMBERS}/b"]}
     for place in applied.get(name, []):
-        static = {"settings": {"family": "static"}, "frames": 12, "shape": [5, 32, 32], "spacing_mm": [10, 4, 4]}
         (folder / place).mkdir(parents=True)
-        (folder / place / "settings.json").write_text(json.dumps(static | {"beat_samples": 128, "provenance": {}}))
+        (folder / place / "settings.json").write_text(json.dumps(RECORD))
+    if name == "true_ef":
+        trained("echodiffusion", train, folder / MODEL, seed)
+        record = RECORD | {"settings": SETTINGS["echodiffusion"].model_dump(mode="json")}
+        (folder / MODEL / "settings.json").write_text(json.dumps(record))
     return family.load(folder, SETTINGS[name])
 
 
@@ -104,7 +115,8 @@ def as_subject(example):
 def test_every_family_keeps_the_protocol(name, toy_hearts, tmp_path):
     hearts = toy_hearts(3)
     model = trained(name, hearts[:2], tmp_path / name)
-    unseen = hearts[2] if family_of(name).sees_motion else as_subject(hearts[2])
+    told = family_of(name).sees_motion or name == "true_ef"
+    unseen = hearts[2] if told else as_subject(hearts[2])
     made = model.generate(unseen, 9, seed=4)
     again = model.generate(unseen, 9, seed=4)
     assert (made.displacement is None) != (made.cine is None)

@@ -14,6 +14,7 @@ from cof.config import (
     EchoDiffusionSettings,
     EfPredictorSettings,
     SuperResolutionSettings,
+    TrueEfSettings,
     VelocitySettings,
 )
 from cof.errors import UsageError
@@ -179,11 +180,12 @@ def test_the_ef_is_that_of_the_labels_and_is_measured_once(cohort, monkeypatch):
     assert lazily(cohort, [])[0].ef_pct is None
 
 
-def run(root, out="model", settings=SETTINGS, **changes):
+def run(root, out="model", settings=SETTINGS, base=None, **changes):
     inputs = {name: [root / name / "b000"] for name in ("grid", "labels", "fields")}
     train(
         subjects=root / "subjects.parquet", beats=[root / "beats/b000.parquet"], **inputs,
         out=root / out, work=root / "work", settings=settings.model_copy(update=changes), seed=0,
+        base=base,
     )  # fmt: skip
 
 
@@ -218,12 +220,12 @@ def test_only_an_oracle_of_the_ef_is_told_it_and_its_card_says_so(cohort):
         video_frames=4, **stage, fine=SuperResolutionSettings(**stage),
         predictor=EfPredictorSettings(ecg_channels=(4, 8), embedding=8, iterations=1, batch=2),
     )  # fmt: skip
-    said = {"predicted": "anchor and ECG at most", "measured": "its own ejection fraction (an oracle"}
-    for ef, words in said.items():
-        run(cohort, ef, settings, ef=ef)
-        trained = load(cohort / ef)
-        assert trained.sees_ef is (ef == "measured")
-        assert words in (cohort / ef / "card.md").read_text()
+    run(cohort, "predicted", settings)
+    run(cohort, "told", TrueEfSettings(), base=cohort / "predicted")
+    for name, words in (("predicted", "anchor and ECG at most"), ("told", "its own ejection fraction (an oracle")):
+        trained = load(cohort / name)
+        assert trained.sees_ef is (name == "told")
+        assert words in (cohort / name / "card.md").read_text()
         example = artefacts(cohort).open(NAMES[3], with_displacement=False, with_cine=False, with_ef=trained.sees_ef)
         wanted = trained.model.generate(example, FRAMES, 0).measures["ef_wanted_pct"]
         own = round(ejection_fraction(cohort / f"labels/b000/{NAMES[3]}.nii.gz"), 3)

@@ -186,7 +186,7 @@ def test_the_predicted_ef_never_is_the_subjects_own_and_the_oracles_is(beating):
         assert told.measures == made.measures
     other_ecg = model.generate(replace(hearts[0], beat=hearts[0].beat * 2), 6, 0)
     assert other_ecg.measures != made.measures
-    oracle = EchoDiffusionModel(awake(), SETTINGS.model_copy(update={"ef": "measured"}))
+    oracle = EchoDiffusionModel(awake(), SETTINGS, told_ef=True)
     low, high = (oracle.generate(replace(hearts[0], ef_pct=ef_pct), 6, 0) for ef_pct in (10.0, 90.0))
     assert (low.measures["ef_wanted_pct"], high.measures["ef_wanted_pct"]) == (10.0, 90.0)
     assert not torch.equal(low.cine, high.cine)

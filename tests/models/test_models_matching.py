@@ -5,9 +5,10 @@ import torch
 
 from cof.config import AffineSettings, VelocitySettings
 from cof.models.alignment import map_displacement
-from cof.models.matching import MatchingBatch, heart_mask, matching_loss, velocity_scale
+from cof.models.matching import MatchingBatch, displacement_at, heart_mask, matching_loss, velocity_scale
 from cof.models.velocity import VelocityField
 from cof.motion.augmentation import AffineMaps
+from cof.motion.path import DisplacementPath
 from cof.motion.warp import warp
 
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4)
@@ -35,6 +36,46 @@ def test_velocity_scale_is_the_root_mean_square_in_the_heart(toy_hearts):
     expected = batch.target[0][:, :, inside].square().mean((0, 2)).sqrt()
     torch.testing.assert_close(scale[1:], expected[1:], rtol=1e-3, atol=0)
     assert scale[0] == 1  # nothing moves along z
+
+
+def test_displacement_of_modes_is_their_integral_from_the_anchor(toy_hearts):
+    """Against Simpson's rule over many steps, from any anchor."""
+    network = VelocityField(TINY.model_copy(update={"ecg_local": False, "time_harmonics": 2}))
+    for layer in (network.modes.maps, network.modes.courses[-1]):
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    batch = MatchingBatch.of(toy_hearts(2), np.array([[0.1, 0.45, 0.9]] * 2), 0.0)
+    condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features)
+    for start in (0.0, 0.35):
+        anchor = torch.full((2,), start)
+        found = displacement_at(network, condition, batch.phase, anchor).detach()
+        for column, end in enumerate((0.1, 0.45, 0.9)):
+            phases = torch.linspace(start, end, 129)
+            rates = network(phases[None].expand(2, -1), condition).detach()
+            step = (end - start) / 128
+            simpson = (rates[:, :-2:2] + 4 * rates[:, 1:-1:2] + rates[:, 2::2]).sum(1) * step / 3
+            # Twelve harmonics of the cycle are exact, and faster ones small.
+            assert (found[:, column] - simpson).norm() < 0.02 * simpson.norm()
+    nowhere = displacement_at(network, condition, batch.phase, batch.phase[:, 1])
+    assert nowhere[:, 1].abs().max() < 1e-5
+
+
+def test_the_displacement_counts_as_much_as_it_is_weighted(toy_hearts):
+    """The field starts at zero, so that its displacement's error is the displacement, in units of sigma / 2 pi."""
+    phase = np.array([[0.2, 0.7]])
+    batch = MatchingBatch.of(toy_hearts(1), phase, 4.0, with_displacement=True)
+    network = VelocityField(TINY)
+    network.sigma.copy_(torch.tensor([1.0, 20.0, 30.0]))
+    assert torch.equal(
+        batch.displacement, MatchingBatch.of(toy_hearts(1), phase, 4.0, DisplacementPath.displacement).target
+    )
+    power = (batch.displacement / network.sigma.view(3, 1, 1, 1) * 2 * np.pi).square().mean(2)
+    expected = (power * batch.weight[:, None]).sum() / (2 * batch.weight.sum())
+    plain = matching_loss(network, batch)
+    torch.testing.assert_close(matching_loss(network, batch, 0.5) - plain, 0.5 * expected, rtol=1e-4, atol=1e-6)
+    maps = AffineMaps.draw(AffineSettings(), 1, np.random.default_rng(0), torch.device("cpu"))
+    seen = batch.seen_through(maps, (10.0, 4.0, 4.0))
+    again = replace(batch, target=batch.displacement).seen_through(maps, (10.0, 4.0, 4.0))
+    assert torch.equal(seen.displacement, again.target)
 
 
 def test_augmented_motion_is_the_motion_of_the_augmented_anchor():

@@ -36,6 +36,7 @@ from cof.config import (
     RegistrationSettings,
     ShuffledSettings,
     TrainingSettings,
+    TrueEfSettings,
 )
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.labels.predict import Labeller
@@ -62,7 +63,7 @@ _SUBJECTS, _TRAINING = 3, 2
 _STEPS = 3
 _FRAMES = 2
 # Models that are no training, and the files that such a one has beside the models that it applies, at most.
-_APPLIED = (ShuffledSettings, AnchoredSettings, EnsembleSettings)
+_APPLIED = (ShuffledSettings, AnchoredSettings, TrueEfSettings, EnsembleSettings)
 _OF_EXCHANGE = 4
 
 # What changes what a training learns, but not its time.

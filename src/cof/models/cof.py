@@ -9,6 +9,7 @@ from torch import Tensor
 from cof.config import CofSettings
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.matching import encode_subject, heart_mask
+from cof.models.objective import flow_matching
 from cof.models.ode import integrate
 from cof.models.velocity import VelocityField
 from cof.models.weights import restored, saving
@@ -78,7 +79,8 @@ class CofFamily:
         """Train by flow matching; see `cof.models.training.fit`."""
         from cof.models import training  # heavy, and no part of generation
 
-        return saving(*training.fit(train, validation, settings, seed, run))
+        objective = flow_matching(settings.displacement_weight)
+        return saving(*training.fit(train, validation, settings, seed, run, objective))
 
     def load(self, folder: Path, settings: CofSettings) -> CofModel:
         """The trained model in `folder`."""

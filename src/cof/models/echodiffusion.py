@@ -13,8 +13,8 @@ Changed, and why:
 
 - The original is told the EF that its video shall show. Here nobody knows the EF of a new subject: it is **predicted**
   from the ECG by a 1-D residual network (`cof.models.ef_predictor`) that learnt on the training subjects. The cascade
-  learns with their own EF. With `ef: measured` the subject's own EF takes the place of the prediction: an oracle, which
-  a table must name as one.
+  learns with their own EF. `cof.models.true_ef` puts the subject's own EF in the place of the prediction: an oracle,
+  which a table must name as one.
 - The video is one short-axis slice over the cycle, with a second token for its place in the stack; the conditioning
   image is not a random frame but the anchor, with its neighbours z - 1 and z + 1 as further channels.
 - All slices of a heart are sampled from the same noise: independent draws would tear the stack apart along z.
@@ -323,19 +323,20 @@ def fit(
 
 
 class EchoDiffusionModel:
-    """Trained networks, and the sampler of the cascade."""
+    """Trained networks, and the sampler of the cascade; an oracle where it is told the EF of the real cine."""
 
-    def __init__(self, network: EchoDiffusion, settings: EchoDiffusionSettings) -> None:
+    def __init__(self, network: EchoDiffusion, settings: EchoDiffusionSettings, told_ef: bool = False) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device).eval()
         self.settings = settings
+        self.told_ef = told_ef
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
         """One cine of one subject, which seed and name decide.
 
         Raises:
-            TypeError: the model is told the measured EF, and the subject has none.
+            TypeError: the model is told the EF of the real cine, and the subject has none.
         """
         slices, ef_pct = SliceBatch.of_stack(subject).to(self.device), self._ef_pct(subject)
         rng, (rows, columns) = subject_rng(seed, subject), subject.anchor.shape[1:]
@@ -351,7 +352,7 @@ class EchoDiffusionModel:
 
     def _ef_pct(self, subject: Subject) -> float:
         """The EF that the heart shall have."""
-        if self.settings.ef == "measured":
+        if self.told_ef:
             if not isinstance(subject, Example) or subject.ef_pct is None or not math.isfinite(subject.ef_pct):
                 raise TypeError("the oracle generates from an Example with the subject's own EF")
             return float(subject.ef_pct)

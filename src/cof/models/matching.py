@@ -4,8 +4,9 @@ Eq (9) regresses the velocity of the registered motion at random positions and p
 distribution, so a trained field gives the conditional mean of the motion.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -16,11 +17,14 @@ from torch import Tensor
 from cof.config import Triple
 from cof.models.alignment import map_displacement
 from cof.models.base import Example, Subject, SubjectEcg
+from cof.models.ode import integral_weights
 from cof.models.velocity import AXES, Condition, VelocityField
 from cof.motion.augmentation import AffineMaps
 from cof.motion.path import DisplacementPath, Phases
 from cof.motion.resolution import IN_PLANE, motion_spacing
 
+# Of the cycle, in a displacement that training compares.
+HARMONICS = 12
 # Enough hearts for three standard deviations; a larger cohort is not read through for them.
 SCALE_SUBJECTS = 256
 
@@ -42,6 +46,7 @@ class MatchingBatch:
         phase: [B, P].
         target: v*, [B, P, 3, Z, Y/2, X/2] in mm a cycle; or the displacement, in mm.
         anchor_phase: [B].
+        displacement: at the same phases, in mm, where the loss compares it, too.
     """
 
     anchor: Tensor
@@ -53,6 +58,7 @@ class MatchingBatch:
     phase: Tensor
     target: Tensor
     anchor_phase: Tensor
+    displacement: Tensor | None = None
 
     @classmethod
     def of(
@@ -61,6 +67,7 @@ class MatchingBatch:
         phase: np.ndarray,
         heart_weight: float,
         target: Target = DisplacementPath.velocity,
+        with_displacement: bool = False,
     ) -> "MatchingBatch":
         """Collect examples at phases [B, P]."""
         valid = torch.tensor([example.placement.valid for example in examples], dtype=torch.float32)
@@ -76,6 +83,7 @@ class MatchingBatch:
             torch.from_numpy(phase).float(),
             torch.stack([target(path, row) for path, row in zip(paths, phase)]),
             torch.tensor([example.anchor_phase for example in examples], dtype=torch.float32),
+            torch.stack([path.displacement(row) for path, row in zip(paths, phase)]) if with_displacement else None,
         )
 
     def seen_through(self, maps: AffineMaps, spacing_mm: Triple) -> "MatchingBatch":
@@ -83,22 +91,22 @@ class MatchingBatch:
         phases = self.phase.shape[1]
         repeated = AffineMaps(maps.matrices.repeat_interleave(phases, 0), maps.shifts.repeat_interleave(phases, 0))
         field_spacing = motion_spacing(spacing_mm)
-        target = map_displacement(repeated, self.target.flatten(0, 1), field_spacing)
-        return MatchingBatch(
-            maps.map_images(self.anchor[:, None], spacing_mm)[:, 0],
-            self.valid,
-            self.beat,
-            self.rr_ms,
-            self.features,
-            maps.map_images(self.weight[:, None], field_spacing)[:, 0],
-            self.phase,
-            target.unflatten(0, (-1, phases)),
-            self.anchor_phase,
+
+        def mapped(motion: Tensor) -> Tensor:
+            return map_displacement(repeated, motion.flatten(0, 1), field_spacing).unflatten(0, (-1, phases))
+
+        return replace(
+            self,
+            anchor=maps.map_images(self.anchor[:, None], spacing_mm)[:, 0],
+            weight=maps.map_images(self.weight[:, None], field_spacing)[:, 0],
+            target=mapped(self.target),
+            displacement=None if self.displacement is None else mapped(self.displacement),
         )
 
     def to(self, device: torch.device) -> "MatchingBatch":
         """The same batch on `device`."""
-        return MatchingBatch(*(tensor.to(device) for tensor in vars(self).values()))
+        moved = {name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None}
+        return MatchingBatch(**moved)
 
 
 def heart_mask(anchor_labels: np.ndarray) -> Tensor:
@@ -119,11 +127,37 @@ def reference_path(example: Example) -> DisplacementPath:
     return DisplacementPath(torch.from_numpy(example.displacement), example.anchor_phase)
 
 
-def matching_loss(network: VelocityField, batch: MatchingBatch) -> Tensor:
-    """Mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v along each axis, weighted by position."""
+def matching_loss(network: VelocityField, batch: MatchingBatch, displacement_weight: float = 0.0) -> Tensor:
+    """Mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v along each axis, weighted by position.
+
+    Args:
+        network: the field; of modes, where the displacement counts.
+        batch: with the displacement at its phases, where that counts.
+        displacement_weight: of the same mean of |int v_theta - u|^2, in units of sigma_v / 2 pi: the displacement of a
+            motion whose velocity is sigma_v and goes to and fro once a cycle. What eq (9) leaves out is that small
+            errors of one sign add up over the cycle.
+    """
     condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features, batch.anchor_phase)
     predicted = network(batch.phase, condition)
-    return weighted_mean((predicted - batch.target) / network.sigma[:, None, None, None], batch)
+    scale = network.sigma[:, None, None, None]
+    loss = weighted_mean((predicted - batch.target) / scale, batch)
+    if displacement_weight and batch.displacement is not None:
+        reached = displacement_at(network, condition, batch.phase, batch.anchor_phase)
+        loss = loss + displacement_weight * weighted_mean((reached - batch.displacement) / (scale / math.tau), batch)
+    return loss
+
+
+def displacement_at(network: VelocityField, condition: Condition, phase: Tensor, anchor_phase: Tensor) -> Tensor:
+    """The integral of a field of modes from the anchor's phase [B] to phases [B, P]: [B, P, 3, Z, Y/2, X/2] in mm.
+
+    `HARMONICS` of the modes' courses are integrated exactly, as the solver `fourier` does.
+    """
+    assert condition.maps is not None
+    knots = torch.arange(2 * HARMONICS + 1, device=phase.device) / (2 * HARMONICS + 1)
+    courses = network.courses(knots.expand(len(phase), -1), condition).float()
+    ends = np.concatenate([anchor_phase.cpu().numpy()[:, None], phase.cpu().numpy()], 1)
+    weights = torch.from_numpy(integral_weights(ends, HARMONICS)).to(courses)
+    return network.combine(condition.maps.float(), (weights[:, 1:] - weights[:, :1]) @ courses)
 
 
 def weighted_mean(error: Tensor, batch: MatchingBatch) -> Tensor:

@@ -1,7 +1,8 @@
 """What a field over position and phase learns from registered motion: subjects at phases, a target and a loss."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,10 @@ class Phases:
         settings: MotionSettings,
         seed: int,
         target: Target = DisplacementPath.velocity,
+        with_displacement: bool = False,
     ) -> None:
         self.train, self.validation, self.settings, self.seed = train, validation, settings, seed
-        self.target = target
+        self.target, self.with_displacement = target, with_displacement
         phase = (np.arange(VALIDATION_PHASES) + 0.5) / VALIDATION_PHASES
         self.any_anchor = settings.field.anchor == "any"
         anchors = [index * GOLDEN % 1 if self.any_anchor else 0.0 for index in range(len(validation))]
@@ -94,7 +96,7 @@ class Phases:
         if self.any_anchor:
             examples = [about(example, item.anchor_phase) for example, item in zip(examples, items)]
         phase = np.stack([item.phase for item in items])
-        batch = MatchingBatch.of(examples, phase, self.settings.heart_weight, self.target)
+        batch = MatchingBatch.of(examples, phase, self.settings.heart_weight, self.target, self.with_displacement)
         maps = [item.map for item in items if item.map is not None]
         return batch.seen_through(AffineMaps.together(maps), examples[0].placement.spacing_mm) if maps else batch
 
@@ -103,9 +105,9 @@ class Phases:
         return self.hearts(items)
 
 
-def loss(network: VelocityField, batch: MatchingBatch) -> Loss:
+def loss(network: VelocityField, batch: MatchingBatch, displacement_weight: float = 0.0) -> Loss:
     """The matching loss; positions and phases count by their weights."""
-    return Loss(matching_loss(network, batch), batch.weight.sum())
+    return Loss(matching_loss(network, batch, displacement_weight), batch.weight.sum())
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class Objective:
         source: of the batches.
         loss: of the field and a batch.
         entries: methods of the field through which the loss calls it.
+        with_displacement: the loss compares the displacement, too.
     """
 
     network: Callable[[VelocitySettings], VelocityField]
@@ -125,6 +128,16 @@ class Objective:
     source: type[Phases] = Phases
     loss: LossFunction = loss
     entries: tuple[str, ...] = ("encode", "forward")
+    with_displacement: bool = False
 
 
 FLOW_MATCHING = Objective(VelocityField, DisplacementPath.velocity)
+
+
+def flow_matching(displacement_weight: float) -> Objective:
+    """Flow matching that may weigh the displacement, too."""
+    if not displacement_weight:
+        return FLOW_MATCHING
+    weighed = partial(loss, displacement_weight=displacement_weight)
+    entries = (*FLOW_MATCHING.entries, "courses")
+    return replace(FLOW_MATCHING, loss=weighed, entries=entries, with_displacement=True)

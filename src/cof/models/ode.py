@@ -50,17 +50,25 @@ def _fourier(velocity: Velocity, frames: int, settings: OdeSettings) -> Tensor:
     """The integral of the trigonometric polynomial of degree K through 2K + 1 velocities at phases j / (2K + 1)."""
     count = 2 * settings.harmonics + 1
     rates = _evaluate(velocity, torch.arange(count, dtype=torch.float64) / count, settings)
-    weights = torch.from_numpy(_fourier_weights(settings.harmonics, frames)).to(rates)
+    weights = torch.from_numpy(integral_weights(np.arange(frames + 1) / frames, settings.harmonics)).to(rates)
     return torch.tensordot(weights, rates, dims=1)
 
 
-def _fourier_weights(harmonics: int, frames: int) -> np.ndarray:
-    """Weights [T + 1, 2K + 1] of the velocities in the displacement at k / T: the integral of the Dirichlet kernel."""
+def integral_weights(phases: np.ndarray, harmonics: int) -> np.ndarray:
+    """Weights of velocities at phases j / (2K + 1) in their integral from 0: that of the Dirichlet kernel.
+
+    Args:
+        phases: [...], where the integrals end.
+        harmonics: K.
+
+    Returns:
+        float64 [..., 2K + 1]; exact for velocities of K harmonics.
+    """
     count = 2 * harmonics + 1
     order = 2 * np.pi * np.arange(1, harmonics + 1)
-    times, knots = np.arange(frames + 1) / frames, np.arange(count) / count
-    waves = np.sin((times[:, None, None] - knots[:, None]) * order) + np.sin(knots[:, None] * order)
-    return (times[:, None] + (2 * waves / order).sum(-1)) / count
+    times, knots = np.asarray(phases, np.float64)[..., None], np.arange(count) / count
+    waves = np.sin((times[..., None] - knots[:, None]) * order) + np.sin(knots[:, None] * order)
+    return (times + (2 * waves / order).sum(-1)) / count
 
 
 def _evaluate(velocity: Velocity, phases: Tensor, settings: OdeSettings) -> Tensor:

@@ -14,6 +14,7 @@ from cof.models.lfdm import LfdmFamily
 from cof.models.regression import RegressionFamily
 from cof.models.scaled import ScaledMotionFamily
 from cof.models.shuffled import ShuffledFamily
+from cof.models.true_ef import TrueEfFamily
 
 FAMILIES: dict[str, Family] = {
     "cof": CofFamily(),
@@ -30,6 +31,7 @@ FAMILIES: dict[str, Family] = {
     "regression": RegressionFamily(),
     "diffusion": DiffusionFamily(),
     "echodiffusion": EchoDiffusionFamily(),
+    "true_ef": TrueEfFamily(),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
-from cof.config import CofSettings, ModelSettings, Triple
+from cof.config import CofSettings, ModelSettings, Triple, TrueEfSettings
 from cof.errors import UsageError
 from cof.families import package
 from cof.folders import whole_folder
@@ -207,7 +207,7 @@ def _seed(settings: ModelSettings, seed: int) -> int:
 
 def _sees_ef(settings: ModelSettings) -> bool:
     """The model is openly told the subject's own ejection fraction, as an oracle."""
-    return getattr(settings, "ef", None) == "measured"
+    return isinstance(settings, TrueEfSettings)
 
 
 def _card(family: Family, record: dict[str, Any]) -> str:
@@ -217,7 +217,7 @@ def _card(family: Family, record: dict[str, Any]) -> str:
     split = family.learns_on or "train"
     subjects = f"{counts[split]} {'held-out' if split == 'test' else 'training'} subjects"
     inputs = "its own registered motion (a ceiling, no prediction)" if family.sees_motion else "anchor and ECG at most"
-    if settings.get("ef") == "measured":
+    if settings["family"] == TrueEfSettings.model_fields["family"].default:
         inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
     return f"""# Model card: {settings["family"]}

@@ -49,7 +49,7 @@ def fit(
         network = objective.network(settings.field)
     network.sigma.copy_(velocity_scale(train, objective.target))
     ecgs = ecgs_of(train)
-    if settings.field.ecg == "features":
+    if hasattr(network, "features"):
         network.features.learn_scale(ecg_features(ecgs))
     if settings.shuffled_ecg:
         train = Exchanged(train, ecgs, exchange(ecgs, str(seed)))
@@ -60,7 +60,7 @@ def fit(
     network, table = trainer.fit(
         network,
         objective.loss,
-        objective.source(train, validation, settings, seed, objective.target),
+        objective.source(train, validation, settings, seed, objective.target, objective.with_displacement),
         settings,
         run,
         log_every=settings.checkpoint_every,

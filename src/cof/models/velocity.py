@@ -194,7 +194,7 @@ class VelocityField(nn.Module):
             self.pooled = nn.Linear(embedding, embedding)
         if settings.ecg == "rate" or (cycle and settings.rr_scalar):
             self.rate = nn.Linear(1, embedding)
-        if settings.ecg == "features":
+        if settings.ecg == "features" or (cycle and settings.ecg_features):
             self.features = FeatureEncoder(embedding)
         if settings.ecg == "temporal" and settings.ecg_local:
             self.local = nn.Linear(embedding, embedding)
@@ -273,6 +273,8 @@ class VelocityField(nn.Module):
         if self.settings.rr_scalar:
             # Resampling a cycle to L samples loses its duration; the logarithm gives it back.
             code = code + self.rate(log_rr)
+        if self.settings.ecg_features:
+            code = code + self.features(features)
         if self.settings.ecg == "spatial":
             spread = [layer(code)[:, :, None, None, None] for layer in self.broadcast]
             if reference:
