@@ -137,11 +137,13 @@ def test_stages_that_only_some_configurations_have_tell_whom_they_left_out(tiny_
     config = json.loads((results / "config.json").read_text())
     config["models"]["true_motion"] = {"family": "oracle", "registration": "truth"}
     config["tables"]["table1"]["metrics"].append("fd_imagenet")
+    config["intervals"] = {"models": ["cof"]}
     (results / "config.json").write_text(json.dumps(config))
     gone = {"fields/truth": ("b000", "sub-0004-v2"), "features/cof": ("b001", "sub-0005-v2"), "features/real": None}
+    gone |= {"calibration/twins/cof": ("b000", "sub-0003-v2"), "calibration/metrics/cof": None}
     for folder, left_out in gone.items():
         for batch in ("b000", "b001"):
-            excluded = Exclusions(folder.split("/")[0])
+            excluded = Exclusions(folder.removeprefix("calibration/").split("/")[0])
             if left_out and left_out[0] == batch:
                 excluded.add(left_out[1], Reason.UNEXPECTED, "a broken file")
             excluded.write(results / f"exclusions/{folder}/{batch}.parquet")
@@ -154,8 +156,10 @@ def test_stages_that_only_some_configurations_have_tell_whom_they_left_out(tiny_
     assert "features cof features of held-out hearts not in this run ( features/cof )" in page.text
     assert "sub-0005-v2 features cof unexpected a broken file" in page.text
     assert "sub-0004-v2 fields truth unexpected a broken file" in page.text
+    assert "sub-0003-v2 twins cof, calibration unexpected a broken file" in page.text
+    assert "twins cof, calibration validation hearts generated" in page.text
     assert "the exclusions of features static" in page.text
-    assert "Left out on the way 4" in page.text
+    assert "Left out on the way 5" in page.text
 
 
 def test_funnel_counts_each_subject_at_the_first_stage_that_lost_it(page: Page) -> None:

@@ -224,6 +224,11 @@ def _steps(results: Results) -> list[tuple[str, str, str, str]]:
         ("grid", "", "resampled about the heart", "grid"),
         *(("fields", name, "motion registered", f"fields/{name}") for name in config.registrations),
         *([("fields", TRUTH, "exact motion of held-out hearts", f"fields/{TRUTH}")] if config.exact_motion else []),
+        *(
+            (stage, f"{name}, calibration", f"validation hearts {done}", f"{CALIBRATION}/{stage}/{name}")
+            for name in (() if config.trained else config.intervals.models)
+            for stage, done in (("twins", "generated"), ("metrics", "evaluated"))
+        ),
         *(("twins", name, "held-out hearts generated", f"twins/{name}") for name in config.models),
         *(("metrics", name, "held-out hearts evaluated", f"metrics/{name}") for name in config.models),
         *(("features", name, "features of held-out hearts", f"features/{name}") for name in config.featured),
@@ -232,13 +237,15 @@ def _steps(results: Results) -> list[tuple[str, str, str, str]]:
 
 _SUFFIX = {"cine": ".nii", "labels": ".nii.gz", "grid": ".nii", "fields": ".safetensors", "twins": ".nii"}
 _HELD_OUT = ("twins", "metrics", "features")
+# Where the hearts lie on which intervals are calibrated.
+CALIBRATION = "calibration"
 
 
 def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
     """How many subjects came through each stage; `count` is None where the run does not hold the stage."""
     rows = []
     assert results.subjects is not None
-    held_out = set(results.subjects.query("split == 'test'")["subject"])
+    split = results.subjects["split"].value_counts()
     for stage, variant, what, folder in _steps(results):
         if stage in _SUFFIX:
             files = results.files(folder, _SUFFIX[stage])
@@ -253,14 +260,19 @@ def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[s
         if names is not None and stage == "quality":
             # Its table holds those too that it leaves out.
             names -= set() if (gone := results.exclusions(folder)) is None else set(gone["subject"])
-        of = len(held_out) if stage in _HELD_OUT or variant == TRUTH else len(results.subjects)
+        if folder.startswith(CALIBRATION):
+            of = split.get("validation", 0)
+        elif stage in _HELD_OUT or variant == TRUTH:
+            of = split.get("test", 0)
+        else:
+            of = len(results.subjects)
         rows.append(
             {
                 "stage": stage,
                 "variant": variant,
                 "what": what,
                 "count": None if names is None else len(names),
-                "of": of,
+                "of": int(of),
                 "excluded": excluded[stage, variant],
                 "path": folder,
             }
