@@ -53,7 +53,7 @@ from cof.phantom.stage import make_cohort
 from cof.quality.stage import measure_batch
 from cof.tables import read_table
 from cof.twins.artefacts import write_twin
-from cof.twins.generation import generate
+from cof.twins.generation import generate, propagate
 
 # Rows and columns of UK Biobank's short-axis cines, for configurations of real data.
 _MATRIX = 208
@@ -360,8 +360,7 @@ class _Bench:
         if isinstance(settings, RandomSettings):  # it keeps cines: the bytes of one of them
             learnt = replace(learnt, bytes=learnt.bytes / _TRAINING)
         twins = self.root / "twins" / name / _BATCH
-        seconds, frames = self._generate(out, fields, twins)
-        heart = self._unit(f"twins/{name}", seconds + self.frame_seconds * (frames - 1))
+        heart = self._unit(f"twins/{name}", self._generate(out, fields, twins))
         synthetic = self.config.cohort.sheet is None
         measure = partial(
             evaluate_batch,
@@ -386,8 +385,8 @@ class _Bench:
             total += slope * own.batch * own.iterations
         return total / settings.iterations
 
-    def _generate(self, model: Path, fields: Path, out: Path) -> tuple[float, int]:
-        """Seconds to generate and write the held-out heart, without its labels, and its frames."""
+    def _generate(self, model: Path, fields: Path, out: Path) -> float:
+        """Seconds to generate, label and write the held-out heart."""
         trained = load_model(model)
         artefacts = Artefacts.of([self._table("beats")], [self._folder("grid")], [self._folder("labels")], [fields])
         cohort = read_table(self.subjects)
@@ -398,10 +397,14 @@ class _Bench:
         native = read_cine(self._folder("cine") / f"{name}.nii")
         labels = Truth.read(self.root / "phantom/truth", name.replace("-v", "_"), native).labels
         out.mkdir(parents=True)
-        seconds = self._seconds(
+        twin = generate(trained, example, native, self.seed)
+        if self.config.twins.labels == "propagated" and twin.made.displacement is not None:
+            labelling = self._seconds(lambda: propagate(twin, labels[0], example.placement))
+        else:
+            labelling = self.frame_seconds * (len(native.frames) - 1)
+        return labelling + self._seconds(
             lambda: write_twin(out, name, generate(trained, example, native, self.seed), labels, trained.provenance)
         )
-        return seconds, len(native.frames)
 
 
 def _start() -> float:

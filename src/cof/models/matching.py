@@ -141,7 +141,8 @@ def matching_loss(network: VelocityField, batch: MatchingBatch, displacement_wei
     predicted = network(batch.phase, condition)
     scale = network.sigma[:, None, None, None]
     loss = weighted_mean((predicted - batch.target) / scale, batch)
-    if displacement_weight and batch.displacement is not None:
+    if displacement_weight:
+        assert batch.displacement is not None
         reached = displacement_at(network, condition, batch.phase, batch.anchor_phase)
         loss = loss + displacement_weight * weighted_mean((reached - batch.displacement) / (scale / math.tau), batch)
     return loss
