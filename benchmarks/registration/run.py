@@ -35,7 +35,7 @@ from cof.motion.resolution import to_canonical as motion_to_canonical
 from cof.motion.resolution import to_motion
 from cof.motion.stage import Trained, load
 from cof.motion.warp import fill_invalid, warp_labels
-from cof.report.bootstrap import bootstrap_interval
+from cof.report.bootstrap import interval_of, resampled
 from cof.tables import read_table
 
 SUNNYBROOK_LV, SUNNYBROOK_MYOCARDIUM = 3, 2
@@ -234,7 +234,7 @@ def summarise(rows: pd.DataFrame, seed: int = 0) -> str:
             digits = 4 if name == "folded_pct" else 3
             text = f"{values.mean():.{digits}f}"
             if len(values) > 2 and not name.endswith("_s"):
-                low, high = bootstrap_interval(values, 1000, seed)
+                low, high = interval_of(resampled(values[:, None], 1000, seed))
                 text += f" [{low:.{digits}f}, {high:.{digits}f}]"
             cells.append(text)
         lines.append(f"| {method} | {len(group)} | " + " | ".join(cells) + " |")

@@ -42,7 +42,7 @@ def test_exchanged_ecgs_are_those_of_held_out_subjects(chain):
     for name, donor in donors.items():
         cine = read_cine(chain.root / "cine" / f"{name}.nii")
         wrong = generate(shuffled, subjects[name], cine, 0)
-        assert wrong.measures["ecg_of"] == donor
+        assert wrong.made.measures["ecg_of"] == donor
         same = generate(cof, subjects[name].with_ecg_of(subjects[donor]), cine, 0)
         assert torch.equal(wrong.displacement, same.displacement)
 
@@ -52,4 +52,4 @@ def test_scaled_motion_learns_ef_from_the_labels(chain):
     subject = opened(chain)["sub-0004-v2"]
     twin = generate(trained, subject, read_cine(chain.root / "cine" / f"{subject.subject}.nii"), 0)
     # The rings of 24 to 25 mm shrink by 8 mm: EF = 1 - (16.5 / 24.5)^2.
-    assert abs(float(twin.measures["ef_wanted_pct"]) - 55) < 2
+    assert abs(float(twin.made.measures["ef_wanted_pct"]) - 55) < 2
