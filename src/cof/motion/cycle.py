@@ -54,7 +54,7 @@ def register_cycle(
     frames: Tensor,
     valid: tuple[bool, ...],
     settings: RegistrationSettings = _DEFAULTS,
-    batch: int = 8,
+    batch: int = 4,
 ) -> Cycle:
     """Register every frame of a cine to its anchor.
 
@@ -86,6 +86,7 @@ def register_cycle(
     displacement = torch.cat([torch.zeros_like(steps[:1]), steps])
     if settings.path.harmonics:
         displacement = DisplacementPath(displacement).low_pass(settings.path.harmonics).knots
-    determinant = jacobian_determinant(to_canonical(displacement[1:]), network.spacing_mm)
-    inside = torch.tensor(valid, device=device)[None, :, None, None]
-    return Cycle(displacement, closure, sum(saturation) / len(pairs), regularity(determinant, inside))
+    # One frame at a time, whose derivatives fit into a CPU's cache.
+    determinant = torch.cat([jacobian_determinant(to_canonical(u[None]), network.spacing_mm) for u in displacement[1:]])
+    inside = determinant if all(valid) else determinant[:, list(valid)]
+    return Cycle(displacement, closure, sum(saturation) / len(pairs), regularity(inside))

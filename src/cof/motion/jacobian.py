@@ -30,18 +30,18 @@ def jacobian_determinant(displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
     linear maps.
     """
     by_z, by_y, by_x = torch.gradient(displacement_mm, spacing=list(spacing_mm), dim=(2, 3, 4))
-    rows = torch.stack([by_z, by_y, by_x], dim=2)  # [B, component i, derivative j, Z, Y, X]
-    identity = torch.eye(3, dtype=rows.dtype, device=rows.device)[None, :, :, None, None, None]
-    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(1) for row in (rows + identity).unbind(1))
+    (a, d, g), (b, e, h), (c, f, i) = (derivative.unbind(1) for derivative in (by_z, by_y, by_x))
+    a, e, i = a + 1, e + 1, i + 1
     return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
 def regularity(determinant: Tensor, mask: Tensor | None = None) -> Regularity:
     """Sum up determinants [B, Z, Y, X], all of them or those where `mask` (broadcastable) is true."""
     values = determinant.flatten() if mask is None else determinant[mask.expand_as(determinant)]
-    positive = values[values > 0]
+    smallest = float(values.min())
+    positive = values if smallest > 0 else values[values > 0]
     return Regularity(
-        folded_share=float((values <= 0).float().mean()),
-        min_jacobian=float(values.min()),
+        folded_share=1 - len(positive) / len(values),
+        min_jacobian=smallest,
         sd_log_jacobian=float(positive.log().std(correction=0)) if len(positive) else float("nan"),
     )

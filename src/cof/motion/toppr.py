@@ -90,7 +90,7 @@ class Toppr(nn.Module):
         features = _activate(self.bottleneck(skips.pop()))
         for level in self.decoder:
             skip = skips.pop()
-            features = F.interpolate(features, size=skip.shape[2:], mode="trilinear", align_corners=False)
+            features = _resized(features, skip.shape[2:])
             features = _activate(level(torch.cat([features, skip], dim=1)))
         return self.head(features).float()  # under autocast too, motion needs single precision
 
@@ -101,6 +101,15 @@ class Toppr(nn.Module):
         if self.parameterisation == "displacement":
             return Registration(field, field)
         return Registration(exponential(field, motion_spacing(self.spacing_mm)), field)
+
+
+def _resized(features: Tensor, shape: torch.Size) -> Tensor:
+    """Features [B, C, z, y, x] interpolated linearly to [B, C, Z, Y, X]."""
+    if features.shape[2] != shape[0]:
+        return F.interpolate(features, size=shape, mode="trilinear", align_corners=False)
+    # Slices stay where they are: planes are interpolated in less time than volumes.
+    planes = F.interpolate(features.flatten(1, 2), size=shape[1:], mode="bilinear", align_corners=False)
+    return planes.unflatten(1, features.shape[1:3])
 
 
 def _halving(inputs: int, outputs: int, also_z: bool) -> nn.Conv3d:
