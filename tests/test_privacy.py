@@ -29,7 +29,7 @@ LOWEST, HIGHEST = str(10**6), str(65 * 10**5)
     "text",
     [
         "{}", "{}_20209_2_0.zip", "eid{}", "/raw/{}/x", "a,{},b", '"{}"', "-{}", "{}.", "{}.0", "{}.00,", "{}.csv",
-        "é{}é", "b{}b",
+        "é{}é", "b{}b", "b{}-84ad-4df0",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("identity", [IDENTITY, LOWEST, HIGHEST], ids=["usual", "lowest", "highest"])
@@ -45,6 +45,7 @@ def test_ids_are_found_in_any_surroundings(text: str, identity: str) -> None:
     [
         "1{}", "{}1", "0.{}", "12.{}", "{}.25", "{}.001", "{}e-05", "{}E7", "9f3b{}c0de", "A1B2C{}D3E4",
         "data:image/png;base64,AAAA{}bbbb/{}+==", "url(#p{}afc)",
+        "Workflow ID: f{}-84ad-4df0-8f62-514241d60675", "{}a-84ad-4df0-8f62-514241d60675",
     ],
 )  # fmt: skip
 def test_other_numbers_are_none(text: str) -> None:

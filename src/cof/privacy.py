@@ -1,6 +1,6 @@
 """The privacy check: finds what is shaped like a participant id in files, in their names and in a git history.
 
-It tells places and never prints a number. What stands inside a decimal, a longer number or a hash is no id.
+It tells places and never prints a number. What stands inside a decimal, a longer number, a hash or a UUID is no id.
 """
 
 import gzip
@@ -31,7 +31,9 @@ _ID = re.compile(rb"(?<![0-9])(?<![0-9]\.)[1-6][0-9]{6}(?![0-9])(?!\.(?!0+(?![0-
 _HASH = re.compile(rb"(?=[0-9]*[a-fA-F])[0-9a-fA-F]{12,}|[a-z][0-9a-f]{10}")
 _WORD_BEFORE = re.compile(rb"[0-9A-Za-z]*\Z")
 _WORD_AFTER = re.compile(rb"[0-9A-Za-z]*")
-_BASE64 = re.compile(rb"base64,[0-9A-Za-z+/=]+")
+_OPAQUE = re.compile(
+    rb"base64,[0-9A-Za-z+/=]+|(?<![0-9a-fA-F-])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9a-fA-F-])"
+)  # embedded files, and the random UUIDs that Snakemake names its runs by
 _LONGEST_WORD = 256
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif")  # of these the metadata: packed pixels hold any number
@@ -41,13 +43,13 @@ _SNIFFED_BYTES = 8192  # git's own way to tell binary from text: a zero byte up 
 
 def numbers(text: bytes) -> Iterator[int]:
     """Offsets of everything in `text` that is shaped like a participant id."""
-    embedded = [match.span() for match in _BASE64.finditer(text)]
+    opaque = [match.span() for match in _OPAQUE.finditer(text)]
     for match in _ID.finditer(text):
         start, end = match.span()
         before = _WORD_BEFORE.search(text[max(start - _LONGEST_WORD, 0) : start])
         after = _WORD_AFTER.match(text[end : end + _LONGEST_WORD])
         hashed = before and after and _HASH.fullmatch(before[0] + match[0] + after[0])
-        if not hashed and not any(low <= start < high for low, high in embedded):
+        if not hashed and not any(low <= start < high for low, high in opaque):
             yield start
 
 
