@@ -65,6 +65,15 @@ def test_warped_stack_agrees_with_scipy():
         np.testing.assert_allclose(frame.numpy(), expected, atol=1e-4)
 
 
+def test_channels_move_as_each_would_alone():
+    generator = torch.Generator().manual_seed(1)
+    channels = torch.rand(3, *NATIVE_SHAPE, generator=generator)
+    u = 4 * torch.randn(2, 3, 6, 12, 10, generator=generator)
+    together = warp_native(channels, u, _placement())
+    alone = [warp_native(channel, u, _placement()) for channel in channels]
+    torch.testing.assert_close(together, torch.stack(alone, 1))
+
+
 def test_no_motion_copies_the_anchor_bit_by_bit():
     anchor = torch.randint(-500, 3000, NATIVE_SHAPE, dtype=torch.int16)
     u = torch.zeros(2, 3, 6, 12, 10)

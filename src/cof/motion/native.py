@@ -121,19 +121,19 @@ def warp_native(anchor: Tensor, u: Tensor, placement: Placement) -> Tensor:
     One frame at a time in reused memory; without gradients (`NativeCrop.sample` has them).
 
     Args:
-        anchor: [Z, Y, X], native intensities of any number type.
+        anchor: [Z, Y, X] or [C, Z, Y, X], native intensities of any number type; channels move alike.
         u: [T, 3, Z, Y/2, X/2] in mm (z, y, x) on the motion grid.
         placement: the canonical grid in the native stack.
 
     Returns:
-        float32 [T, Z, Y, X]; where u is zero, exactly the anchor.
+        float32 [T, Z, Y, X] or [T, C, Z, Y, X]; where u is zero, exactly the anchor.
     """
     crop = NativeCrop.of(placement).to(u.device)
     shape = placement.native_shape
     factors = normalising_factors(shape, placement.native_spacing_mm)
     with torch.no_grad():
-        source = anchor.to(u.device, torch.float32)
-        frames = source.repeat(len(u), 1, 1, 1)
+        source = anchor.to(u.device, torch.float32).reshape(-1, *shape)
+        frames = source.repeat(len(u), 1, 1, 1, 1)
         rest = identity_grid(shape, u.device)[(slice(None), *crop.box)].contiguous()
         grid = torch.empty_like(rest)
         for frame, motion in zip(frames, u):
@@ -142,7 +142,7 @@ def warp_native(anchor: Tensor, u: Tensor, placement: Placement) -> Tensor:
             moved = crop.displacement(motion[None].float())
             for channel, factor in enumerate(factors):
                 torch.add(rest[..., 2 - channel], moved[:, channel], alpha=factor, out=grid[..., 2 - channel])
-            frame[crop.box] = F.grid_sample(
-                source[None, None], grid, mode="bilinear", padding_mode="border", align_corners=True
-            )[0, 0]
-    return frames
+            frame[(slice(None), *crop.box)] = F.grid_sample(
+                source[None], grid, mode="bilinear", padding_mode="border", align_corners=True
+            )[0]
+    return frames.reshape(len(u), *anchor.shape)

@@ -80,7 +80,10 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
 def native_frames(
     made: Generated, anchor: np.ndarray, placement: Placement, frames: int, anchor_phase: float = 0.0
 ) -> np.ndarray:
-    """What a family made, on the native grid: float32 [T, Z, Y, X] at `frames` phases, from the anchor [Z, Y, X]."""
+    """What a family made, on the native grid: float32 [T, Z, Y, X] at `frames` phases, from the anchor [Z, Y, X].
+
+    A displacement moves several channels [C, Z, Y, X] alike, to [T, C, Z, Y, X].
+    """
     if made.displacement is not None:
         knots = DisplacementPath(made.displacement, anchor_phase).resample(frames).knots
         return warp_native(torch.from_numpy(anchor), knots, placement).numpy()
@@ -134,13 +137,10 @@ def propagate(twin: Twin, anchor_labels: np.ndarray, placement: Placement) -> np
     Returns:
         uint8 [T, Z, Y, X]; the anchor's own where nothing moves.
     """
-    shares = np.zeros(twin.native.frames.shape, np.float32)
-    rest = np.ones_like(shares)
-    labels = np.zeros(shares.shape, np.uint8)
-    for value in STRUCTURES.values():
-        mask = native_frames(twin.made, anchor_labels == value, placement, len(shares), twin.anchor_phase)
-        labels[mask > shares] = value
-        np.maximum(shares, mask, out=shares)
-        rest -= mask
-    labels[rest > shares] = 0
+    masks = np.stack([anchor_labels == value for value in STRUCTURES.values()])
+    shares = native_frames(twin.made, masks, placement, len(twin.native.frames), twin.anchor_phase)
+    largest = shares.argmax(1)
+    labels = np.array(list(STRUCTURES.values()), np.uint8)[largest]
+    background = 1 - shares.sum(1)
+    labels[background > np.take_along_axis(shares, largest[:, None], 1)[:, 0]] = 0
     return labels
