@@ -20,6 +20,7 @@ from cof.models.base import Example
 from cof.models.controls import mean_motion, see_through
 from cof.models.data import Artefacts
 from cof.models.matching import heart_mask
+from cof.models.stage import load
 from cof.motion.resolution import motion_spacing
 from cof.tables import read_table
 
@@ -40,6 +41,12 @@ def hearts(results: Path, registration: str, split: str) -> list[Example]:
     return [example for example in opened if example is not None]
 
 
+def end_point_error(heart: Example, displacement: torch.Tensor) -> float:
+    """Mean distance in mm to the registered displacement, inside the anchor's heart, frames but the anchor's."""
+    mask = heart_mask(heart.anchor_labels).bool()
+    return float((displacement - torch.from_numpy(heart.displacement).float()).norm(dim=1)[1:, mask].mean())
+
+
 class Frame:
     """The mean heart, in whose pose hearts are compared."""
 
@@ -54,12 +61,10 @@ class Frame:
         return see_through(self.pose, own, motion, motion_spacing(self.canonical)).numpy().ravel()
 
     def error(self, heart: Example, motion: np.ndarray) -> float:
-        """Mean end-point error in mm, inside the heart, of a motion that the mean heart would have."""
+        """End-point error of a motion that the mean heart would have."""
         own = HeartPose.of(heart.anchor_labels, self.canonical)
         made = torch.from_numpy(motion.reshape(self.mean.shape)).float()
-        moved = see_through(own, self.pose, made, motion_spacing(self.canonical))
-        mask = heart_mask(heart.anchor_labels).bool()
-        return float((moved - torch.from_numpy(heart.displacement).float()).norm(dim=1)[1:, mask].mean())
+        return end_point_error(heart, see_through(own, self.pose, made, motion_spacing(self.canonical)))
 
     def masks(self, heart: Example) -> np.ndarray:
         """The anchor's structures in the pose of the mean heart, flat."""
@@ -112,12 +117,26 @@ def filled(rows: list[list[float]], like: np.ndarray | None = None) -> np.ndarra
     return np.where(np.isfinite(array), array, np.nanmedian(array if like is None else like, axis=0))
 
 
+def errors_of(results: Path, names: list[str], hearts: list[Example]) -> np.ndarray:
+    """End-point errors [N] of a trained model's motion, or of the mean motion of several."""
+    models = [load(results / "models" / name) for name in names]
+
+    def motion(heart: Example) -> torch.Tensor:
+        made = [trained.model.generate(heart, trained.frames, seed=0).displacement for trained in models]
+        return torch.stack([displacement for displacement in made if displacement is not None]).mean(0)
+
+    return np.array([end_point_error(heart, motion(heart)) for heart in hearts])
+
+
 def main() -> None:
     """Fit on the training split, measure on another, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="results of a synthetic run, such as results/bench")
     parser.add_argument("--registration", default="toppr")
     parser.add_argument("--split", default="test")
+    parser.add_argument(
+        "--model", action="append", default=[], help="a trained model too; NAME+NAME: their mean motion"
+    )
     arguments = parser.parse_args()
     train, test = (hearts(arguments.results, arguments.registration, split) for split in ("train", arguments.split))
     frame = Frame(train)
@@ -145,6 +164,8 @@ def main() -> None:
     errors[f"its own motion in {COMPONENTS} components"] = np.array(
         [frame.error(heart, motion) for heart, motion in zip(test, own)]
     )
+    for names in arguments.model:
+        errors[f"the model {names}"] = errors_of(arguments.results, names.split("+"), test)
     base = errors["nothing: the mean"]
     print(f"{len(train)} training hearts, {len(test)} of the split {arguments.split}\n")
     print("| known of a new heart | end-point error, mm | less than the mean's, % |\n|---|---:|---:|")
