@@ -53,15 +53,30 @@ def test_further_cohorts_share_no_participant_and_train_nothing(tmp_path: Path) 
     scales = [str(SCALES / name) for name in ("controls.yaml", "further.yaml")]
     asked = ["--configfile", str(SCALES / "bench.yaml"), *scales, "--", "controls"]
     refused = snakemake(tmp_path, "-n", *asked, check=False)
-    assert "results/bench/labeller does not exist" in refused.stdout + refused.stderr
+    assert "nothing of this configuration lies in results/bench" in refused.stdout + refused.stderr
     trained = tmp_path / "results/bench"
+    (trained / "models/cof").mkdir(parents=True)
+    refused = snakemake(tmp_path, "-n", *asked, check=False)
+    assert (
+        "nobody to train on, and results/bench lacks labeller, registrations/toppr" in refused.stdout + refused.stderr
+    )
     for name in merged("bench.yaml", "controls.yaml").models:
-        (trained / "models" / name).mkdir(parents=True)
+        (trained / "models" / name).mkdir(exist_ok=True)
     (trained / "labeller").mkdir()
     (trained / "registrations/toppr").mkdir(parents=True)
     counts = jobs(snakemake(tmp_path, "-n", *asked).stdout)
     assert counts["train"] == 2  # the two exchanges of ECGs among these subjects
     assert not {"labeller", "toppr"} & counts.keys()
+
+
+def test_what_another_run_has_not_trained_is_trained_here(tmp_path: Path) -> None:
+    for name in ("labeller", "registrations/toppr", "models/cof"):
+        (tmp_path / "elsewhere" / name).mkdir(parents=True)
+    (tmp_path / "own.yaml").write_text("{ results: results/own, trained: elsewhere }")
+    files = [str(SCALES / "bench.yaml"), str(tmp_path / "own.yaml")]
+    counts = jobs(snakemake(tmp_path, "-n", "--configfile", *files, "--", "table1").stdout)
+    assert not {"labeller", "toppr"} & counts.keys()
+    assert (counts["borrow"], counts["train"]) == (3, 4)  # random, static, mean motion and oracle
 
 
 @pytest.mark.slow

@@ -1,14 +1,21 @@
-# What another run has trained, in the place of what would be trained here. Only the family `shuffled` is made here: it
-# exchanges the ECGs of this cohort's held-out subjects.
+# What another run has trained, in the place of what would be trained here; what it has not is trained here after all. Only
+# the family `shuffled` is always made here: it exchanges the ECGs of this cohort's held-out subjects.
 if CONFIG.trained:
-    BORROWED = [
+    TRAINABLE = [
         "labeller",
         *(f"registrations/{name}" for name in CONFIG.registrations),
         *(f"models/{n}" for n, m in CONFIG.models.items() if m.family != "shuffled"),
     ]
-    for name in BORROWED:
-        if not Path(CONFIG.trained, name).is_dir():
-            raise WorkflowError(f"trained: {CONFIG.trained}/{name} does not exist")
+    BORROWED = [name for name in TRAINABLE if Path(CONFIG.trained, name).is_dir()]
+    if not BORROWED:
+        raise WorkflowError(
+            f"trained: nothing of this configuration lies in {CONFIG.trained}"
+        )
+    if not CONFIG.cohort.sheet and not CONFIG.phantom.train and BORROWED != TRAINABLE:
+        missing = ", ".join(name for name in TRAINABLE if name not in BORROWED)
+        raise WorkflowError(
+            f"trained: nobody to train on, and {CONFIG.trained} lacks {missing}"
+        )
 
     localrules:
         borrow,
