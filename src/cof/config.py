@@ -722,8 +722,8 @@ class Config(Settings):
     seed: int = Field(0, ge=0)
     trained: str | None = Field(
         None,
-        description="results folder of another run: of labeller, registrations and models, those that lie there are used "
-        "as they are, and the rest is trained on this cohort",
+        description="results folder of another run: of labeller, registrations and models, those that lie there are "
+        "used as they are, and the rest is trained on this cohort",
     )
     subjects: tuple[str, ...] = Field((), description="limit the run to these subjects; models are not retrained")
     phantom: PhantomSettings = PhantomSettings()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cof.metrics.statistics import STATISTICS, mean, partial_correlation, pearson, r2
+from cof.metrics.statistics import STATISTICS, mean, partial_correlation, pearson, r2, r2_centred
 
 
 def test_r2_is_one_for_truth_zero_for_the_mean_and_negative_beyond():
@@ -14,6 +14,15 @@ def test_r2_is_one_for_truth_zero_for_the_mean_and_negative_beyond():
 def test_r2_of_half_the_variance_is_one_half():
     known, unknown = np.random.default_rng(0).normal(size=(2, 100_000))
     assert r2(np.column_stack([known, known + unknown])) == pytest.approx(0.5, abs=0.01)
+
+
+def test_centred_r2_forgives_a_bias_and_nothing_else():
+    known, unknown = np.random.default_rng(0).normal(size=(2, 100_000))
+    biased = np.column_stack([known + 7, known + unknown])
+    assert r2(biased) < -10
+    assert r2_centred(biased) == pytest.approx(0.5, abs=0.01)
+    assert r2_centred(np.column_stack([2 * known, known])) == pytest.approx(0, abs=1e-9)
+    assert np.isnan(r2_centred(np.column_stack([known, np.ones_like(known)])))
 
 
 def test_partial_correlation_is_what_covariates_leave():

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-StatisticName = Literal["mean", "r2", "r", "partial_r"]
+StatisticName = Literal["mean", "r2", "r2_centred", "r", "partial_r"]
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 
@@ -23,6 +23,11 @@ def r2(values: np.ndarray) -> np.ndarray:
     predicted, true = values[..., 0], values[..., 1]
     spread = ((true - true.mean(-1, keepdims=True)) ** 2).sum(-1)
     return _ratio(spread - ((true - predicted) ** 2).sum(-1), spread)
+
+
+def r2_centred(values: np.ndarray) -> np.ndarray:
+    """Coefficient of determination of columns prediction, truth, each less its mean: blind to a bias of everybody's."""
+    return r2(values - values.mean(-2, keepdims=True))
 
 
 def pearson(values: np.ndarray) -> np.ndarray:
@@ -52,6 +57,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 STATISTICS: dict[StatisticName, Statistic] = {
     "mean": mean,
     "r2": r2,
+    "r2_centred": r2_centred,
     "r": pearson,
     "partial_r": partial_correlation,
 }
