@@ -87,9 +87,14 @@ def of_anchor(heart: Example, frame: Frame) -> list[float]:
     return [*volumes, *pose.size_mm]
 
 
+def of_rate(heart: Example) -> list[float]:
+    """What strata of sex and heart rate share."""
+    return [heart.rr_ms, float(np.log(heart.rr_ms)), float(heart.sex == "M")]
+
+
 def of_ecg(heart: Example) -> list[float]:
     """What is read off the ECG's cycle, and the sex in its file."""
-    return [*map(float, heart.features), heart.rr_ms, float(np.log(heart.rr_ms)), float(heart.sex == "M")]
+    return [*map(float, heart.features), *of_rate(heart)]
 
 
 def of_simulator(heart: Example, truth: Path) -> list[float]:
@@ -150,6 +155,7 @@ def main() -> None:
     truth = arguments.results / "phantom/truth"
     sets: dict[str, Callable[[Example], list[float]]] = {
         "anchor": anchor,
+        "anchor, RR interval and sex": lambda heart: anchor(heart) + of_rate(heart),
         "anchor and ECG": lambda heart: anchor(heart) + of_ecg(heart),
         "anchor and everything the simulator knows": lambda heart: anchor(heart) + of_simulator(heart, truth),
     }
