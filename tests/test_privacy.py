@@ -151,6 +151,9 @@ def test_ordinary_artefacts_are_clean(tmp_path: Path) -> None:
     Image.fromarray(rng.integers(0, 255, (256, 256), np.uint8)).save(tmp_path / "c.png")
     digits = np.frombuffer(f"{IDENTITY} ".encode() * 8, np.float16)  # half-precision numbers spell anything
     save_file({"a": digits}, tmp_path / "e.safetensors")
+    save_file(
+        {"a": np.zeros(12 * 10**5, np.uint8), "b": digits}, tmp_path / "f.safetensors"
+    )  # whose header has offsets
     (tmp_path / "d.json").write_text(str({"rr": 0.5 + rng.random(1000), "hash": "f0" * 32}))
     assert not list(check_paths([tmp_path]))
 
