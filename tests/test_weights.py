@@ -1,0 +1,66 @@
+"""The weights that come with the repository: today's code reads them, and they make good hearts."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cof.cine.volume import read_cine, read_labels
+from cof.config import OdditySettings, PhantomSettings
+from cof.labels import STRUCTURES, artefact
+from cof.metrics.overlap import dice
+from cof.models.stage import load
+from cof.motion.stage import load as load_registration
+from cof.phantom.stage import make_cohort
+from cof.twins.single import twin_from_files
+
+BENCH = Path(__file__).parents[1] / "weights/bench"
+MODELS = sorted(path.name for path in (BENCH / "models").iterdir())
+PLAIN = OdditySettings(
+    repeated_series=0, missing_frame=0, mixed_file_order=0, misspelt_manifest=0, inline_vf_series=0
+)  # fmt: skip
+NOBODYS = 9001  # far beyond the participants of every cohort in workflow/config
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_todays_code_reads_every_model(name: str) -> None:
+    trained = load(BENCH / "models" / name)
+    assert trained.shape == (10, 64, 64)
+    assert trained.frames == 25
+
+
+def test_labeller_and_registration_are_whole() -> None:
+    assert artefact.load(BENCH / "labeller").configuration.patch_size
+    load_registration(BENCH / "registrations/toppr")
+
+
+def test_they_stay_small() -> None:
+    assert sum(path.stat().st_size for path in BENCH.rglob("*") if path.is_file()) < 40e6
+
+
+def test_an_unseen_heart_moves_as_it_should(tmp_path: Path) -> None:
+    """From raw files to the generated heart, against the exact truth of a phantom that no training has seen."""
+    settings = PhantomSettings(
+        first=NOBODYS, train=0, validation=0, test=1, frames=25, slices=10, matrix=144, oddities=PLAIN
+    )
+    make_cohort(out=tmp_path / "raw", settings=settings, seed=0, workers=1)
+    (ecg,), (scan,) = (sorted((tmp_path / "raw/raw" / kind).iterdir()) for kind in ("ecg", "cine"))
+    twin_from_files(ecg=ecg, scan=scan, results=BENCH, model="cof", out=tmp_path / "twin", ed_frame=0)
+    made = read_labels(tmp_path / "twin/twin.labels.nii.gz")
+    exact = read_labels(tmp_path / f"raw/truth/sub-{NOBODYS}_2.labels.nii.gz")
+    assert read_cine(tmp_path / "twin/twin.nii").frames.shape == exact.shape
+    lv = STRUCTURES["LV"]
+    moving, still = dice(made, exact, lv), dice(np.repeat(made[:1], len(made), 0), exact, lv)
+    assert moving.mean() > 0.85
+    smallest = int((exact == lv).sum((1, 2, 3)).argmin())
+    assert moving[smallest] > still[smallest] + 0.1
+    known = json.loads((tmp_path / f"raw/truth/sub-{NOBODYS}_2.json").read_text())
+    volumes = (made == lv).sum((1, 2, 3))
+    rr_ms = read_cine(tmp_path / "twin/twin.nii").rr_ms
+    assert abs(int(np.argmin(volumes)) / len(volumes) * rr_ms - known["t_es_ms"]) < 80
+
+
+def test_no_model_holds_data_of_participants() -> None:
+    families = {load(BENCH / "models" / name).settings.family for name in MODELS}
+    assert not families & {"random", "shuffled"}

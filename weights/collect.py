@@ -1,0 +1,58 @@
+"""Copy what a run has trained into a folder to give away: `python weights/collect.py --results R --out OUT MODEL ...`.
+
+Weights of models are stored in half precision, for files of half the size; labeller and registrations are copied as is.
+Models that hold participants' cines or ECGs are refused.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+HOLDS_SUBJECTS = ("random", "shuffled")
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder's files, readable for everybody, without Snakemake's marks."""
+    shutil.copytree(
+        source, target, ignore=shutil.ignore_patterns(".snakemake_timestamp"), copy_function=shutil.copyfile
+    )
+
+
+def halved(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of floats in half precision, any other as it is."""
+    return tensor.half().contiguous() if tensor.is_floating_point() else tensor
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy the folder of one model."""
+    family = json.loads((source / "settings.json").read_text())["settings"]["family"]
+    if family in HOLDS_SUBJECTS:
+        raise SystemExit(f"{source.name}: a model of the family '{family}' holds data of participants")
+    copy_folder(source, target)
+    for weights in target.rglob("weights.safetensors"):
+        save_file({name: halved(tensor) for name, tensor in load_file(weights).items()}, weights)
+
+
+def main() -> None:
+    """Copy labeller, registrations, the run's settings and the models that are named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, required=True, help="results of a run, such as results/bench")
+    parser.add_argument("--out", type=Path, required=True, help="folder that gets them; what lies there stays")
+    parser.add_argument("models", nargs="+", metavar="MODEL")
+    arguments = parser.parse_args()
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(arguments.results / "config.json", out / "config.json")
+    for name in ("labeller", "registrations"):
+        if not (out / name).exists():
+            copy_folder(arguments.results / name, out / name)
+    for name in arguments.models:
+        copy_model(arguments.results / "models" / name, out / "models" / name)
+
+
+if __name__ == "__main__":
+    main()
