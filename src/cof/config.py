@@ -237,6 +237,11 @@ class RefinementSettings(Settings):
     steps: int = Field(0, ge=0, description="gradient steps a pair; 0 for none")
     step_mm: Positive = Field(0.5, description="length of a step of each component, falling to zero")
     lambda_smooth: float = Field(0.03, ge=0, description="weight of the diffusion energy beside the image term")
+    control_mm: Positive | None = Field(
+        None,
+        description="in-plane distance of the points between which the correction is interpolated, about: far ones "
+        "follow how far a heart contracts and no noise; null corrects every voxel by itself",
+    )
 
 
 class PathSettings(Settings):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional
 
 from cof.config import PathSettings, RefinementSettings, RegistrationSettings
 from cof.motion.refinement import refine
@@ -7,7 +8,7 @@ from cof.motion.toppr import Toppr
 
 
 def _settings(steps: int, **more) -> RegistrationSettings:
-    refinement = {name: more.pop(name) for name in ("step_mm", "lambda_smooth") if name in more}
+    refinement = {name: more.pop(name) for name in ("step_mm", "lambda_smooth", "control_mm") if name in more}
     return RegistrationSettings(
         path=PathSettings(refinement=RefinementSettings(steps=steps, **refinement)), channels=(4, 8), **more
     )
@@ -74,6 +75,34 @@ def test_smoothness_flattens_the_field(ring):
         found = refine(_network(settings, placement), source, target, placement.valid, settings).displacement
         rough[weight] = float(found.diff(dim=3).square().mean())
     assert rough[1.0] < 0.5 * rough[0.0]
+
+
+def test_distant_control_points_follow_the_motion_and_no_noise(ring):
+    (source, target), placement, truth = _pair(ring)
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 1, source.shape[2], *(size // 4 for size in source.shape[3:]), generator=generator)
+    tissue = functional.interpolate(coarse, size=source.shape[2:], mode="trilinear")
+    twice = tissue + 0.05 * torch.randn(2, *source.shape, generator=generator)
+    moving = truth.norm(dim=1) > 1
+    found = {}
+    for control_mm in (None, 40.0):
+        settings = _settings(10, control_mm=control_mm)
+        network = _network(settings, placement)
+        still = refine(network, twice[0], twice[1], placement.valid, settings).displacement
+        moved = refine(network, source, target, placement.valid, settings).displacement
+        errors = (moved - truth)[:, 1:].norm(dim=1)[moving].mean() / truth[:, 1:].norm(dim=1)[moving].mean()
+        found[control_mm] = float(still.norm(dim=1).mean()), float(errors)
+    assert found[40.0][0] < 0.8 * found[None][0]
+    assert found[40.0][1] < 0.9
+
+
+def test_more_control_points_than_voxels_are_the_voxels(ring):
+    (source, target), placement, _ = _pair(ring)
+    near, every = (
+        refine(_network(settings, placement), source, target, placement.valid, settings).displacement
+        for settings in (_settings(3, control_mm=0.1), _settings(3))
+    )
+    assert torch.equal(near, every)
 
 
 def test_pairs_are_refined_each_on_its_own_and_the_network_stays(ring):
