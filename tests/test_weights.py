@@ -39,6 +39,7 @@ def test_they_stay_small() -> None:
     assert sum(path.stat().st_size for path in BENCH.rglob("*") if path.is_file()) < 40e6
 
 
+@pytest.mark.slow
 def test_an_unseen_heart_moves_as_it_should(tmp_path: Path) -> None:
     """From raw files to the generated heart, against the exact truth of a phantom that no training has seen."""
     settings = PhantomSettings(
