@@ -16,7 +16,7 @@ from cof.labels import STRUCTURES
 from cof.metrics.statistics import pearson, r2, r2_centred
 from cof.metrics.truth import Truth
 from cof.motion.cycle import register_cycle
-from cof.motion.native import warp_native
+from cof.motion.native import warp_native_labels
 from cof.motion.stage import load
 from cof.tables import read_table
 
@@ -36,10 +36,8 @@ def ejected_pct(labels: np.ndarray, moved: np.ndarray) -> float:
 
 
 def carried(labels: np.ndarray, displacement: torch.Tensor, placement: Placement) -> np.ndarray:
-    """Native labels [Z, Y, X] moved by one displacement [1, 3, Z, Y/2, X/2]; the largest share wins."""
-    masks = np.stack([labels == value for value in (0, *STRUCTURES.values())])
-    shares = warp_native(torch.from_numpy(masks), displacement, placement)[0]
-    return np.array([0, *STRUCTURES.values()])[shares.argmax(0).numpy()]
+    """Native labels [Z, Y, X] moved by one displacement [1, 3, Z, Y/2, X/2]."""
+    return warp_native_labels(torch.from_numpy(labels.astype(np.uint8)), displacement, placement)[0].numpy()
 
 
 def name_of(refinement: RefinementSettings) -> str:

@@ -146,3 +146,9 @@ def warp_native(anchor: Tensor, u: Tensor, placement: Placement) -> Tensor:
                 source[None], grid, mode="bilinear", padding_mode="border", align_corners=True
             )[0]
     return frames.reshape(len(u), *anchor.shape)
+
+
+def warp_native_labels(labels: Tensor, u: Tensor, placement: Placement, classes: int = 4) -> Tensor:
+    """Native labels [Z, Y, X] in motion, as `warp_native` moves images; the largest share wins: uint8 [T, Z, Y, X]."""
+    one_hot = F.one_hot(labels.long(), classes).movedim(-1, 0)
+    return warp_native(one_hot, u, placement).argmax(1).to(torch.uint8)

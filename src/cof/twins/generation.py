@@ -9,11 +9,10 @@ from torch import Tensor
 from cof.cine.grid import Placement, from_canonical, nearest_frame, resample_phase
 from cof.cine.volume import Cine, uniform_times
 from cof.errors import CofError, Reason
-from cof.labels import STRUCTURES
 from cof.labels.predict import Labeller
 from cof.models.base import Generated, Subject
 from cof.models.stage import Trained
-from cof.motion.native import warp_native
+from cof.motion.native import warp_native, warp_native_labels
 from cof.motion.path import DisplacementPath
 from cof.motion.resolution import motion_spacing, to_canonical
 from cof.motion.warp import fill_invalid, warp
@@ -80,10 +79,7 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
 def native_frames(
     made: Generated, anchor: np.ndarray, placement: Placement, frames: int, anchor_phase: float = 0.0
 ) -> np.ndarray:
-    """What a family made, on the native grid: float32 [T, Z, Y, X] at `frames` phases, from the anchor [Z, Y, X].
-
-    A displacement moves several channels [C, Z, Y, X] alike, to [T, C, Z, Y, X].
-    """
+    """What a family made, on the native grid: float32 [T, Z, Y, X] at `frames` phases, from the anchor [Z, Y, X]."""
     if made.displacement is not None:
         knots = DisplacementPath(made.displacement, anchor_phase).resample(frames).knots
         return warp_native(torch.from_numpy(anchor), knots, placement).numpy()
@@ -137,10 +133,6 @@ def propagate(twin: Twin, anchor_labels: np.ndarray, placement: Placement) -> np
     Returns:
         uint8 [T, Z, Y, X]; the anchor's own where nothing moves.
     """
-    masks = np.stack([anchor_labels == value for value in STRUCTURES.values()])
-    shares = native_frames(twin.made, masks, placement, len(twin.native.frames), twin.anchor_phase)
-    largest = shares.argmax(1)
-    labels = np.array(list(STRUCTURES.values()), np.uint8)[largest]
-    background = 1 - shares.sum(1)
-    labels[background > np.take_along_axis(shares, largest[:, None], 1)[:, 0]] = 0
-    return labels
+    assert twin.made.displacement is not None
+    path = DisplacementPath(twin.made.displacement, twin.anchor_phase).resample(len(twin.native.frames))
+    return warp_native_labels(torch.from_numpy(anchor_labels), path.knots, placement).numpy()
