@@ -4,23 +4,27 @@ import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.numpy import save_file
 
 from cof.errors import UsageError
 from cof.folders import whole_file
+
+if TYPE_CHECKING:  # the report reads features, and has no need of torch
+    from torch import Tensor
 
 # One JSON value under one key: the order of several keys in the file would vary from run to run.
 _RECORD = "cof"
 
 
-def write_features(path: Path, features: Mapping[str, Mapping[str, Tensor]], record: dict[str, Any]) -> None:
+def write_features(path: Path, features: "Mapping[str, Mapping[str, Tensor]]", record: dict[str, Any]) -> None:
     """Write the features of a batch, by subject and network, as float16."""
-    named = {f"{subject}/{name}": value.half() for subject, of in features.items() for name, value in of.items()}
+    named = {
+        f"{subject}/{name}": value.half().numpy() for subject, of in features.items() for name, value in of.items()
+    }
     with whole_file(path) as aside:
         save_file(named, aside, metadata={_RECORD: json.dumps(record, sort_keys=True)})
 
