@@ -16,6 +16,7 @@ BENEATH = {
         ("anchors.yaml", "controls.yaml", "rivals.yaml", "table3.yaml", "uncertainty.yaml"), ("bench.yaml",)
     ),
     **dict.fromkeys(("further.yaml", "further_enriched.yaml"), ("bench.yaml", "controls.yaml")),
+    "trials.yaml": ("bench.yaml", "rivals.yaml"),
 }
 
 
@@ -149,6 +150,22 @@ def test_the_oracle_of_the_ef_applies_its_rival_and_nothing_else() -> None:
         config.parse(
             {"models": {"cof": {"family": "cof"}, "told": {"family": "true_ef", "model": "cof"}}, "tables": {}}
         )
+
+
+def test_every_network_of_every_system_has_the_same_trials() -> None:
+    def networks(settings: config.TrainingSettings) -> list[config.TrainingSettings]:
+        nested = [value for _, value in settings if isinstance(value, config.TrainingSettings)]
+        return [settings, *(network for one in nested for network in networks(one))]
+
+    models = config.parse(merged("trials.yaml")).models.values()
+    found = [one for model in models if isinstance(model, config.TrainingSettings) for one in networks(model)]
+    assert len(found) == 1 + 1 + 1 + 3 + 2 + 2
+    assert {one.trials for one in found} == {config.TrialSettings(factors=(0.5, 1, 2), share=0.25)}
+
+
+def test_a_registration_has_no_trials() -> None:
+    with pytest.raises(ValueError, match="no validation loss to choose by"):
+        config.RegistrationSettings(trials={})
 
 
 def test_table_three_has_the_papers_eight_rows() -> None:

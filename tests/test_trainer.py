@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 import lines
 from cof import trainer
+from cof.config import TrialSettings
 from cof.errors import UsageError
 from cof.training import Loss, Run, learning_rate
 from lines import SETTINGS, Cloud, line, loss
@@ -290,3 +291,55 @@ def test_a_run_knows_what_its_networks_took_however_often_it_was_resumed(tmp_pat
     assert first.parameters == sum(parameter.numel() for parameter in network.parameters())
     assert (first.iterations, first.samples) == (SETTINGS.iterations, SETTINGS.iterations * SETTINGS.batch)
     assert first.processes == 1
+
+
+def test_trials_choose_the_learning_rate_of_the_lowest_validation_loss(tmp_path):
+    """Each trial, written out: the same short training from the same weights, without a moving average."""
+    trials = TrialSettings(factors=(0.1, 30, 3), share=0.5)
+    run = Run(tmp_path / "c.pt")
+    found, _ = fit(tmp_path, run=run, trials=trials)
+    rates = [1e-4, 3e-2, 3e-3]
+    alone = [
+        fit(tmp_path, run=Run(tmp_path / f"{rate}.pt"), iterations=6, ema=0.0, learning_rate=rate)[1]["validation_loss"]
+        for rate in rates
+    ]
+    ended = [losses.iloc[-1] for losses in alone]
+    best = rates[int(np.argmin(ended))]
+    assert best == 3e-2  # neither the first nor the rate that is written
+    assert [trial.learning_rate for trial in run.trials] == pytest.approx(rates)
+    assert [trial.validation_loss for trial in run.trials] == pytest.approx(ended)
+    assert [trial.chosen for trial in run.trials] == [rate == best for rate in rates]
+    assert len(run.efforts) == 1
+    assert same(found, fit(tmp_path, run=Run(tmp_path / "best.pt"), learning_rate=best)[0])
+    run.clear()
+    assert not list(tmp_path.glob("c.*"))
+
+
+def test_a_stopped_trial_resumes_to_the_same_choice(tmp_path):
+    trials = TrialSettings(factors=(0.1, 30), share=0.5)
+    whole, kept = Run(tmp_path / "whole.pt"), Run(tmp_path / "kept.pt")
+    found, _ = fit(tmp_path, run=whole, trials=trials)
+    with pytest.raises(SystemExit):
+        fit(tmp_path, ended_by(signal.SIGTERM, 8), run=kept, trials=trials)  # in the second trial
+    again, _ = fit(tmp_path, run=kept, trials=trials)
+    assert same(found, again)
+    assert kept.trials == whole.trials
+
+
+def test_a_trial_that_diverges_is_not_chosen(tmp_path):
+    def loss_of_small_weights(network, points):
+        large = float(network.weight.detach().abs().max()) > 100
+        found = loss(network, points)
+        return replace(found, value=found.value * math.nan) if large else found
+
+    run = Run(tmp_path / "c.pt")
+    fit(tmp_path, loss_of_small_weights, run=run, trials=TrialSettings(factors=(1, 1e6)))
+    assert [trial.chosen for trial in run.trials] == [True, False]
+    assert math.isinf(run.trials[1].validation_loss)
+
+
+def test_trials_without_validation_subjects_are_refused(tmp_path):
+    nobody = Cloud()
+    nobody.held_out = ()
+    with pytest.raises(UsageError, match="training: trials need validation subjects"):
+        fit(tmp_path, source=nobody, trials=TrialSettings())

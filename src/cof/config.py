@@ -203,6 +203,15 @@ class AffineSettings(Settings):
     translation_mm: float = Field(8.0, ge=0, description="in-plane, up to this along y and x")
 
 
+class TrialSettings(Settings):
+    """Equal effort for every network: short trainings of other learning rates; the lowest validation loss decides."""
+
+    factors: tuple[Positive, ...] = Field(
+        (0.5, 1.0, 2.0), min_length=2, description="of `learning_rate`; a trial each, of which the best is used"
+    )
+    share: Probability = Field(0.25, gt=0, description="iterations of a trial, of those of the training")
+
+
 class TrainingSettings(Settings):
     """A training by Adam."""
 
@@ -224,11 +233,22 @@ class TrainingSettings(Settings):
         0.05, description="share of the iterations in which the learning rate rises to its full value"
     )
     checkpoint_every: Count = Field(50, description="iterations between checkpoints")
+    trials: TrialSettings | None = Field(None, description="null: the learning rate is as it is written")
     like: str | None = Field(
         None,
         exclude=True,
         description="another entry of the same group: this one is that one, with the changes named beside `like`",
     )
+
+    @property
+    def trial_iterations(self) -> int:
+        """Iterations of one trial."""
+        return max(1, round(self.iterations * self.trials.share)) if self.trials else 0
+
+    @property
+    def all_iterations(self) -> int:
+        """Iterations of the training and of its trials together."""
+        return self.iterations + self.trial_iterations * (len(self.trials.factors) if self.trials else 0)
 
 
 class RefinementSettings(Settings):
@@ -277,6 +297,12 @@ class RegistrationSettings(TrainingSettings):
         "direct", description="register every frame to the anchor, or each to the one before and compose"
     )
     path: PathSettings = PathSettings()
+
+    @field_validator("trials")
+    @classmethod
+    def _no_trials(cls, trials: TrialSettings | None) -> None:
+        if trials:
+            raise ValueError("a registration has no validation loss to choose by")
 
     def trained(self) -> "RegistrationSettings":
         """What of this variant decides its training."""

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -37,7 +38,7 @@ from cof.config import TrainingSettings
 from cof.curves import Curves
 from cof.errors import UsageError
 from cof.folders import whole_file
-from cof.training import Effort, LossFunction, Run, Source, learning_rate
+from cof.training import Effort, LossFunction, Run, Source, Trial, learning_rate
 
 log = logging.getLogger(__name__)
 # Lightning introduces itself on every start.
@@ -77,14 +78,17 @@ def fit(
     Returns:
         The trained network on the CPU, in evaluation mode, and the log with the columns iteration, loss, the loss's
         terms, `validation_loss` and `learning_rate`; values are means since the row before. `run.efforts` has gained
-        what it took. Of several processes only
-        the first returns: the others end here.
+        what it took, and `run.trials` those that chose its learning rate. Of several processes only the first returns:
+        the others end here.
 
     Raises:
         SystemExit: SIGTERM or SIGUSR1 came; the checkpoint of the iteration that was running then is written.
-        UsageError: the processes cannot share the batch evenly.
+        UsageError: the processes cannot share the batch evenly, or nobody is held out for the trials asked for.
         FloatingPointError: the loss is no longer finite.
     """
+    if settings.trials:
+        rate = _tried(network, loss, source, settings, run, entries)
+        settings = settings.model_copy(update={"learning_rate": rate})
     environment, devices, nodes = _processes(run.devices)
     if settings.batch % (devices * nodes):
         raise UsageError(f"a batch of {settings.batch} cannot be shared evenly by {devices * nodes} processes")
@@ -138,6 +142,45 @@ def fit(
     processes = devices * nodes
     run.efforts.append(Effort(trained, settings.iterations, samples, "gpu" if device == "gpu" else "cpu", processes))
     return (module.average or module.network).cpu().eval(), pd.DataFrame(journal.rows)
+
+
+def _tried(
+    network: nn.Module,
+    loss: LossFunction,
+    source: Source,
+    settings: TrainingSettings,
+    run: Run,
+    entries: Sequence[str],
+) -> float:
+    """The learning rate with which a short training from the same initial weights ends at the lowest validation loss.
+
+    A moving average would still remember those weights, so trials have none.
+    """
+    assert settings.trials
+    if not len(source.held_out):
+        raise UsageError(f"{run.title}: trials need validation subjects, and there are none")
+    ended: dict[float, float] = {}
+    short = {"iterations": settings.trial_iterations, "ema": 0.0, "trials": None}
+    for number, factor in enumerate(settings.trials.factors):
+        rate = settings.learning_rate * factor
+        trial = settings.model_copy(update=short | {"learning_rate": rate})
+        own = replace(run.part(f"trial {number}"), efforts=[])
+        try:
+            _, log_of_trial = fit(
+                copy.deepcopy(network), loss, source, trial, own,
+                log_every=trial.iterations, entries=entries, last=False,
+            )  # fmt: skip
+            ended[rate] = float(log_of_trial["validation_loss"].iloc[-1])
+        except FloatingPointError:
+            ended[rate] = math.inf
+    best = min(ended, key=lambda rate: ended[rate])
+    if not math.isfinite(ended[best]):
+        raise FloatingPointError(f"{run.title}: the loss of every trial was no longer finite")
+    run.trials.extend(
+        Trial(run.title, rate, settings.trial_iterations, value, rate == best) for rate, value in ended.items()
+    )
+    log.info("%s: of %s the learning rate %g is used", run.title, ", ".join(f"{rate:g}" for rate in ended), best)
+    return best
 
 
 def _processes(devices: int | Literal["auto"]) -> tuple[ClusterEnvironment, int, int]:

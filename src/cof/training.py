@@ -90,6 +90,25 @@ class Effort:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A short training that helped to choose the learning rate of a network.
+
+    Attributes:
+        training: title of the training that it was for.
+        learning_rate: that it tried.
+        iterations: steps of the optimiser.
+        validation_loss: after the last step; infinite where the loss did not stay finite.
+        chosen: it had the lowest.
+    """
+
+    training: str
+    learning_rate: float
+    iterations: int
+    validation_loss: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
 class Run:
     """How and where a training runs; nothing of it changes the result beyond rounding.
 
@@ -102,6 +121,7 @@ class Run:
         title: of the progress bar.
         efforts: what the trainings of this run have taken, one entry for each network. `cof.trainer.fit` adds it, and
             the stage writes all of them into the model's settings.json.
+        trials: likewise, that the learning rates of its networks were chosen by.
     """
 
     checkpoint: Path
@@ -109,6 +129,7 @@ class Run:
     devices: int | Literal["auto"] = "auto"
     title: str = "training"
     efforts: list[Effort] = field(default_factory=list, compare=False)
+    trials: list[Trial] = field(default_factory=list, compare=False)
 
     def part(self, name: str) -> "Run":
         """The run of one of several trainings in a row that make one model: a checkpoint and curves of its own."""

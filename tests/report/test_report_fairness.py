@@ -99,6 +99,15 @@ def test_an_older_training_does_not_pass_for_one_without_gpus(results: Path) -> 
     assert all(math.isnan(value) for value in (cof.parameters, cof.samples, cof.gpu_hours))
 
 
+def test_trials_are_counted_beside_the_trainings(results: Path) -> None:
+    file = results / "models/cof/settings.json"
+    record = json.loads(file.read_text())
+    assert math.isnan(costs(results, TABLE)[0].trials)
+    file.write_text(json.dumps(record | {"trials": [{}, {}, {}]}))
+    cof = costs(results, TABLE)[0]
+    assert (cof.trials, cof.iterations, cof.samples) == (3, 300, 2400)
+
+
 def test_a_model_that_applies_another_has_the_others_counts(results: Path) -> None:
     folder = results / "models/shuffled"
     model(folder, "shuffled", [])
@@ -153,7 +162,7 @@ def test_the_files_say_the_same_and_hold_nothing_shaped_like_an_id(results: Path
     for text in (markdown, latex):
         for part in ("1,234,567", "2,400", "abc123", "Registration"):
             assert part in text
-    assert "| COF | 24 | 1,234,567 | 300 | 2,400 | -50.0% | +5.0% | 1 CPU | 1 | 1.5 | 0 | 12.5 | 2.0 |" in markdown
+    assert "| COF | 24 | 1,234,567 | 300 | 2,400 | – | -50.0% | +5.0% | 1 CPU | 1 | 1.5 | 0 | 12.5 | 2.0 |" in markdown
     assert r"-50.0\%" in latex
     for suffix in (".csv", ".md", ".tex"):
         assert not list(numbers((results / f"fairness/t{suffix}").read_bytes()))

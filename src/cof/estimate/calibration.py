@@ -155,7 +155,7 @@ def parts(settings: TrainingSettings) -> dict[str, TrainingSettings]:
 
 def shortened(settings: TrainingSettings, steps: Mapping[str, int]) -> TrainingSettings:
     """The same trainings with one step each, or as many as are named, and with batches of one."""
-    short = {name: {"iterations": steps.get(name, 1), "batch": 1} for name in parts(settings)}
+    short = {name: {"iterations": steps.get(name, 1), "batch": 1, "trials": None} for name in parts(settings)}
     nested = {name: part.model_copy(update=short[name]) for name, part in parts(settings).items() if name}
     return settings.model_copy(update=short[""] | nested)
 
@@ -382,8 +382,8 @@ class _Bench:
         total = 0.0
         for part, own in parts(settings).items():
             slope = self._slope(lambda steps: train(shortened(settings, {part: steps})))  # noqa: B023 - called at once
-            total += slope * own.batch * own.iterations
-        return total / settings.iterations
+            total += slope * own.batch * own.all_iterations
+        return total / settings.all_iterations
 
     def _generate(self, model: Path, fields: Path, out: Path) -> float:
         """Seconds to generate, label and write the held-out heart."""

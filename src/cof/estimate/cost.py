@@ -96,7 +96,7 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
             if isinstance(model, RandomSettings):
                 learnt = replace(learnt, bytes=learnt.bytes * min(model.donors, train))
             if isinstance(model, TrainingSettings):
-                yield row(f"models/{name}", learnt, 0 if config.trained else model.iterations, "steps")
+                yield row(f"models/{name}", learnt, 0 if config.trained else model.all_iterations, "steps")
             else:
                 yield row(f"models/{name}", learnt, train, "training subjects")
             yield row(f"twins/{name}", calibration.twins[name], hearts, "hearts")

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,6 +148,7 @@ def train(
     run = Run(work / f"{name}.pt", curves, devices, settings.family)
     save = family.fit(train, validation, settings, seed, run)
     record["trainings"] = [effort.record() for effort in run.efforts]
+    record["trials"] = [asdict(trial) for trial in run.trials]
     with whole_folder(out) as folder:
         save(folder)
         if base is not None:
@@ -220,6 +221,23 @@ def _card(family: Family, record: dict[str, Any]) -> str:
     if settings["family"] == TrueEfSettings.model_fields["family"].default:
         inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
+    tried = "".join(
+        f"| {trial['training']} | {trial['learning_rate']:g}{', used' * trial['chosen']} | {trial['iterations']} "
+        f"| {trial['validation_loss']:.6g} |\n"
+        for trial in record["trials"]
+    )
+    trials = (
+        f"""
+## Trials
+
+Short trainings from the same initial weights; the learning rate of the lowest validation loss was used.
+
+| training | learning rate | iterations | validation loss |
+|---|---|---|---|
+{tried}"""
+        if tried
+        else ""
+    )
     return f"""# Model card: {settings["family"]}
 
 {(type(family).__doc__ or "").strip()}
@@ -235,7 +253,7 @@ def _card(family: Family, record: dict[str, Any]) -> str:
 ```json
 {json.dumps(settings, indent=1, sort_keys=True)}
 ```
-
+{trials}
 ## Limits
 
 Research software, not a medical device. The output is one heart for one input and one seed; only an ensemble tells how

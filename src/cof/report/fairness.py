@@ -18,7 +18,7 @@ from cof.config import TableSettings
 from cof.report.markup import DASH, markdown_lines, tabular, tex
 
 COLUMNS = (
-    *("row", "model", "family", "training_hearts", "thousand_parameters", "iterations", "thousand_samples"),
+    *("row", "model", "family", "training_hearts", "thousand_parameters", "iterations", "thousand_samples", "trials"),
     *("train_loss_change", "validation_loss_change", "device", "processes", "train_hours", "train_cpu_hours"),
     *("train_gpu_hours", "hearts", "seconds_a_heart", "peak_memory_gb"),
 )
@@ -55,6 +55,7 @@ class Cost:
         parameters: trained, of all its networks.
         iterations: of all its networks together.
         samples: training examples that the iterations have seen, with repetition.
+        trials: short trainings that chose the learning rates of its networks; their iterations are not counted.
         train_change, validation_change: of the loss over the last fifth of the training, as a share: `late_change`; of
             several networks trained in a row, that of the last, which generates.
         device: cpu or gpu; empty for a model without a network.
@@ -74,6 +75,7 @@ class Cost:
     parameters: float = math.nan
     iterations: float = math.nan
     samples: float = math.nan
+    trials: float = math.nan
     train_change: float = math.nan
     validation_change: float = math.nan
     device: str = ""
@@ -149,6 +151,7 @@ def learnt(folder: Path, row: str, model: str, family: str) -> Cost:
         parameters=1000 * total("thousand_parameters"),
         iterations=total("iterations"),
         samples=1000 * total("thousand_samples"),
+        trials=float(len(record["trials"])) if "trials" in record else math.nan,
         train_change=late_change(log, "train_loss"),
         validation_change=late_change(log, "validation_loss"),
         device=" and ".join(sorted({training["device"] for training in trainings or ()})),
@@ -233,7 +236,7 @@ def read_csv(path: Path) -> list[Cost]:
 
 
 HEADINGS = (
-    *("", "training hearts", "parameters", "iterations", "samples seen"),
+    *("", "training hearts", "parameters", "iterations", "samples seen", "trials"),
     *("last fifth, training", "last fifth, validation", "trained on"),
     *("training (h)", "CPU (h)", "GPU (h)", "s a heart", "peak memory (GB)"),
 )
@@ -251,7 +254,7 @@ def cells(cost: Cost) -> list[str]:
     on = f"{count(cost.processes)} {cost.device.upper()}" if cost.device else DASH
     return [
         cost.row,
-        *map(count, (cost.training_hearts, cost.parameters, cost.iterations, cost.samples)),
+        *map(count, (cost.training_hearts, cost.parameters, cost.iterations, cost.samples, cost.trials)),
         *(number(value, "+.1%") for value in (cost.train_change, cost.validation_change)),
         on,
         *(number(value, ".3g") for value in (cost.hours, cost.cpu_hours, cost.gpu_hours)),
@@ -263,6 +266,8 @@ def cells(cost: Cost) -> list[str]:
 NOTES = (
     "Training hearts are different ones; samples seen count repetitions (of registrations, pairs). Parameters "
     "are those that gradients have changed: a family without a network has none, whatever it keeps of its data.",
+    "Trials are the short trainings that chose the learning rate of each of its networks by the validation loss; hours "
+    "include them, iterations and samples do not.",
     "Last fifth: the relative change of the loss over the last fifth of the iterations, its last tenth against the "
     "tenth before. What still falls has not converged; where the learning rate falls to zero, every loss levels out. "
     "Of several networks trained in a row it is the last one's, which generates.",
