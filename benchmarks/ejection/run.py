@@ -1,4 +1,4 @@
-"""How much of what hearts differ in, their ejection fraction, does a registration keep, and what does refinement bring?
+"""How much of what hearts differ in, their ejection fraction, does a registration keep, and how much a trained model?
 
 Run with `--help`; README.md tells what is compared.
 """
@@ -15,6 +15,8 @@ from cof.config import PathSettings, RefinementSettings
 from cof.labels import STRUCTURES
 from cof.metrics.statistics import pearson, r2, r2_centred
 from cof.metrics.truth import Truth
+from cof.models.data import Artefacts
+from cof.models.stage import load as load_model
 from cof.motion.cycle import register_cycle
 from cof.motion.native import warp_native_labels
 from cof.motion.stage import load
@@ -48,9 +50,14 @@ def name_of(refinement: RefinementSettings) -> str:
     return f"TOPPR, {refinement.steps} steps of {refinement.step_mm:g} mm {where}"
 
 
-def measure(results: Path, registration: str, split: str, subjects: int | None) -> dict[str, np.ndarray]:
+def measure(
+    results: Path, registration: str, models: list[Path], split: str, subjects: int | None
+) -> dict[str, np.ndarray]:
     """For each way to find it, every subject's EF, the exact one, and in-plane errors in mm at ES and late: [N, 4]."""
     trained = load(results / "registrations" / registration)
+    generators = {f"the model {path.name}": load_model(path).model for path in models}
+    beats, grids, labelled = (sorted((results / stage).glob("b*")) for stage in ("beats", "grid", "labels"))
+    artefacts = Artefacts.of(beats, grids, labelled, [])
     cohort = read_table(results / "cohort/subjects.parquet")
     found: dict[str, list[tuple[float, ...]]] = {}
     chosen = cohort[cohort["split"] == split].sort_values("subject").head(subjects or len(cohort))
@@ -74,13 +81,18 @@ def measure(results: Path, registration: str, split: str, subjects: int | None) 
             found.setdefault(way, []).append((ef_pct, exact, *(errors or (np.nan, np.nan))))
 
         add("nnU-Net on the real cine", ejected_pct(labels[0], labels[end_systole]))
+        motions: dict[str, torch.Tensor] = {}  # at ES and late
         for refinement in REFINEMENTS:
             settings = trained.settings.model_copy(update={"path": PathSettings(refinement=refinement)})
             cycle = register_cycle(trained.network, torch.from_numpy(frames[[0, *at]]), placement.valid, settings)
-            off = (cycle.displacement[1:].numpy() - motion[at])[:, 1:]
+            motions[name_of(refinement)] = cycle.displacement[1:]
+        heart = artefacts.open(name, with_displacement=False, with_cine=False)
+        for way, model in generators.items():
+            motions[way] = model.generate(heart, len(frames), seed=0).displacement[at].cpu()
+        for way, displacement in motions.items():
+            off = (displacement.numpy() - motion[at])[:, 1:]
             errors = [float(np.linalg.norm(part, axis=0)[inside[k]].mean()) for part, k in zip(off, at)]
-            moved = carried(labels[0], cycle.displacement[1:2], placement)
-            add(name_of(refinement), ejected_pct(labels[0], moved), *errors)
+            add(way, ejected_pct(labels[0], carried(labels[0], displacement[:1], placement)), *errors)
         moved = carried(truth.labels[0], torch.from_numpy(motion[at[:1]]), placement)
         add("exact motion of the exact anchor", ejected_pct(truth.labels[0], moved), 0.0, 0.0)
     return {way: np.array(rows) for way, rows in found.items()}
@@ -91,10 +103,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="results of a synthetic run, such as results/bench")
     parser.add_argument("--registration", default="toppr")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="folder of a trained model that moves")
     parser.add_argument("--split", default="test")
     parser.add_argument("--subjects", type=int, help="so many of them; all without it")
     arguments = parser.parse_args()
-    found = measure(arguments.results, arguments.registration, arguments.split, arguments.subjects)
+    found = measure(arguments.results, arguments.registration, arguments.model, arguments.split, arguments.subjects)
     print("| EF by | n | bias | SD of the error | R2 | R2 centred | r | slope | error at ES, mm | late, mm |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for way, rows in found.items():
