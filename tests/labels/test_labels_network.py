@@ -181,3 +181,11 @@ def test_the_record_of_a_labeller_names_every_model_file(untrained: Path) -> Non
     record = json.loads((untrained / "labeller.json").read_text())
     assert set(record["sha256"]) == {"plans.json", "dataset.json", "fold_0/checkpoint_final.pth"}
     assert all(len(value) == 64 for value in record["sha256"].values())
+
+
+def test_the_checkpoint_holds_every_tensor_once(untrained: Path) -> None:
+    network = artefact.load(untrained).network
+    names = sum(tensor.numel() for tensor in network.state_dict().values())
+    held = sum(parameter.numel() for parameter in network.parameters())
+    assert names > 2 * held  # nnU-Net's own names overlap
+    assert (untrained / artefact.CHECKPOINT).stat().st_size < 4 * held * 1.2

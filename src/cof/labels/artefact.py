@@ -61,8 +61,13 @@ def write_model(
     (folder / CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
     (folder / "plans.json").write_text(json.dumps(plans, indent=1))
     (folder / "dataset.json").write_text(json.dumps(dataset, indent=1))
+    # nnU-Net's networks hold the same tensors under several names; the file holds each once.
+    once: dict[tuple[int, torch.Size], torch.Tensor] = {}
     checkpoint = {
-        "network_weights": {name: tensor.detach().cpu().clone() for name, tensor in weights.items()},
+        "network_weights": {
+            name: once.setdefault((tensor.data_ptr(), tensor.shape), tensor.detach().cpu().clone())
+            for name, tensor in weights.items()
+        },
         # The architecture is nnU-Net's own: naming its own class lets its tools load the folder anywhere.
         "trainer_name": nnUNetTrainer.__name__,
         "init_args": {"configuration": CONFIGURATION, "fold": 0},
