@@ -5,7 +5,7 @@ from scipy.ndimage import map_coordinates
 
 from cof.cine.grid import Placement
 from cof.errors import CofError, Reason
-from cof.motion.native import TAPER_VOXELS, NativeCrop, native_displacement, warp_native
+from cof.motion.native import TAPER_VOXELS, NativeCrop, native_displacement, warp_native, warp_native_labels
 
 SHAPE, SPACING = (6, 24, 20), (10.0, 3.6, 3.6)
 NATIVE_SHAPE, NATIVE_SPACING = (9, 70, 64), (10.0, 1.8, 1.5)
@@ -72,6 +72,19 @@ def test_channels_move_as_each_would_alone():
     together = warp_native(channels, u, _placement())
     alone = [warp_native(channel, u, _placement()) for channel in channels]
     torch.testing.assert_close(together, torch.stack(alone, 1))
+
+
+def test_the_largest_share_of_moved_labels_wins():
+    rng = np.random.default_rng(4)
+    labels = torch.from_numpy(np.kron(rng.integers(0, 4, (9, 14, 16)), np.ones((1, 5, 4), int)).astype(np.uint8))
+    u = 8 * torch.randn(3, 3, 6, 12, 10, generator=torch.Generator().manual_seed(5))
+    u[0] = 0
+    moved = warp_native_labels(labels, u, _placement())
+    shares = warp_native(torch.stack([labels == label for label in range(4)]), u, _placement())
+    assert moved.dtype == torch.uint8
+    assert torch.equal(moved[0], labels)
+    assert (moved[1:] != labels).float().mean() > 0.1
+    np.testing.assert_array_equal(moved, shares.numpy().argmax(1))  # the first of equal ones
 
 
 def test_no_motion_copies_the_anchor_bit_by_bit():
