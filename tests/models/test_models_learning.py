@@ -28,8 +28,8 @@ def test_the_ecg_decides_the_motion_of_unseen_hearts(toy_hearts, tmp_path):
     train, unseen = toy_hearts(48, seed=1), toy_hearts(12, seed=2)
     settings = CofSettings(
         field=VelocitySettings(channels=(8, 16, 32), embedding=64, ecg_channels=(16, 32, 64)),
-        iterations=300,
-        learning_rate=2e-3,
+        iterations=200,
+        learning_rate=3e-3,
         checkpoint_every=100,
     )
     for folder in ("cof", "mean"):
