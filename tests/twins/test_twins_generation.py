@@ -21,7 +21,6 @@ from cof.metrics.overlap import dice
 from cof.models import anchors
 from cof.models.stage import load, train
 from cof.motion.fields import load_displacement
-from cof.twins import stage
 from cof.twins.artefacts import read_canonical
 from cof.twins.stage import generate_batch
 
@@ -32,7 +31,7 @@ FAMILIES = ("cof", "static", "random", "mean_motion", "oracle")
 @pytest.fixture
 def labeller(threshold, monkeypatch):
     """Labels by brightness in place of a trained nnU-Net, which the slow test of single twins runs."""
-    monkeypatch.setattr(stage, "Labeller", threshold)
+    monkeypatch.setattr("cof.labels.predict.Labeller", threshold)
     return threshold
 
 

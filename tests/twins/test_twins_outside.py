@@ -107,7 +107,7 @@ def test_it_trains_and_generates_by_the_verbs(toy, chain, threshold, tmp_path, m
     from cof.motion.fields import load_displacement
     from cof.twins.artefacts import read_canonical
 
-    monkeypatch.setattr("cof.twins.stage.Labeller", threshold)
+    monkeypatch.setattr("cof.labels.predict.Labeller", threshold)
     for name in ("grid", "labels", "fields", "cine"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "b000").symlink_to(chain.root / name)

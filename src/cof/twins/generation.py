@@ -1,6 +1,7 @@
 """One heart: from a trained model's displacement or cine to the native 4D cine and its labels."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,13 +10,15 @@ from torch import Tensor
 from cof.cine.grid import Placement, from_canonical, nearest_frame, resample_phase
 from cof.cine.volume import Cine, uniform_times
 from cof.errors import CofError, Reason
-from cof.labels.predict import Labeller
 from cof.models.base import Generated, Subject
 from cof.models.stage import Trained
 from cof.motion.native import warp_native, warp_native_labels
 from cof.motion.path import DisplacementPath
 from cof.motion.resolution import motion_spacing, to_canonical
 from cof.motion.warp import fill_invalid, warp
+
+if TYPE_CHECKING:
+    from cof.labels.predict import Labeller
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def warp_canonical(anchor: Tensor, displacement: Tensor, placement: Placement) -
     return torch.cat([warp(filled, to_canonical(u[None]), placement.spacing_mm)[:, 0] for u in displacement])
 
 
-def label(cine: Cine, anchor: np.ndarray, anchor_labels: np.ndarray, labeller: Labeller) -> np.ndarray:
+def label(cine: Cine, anchor: np.ndarray, anchor_labels: np.ndarray, labeller: "Labeller") -> np.ndarray:
     """Labels of a generated cine, uint8 [T, Z, Y, X].
 
     Args:

@@ -1,6 +1,8 @@
 """The stage that generates the 4D hearts of a batch."""
 
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -10,13 +12,15 @@ from cof.cine.volume import read_cine, read_frame
 from cof.config import Labelling, LabelSettings, ModelSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
-from cof.labels.predict import Labeller
 from cof.models.data import Artefacts
 from cof.models.stage import load
 from cof.provenance import stamp
 from cof.tables import read_table
 from cof.twins.artefacts import write_twin
 from cof.twins.generation import generate, label, propagate
+
+if TYPE_CHECKING:
+    from cof.labels.predict import Labeller
 
 # Families whose motion is about end diastole and is not turned towards another anchor.
 ED_ALONE = ("oracle", "mean_motion", "scaled_motion")
@@ -70,7 +74,15 @@ def generate_batch(
             anchor than end diastole.
     """
     trained = load(model, settings)
-    segmenter = Labeller.load(labeller, labels_settings.mirroring)
+
+    @cache
+    def segmenter() -> "Labeller":
+        from cof.labels.predict import Labeller  # nnU-Net takes seconds to import
+
+        return Labeller.load(labeller, labels_settings.mirroring)
+
+    if labelling == "nnunet":
+        segmenter()  # a faulty one is refused before anything is generated
     artefacts = Artefacts.of([beats], [grid], [labels], [fields] if fields else [])
     cohort = read_table(sheet)
     provenance = stamp(settings.model_dump(mode="json")) | {"model": trained.provenance, "seed": seed}
@@ -99,6 +111,6 @@ def generate_batch(
                     if how == "propagated":
                         generated_labels = propagate(twin, anchor_labels, example.placement)
                     else:
-                        generated_labels = label(twin.native, real.frames[anchor], anchor_labels, segmenter)
+                        generated_labels = label(twin.native, real.frames[anchor], anchor_labels, segmenter())
                     write_twin(folder, name, twin, generated_labels, provenance | {"labels": how})
     excluded.write(exclusions)
