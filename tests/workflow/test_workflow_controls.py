@@ -83,7 +83,7 @@ def test_what_another_run_has_not_trained_is_trained_here(tmp_path: Path) -> Non
 def test_a_few_controls_for_real(continued: Path, tmp_path: Path) -> None:
     """On the smallest run, and then its models on a further cohort of other participants."""
     names = yaml.safe_load((SCALES / "controls.yaml").read_text())
-    some = ("cof_features", "cof_shuffled_in_strata", "scaled_by_ecg", "true_motion")
+    some = ("cof_shuffled_in_strata", "true_motion")
     models = {name: names["models"][name] for name in some}
     table = names["tables"]["controls"] | {
         "models": {name: name for name in ("cof", "static", *some)}, "repeats": {},

@@ -87,7 +87,7 @@ def test_intervals_are_calibrated_on_validation_subjects_before_coverage_is_meas
     more = REPOSITORY / "workflow/config/uncertainty.yaml"
     done = snakemake(tmp_path, "-n", "-p", "uncertainty", config=TINY, more=more)
     counts = jobs(done.stdout)
-    assert (counts["train"], counts["intervals"], counts["table"]) == (6, 2, 1)
+    assert (counts["train"], counts["intervals"], counts["table"]) == (4, 2, 1)
     assert counts["calibration_twins"] == counts["calibration_metrics"] == counts["twins"] == 2 * counts["ecg"]
     commands = [line for line in done.stdout.splitlines() if " cof " in line]
     validation = [line for line in commands if "cof twins" in line and "--split validation" in line]
@@ -99,7 +99,7 @@ def test_intervals_are_calibrated_on_validation_subjects_before_coverage_is_meas
             told["--intervals" in line].add(line.split("--out results/tiny/")[1].split("/")[0])
     assert told == {True: {"metrics"}, False: {"calibration"}}
     ensembles = [line for line in commands if "cof train" in line and "--member" in line]
-    assert [line.count("--member ") for line in ensembles] == [5]
+    assert [line.count("--member ") for line in ensembles] == [3]
 
 
 def test_chosen_subjects_are_a_batch_of_their_own(tmp_path: Path) -> None:
