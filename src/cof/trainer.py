@@ -176,9 +176,9 @@ def _tried(
     best = min(ended, key=lambda rate: ended[rate])
     if not math.isfinite(ended[best]):
         raise FloatingPointError(f"{run.title}: the loss of every trial was no longer finite")
-    run.trials.extend(
-        Trial(run.title, rate, settings.trial_iterations, value, rate == best) for rate, value in ended.items()
-    )
+    for rate, value in ended.items():
+        reached = value if math.isfinite(value) else None
+        run.trials.append(Trial(run.title, rate, settings.trial_iterations, reached, rate == best))
     log.info("%s: of %s the learning rate %g is used", run.title, ", ".join(f"{rate:g}" for rate in ended), best)
     return best
 

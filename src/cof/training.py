@@ -97,14 +97,14 @@ class Trial:
         training: title of the training that it was for.
         learning_rate: that it tried.
         iterations: steps of the optimiser.
-        validation_loss: after the last step; infinite where the loss did not stay finite.
+        validation_loss: after the last step; None where the loss did not stay finite.
         chosen: it had the lowest.
     """
 
     training: str
     learning_rate: float
     iterations: int
-    validation_loss: float
+    validation_loss: float | None
     chosen: bool
 
 

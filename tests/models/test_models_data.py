@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from cof.config import (
     EchoDiffusionSettings,
     EfPredictorSettings,
     SuperResolutionSettings,
+    TrialSettings,
     TrueEfSettings,
     VelocitySettings,
 )
@@ -231,6 +233,30 @@ def test_only_an_oracle_of_the_ef_is_told_it_and_its_card_says_so(cohort):
         own = round(ejection_fraction(cohort / f"labels/b000/{NAMES[3]}.nii.gz"), 3)
         assert (wanted == own) is trained.sees_ef
     assert not list((cohort / "work").iterdir())  # no checkpoint of any part is left
+
+
+def test_every_network_of_a_cascade_has_its_trials_and_the_card_shows_them(cohort):
+    three = TrialSettings(share=0.5)
+    stage = {"channels": (8, 8), "iterations": 2, "batch": 1, "steps": 1, "trials": three}
+    settings = EchoDiffusionSettings(
+        video_frames=4, **stage, fine=SuperResolutionSettings(**stage),
+        predictor=EfPredictorSettings(ecg_channels=(4, 8), embedding=8, iterations=2, batch=2, trials=three),
+    )  # fmt: skip
+    run(cohort, "tried", settings)
+    record = json.loads((cohort / "tried/settings.json").read_text())
+    of = [trial["training"] for trial in record["trials"]]
+    assert of == [f"echodiffusion: {part}" for part in ("predictor", "base", "fine") for _ in three.factors]
+    for network in range(3):
+        own = record["trials"][3 * network : 3 * network + 3]
+        losses = [trial["validation_loss"] for trial in own]
+        assert [trial["chosen"] for trial in own] == [loss == min(losses) for loss in losses]
+    assert len(record["trainings"]) == 3
+    card = (cohort / "tried/card.md").read_text()
+    assert card.count(", used |") == 3
+    assert "## Trials" in card
+    assert not list((cohort / "work").iterdir())
+    run(cohort)
+    assert "## Trials" not in (cohort / "model/card.md").read_text()
 
 
 def test_subjects_on_different_grids_are_refused(cohort):

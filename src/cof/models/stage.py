@@ -211,6 +211,26 @@ def _sees_ef(settings: ModelSettings) -> bool:
     return isinstance(settings, TrueEfSettings)
 
 
+def _trials(trials: list[dict[str, Any]]) -> str:
+    """The section of the model card on how the learning rates were chosen."""
+
+    def row(trial: dict[str, Any]) -> str:
+        rate = f"{trial['learning_rate']:g}" + (", used" if trial["chosen"] else "")
+        reached = "not finite" if trial["validation_loss"] is None else f"{trial['validation_loss']:.6g}"
+        return f"| {trial['training']} | {rate} | {trial['iterations']} | {reached} |"
+
+    rows = "\n".join(map(row, trials))
+    return f"""
+## Trials
+
+Short trainings from the same initial weights; the learning rate of the lowest validation loss was used.
+
+| training | learning rate | iterations | validation loss |
+|---|---|---|---|
+{rows}
+"""
+
+
 def _card(family: Family, record: dict[str, Any]) -> str:
     """The model card: what it is, what it learnt from, and what it must not be taken for."""
     settings, counts = record["settings"], record["subjects"]
@@ -221,23 +241,7 @@ def _card(family: Family, record: dict[str, Any]) -> str:
     if settings["family"] == TrueEfSettings.model_fields["family"].default:
         inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
-    tried = "".join(
-        f"| {trial['training']} | {trial['learning_rate']:g}{', used' * trial['chosen']} | {trial['iterations']} "
-        f"| {trial['validation_loss']:.6g} |\n"
-        for trial in record["trials"]
-    )
-    trials = (
-        f"""
-## Trials
-
-Short trainings from the same initial weights; the learning rate of the lowest validation loss was used.
-
-| training | learning rate | iterations | validation loss |
-|---|---|---|---|
-{tried}"""
-        if tried
-        else ""
-    )
+    trials = _trials(record["trials"]) if record["trials"] else ""
     return f"""# Model card: {settings["family"]}
 
 {(type(family).__doc__ or "").strip()}
