@@ -170,15 +170,16 @@ def _tried(
                 copy.deepcopy(network), loss, source, trial, own,
                 log_every=trial.iterations, entries=entries, last=False,
             )  # fmt: skip
-            ended[rate] = float(log_of_trial["validation_loss"].iloc[-1])
+            reached = float(log_of_trial["validation_loss"].iloc[-1])
+            ended[rate] = reached if math.isfinite(reached) else math.inf
         except FloatingPointError:
             ended[rate] = math.inf
     best = min(ended, key=lambda rate: ended[rate])
     if not math.isfinite(ended[best]):
         raise FloatingPointError(f"{run.title}: the loss of every trial was no longer finite")
     for rate, value in ended.items():
-        reached = value if math.isfinite(value) else None
-        run.trials.append(Trial(run.title, rate, settings.trial_iterations, reached, rate == best))
+        known = value if math.isfinite(value) else None
+        run.trials.append(Trial(run.title, rate, settings.trial_iterations, known, rate == best))
     log.info("%s: of %s the learning rate %g is used", run.title, ", ".join(f"{rate:g}" for rate in ended), best)
     return best
 
