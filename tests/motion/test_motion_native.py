@@ -87,6 +87,18 @@ def test_the_largest_share_of_moved_labels_wins():
     np.testing.assert_array_equal(moved, shares.numpy().argmax(1))  # the first of equal ones
 
 
+def test_labels_in_a_corner_move_as_those_of_a_whole_stack():
+    labels = torch.zeros(NATIVE_SHAPE, dtype=torch.uint8)
+    labels[2:5, 20:34, 24:40] = 2
+    labels[3:5, 25:30, 30:36] = 1
+    u = 8 * torch.randn(2, 3, 6, 12, 10, generator=torch.Generator().manual_seed(6))
+    moved = warp_native_labels(labels, u, _placement())
+    shares = warp_native(torch.stack([labels == label for label in range(4)]), u, _placement())
+    assert (moved != labels).any()
+    np.testing.assert_array_equal(moved, shares.numpy().argmax(1))
+    assert not warp_native_labels(torch.zeros_like(labels), u, _placement()).any()
+
+
 def test_no_motion_copies_the_anchor_bit_by_bit():
     anchor = torch.randint(-500, 3000, NATIVE_SHAPE, dtype=torch.int16)
     u = torch.zeros(2, 3, 6, 12, 10)

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from monai.networks.blocks import Warp
 
 from cof.motion.resolution import motion_shape, motion_spacing, to_canonical, to_motion
-from cof.motion.warp import fill_invalid, warp, warp_labels
+from cof.motion.warp import fill_invalid, reachable, warp, warp_labels
 
 SPACING = (10.0, 3.6, 1.8)
 
@@ -33,6 +35,21 @@ def test_agrees_with_monai_in_voxels_with_border():
 def test_one_volume_is_warped_by_many_displacements():
     volume, u = torch.rand(1, 2, 5, 8, 8), torch.randn(3, 3, 5, 8, 8)
     torch.testing.assert_close(warp(volume, u, SPACING)[1:2], warp(volume, u[1:2], SPACING))
+
+
+@given(
+    corner=st.tuples(*[st.integers(0, 9)] * 3), size=st.integers(1, 4), length=st.floats(0, 30), seed=st.integers(0, 99)
+)
+def test_beyond_the_box_that_a_mask_reaches_nothing_arrives(corner, size, length, seed):
+    mask = torch.zeros(10, 10, 10)
+    mask[tuple(slice(first, first + size) for first in corner)] = 1
+    u = length * (2 * torch.rand(2, 3, 10, 10, 10, generator=torch.Generator().manual_seed(seed)) - 1)
+    box = reachable(mask > 0, u, SPACING)
+    whole = warp(mask[None, None], u, SPACING)[:, 0]
+    part = warp(mask[box][None, None], u[(..., *box)], SPACING)[:, 0]
+    torch.testing.assert_close(part, whole[(..., *box)], atol=1e-4, rtol=0)
+    whole[(..., *box)] = 0
+    assert not whole.any()
 
 
 def test_labels_move_with_the_image_and_stay_labels():

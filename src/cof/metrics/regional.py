@@ -16,7 +16,7 @@ from cof.cine.grid import Placement, labels_to_canonical
 from cof.labels import STRUCTURES
 from cof.metrics.function import time_to_end_systole
 from cof.motion.resolution import to_canonical
-from cof.motion.warp import fill_invalid, warp
+from cof.motion.warp import fill_invalid, reachable, warp
 
 SEGMENTS = 16
 # Anterior, anteroseptal, inferoseptal, inferior, inferolateral, anterolateral; and the four of the apex: degrees from
@@ -116,10 +116,12 @@ def _carried_sums(
     masks: np.ndarray, displacement: np.ndarray, placement: Placement, segments: np.ndarray
 ) -> np.ndarray:
     """Voxels of masks [M, Z, Y, X] in each segment, [M, T, 16]; shares of voxels, so that they follow the motion."""
-    filled = fill_invalid(torch.from_numpy(masks.astype(np.float32)), placement.valid)[None]
+    fields = torch.from_numpy(np.asarray(displacement, np.float32))
+    filled = fill_invalid(torch.from_numpy(masks.astype(np.float32)), placement.valid)
+    box = reachable(filled.any(0), fields, placement.spacing_mm) if masks.any() else (slice(None),) * 3
+    within, part = segments[box].ravel(), filled[(slice(None), *box)][None]
     sums = []
-    for frame in displacement:
-        field = to_canonical(torch.from_numpy(np.asarray(frame, np.float32))[None])
-        moved = warp(filled, field, placement.spacing_mm)[0].numpy()
-        sums.append([np.bincount(segments.ravel(), mask.ravel(), SEGMENTS + 1)[1:] for mask in moved])
+    for field in fields:
+        moved = warp(part, to_canonical(field[None])[(..., *box)], placement.spacing_mm)[0].numpy()
+        sums.append([np.bincount(within, mask.ravel(), SEGMENTS + 1)[1:] for mask in moved])
     return np.array(sums).swapaxes(0, 1)

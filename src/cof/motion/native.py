@@ -4,7 +4,7 @@ Both grids share their axes, so that trilinear interpolation is three small matr
 of the stack under the canonical grid moves; a cosine taper along its in-plane edges keeps the image continuous.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor
 from cof.cine.grid import Placement
 from cof.errors import CofError, Reason
 from cof.motion.resolution import motion_shape, voxel_to_motion
-from cof.motion.warp import identity_grid, normalising_factors
+from cof.motion.warp import identity_grid, normalising_factors, reachable
 
 TAPER_VOXELS = 5
 
@@ -150,10 +150,23 @@ def warp_native(anchor: Tensor, u: Tensor, placement: Placement) -> Tensor:
 
 def warp_native_labels(labels: Tensor, u: Tensor, placement: Placement, classes: int = 4) -> Tensor:
     """Native labels [Z, Y, X] in motion, as `warp_native` moves images; the largest share wins: uint8 [T, Z, Y, X]."""
-    shares = warp_native(F.one_hot(labels.long(), classes).movedim(-1, 0), u, placement)
+    moved = labels.to(u.device, torch.uint8).repeat(len(u), 1, 1, 1)
+    if not labels.any():
+        return moved
+    _, rows, columns = reachable(labels > 0, u, placement.native_spacing_mm)
+    part = labels[:, rows, columns]
+    depth, height, width = part.shape
+    along_z, down, across = placement.offset
+    within = replace(
+        placement,
+        offset=(along_z, down - rows.start, across - columns.start),
+        native_shape=(depth, height, width),
+    )
+    shares = warp_native(F.one_hot(part.long(), classes).movedim(-1, 0), u, within)
     # What argmax over the classes gives (the first of equals), at a ninth of its time.
     largest, found = shares[:, 0].clone(), torch.zeros_like(shares[:, 0], dtype=torch.uint8)
     for label in range(1, classes):
         found.masked_fill_(shares[:, label] > largest, label)
         torch.maximum(largest, shares[:, label], out=largest)
-    return found
+    moved[:, :, rows, columns] = found
+    return moved

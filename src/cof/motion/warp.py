@@ -1,5 +1,6 @@
 """Warping by a displacement in millimetres: V_t^(x) = V_s(x + u(x)), equation (2) of the paper."""
 
+import math
 from functools import lru_cache
 
 import torch
@@ -48,6 +49,25 @@ def warp_labels(labels: Tensor, displacement_mm: Tensor, spacing_mm: Triple, cla
     """Warp label maps [B, Z, Y, X] (uint8 or integer) as linear one-hot maps; the largest share wins (uint8)."""
     one_hot = F.one_hot(labels.long(), classes).movedim(-1, 1).to(displacement_mm.dtype)
     return warp(one_hot, displacement_mm, spacing_mm).argmax(dim=1).to(torch.uint8)
+
+
+def reachable(mask: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> tuple[slice, slice, slice]:
+    """The box of voxels that a mask can reach when it is pulled back along displacements, with a voxel to spare.
+
+    Whatever vanishes outside the mask may be cut to this box before a warp, which then gives the same inside the box.
+
+    Args:
+        mask: [Z, Y, X], true somewhere.
+        displacement_mm: [T, 3, ...], channels (z, y, x) in mm, on any grid.
+        spacing_mm: of the mask (z, y, x).
+    """
+
+    def along(axis: int) -> slice:
+        held = mask.movedim(axis, 0).flatten(1).any(1).nonzero()
+        reach = math.ceil(float(displacement_mm[:, axis].abs().max()) / spacing_mm[axis]) + 1
+        return slice(max(int(held[0]) - reach, 0), int(held[-1]) + reach + 1)
+
+    return along(0), along(1), along(2)
 
 
 def fill_invalid(volume: Tensor, valid: tuple[bool, ...]) -> Tensor:
