@@ -118,7 +118,7 @@ def _carried_sums(
     """Voxels of masks [M, Z, Y, X] in each segment, [M, T, 16]; shares of voxels, so that they follow the motion."""
     fields = torch.from_numpy(np.asarray(displacement, np.float32))
     filled = fill_invalid(torch.from_numpy(masks.astype(np.float32)), placement.valid)
-    box = reachable(filled.any(0), fields, placement.spacing_mm) if masks.any() else (slice(None),) * 3
+    box = reachable(filled.any(0), fields, placement.spacing_mm)
     within, part = segments[box].ravel(), filled[(slice(None), *box)][None]
     sums = []
     for field in fields:

@@ -151,8 +151,6 @@ def warp_native(anchor: Tensor, u: Tensor, placement: Placement) -> Tensor:
 def warp_native_labels(labels: Tensor, u: Tensor, placement: Placement, classes: int = 4) -> Tensor:
     """Native labels [Z, Y, X] in motion, as `warp_native` moves images; the largest share wins: uint8 [T, Z, Y, X]."""
     moved = labels.to(u.device, torch.uint8).repeat(len(u), 1, 1, 1)
-    if not labels.any():
-        return moved
     _, rows, columns = reachable(labels > 0, u, placement.native_spacing_mm)
     part = labels[:, rows, columns]
     depth, height, width = part.shape

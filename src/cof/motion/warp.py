@@ -57,13 +57,15 @@ def reachable(mask: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> tupl
     Whatever vanishes outside the mask may be cut to this box before a warp, which then gives the same inside the box.
 
     Args:
-        mask: [Z, Y, X], true somewhere.
+        mask: [Z, Y, X]; one that is nowhere true gets the whole grid.
         displacement_mm: [T, 3, ...], channels (z, y, x) in mm, on any grid.
         spacing_mm: of the mask (z, y, x).
     """
 
     def along(axis: int) -> slice:
         held = mask.movedim(axis, 0).flatten(1).any(1).nonzero()
+        if not len(held):
+            return slice(0, mask.shape[axis])
         reach = math.ceil(float(displacement_mm[:, axis].abs().max()) / spacing_mm[axis]) + 1
         return slice(max(int(held[0]) - reach, 0), int(held[-1]) + reach + 1)
 
