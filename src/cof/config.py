@@ -223,7 +223,9 @@ class TrainingSettings(Settings):
     precision: Literal["32", "bf16"] = Field(
         "32", description="of the network's products and convolutions; losses are computed in single precision"
     )
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of the weights; 0 for none")
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of the moving average of the weights, less at first; 0 for none"
+    )
     learning_rate: Positive = 1e-3
     weight_decay: float = Field(1e-5, ge=0)
     schedule: Literal["cosine", "constant"] = Field(
@@ -450,7 +452,7 @@ class CascadeStageSettings(TrainingSettings):
     blocks: Count = Field(1, description="residual blocks a level on the way down; one more on the way up")
     noise_mean: float = Field(0.2, description="of ln(sigma / sigma_data) in training; the original's -1.2 - ln .25")
     noise_sd: Positive = Field(1.2, description="of the same")
-    steps: Count = Field(32, description="of Heun's sampler, at two evaluations each but the last")
+    steps: Count = Field(32, description="of DPM-Solver++")
     guidance: float = Field(5.0, ge=0, description="scale of classifier-free guidance; 1 for none, at half the time")
 
 

@@ -258,10 +258,14 @@ class _Module(LightningModule):
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Move the exponential moving average of the weights one step towards them."""
+        """Move the exponential moving average of the weights one step towards them.
+
+        At first it forgets faster than `ema` says, so that a short training does not keep the random weights it began with.
+        """
         if self.average is not None:
+            decay = min(self.settings.ema, self.iteration / (self.iteration + 9))
             for mean, value in zip(self.average.parameters(), self.network.parameters()):
-                mean.lerp_(value, 1 - self.settings.ema)
+                mean.lerp_(value, 1 - decay)
 
 
 class _Feed:

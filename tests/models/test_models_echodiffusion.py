@@ -85,8 +85,9 @@ def test_half_the_resolution_and_back_keeps_places():
 def test_sigma_data_is_the_root_mean_square_of_what_moves(beating):
     heart = beating(1)[0]
     base, fine = scales([heart], 12)
-    assert fine == pytest.approx(np.sqrt(np.mean((heart.cine - heart.anchor) ** 2)), rel=1e-4)
-    assert 0.3 * fine < base < fine
+    whole = np.sqrt(np.mean((heart.cine - heart.anchor) ** 2))
+    assert 0.3 * whole < base < whole
+    assert 0.1 * whole < fine < whole  # blocks of two lack something, but not everything
     assert scales([replace(heart, cine=np.broadcast_to(heart.anchor, heart.cine.shape))], 12) == (1.0, 1.0)
 
 
@@ -134,7 +135,7 @@ def test_guidance_of_one_is_the_conditional_and_of_zero_the_unconditional_model(
             return (0.5 + network.base(noisy, torch.full((5,), sigma), images, tokens)).clamp(0, 1) - 0.5
 
         sigmas = float(network.base.sigma_data) * edm.levels(2, *SIGMA_RANGE)
-        return edm.heun(denoise, noise.expand(5, -1, -1, -1, -1), sigmas)
+        return edm.solve(denoise, noise.expand(5, -1, -1, -1, -1), sigmas)
 
     torch.testing.assert_close(made(1), alone(True))
     torch.testing.assert_close(made(0), alone(False))
@@ -155,7 +156,7 @@ def test_crops_of_super_resolution_show_the_same_place(beating):
             (y, x)
             for y in range(17)
             for x in range(17)
-            if torch.equal(video[:, :, y : y + 16, x : x + 16], clean)
+            if torch.allclose(video[:, :, y : y + 16, x : x + 16], clean + images[3:], atol=1e-6)
             and torch.equal(anchor[:, None, y : y + 16, x : x + 16].expand(-1, 8, -1, -1), images[:3])
         ]
         assert len(found) == 1
@@ -184,7 +185,7 @@ def test_the_predicted_ef_never_is_the_subjects_own_and_the_oracles_is(beating):
         told = model.generate(replace(hearts[0], ef_pct=ef_pct), 6, 0)
         assert torch.equal(told.cine, made.cine)
         assert told.measures == made.measures
-    other_ecg = model.generate(replace(hearts[0], beat=hearts[0].beat * 2), 6, 0)
+    other_ecg = model.generate(replace(hearts[0], beat=hearts[0].beat[:, ::-1].copy()), 6, 0)
     assert other_ecg.measures != made.measures
     oracle = EchoDiffusionModel(awake(), SETTINGS, told_ef=True)
     low, high = (oracle.generate(replace(hearts[0], ef_pct=ef_pct), 6, 0) for ef_pct in (10.0, 90.0))
@@ -195,13 +196,13 @@ def test_the_predicted_ef_never_is_the_subjects_own_and_the_oracles_is(beating):
 
 
 def test_slices_share_the_noise_that_seed_and_name_decide(beating, monkeypatch):
-    heart, starts, heun = beating(1)[0], [], edm.heun
+    heart, starts, solve = beating(1)[0], [], edm.solve
 
     def watched(denoise, noise, sigmas):
         starts.append(noise)
-        return heun(denoise, noise, sigmas)
+        return solve(denoise, noise, sigmas)
 
-    monkeypatch.setattr(edm, "heun", watched)
+    monkeypatch.setattr(edm, "solve", watched)
     model = EchoDiffusionModel(awake(), SETTINGS)
     cine = model.generate(heart, 6, 1).cine
     assert [tuple(start.shape[1:]) for start in starts] == [(1, 4, 16, 16), (1, 8, 32, 32)] * 2  # four slices, and one

@@ -43,30 +43,42 @@ def test_levels_fall_from_the_highest_to_nothing():
     assert edm.levels(1, 0.002, 80).tolist() == [80, 0]
 
 
-def test_heun_turns_noise_into_a_gaussian_whose_denoiser_is_known():
-    """Data N(m, s^2): D(x; sigma) = (s^2 x + sigma^2 m) / (s^2 + sigma^2); the flow ends in m + s x_T / sqrt(...)."""
+def known(x, sigma, mean=3.0, sd=0.5):
+    """The denoiser of data N(m, s^2): D(x; sigma) = (s^2 x + sigma^2 m) / (s^2 + sigma^2)."""
+    return (sd**2 * x + sigma**2 * mean) / (sd**2 + sigma**2)
+
+
+def test_the_solver_turns_noise_into_a_gaussian_whose_denoiser_is_known():
+    """The flow of `known` ends in m + s (x_T - m) / sqrt(s^2 + T^2)."""
     mean, sd = 3.0, 0.5
-
-    def denoise(x, sigma):
-        return (sd**2 * x + sigma**2 * mean) / (sd**2 + sigma**2)
-
     noise = torch.randn(50_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     highest = 80 * sd
-    made = edm.heun(denoise, noise, edm.levels(32, 0.008 * sd, highest))
     exact = mean + sd * (highest * noise - mean) / np.hypot(sd, highest)
+    made = edm.solve(known, noise, edm.levels(32, 0.008 * sd, highest))
     assert float((made - exact).abs().max()) < 0.05
     assert float(made.mean()) == pytest.approx(float(exact.mean()), abs=2e-3)
     assert float(made.std()) == pytest.approx(sd, rel=0.03)
-    coarse = edm.heun(denoise, noise, edm.levels(16, 0.008 * sd, highest))
+    coarse = edm.solve(known, noise, edm.levels(16, 0.008 * sd, highest))
     assert (made - exact).abs().mean() < 0.4 * (coarse - exact).abs().mean()  # second order: a quarter
 
 
-def test_heun_with_the_exact_denoiser_returns_the_target():
+@pytest.mark.parametrize("steps", [3, 4, 5, 8])
+def test_a_handful_of_steps_leaves_no_noise_behind(steps):
+    """Heun's method would end at 3.5, 3.4, 1.9 and 1.3 times the SD of the data."""
+    noise = torch.randn(50_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    made = edm.solve(known, noise, edm.levels(steps, 0.004, 40))
+    assert float(made.mean()) == pytest.approx(3, abs=0.06)
+    assert 0.5 * 0.5 < float(made.std()) < 1.2 * 0.5
+
+
+def test_the_solver_with_the_exact_denoiser_returns_the_target():
     target = torch.rand(4, 5)
     calls = []
-    made = edm.heun(lambda x, sigma: calls.append(sigma) or target, torch.randn(4, 5), edm.levels(8, 0.01, 100))
+    made = edm.solve(lambda x, sigma: calls.append(sigma) or target, torch.randn(4, 5), edm.levels(8, 0.01, 100))
     torch.testing.assert_close(made, target)
-    assert len(calls) == 2 * 8 - 1
+    assert len(calls) == 8
+    with pytest.raises(ValueError, match="must be 0"):
+        edm.solve(known, torch.randn(4), torch.tensor([10.0, 1.0]))
 
 
 def test_training_levels_are_log_normal():

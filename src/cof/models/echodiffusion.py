@@ -4,10 +4,10 @@ Reynaud et al., Feature-conditioned cascaded video diffusion models for precise 
 (arXiv:2303.12644); its code builds on Imagen's cascade (Ho et al., arXiv:2210.02303) with EDM (`cof.models.edm`).
 
 Kept of the original: a cascade of 2D + t diffusion models that ends in super-resolution conditioned on the stage
-before, with noise on that condition in training; EDM preconditioning, noise levels and Heun's sampler; an image
-of the heart concatenated as condition; the ejection fraction (EF) as the one clinical condition, a token that
-cross-attention reads at the coarsest level; a tenth of the training examples without it, and classifier-free guidance
-at scale 5.
+before, with noise on that condition in training; EDM preconditioning and noise levels, and DPM-Solver++, which
+Imagen's code offers beside Heun's method; an image of the heart concatenated as condition; the ejection fraction (EF)
+as the one clinical condition, a token that cross-attention reads at the coarsest level and that is added to the
+embedding of the noise level; a tenth of the training examples without it, and classifier-free guidance at scale 5.
 
 Changed, and why:
 
@@ -15,13 +15,15 @@ Changed, and why:
   from the ECG by a 1-D residual network (`cof.models.ef_predictor`) that learnt on the training subjects. The cascade
   learns with their own EF. `cof.models.true_ef` puts the subject's own EF in the place of the prediction: an oracle,
   which a table must name as one.
+- The EF is told in units of its spread over the training subjects, in which healthy hearts differ more than in percent.
 - The video is one short-axis slice over the cycle, with a second token for its place in the stack; the conditioning
   image is not a random frame but the anchor, with its neighbours z - 1 and z + 1 as further channels.
 - All slices of a heart are sampled from the same noise: independent draws would tear the stack apart along z.
 - Two stages instead of four: half the resolution along all three axes, then all of it, which is learnt on crops.
 - The networks model the difference from the anchor's slice, not the frame itself. What is at rest need not be copied
-  through the network, which spares it most of the work at small sizes. sigma_data is measured on these differences,
-  and the original's noise levels are kept in units of it, all but the highest.
+  through the network, which spares it most of the work at small sizes. Likewise the second stage models what the first
+  one, enlarged, still lacks. sigma_data is measured on what each stage models, and the original's noise levels are kept
+  in units of it, all but the highest.
 - The original thresholds its denoised frames dynamically; here they are clipped to the range of intensities.
 - The sampler is the deterministic one, without churn, so that a few steps suffice and the noise shared by the slices
   stays shared. Frame 0 is generated like any other.
@@ -64,14 +66,17 @@ SIGMA_RANGE = 0.008, 80.0
 
 
 class VideoDenoiser(nn.Module):
-    """One stage of the cascade: a U-Net over frames, rows and columns that denoises differences from the anchor."""
+    """One stage of the cascade: a U-Net over frames, rows and columns that denoises what moves."""
 
     sigma_data: Tensor
+    ef_mean: Tensor
+    ef_sd: Tensor
 
     def __init__(self, settings: CascadeStageSettings, images: int) -> None:
         super().__init__()
         channels = settings.channels
-        self.register_buffer("sigma_data", torch.ones(()))
+        for name in ("sigma_data", "ef_mean", "ef_sd"):
+            self.register_buffer(name, torch.ones(()))
         self.network = DiffusionModelUNet(
             spatial_dims=3,
             in_channels=1 + images,
@@ -83,25 +88,27 @@ class VideoDenoiser(nn.Module):
             norm_num_groups=math.gcd(8, *channels),
             with_conditioning=True,
             cross_attention_dim=TOKEN,
+            num_class_embeds=1,  # makes room for the next line
             use_flash_attention=True,
         )
+        self.network.class_embedding = nn.Sequential(nn.Flatten(), nn.Linear(2 * TOKEN, 4 * channels[0]))
         self.ef = nn.Sequential(nn.Linear(1, TOKEN), nn.SiLU(), nn.Linear(TOKEN, TOKEN))
         self.without_ef = nn.Parameter(torch.zeros(TOKEN))
         self.position = PositionEmbedding(TOKEN)
 
     def tokens(self, ef_pct: Tensor, position: Tensor, keep: Tensor) -> Tensor:
-        """What cross-attention reads, [N, 2, 64].
+        """What cross-attention reads, and what is added to the embedding of the noise level, [N, 2, 64].
 
         Args:
             ef_pct: [N].
             position: [N], z / Z.
             keep: bools [N]; where false, the EF is dropped.
         """
-        told = self.ef(ef_pct.nan_to_num()[:, None] / 100)
+        told = self.ef((ef_pct.nan_to_num()[:, None] - self.ef_mean) / self.ef_sd)
         return torch.stack([torch.where(keep[:, None], told, self.without_ef), self.position(position)], 1)
 
     def forward(self, noisy: Tensor, sigma: Tensor, images: Tensor, tokens: Tensor) -> Tensor:
-        """The clean difference from the anchor that a noisy one hides.
+        """The clean difference that a noisy one hides.
 
         Args:
             noisy: [N, 1, F, Y, X].
@@ -112,7 +119,7 @@ class VideoDenoiser(nn.Module):
 
         def network(inputs: Tensor, level: Tensor) -> Tensor:
             # MONAI's waves are made for hundreds of steps; the level spans a few units.
-            return self.network(torch.cat([inputs, images], 1), 100 * level, tokens).float()
+            return self.network(torch.cat([inputs, images], 1), 100 * level, tokens, class_labels=tokens).float()
 
         return edm.denoised(network, noisy, sigma, self.sigma_data)
 
@@ -158,7 +165,7 @@ class StageBatch:
     """What one stage of the cascade learns from.
 
     Attributes:
-        clean: differences from the anchor, [N, 1, F, Y, X].
+        clean: what the stage models, [N, 1, F, Y, X].
         images: condition, [N, C, F, Y, X].
         noise: standard normal, as `clean`.
         sigma: [N], in units of sigma_data.
@@ -231,7 +238,8 @@ class FineSlices(StageSlices):
             rng.uniform(0, self.condition_noise) * video.std() * standard_normal(rng, tuple(video.shape))
             for video, rng in zip(coarse, rngs)
         ]
-        both = torch.cat([whole, fine_images(slices.anchor, coarse + torch.stack(noise))], 1)
+        images = fine_images(slices.anchor, coarse + torch.stack(noise))
+        both = torch.cat([whole - images[:, NEIGHBOURS:], images], 1)
         crops = torch.stack([_crop(video, rng) for video, rng in zip(both, rngs)])
         return crops[:, :1], crops[:, 1:]
 
@@ -263,14 +271,16 @@ def stage_loss(network: VideoDenoiser, batch: StageBatch) -> Loss:
 
 
 def scales(examples: Iterable[Example], frames: int) -> tuple[float, float]:
-    """sigma_data of both stages: the root mean square of the differences, at half and at full resolution."""
+    """sigma_data of both stages: the root mean square of the differences from the anchor at half the resolution, and of
+    what these lack of the whole ones."""
     sums = np.zeros(2)
     count = 0
     for example in islice(examples, SCALE_SUBJECTS):
         valid = np.flatnonzero(example.placement.valid)
         slices = replace(SliceBatch.of_stack(example), video=slice_videos(example, valid, frames))
         whole = difference(slices)
-        sums += [float(part.double().square().mean()) for part in (halved(whole), whole)]
+        coarse = halved(whole)
+        sums += [float(part.double().square().mean()) for part in (coarse, whole - doubled(coarse))]
         count += 1
     base, fine = np.sqrt(sums / max(count, 1)).tolist()
     return base or 1.0, fine or 1.0
@@ -306,6 +316,8 @@ def fit(
     network.predictor.learn_scale(train)
     for stage, sd in zip((network.base, network.fine), scales(train, settings.video_frames)):
         stage.sigma_data.fill_(sd)
+        stage.ef_mean.copy_(network.predictor.mean)
+        stage.ef_sd.copy_(network.predictor.sd)
     logs = {}
     parts: dict[str, tuple[LossFunction, Source, TrainingSettings]] = {
         "predictor": (ef_loss, EfExamples(train, validation, settings.predictor, seed), settings.predictor),
@@ -368,8 +380,9 @@ class EchoDiffusionModel:
         coarse = sample(
             self.network.base, base, base_images(anchor, frames), middle(small), told, position, coarse_noise
         )
-        made = sample(self.network.fine, fine, fine_images(anchor, coarse), middle(anchor), told, position, noise)
-        return middle(anchor) + made
+        images = fine_images(anchor, coarse)
+        enlarged = middle(anchor) + images[:, NEIGHBOURS:]
+        return enlarged + sample(self.network.fine, fine, images, enlarged, told, position, noise)
 
 
 def sample(
@@ -381,13 +394,13 @@ def sample(
     position: Tensor,
     noise: Tensor,
 ) -> Tensor:
-    """Differences from the anchor, sampled by one stage.
+    """What one stage models, sampled.
 
     Args:
         network: of the stage.
         settings: of the stage.
         images: [N, C, F, Y, X], condition.
-        rest: [N, 1, 1, Y, X], what the differences are added to; their sum stays in the range of intensities.
+        rest: [N, 1, 1 or F, Y, X], what it is added to; their sum stays in the range of intensities.
         ef_pct: [N].
         position: [N].
         noise: [1, F, Y, X], which all slices share.
@@ -407,7 +420,7 @@ def sample(
         return (rest + made).clamp(0, 1) - rest
 
     sigmas = float(network.sigma_data) * edm.levels(settings.steps, *SIGMA_RANGE)
-    return edm.heun(denoise, noise.expand(len(position), *noise.shape), sigmas)
+    return edm.solve(denoise, noise.expand(len(position), *noise.shape), sigmas)
 
 
 class EchoDiffusionFamily:
