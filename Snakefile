@@ -4,6 +4,10 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
+# Snakemake puts what the command line lays over first, and the rows of a table would begin with it.
+if not workflow.modifier.skip_configfile:
+    config.clear()
+
 
 configfile: f"{workflow.basedir}/config.yaml"
 

@@ -16,6 +16,7 @@ BENEATH = {
         ("anchors.yaml", "controls.yaml", "rivals.yaml", "table3.yaml", "uncertainty.yaml"), ("bench.yaml",)
     ),
     **dict.fromkeys(("further.yaml", "further_enriched.yaml"), ("bench.yaml", "controls.yaml")),
+    "rivals_demo.yaml": ("rivals.yaml",),
     "trials.yaml": ("bench.yaml", "rivals.yaml"),
 }
 

@@ -60,7 +60,10 @@ def test_it_is_adam_on_the_weighted_mean_of_the_whole_batch(tmp_path):
         value.backward()
         optimiser.step()
         losses.append(float(value.detach()))
-        average = [0.5 * mean + 0.5 * parameter.detach() for mean, parameter in zip(average, network.parameters())]
+        decay = min(0.5, iteration / (iteration + 9))
+        average = [
+            decay * mean + (1 - decay) * parameter.detach() for mean, parameter in zip(average, network.parameters())
+        ]
 
     for micro_batch in (None, 3, 1):
         found, table = fit(tmp_path / str(micro_batch), micro_batch=micro_batch)

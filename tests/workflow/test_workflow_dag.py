@@ -1,5 +1,6 @@
 """The workflow's graph, without running it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def test_every_step_of_the_design_has_its_rule(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["table1", "results/tiny/cine/b000", "results/tiny/beats/b001.parquet", "report"])
 def test_targets_that_people_type(tmp_path: Path, target: str) -> None:
     snakemake(tmp_path, "-n", target)
+
+
+def test_rows_that_are_laid_over_come_after_those_of_the_configuration(tmp_path: Path) -> None:
+    more = tmp_path / "more.yaml"
+    more.write_text(
+        "tables: { table1: { models: { again: Another static anchor } } }\nmodels: { again: { family: static } }"
+    )
+    done = snakemake(tmp_path, "-n", "-p", "results/tiny/tables/table1.csv", config=TINY, more=more)
+    rows = re.search(r'cof table .*"models": (\{.*?\})', done.stdout)
+    assert rows
+    assert list(json.loads(rows[1])) == ["cof", "random", "static", "mean_motion", "oracle", "again"]
 
 
 def test_table_three_trains_every_variant_once(tmp_path: Path) -> None:

@@ -449,13 +449,14 @@ _INTERVALS = tuple(
 )
 
 _FRECHET = tuple(
-    Metric(key, label, "", "down", 2, definition, "", extractor=extractor, video=video)
-    for key, label, extractor, video, definition in (
+    Metric(key, label, "", "down", decimals, definition, "", extractor=extractor, video=video)
+    for key, label, extractor, video, decimals, definition in (
         (
             "fid",
             "FID",
             "inception",
             False,
+            2,
             "Fréchet distance between the 2048 pool3 features by Inception-v3 (2015-12-05) of all generated and all "
             "real valid slices of the frames after the anchor.",
         ),
@@ -464,6 +465,7 @@ _FRECHET = tuple(
             "FVD",
             "i3d",
             True,
+            2,
             "Fréchet distance between the 400 features by I3D (Kinetics-400) of generated and real videos, one a valid "
             "slice.",
         ),
@@ -473,6 +475,7 @@ _FRECHET = tuple(
                 f"FD{' video' if video else ''} ({label})",
                 extractor,
                 video,
+                decimals,
                 f"Fréchet distance between the features by {network} of generated and real "
                 + (
                     "videos, one a valid slice: their first cosine coefficients over the cycle, "
@@ -482,9 +485,9 @@ _FRECHET = tuple(
                 + "in the leading principal components of the real ones. Neither FID nor FVD, and comparable within "
                 "this table alone.",
             )
-            for extractor, label, network in (
-                ("imagenet", "ImageNet", "EfficientNet-Lite0, trained on ImageNet,"),
-                ("labeller", "nnU-Net", "the encoder of the cohort's nnU-Net"),
+            for extractor, label, network, decimals in (
+                ("imagenet", "ImageNet", "EfficientNet-Lite0, trained on ImageNet,", 2),
+                ("labeller", "nnU-Net", "the encoder of the cohort's nnU-Net", 5),  # whose features are small
             )
             for video in (False, True)
         ),
