@@ -260,7 +260,7 @@ class _Module(LightningModule):
     def follow(self) -> None:
         """Move the exponential moving average of the weights one step towards them.
 
-        At first it forgets faster than `ema` says, so that a short training does not keep the random weights it began with.
+        At first it forgets faster than `ema` says: a short training shall not keep the random weights it began with.
         """
         if self.average is not None:
             decay = min(self.settings.ema, self.iteration / (self.iteration + 9))
