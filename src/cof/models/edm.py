@@ -80,8 +80,8 @@ def levels(steps: int, lowest: float, highest: float, rho: float = 7.0) -> Tenso
 def solve(denoise: Callable[[Tensor, float], Tensor], noise: Tensor, sigmas: Tensor) -> Tensor:
     """DPM-Solver++(2M), deterministic and of second order, at one evaluation a step (algorithm 2 of its paper).
 
-    Noise falls with its level, however large the step. Heun's method (algorithm 1 of EDM) leaves up to half of it where a
-    level is a small share of the one before, as in a handful of steps.
+    Noise falls with its level, however large the step. Heun's method (algorithm 1 of EDM) leaves up to half of it where
+    a level is a small share of the one before, as in a handful of steps.
 
     Args:
         denoise: D(x; sigma) of a sample and its noise level.
