@@ -91,7 +91,8 @@ class VideoDenoiser(nn.Module):
             num_class_embeds=1,  # makes room for the next line
             use_flash_attention=True,
         )
-        self.network.class_embedding = nn.Sequential(nn.Flatten(), nn.Linear(2 * TOKEN, 4 * channels[0]))
+        added = nn.Sequential(nn.Flatten(), nn.Linear(2 * TOKEN, 4 * channels[0]))
+        self.network.add_module("class_embedding", added)
         self.ef = nn.Sequential(nn.Linear(1, TOKEN), nn.SiLU(), nn.Linear(TOKEN, TOKEN))
         self.without_ef = nn.Parameter(torch.zeros(TOKEN))
         self.position = PositionEmbedding(TOKEN)
