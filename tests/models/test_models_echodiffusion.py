@@ -273,6 +273,10 @@ def test_a_stopped_training_resumes_to_the_same_model(beating, tmp_path, monkeyp
     one, other = whole.network.state_dict(), resumed.network.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert torch.equal(whole.generate(hearts[0], 6, 0).cine, resumed.generate(hearts[0], 6, 0).cine)
+    told = whole.network.predictor
+    for stage in (whole.network.base, whole.network.fine):  # the EF is told in units of its spread
+        assert (stage.ef_mean, stage.ef_sd) == (told.mean, told.sd)
+    assert float(told.mean) == pytest.approx(np.mean([heart.ef_pct for heart in hearts]), rel=1e-5)
     logs = pd.read_csv(tmp_path / "stopped/log.csv")
     assert logs.equals(pd.read_csv(tmp_path / "whole/log.csv"))
     assert logs.groupby("part")["iteration"].max().to_dict() == {"predictor": 3, "base": 4, "fine": 3}

@@ -4,6 +4,8 @@ Both take canonical cines [T, Z, Y, X] with intensities in [0, 1]. Frame 0 is th
 so it counts in neither.
 """
 
+from functools import cache
+
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
@@ -41,6 +43,7 @@ def ssim_images(a: np.ndarray, b: np.ndarray, data_range: float = 1.0) -> np.nda
     return similarity.mean(axis=(-2, -1), dtype=np.float64)
 
 
+@cache
 def _window(length: int) -> np.ndarray:
     """The Gaussian window as a band matrix [length - 10, length]: a product with it costs half of a convolution."""
     return gaussian_filter1d(np.eye(length, dtype=np.float32), SIGMA, axis=0, radius=_RADIUS)[_RADIUS:-_RADIUS]
