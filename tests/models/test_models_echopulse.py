@@ -41,7 +41,7 @@ def trained(pair, tmp_path_factory):
     folder = tmp_path_factory.mktemp("echopulse")
     codec = CODEC.model_copy(update={"iterations": 50, "checkpoint_every": 10})
     settings = SETTINGS.model_copy(
-        update={"codec": codec, "iterations": 120, "checkpoint_every": 10, "guidance": 2.0, "drop": 0.2}
+        update={"codec": codec, "iterations": 200, "checkpoint_every": 10, "guidance": 2.0, "drop": 0.2}
     )
     EchoPulseFamily().fit(pair, [], settings, 0, Run(folder / "c.pt"))(folder)
     return folder, settings

@@ -87,3 +87,28 @@ def test_the_gradient_term_is_the_mean_over_axes_of_differences():
     ramp = torch.arange(4.0)[:, None, None].expand(4, 4, 4)[None, None]
     assert float(gradient_l1(ramp + 5, real)) == pytest.approx(1 / 3)
     assert float(gradient_l1(real + 5, real)) == 0
+
+
+def test_a_code_that_nothing_is_near_begins_anew_where_encodings_are():
+    torch.manual_seed(0)
+    codec = VideoCodec(SETTINGS)
+    clips = torch.rand(4, 1, 8, 16, 16)
+    codec.start(clips, torch.Generator().manual_seed(0))
+    quantizer = codec.vqvae.quantizer.quantizer
+    quantizer.embedding.weight[5:] = 1000.0
+    quantizer.ema_w[5:] = 1000.0
+    quantizer.ema_cluster_size[5:] = 0.0
+
+    codec.eval()
+    codec(clips)
+    assert (quantizer.embedding.weight[5:] == 1000).all()
+    assert len(codec.tokens(clips).unique()) <= 5
+
+    encodings = codec.encode(clips)
+    codec.train()
+    codec(clips)
+    flat = encodings.movedim(1, -1).flatten(0, -2)
+    away = torch.cdist(quantizer.embedding.weight[5:], flat).min(1).values
+    assert away.max() < 1e-2
+    codec.eval()
+    assert len(codec.tokens(clips).unique()) > 20

@@ -10,6 +10,8 @@ from cof.training import Loss
 
 # Weight of images and gradients beside the commitment, as in ECHOPulse.
 RECONSTRUCTION = 10.0
+# A code is dead that stands for less than this share of what a code stands for on average.
+DEAD = 0.03
 # Kernel and padding of MONAI's halving convolutions (stride, kernel, dilation, padding) and of their transposes.
 _DOWN, _UP = (2, 4, 1, 1), (2, 4, 1, 1, 0)
 
@@ -51,6 +53,8 @@ class VideoCodec(nn.Module):
         encodings = self.encode(clips)
         with torch.autocast(clips.device.type, enabled=False):  # the codes' moving averages stay exact
             quantized, commitment = self.vqvae.quantize(encodings)
+            if self.training:
+                self.revive(encodings)
         return self.vqvae.decode(quantized), commitment
 
     def encode(self, clips: Tensor) -> Tensor:
@@ -80,6 +84,21 @@ class VideoCodec(nn.Module):
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens [B, T / stride, Y / stride, X / stride] to videos [B, 1, T, Y, X], clipped to [0, 1]."""
         return self.vqvae.decode_samples(tokens).clamp(0, 1)
+
+    @torch.no_grad()
+    def revive(self, encodings: Tensor) -> None:
+        """Move codes that stand for next to nothing to encodings [B, D, t, y, x], evenly chosen (Jukebox's restarts).
+
+        A code too far away to be anything's nearest would never come back.
+        """
+        quantizer = self.vqvae.quantizer.quantizer
+        flat = encodings.detach().movedim(1, -1).flatten(0, -2)
+        mean_use = len(flat) / quantizer.num_embeddings
+        dead = torch.nonzero(quantizer.ema_cluster_size < DEAD * mean_use)[:, 0]
+        chosen = flat[torch.linspace(0, len(flat) - 1, len(dead), device=flat.device).long()]
+        quantizer.embedding.weight[dead] = chosen
+        quantizer.ema_w[dead] = chosen * mean_use
+        quantizer.ema_cluster_size[dead] = mean_use
 
     @torch.no_grad()
     def start(self, clips: Tensor, generator: torch.Generator) -> None:
