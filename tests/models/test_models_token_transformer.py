@@ -66,3 +66,16 @@ def test_a_dropped_ecg_leaves_no_trace(network):
         kept = [network(tokens, condition(network, (True, False), **changes)) for changes in ({}, change)]
         assert not torch.equal(kept[0][0], kept[1][0])
         assert torch.equal(kept[0][1], kept[1][1])
+
+
+@torch.no_grad()
+def test_the_anchor_tells_most_about_the_video_at_its_own_place(network):
+    tokens = torch.full((2, 2, 3, 4), CODES)
+    torch.manual_seed(1)
+    anchor = torch.randint(CODES, (2, 3, 3, 4))
+    other = anchor.clone()
+    other[:, :, 1, 2] = (other[:, :, 1, 2] + 1) % CODES
+    moved = network(tokens, condition(network, anchor=other)) - network(tokens, condition(network, anchor=anchor))
+    size = moved.norm(dim=-1).mean((0, 1))
+    assert size.argmax() == 1 * 4 + 2
+    assert size[1, 2] > 3 * size.flatten().sort().values[-2]

@@ -14,6 +14,8 @@ Changed, and why:
 - MONAI's convolutional VQ-VAE with a moving-average codebook takes the place of C-ViViT, which needs far more data, and
   the L1 of images and gradients that of perceptual networks, whose weights would have to be downloaded.
 - The given frame's tokens are those of a still clip, since a codec of 2D + t convolutions has no separate first frame.
+  They are added to the video's at the same place besides: without it the transformer had not learnt to look there when
+  our trainings end.
 - Our ECG encoder, trained with the transformer, gives tokens around the cycle, where the original has one token of a
   frozen encoder; a token's place in time is embedded by harmonics of the cycle, which has no ends.
 """

@@ -31,8 +31,10 @@ class MaskedTransformer(nn.Module):
     """A bidirectional transformer over the anchor's tokens and a video's, some masked, with cross-attention to the ECG.
 
     The anchor's three neighbouring slices are three channels of one prefix: each has a table of embeddings, and their
-    sum stands before the video. Places on the token grid are embedded as half waves along rows and columns and as whole
-    harmonics of the phase, so that the cycle closes; ECG tokens have the same harmonics of theirs.
+    sum stands before the video. It is added to the video's tokens at the same rows and columns, too: to find there by
+    attention what hardly differs from the anchor takes a training longer than ours. Places on the token grid are
+    embedded as half waves along rows and columns and as whole harmonics of the phase, so that the cycle closes; ECG
+    tokens have the same harmonics of theirs.
 
     Attributes:
         mask: the number of the mask token, one beyond the codes.
@@ -80,7 +82,8 @@ class MaskedTransformer(nn.Module):
         middle = (torch.arange(t, device=tokens.device) + 0.5) / t
         phases = harmonics(middle)[:, None, None].expand(-1, h, w, -1)
         places = torch.cat([phases, _plane(h, w, tokens.device).expand(t, -1, -1, -1)], -1)
-        video = (self.embed(tokens) + self.place(places)).flatten(1, 3)
+        anchor = condition.prefix.unflatten(1, (1, h, w))
+        video = (self.embed(tokens) + self.place(places) + anchor).flatten(1, 3)
         sequence = torch.cat([condition.prefix, video], 1)
         for layer in self.layers:
             sequence = layer(sequence, condition.memory)

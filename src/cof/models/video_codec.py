@@ -76,9 +76,12 @@ class VideoCodec(nn.Module):
         return self.vqvae.quantizer.quantizer.quantize(self.encode(clips))[2]
 
     def still_tokens(self, images: Tensor) -> Tensor:
-        """Images [B, C, Y, X], each as a video of `stride` equal frames, to tokens [B, C, Y / stride, X / stride]."""
-        clips = images.flatten(0, 1)[:, None, None].expand(-1, -1, self.stride, -1, -1)
-        return self.tokens(clips)[:, 0].unflatten(0, images.shape[:2])
+        """Images [B, C, Y, X] to tokens [B, C, Y / stride, X / stride]: the middle ones of a video that stands still.
+
+        At the ends of a video, where its convolutions see nothing beyond, the tokens are others.
+        """
+        clips = images.flatten(0, 1)[:, None, None].expand(-1, -1, 3 * self.stride, -1, -1)
+        return self.tokens(clips)[:, 1].unflatten(0, images.shape[:2])
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
