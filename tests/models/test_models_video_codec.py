@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import distributed, multiprocessing
 
 from cof.config import VideoCodecSettings
 from cof.models.video_codec import VideoCodec, codec_loss, gradient_l1
@@ -115,3 +116,23 @@ def test_a_code_that_nothing_is_near_begins_anew_where_encodings_are():
     assert away.max() < 1e-2
     codec.eval()
     assert len(codec.tokens(clips).unique()) > 20
+
+
+def _revived(rank, folder):
+    """One of two processes, each with videos of its own, after which nothing but shared codes is left."""
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    codec = VideoCodec(SETTINGS).train()
+    codec.start(torch.rand(2, 1, 8, 16, 16), torch.Generator().manual_seed(0))
+    codec.vqvae.quantizer.quantizer.ema_cluster_size.zero_()
+    torch.manual_seed(rank)
+    codec.revive(codec.encode(torch.rand(2, 1, 8, 16, 16)))
+    torch.save(codec.vqvae.quantizer.quantizer.state_dict(), folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_processes_that_train_together_keep_the_same_codes(tmp_path):
+    multiprocessing.spawn(_revived, (tmp_path,), nprocs=2)
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(one[name], two[name]) for name in one)

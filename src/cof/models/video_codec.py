@@ -2,7 +2,7 @@
 
 import torch
 from monai.networks.nets.vqvae import VQVAE
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from cof.config import VideoCodecSettings
@@ -90,15 +90,19 @@ class VideoCodec(nn.Module):
 
     @torch.no_grad()
     def revive(self, encodings: Tensor) -> None:
-        """Move codes that stand for next to nothing to encodings [B, D, t, y, x], evenly chosen (Jukebox's restarts).
+        """Move codes that stand for next to nothing to encodings [B, D, t, y, x], evenly chosen.
 
-        A code too far away to be anything's nearest would never come back.
+        A code too far away to be anything's nearest would never come back (random restarts of Jukebox,
+        arXiv:2005.00341). Processes that train together share the codes, and take those of the first.
         """
         quantizer = self.vqvae.quantizer.quantizer
         flat = encodings.detach().movedim(1, -1).flatten(0, -2)
-        mean_use = len(flat) / quantizer.num_embeddings
+        processes = distributed.get_world_size() if distributed.is_initialized() else 1
+        mean_use = processes * len(flat) / quantizer.num_embeddings
         dead = torch.nonzero(quantizer.ema_cluster_size < DEAD * mean_use)[:, 0]
         chosen = flat[torch.linspace(0, len(flat) - 1, len(dead), device=flat.device).long()]
+        if processes > 1:
+            distributed.broadcast(chosen, 0)
         quantizer.embedding.weight[dead] = chosen
         quantizer.ema_w[dead] = chosen * mean_use
         quantizer.ema_cluster_size[dead] = mean_use
