@@ -103,9 +103,7 @@ class VideoCodec(nn.Module):
         chosen = flat[torch.linspace(0, len(flat) - 1, len(dead), device=flat.device).long()]
         if processes > 1:
             distributed.broadcast(chosen, 0)
-        quantizer.embedding.weight[dead] = chosen
-        quantizer.ema_w[dead] = chosen * mean_use
-        quantizer.ema_cluster_size[dead] = mean_use
+        self._begin(dead, chosen, mean_use)
 
     @torch.no_grad()
     def start(self, clips: Tensor, generator: torch.Generator) -> None:
@@ -123,9 +121,14 @@ class VideoCodec(nn.Module):
         encodings = self.encode(clips).movedim(1, -1).flatten(0, -2)
         quantizer = self.vqvae.quantizer.quantizer
         codes = encodings[torch.randint(len(encodings), (quantizer.num_embeddings,), generator=generator)]
-        quantizer.embedding.weight.copy_(codes)
-        quantizer.ema_w.copy_(codes)
-        quantizer.ema_cluster_size.fill_(1)  # each the mean of one
+        self._begin(slice(None), codes, 1)  # each the mean of one
+
+    def _begin(self, which: Tensor | slice, codes: Tensor, use: float) -> None:
+        """Let some codes be these, each the mean of so many encodings."""
+        quantizer = self.vqvae.quantizer.quantizer
+        quantizer.embedding.weight[which] = codes
+        quantizer.ema_w[which] = codes * use
+        quantizer.ema_cluster_size[which] = use
 
 
 def gradient_l1(made: Tensor, real: Tensor) -> Tensor:
