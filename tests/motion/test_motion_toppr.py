@@ -3,7 +3,7 @@ import torch
 
 from cof.motion.integrate import exponential
 from cof.motion.resolution import motion_spacing
-from cof.motion.toppr import Toppr
+from cof.motion.toppr import Toppr, _resized
 
 SPACING = (10.0, 3.6, 3.6)
 
@@ -18,6 +18,14 @@ def _loud(network: Toppr) -> Toppr:
 def test_output_lies_on_the_motion_grid_of_any_even_canonical_grid(shape):
     found = Toppr((4, 8, 8, 8), SPACING)(torch.rand(2, 1, *shape), torch.rand(2, 1, *shape))
     assert found.displacement.shape == (2, 3, shape[0], shape[1] // 2, shape[2] // 2)
+
+
+@pytest.mark.parametrize("shape", [(10, 16, 16), (5, 16, 16), (9, 17, 25)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_features_are_interpolated_as_volumes_are(shape, batch):
+    features = torch.rand(batch, 4, 5, 8, 8).contiguous(memory_format=torch.channels_last_3d)
+    expected = torch.nn.functional.interpolate(features, size=shape, mode="trilinear", align_corners=False)
+    torch.testing.assert_close(_resized(features, torch.Size(shape)), expected)
 
 
 def test_an_untrained_network_finds_no_motion():

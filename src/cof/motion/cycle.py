@@ -54,7 +54,7 @@ def register_cycle(
     frames: Tensor,
     valid: tuple[bool, ...],
     settings: RegistrationSettings = _DEFAULTS,
-    batch: int = 4,
+    batch: int = 16,
 ) -> Cycle:
     """Register every frame of a cine to its anchor.
 
