@@ -72,9 +72,14 @@ def test_further_cohorts_share_no_participant_and_train_nothing(tmp_path: Path) 
 def test_what_another_run_has_not_trained_is_trained_here(tmp_path: Path) -> None:
     for name in ("labeller", "registrations/toppr", "models/cof"):
         (tmp_path / "elsewhere" / name).mkdir(parents=True)
+    settings = merged("bench.yaml").models["cof"].model_dump(mode="json") | {"iterations": 7}
+    (tmp_path / "elsewhere/models/cof/settings.json").write_text(json.dumps({"settings": settings}))
     (tmp_path / "own.yaml").write_text("{ results: results/own, trained: elsewhere }")
     files = [str(SCALES / "bench.yaml"), str(tmp_path / "own.yaml")]
-    counts = jobs(snakemake(tmp_path, "-n", "--configfile", *files, "--", "table1").stdout)
+    run = snakemake(tmp_path, "-n", "--configfile", *files, "--", "table1")
+    counts = jobs(run.stdout)
+    assert (run.stdout + run.stderr).count("trained: ") == 1
+    assert "trained: models/cof is used as it is, with iterations 7 (here 600)" in run.stdout + run.stderr
     assert not {"labeller", "toppr"} & counts.keys()
     assert (counts["borrow"], counts["train"]) == (3, 4)  # random, static, mean motion and oracle
 

@@ -1,5 +1,6 @@
 # The validated configuration, and what every rule needs from it.
 import hashlib
+import json
 import math
 import shlex
 import sys
@@ -11,7 +12,7 @@ import cof.config
 from cof.config import REAL, dump
 from cof.errors import UsageError
 from cof.families import package
-from cof.provenance import digest, source
+from cof.provenance import differences, digest, source
 
 try:
     CONFIG = cof.config.parse(config, "configuration")
@@ -160,3 +161,16 @@ def table_twins(wildcards):
     """The generated hearts of a table."""
     models = CONFIG.tables[wildcards.table].models
     return expand(f"{R}/twins/{{model}}/{{batch}}", model=models, batch=BATCHES)
+
+
+def other_settings(name):
+    """How a labeller, registration or model that another run has trained differs in its settings from this run's."""
+    kind, _, key = name.partition("/")
+    record, asked = {
+        "labeller": lambda: ("labeller.json", CONFIG.labels),
+        "registrations": lambda: ("settings.json", CONFIG.registrations[key].trained()),
+        "models": lambda: ("settings.json", CONFIG.models[key]),
+    }[kind]()
+    file = Path(CONFIG.trained, name, record)
+    made_with = json.loads(file.read_text())["settings"] if file.is_file() else {}
+    return sorted(differences(made_with, asked.model_dump(mode="json")))

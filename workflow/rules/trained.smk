@@ -17,6 +17,13 @@ if CONFIG.trained:
             f"trained: nobody to train on, and {CONFIG.trained} lacks {missing}"
         )
 
+    if workflow.is_main_process:
+        for name in BORROWED:
+            if found := other_settings(name):
+                logger.warning(
+                    f"trained: {name} is used as it is, with {', '.join(found)}"
+                )
+
     localrules:
         borrow,
 
