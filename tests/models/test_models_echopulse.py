@@ -65,6 +65,7 @@ def test_it_overfits_a_heart_and_the_ecg_tells_how_it_moves(trained, pair):
         assert (one - two).abs().mean() < 0.3 * apart
 
 
+@pytest.mark.slow
 def test_a_model_is_the_same_when_read_again_and_the_seed_decides_its_bytes(trained, pair):
     folder, settings = trained
     one, two = (EchoPulseFamily().load(folder, settings) for _ in range(2))
@@ -82,6 +83,7 @@ def test_a_model_is_the_same_when_read_again_and_the_seed_decides_its_bytes(trai
         EchoPulseFamily().load(folder, settings.model_copy(update={"codec": CODEC.model_copy(update={"codes": 16})}))
 
 
+@pytest.mark.slow
 def test_a_transformer_that_knows_the_tokens_gives_the_real_video_through_the_codec(
     trained, beating_hearts, monkeypatch
 ):

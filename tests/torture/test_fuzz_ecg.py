@@ -1,10 +1,13 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
 import fuzz_ecg
 
 
+@pytest.mark.slow
 def test_mutated_ecgs_raise_nothing_but_typed_errors(tmp_path):
     summary = fuzz_ecg.fuzz(2000, seed=1, keep=tmp_path)
     assert not summary.faults, "\n".join(summary.faults)

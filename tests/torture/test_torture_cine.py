@@ -3,6 +3,7 @@ import pytest
 from fuzz_cine import Seeds, fuzz, run_one
 
 
+@pytest.mark.slow
 def test_mutated_archives_and_niftis_give_a_cine_or_a_typed_error(tmp_path):
     results, faults = fuzz(500, 0, tmp_path)
     assert faults == []

@@ -41,6 +41,7 @@ def test_a_control_differs_from_cof_in_nothing_but_what_its_name_says() -> None:
         assert models[name] == expected, name
 
 
+@pytest.mark.slow
 def test_further_cohorts_share_no_participant_and_train_nothing(tmp_path: Path) -> None:
     seen: set[int] = set()
     for names in ((), ("further.yaml",), ("further_enriched.yaml",)):
