@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cof import trainer
-from cof.config import TrainingSettings
+from cof.config.training import TrainingSettings
 from cof.training import Loss, Run
 
 SETTINGS = TrainingSettings(iterations=12, batch=8, checkpoint_every=5, weight_decay=0, ema=0.5, warmup=0.3)

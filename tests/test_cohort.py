@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cof import cohort
 from cof.cohort import build_cohort, select_batch
-from cof.config import CohortSettings
+from cof.config.data import CohortSettings
 from cof.errors import UsageError
 from cof.tables import read_provenance, read_table
 

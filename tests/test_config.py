@@ -5,6 +5,10 @@ import pytest
 import yaml
 
 from cof import config
+from cof.config.controls import TrueEfSettings
+from cof.config.flow import CofSettings
+from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
+from cof.config.training import TrainingSettings, TrialSettings
 from cof.errors import UsageError
 from cof.report.paper import paper_table
 
@@ -112,9 +116,9 @@ def test_a_variant_is_another_entry_with_changes() -> None:
     }
     found = config.parse(raw)
     deeper = found.models["deeper"]
-    assert isinstance(deeper, config.CofSettings)
+    assert isinstance(deeper, CofSettings)
     assert (deeper.iterations, deeper.field.modes, deeper.field.blocks) == (7, 0, 4)
-    assert found.registrations["free"] == config.RegistrationSettings(batch=9, max_field="none")
+    assert found.registrations["free"] == RegistrationSettings(batch=9, max_field="none")
     assert "like" not in config.dump(deeper)
     assert cof_field == {"family": "cof", "iterations": 7, "field": {"modes": 3, "blocks": 2}}
 
@@ -133,20 +137,20 @@ def test_a_variant_of_nothing_or_of_itself_is_refused(models: dict, said: str) -
 
 
 def test_how_paths_are_made_is_no_part_of_a_training() -> None:
-    path = config.PathSettings(harmonics=12, refinement=config.RefinementSettings(steps=20))
-    variant = config.RegistrationSettings(lambda_seg=0.5, path=path)
-    assert variant.trained() == config.RegistrationSettings(lambda_seg=0.5)
+    path = PathSettings(harmonics=12, refinement=RefinementSettings(steps=20))
+    variant = RegistrationSettings(lambda_seg=0.5, path=path)
+    assert variant.trained() == RegistrationSettings(lambda_seg=0.5)
 
 
 def test_a_weighed_displacement_needs_modes() -> None:
-    assert config.CofSettings(displacement_weight=1).displacement_weight == 1
+    assert CofSettings(displacement_weight=1).displacement_weight == 1
     with pytest.raises(ValueError, match="needs a field of modes"):
-        config.CofSettings(displacement_weight=1, field={"modes": 0})
+        CofSettings(displacement_weight=1, field={"modes": 0})
 
 
 def test_the_oracle_of_the_ef_applies_its_rival_and_nothing_else() -> None:
     models = config.parse(merged("rivals.yaml")).models
-    assert models["echodiffusion_true_ef"] == config.TrueEfSettings(model="echodiffusion")
+    assert models["echodiffusion_true_ef"] == TrueEfSettings(model="echodiffusion")
     with pytest.raises(UsageError, match="no model of the family 'echodiffusion' is called 'cof'"):
         config.parse(
             {"models": {"cof": {"family": "cof"}, "told": {"family": "true_ef", "model": "cof"}}, "tables": {}}
@@ -154,19 +158,19 @@ def test_the_oracle_of_the_ef_applies_its_rival_and_nothing_else() -> None:
 
 
 def test_every_network_of_every_system_has_the_same_trials() -> None:
-    def networks(settings: config.TrainingSettings) -> list[config.TrainingSettings]:
-        nested = [value for _, value in settings if isinstance(value, config.TrainingSettings)]
+    def networks(settings: TrainingSettings) -> list[TrainingSettings]:
+        nested = [value for _, value in settings if isinstance(value, TrainingSettings)]
         return [settings, *(network for one in nested for network in networks(one))]
 
     models = config.parse(merged("trials.yaml")).models.values()
-    found = [one for model in models if isinstance(model, config.TrainingSettings) for one in networks(model)]
+    found = [one for model in models if isinstance(model, TrainingSettings) for one in networks(model)]
     assert len(found) == 1 + 1 + 1 + 3 + 2 + 2
-    assert {one.trials for one in found} == {config.TrialSettings(factors=(0.5, 1, 2), share=0.25)}
+    assert {one.trials for one in found} == {TrialSettings(factors=(0.5, 1, 2), share=0.25)}
 
 
 def test_a_registration_has_no_trials() -> None:
     with pytest.raises(ValueError, match="no validation loss to choose by"):
-        config.RegistrationSettings(trials={})
+        RegistrationSettings(trials={})
 
 
 def test_table_three_has_the_papers_eight_rows() -> None:
@@ -194,11 +198,11 @@ def test_table_three_has_the_papers_eight_rows() -> None:
 
 
 def test_settings_survive_the_command_line(tmp_path: Path) -> None:
-    settings = config.RegistrationSettings(iterations=7, channels=(8, 16))
-    assert config.read_settings(config.dump(settings), config.RegistrationSettings) == settings
+    settings = RegistrationSettings(iterations=7, channels=(8, 16))
+    assert config.read_settings(config.dump(settings), RegistrationSettings) == settings
     file = tmp_path / "settings.yaml"
     file.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
-    assert config.read_settings(str(file), config.RegistrationSettings) == settings
+    assert config.read_settings(str(file), RegistrationSettings) == settings
 
 
 def test_the_committed_schema_is_the_one_of_the_code() -> None:

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from cof import cli
 from cof.cohort import build_cohort
-from cof.config import CohortSettings
+from cof.config.data import CohortSettings
 from cof.errors import UsageError
 from cof.privacy import check_history, check_paths, numbers
 from cof.tables import write_table

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 import lines
 from cof import trainer
-from cof.config import TrialSettings
+from cof.config.training import TrialSettings
 from cof.errors import UsageError
 from cof.training import Loss, Run, learning_rate
 from lines import SETTINGS, Cloud, line, loss

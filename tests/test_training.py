@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cof.config import CofSettings
+from cof.config.flow import CofSettings
 from cof.training import Run, learning_rate
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cof.cine.volume import read_cine, read_labels
-from cof.config import OdditySettings, PhantomSettings
+from cof.config.data import OdditySettings, PhantomSettings
 from cof.labels import STRUCTURES, artefact
 from cof.metrics.overlap import dice
 from cof.models.stage import load

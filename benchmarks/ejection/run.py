@@ -11,7 +11,7 @@ import torch
 
 from cof.cine.grid import Placement, read_grid
 from cof.cine.volume import read_cine, read_labels
-from cof.config import PathSettings, RefinementSettings
+from cof.config.motion import PathSettings, RefinementSettings
 from cof.labels import STRUCTURES
 from cof.metrics.statistics import pearson, r2, r2_centred
 from cof.metrics.truth import Truth

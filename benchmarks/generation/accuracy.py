@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cof.config import CofSettings, OdeSettings
+from cof.config.flow import CofSettings, OdeSettings
 from cof.models.cof import CofModel
 from cof.models.data import Artefacts
 from cof.models.matching import heart_mask

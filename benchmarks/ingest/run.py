@@ -24,7 +24,7 @@ from cof.cine.elements import read_elements
 from cof.cine.grid import make_grid, write_grid
 from cof.cine.reader import read_cine_source
 from cof.cine.volume import Cine, read_cine, uniform_times, write_cine
-from cof.config import BeatSettings, GridSettings, PhantomSettings
+from cof.config.data import BeatSettings, GridSettings, PhantomSettings
 from cof.ecg.cycle import representative_cycle
 from cof.ecg.reader import read_ecg
 from cof.phantom.stage import Member, make_subject

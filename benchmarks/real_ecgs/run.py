@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from cof.config import BeatSettings, EcgSettings
+from cof.config.data import BeatSettings, EcgSettings
 from cof.ecg.checks import check
 from cof.ecg.cycle import Cycle, preprocess, representative_cycle
 from cof.ecg.peaks import find_r_peaks

@@ -17,7 +17,7 @@ from cof.cine.ed import find_ed
 from cof.cine.grid import make_grid
 from cof.cine.reader import read_cine_source
 from cof.cine.volume import Cine
-from cof.config import GridSettings
+from cof.config.data import GridSettings
 
 LV_OF_CONTOURS, MYOCARDIUM_OF_CONTOURS = 3, 2
 

@@ -23,7 +23,8 @@ from cof.cine.annotations import read_annotation
 from cof.cine.grid import Placement, place, read_grid, to_canonical
 from cof.cine.reader import read_cine_source
 from cof.cine.volume import read_cine
-from cof.config import GridSettings, PathSettings, RefinementSettings
+from cof.config.data import GridSettings
+from cof.config.motion import PathSettings, RefinementSettings
 from cof.labels import STRUCTURES
 from cof.metrics.overlap import dice
 from cof.metrics.truth import Truth

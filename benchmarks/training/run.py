@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from cof.config import CofSettings, RegistrationSettings, VelocitySettings
+from cof.config.flow import CofSettings, VelocitySettings
+from cof.config.motion import RegistrationSettings
 from cof.labels.teacher import Teacher
 from cof.models import training as flow_training
 from cof.models.base import Example

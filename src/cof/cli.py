@@ -13,6 +13,20 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cof import __version__, config
+from cof.config.base import REAL, Labelling
+from cof.config.data import (
+    BeatSettings,
+    CineSettings,
+    CohortSettings,
+    EcgSettings,
+    GridSettings,
+    LabelSettings,
+    PhantomSettings,
+    QualityLimits,
+)
+from cof.config.evaluation import EvaluationSettings, ExtractorSettings, IntervalSettings, TableSettings
+from cof.config.models import ModelSettings
+from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
 from cof.errors import CofError, UsageError, redact
 
 # Waiting threads must not spin: side by side, two torch processes on two cores slow each other many times over.
@@ -80,7 +94,7 @@ def phantom(
     """Write the synthetic cohort: raw files as UK Biobank delivers them, and the truth beside them."""
     from cof.phantom.stage import make_cohort
 
-    make_cohort(out=out, settings=config.read_settings(settings, config.PhantomSettings), seed=seed, workers=workers)
+    make_cohort(out=out, settings=config.read_settings(settings, PhantomSettings), seed=seed, workers=workers)
 
 
 @app.command()
@@ -90,7 +104,7 @@ def cohort(
     """Read the subject sheet; give pseudonyms, splits and batches."""
     from cof.cohort import build_cohort
 
-    build_cohort(sheet=sheet, out=out, key=key, settings=config.read_settings(settings, config.CohortSettings))
+    build_cohort(sheet=sheet, out=out, key=key, settings=config.read_settings(settings, CohortSettings))
 
 
 @app.command()
@@ -116,7 +130,7 @@ def ecg(sheet: Sheet, key: Key, out: Out, exclusions: ExclusionsOut, settings: S
         key=key,
         out=out,
         exclusions=exclusions,
-        settings=config.read_settings(settings, config.EcgSettings),
+        settings=config.read_settings(settings, EcgSettings),
     )
 
 
@@ -130,7 +144,7 @@ def beats(
     """Crop one representative R-R cycle of each ECG."""
     from cof.ecg.stage import beats_batch
 
-    beats_batch(ecg=ecg, out=out, exclusions=exclusions, settings=config.read_settings(settings, config.BeatSettings))
+    beats_batch(ecg=ecg, out=out, exclusions=exclusions, settings=config.read_settings(settings, BeatSettings))
 
 
 @app.command()
@@ -151,7 +165,7 @@ def cine(
         out=out,
         annotations=annotations,
         exclusions=exclusions,
-        settings=config.read_settings(settings, config.CineSettings),
+        settings=config.read_settings(settings, CineSettings),
     )
 
 
@@ -177,7 +191,7 @@ def labeller(
         annotations=Batches(annotations / batch for batch in batches),
         out=out,
         work=work,
-        settings=config.read_settings(settings, config.LabelSettings),
+        settings=config.read_settings(settings, LabelSettings),
         seed=seed,
     )
 
@@ -198,7 +212,7 @@ def label(
         labeller=labeller,
         out=out,
         exclusions=exclusions,
-        settings=config.read_settings(settings, config.LabelSettings),
+        settings=config.read_settings(settings, LabelSettings),
     )
 
 
@@ -222,7 +236,7 @@ def quality(
         labels=labels,
         out=out,
         exclusions=exclusions,
-        settings=config.read_settings(settings, config.QualityLimits),
+        settings=config.read_settings(settings, QualityLimits),
     )
 
 
@@ -244,7 +258,7 @@ def grid(
         excluded=excluded,
         out=out,
         exclusions=exclusions,
-        settings=config.read_settings(settings, config.GridSettings),
+        settings=config.read_settings(settings, GridSettings),
     )
 
 
@@ -276,7 +290,7 @@ def toppr(
         labeller=labeller,
         out=out,
         work=work,
-        settings=config.read_settings(settings, config.RegistrationSettings),
+        settings=config.read_settings(settings, RegistrationSettings),
         seed=seed,
         curves=curves,
         devices=number_of(devices),
@@ -299,7 +313,7 @@ def fields(
         weights=weights,
         out=out,
         exclusions=exclusions,
-        settings=config.read_settings(settings, config.PathSettings),
+        settings=config.read_settings(settings, PathSettings),
     )
 
 
@@ -350,7 +364,7 @@ def train(
         members=member or (),
         out=out,
         work=work,
-        settings=config.read_settings(settings, config.ModelSettings),
+        settings=config.read_settings(settings, ModelSettings),
         seed=seed,
         curves=curves,
         devices=number_of(devices),
@@ -370,7 +384,7 @@ def twins(
     exclusions: ExclusionsOut,
     settings: SettingsText,
     labels_settings: Annotated[str, typer.Option(help="Settings of the labeller.")] = "{}",
-    labelling: Annotated[config.Labelling, typer.Option(help="Of the generated hearts.")] = "nnunet",
+    labelling: Annotated[Labelling, typer.Option(help="Of the generated hearts.")] = "nnunet",
     fields: Annotated[Path | None, typer.Option(help="fields/{variant}/{batch}, for the oracle only.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Splits to generate; repeatable. Default: test.")] = None,
     seed: Seed = 0,
@@ -389,8 +403,8 @@ def twins(
         labeller=labeller,
         out=out,
         exclusions=exclusions,
-        settings=config.read_settings(settings, config.ModelSettings),
-        labels_settings=config.read_settings(labels_settings, config.LabelSettings),
+        settings=config.read_settings(settings, ModelSettings),
+        labels_settings=config.read_settings(labels_settings, LabelSettings),
         seed=seed,
         labelling=labelling,
         splits=tuple(split or ("test",)),
@@ -445,7 +459,7 @@ def intervals(
     calibrate(
         metrics=[metrics / f"{batch}.parquet" for batch in batches_of(subjects)],
         out=out,
-        settings=config.read_settings(settings, config.IntervalSettings),
+        settings=config.read_settings(settings, IntervalSettings),
     )
 
 
@@ -470,7 +484,7 @@ def features(
         labeller=labeller,
         out=out,
         exclusions=exclusions,
-        settings=config.read_settings(settings, config.ExtractorSettings),
+        settings=config.read_settings(settings, ExtractorSettings),
         splits=tuple(split or ("test",)),
     )
 
@@ -490,12 +504,12 @@ def table(
     from cof.cohort import batches_of
     from cof.report.stage import make_table
 
-    chosen: config.TableSettings = config.read_settings(settings, config.TableSettings)
+    chosen: TableSettings = config.read_settings(settings, TableSettings)
     batches = batches_of(subjects)
     make_table(
         metrics={model: [metrics / model / f"{batch}.parquet" for batch in batches] for model in chosen.trainings},
         settings=chosen,
-        evaluation=config.read_settings(evaluation, config.EvaluationSettings),
+        evaluation=config.read_settings(evaluation, EvaluationSettings),
         out=out,
         config_hash=config_hash,
         card=card,
@@ -503,7 +517,7 @@ def table(
         if features is None
         else {
             hearts: [features / hearts / f"{batch}.safetensors" for batch in batches]
-            for hearts in (config.REAL, *chosen.trainings)
+            for hearts in (REAL, *chosen.trainings)
         },
     )
 
@@ -520,7 +534,7 @@ def fairness(
 
     make_fairness(
         results=results,
-        settings=config.read_settings(settings, config.TableSettings),
+        settings=config.read_settings(settings, TableSettings),
         out=out,
         config_hash=config_hash,
     )
@@ -620,7 +634,7 @@ def register(
         centre=centre,
         labels=labels,
         labeller=labeller,
-        refinement=config.RefinementSettings(steps=refine),
+        refinement=RefinementSettings(steps=refine),
     )
 
 

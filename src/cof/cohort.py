@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cof.config import CohortSettings
+from cof.config.data import CohortSettings
 from cof.errors import UsageError, redact
 from cof.provenance import stamp
 from cof.tables import read_table, write_table

@@ -52,7 +52,7 @@ def from_outside(name: str) -> Any | None:
     named = issubclass(settings, BaseModel) and settings.model_fields.get("family") if settings else None
     if not named or named.default != name:
         raise UsageError(
-            f"family '{name}' of {package_of(entry)}: its `settings` must be a class of cof.config.Settings with "
+            f"family '{name}' of {package_of(entry)}: its `settings` must be a class of cof.config.base.Settings with "
             f"`family: Literal['{name}'] = '{name}'`"
         )
     return family

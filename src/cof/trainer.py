@@ -34,7 +34,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cof.config import TrainingSettings
+from cof.config.training import TrainingSettings
 from cof.curves import Curves
 from cof.errors import UsageError
 from cof.folders import whole_file

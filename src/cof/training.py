@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, Self
 import torch
 from torch import Tensor
 
-from cof.config import TrainingSettings
+from cof.config.training import TrainingSettings
 
 
 class Batch(Protocol):

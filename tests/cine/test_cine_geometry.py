@@ -8,7 +8,7 @@ import pytest
 from cof.cine.geometry import flip_slices
 from cof.cine.grid import place
 from cof.cine.reader import read_cine_source
-from cof.config import GridSettings
+from cof.config.data import GridSettings
 
 SMALL = GridSettings(shape=(4, 8, 8), spacing_mm=(10.0, 2.4, 2.4), frames=4)
 

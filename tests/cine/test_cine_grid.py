@@ -18,7 +18,7 @@ from cof.cine.grid import (
     write_grid,
 )
 from cof.cine.volume import Cine
-from cof.config import GridSettings
+from cof.config.data import GridSettings
 from cof.errors import CofError, Reason
 
 SMALL = GridSettings(shape=(6, 12, 10), spacing_mm=(10.0, 3.0, 3.0), frames=8)

@@ -8,7 +8,7 @@ import pytest
 from cof.cine.grid import read_grid
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, read_labels, write_labels
-from cof.config import CineSettings, GridSettings
+from cof.config.data import CineSettings, GridSettings
 from cof.errors import UsageError
 from cof.tables import write_table
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg.reader import read_ecg
 from cof.ecg.record import LEADS
 from cof.errors import CofError, Reason

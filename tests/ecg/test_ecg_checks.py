@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg.checks import check
 from cof.ecg.record import LEADS, Ecg
 from cof.errors import CofError, Reason

@@ -3,7 +3,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from cof.config import BeatSettings
+from cof.config.data import BeatSettings
 from cof.ecg.cycle import preprocess, representative_cycle
 from cof.ecg.peaks import find_r_peaks
 from cof.ecg.reader import read_ecg

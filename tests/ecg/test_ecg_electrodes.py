@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cof.config import BeatSettings
+from cof.config.data import BeatSettings
 from cof.ecg.cycle import representative_cycle
 from cof.ecg.record import LEADS, Ecg
 from cof.phantom.ecg import synthesise

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cof.config import BeatSettings
+from cof.config.data import BeatSettings
 from cof.ecg.cycle import representative_cycle
 from cof.ecg.features import FEATURES, ecg_features
 from cof.ecg.record import Ecg, stated_sex

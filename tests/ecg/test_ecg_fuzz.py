@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg.reader import read_ecg
 from cof.errors import CofError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cof.config import BeatSettings, EcgSettings
+from cof.config.data import BeatSettings, EcgSettings
 from cof.ecg.record import LEADS, Ecg
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.tables import read_provenance, read_table, write_table

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cof.config import WeightsSettings
+from cof.config.evaluation import WeightsSettings
 
 FEATURES = (4, 8, 16)
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cof.config import ExtractorSettings, WeightsSettings, parse
+from cof.config import parse
+from cof.config.evaluation import ExtractorSettings, WeightsSettings
 from cof.errors import UsageError
 from cof.features import extractors as module
 from cof.features.extractors import encoder, extractors, i3d, imagenet, inception

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, uniform_times
-from cof.config import EvaluationSettings, ExtractorSettings, TableSettings
+from cof.config.evaluation import EvaluationSettings, ExtractorSettings, TableSettings
 from cof.errors import UsageError
 from cof.features.artefacts import Features, write_features
 from cof.features.stage import features_batch

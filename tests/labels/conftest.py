@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ring_phantom import Cohort, make_cohort
 
-from cof.config import LabelSettings
+from cof.config.data import LabelSettings
 from cof.errors import Exclusions
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ring_phantom import Cohort
 
-from cof.config import LabelSettings
+from cof.config.data import LabelSettings
 from cof.errors import Exclusions, UsageError
 from cof.labels import dataset, training
 from cof.labels.stage import train

@@ -10,7 +10,7 @@ import torch
 from ring_phantom import Cohort, make_cohort
 
 from cof.cine.volume import Cine, read_cine, read_labels, write_cine
-from cof.config import LabelSettings
+from cof.config.data import LabelSettings
 from cof.labels import dataset, training
 from cof.labels.predict import Labeller
 from cof.labels.stage import label_batch, train

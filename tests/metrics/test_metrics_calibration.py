@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cof.config import IntervalSettings
+from cof.config.evaluation import IntervalSettings
 from cof.errors import UsageError
 from cof.metrics.calibration import calibrate
 from cof.metrics.catalogue import DEFINITIONS_VERSION

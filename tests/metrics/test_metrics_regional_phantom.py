@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from cof.cine.grid import place
 from cof.cine.volume import read_labels
-from cof.config import GridSettings, PhantomSettings
+from cof.config.data import GridSettings, PhantomSettings
 from cof.metrics.regional import regional_function
 from cof.metrics.truth import Truth
 from cof.phantom.population import sample

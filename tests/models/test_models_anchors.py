@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cof.config import CofSettings, OdeSettings, VelocitySettings
+from cof.config.flow import CofSettings, OdeSettings, VelocitySettings
 from cof.models.anchors import about
 from cof.models.cof import CofModel
 from cof.models.matching import MatchingBatch

@@ -5,29 +5,30 @@ import numpy as np
 import pytest
 import torch
 
-from cof.config import (
+from cof.config.controls import (
     AnchoredSettings,
-    CofSettings,
+    EnsembleSettings,
+    MeanMotionSettings,
+    OracleSettings,
+    RandomSettings,
+    ScaledMotionSettings,
+    ShuffledSettings,
+    StaticSettings,
+    TrueEfSettings,
+)
+from cof.config.flow import CofSettings, VelocitySettings
+from cof.config.rivals import (
     DenoiserSettings,
     DiffusionSettings,
     EchoDiffusionSettings,
     EchoPulseSettings,
     EfPredictorSettings,
-    EnsembleSettings,
     FlowAutoencoderSettings,
     FlowDiffusionSettings,
     LfdmSettings,
     MaskedTransformerSettings,
-    MeanMotionSettings,
-    OracleSettings,
-    RandomSettings,
     RegressionSettings,
-    ScaledMotionSettings,
-    ShuffledSettings,
-    StaticSettings,
     SuperResolutionSettings,
-    TrueEfSettings,
-    VelocitySettings,
     VideoCodecSettings,
 )
 from cof.errors import CofError, Reason, UsageError

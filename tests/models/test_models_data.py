@@ -10,15 +10,10 @@ from safetensors.torch import load_file
 
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, uniform_times, write_labels
-from cof.config import (
-    CofSettings,
-    EchoDiffusionSettings,
-    EfPredictorSettings,
-    SuperResolutionSettings,
-    TrialSettings,
-    TrueEfSettings,
-    VelocitySettings,
-)
+from cof.config.controls import TrueEfSettings
+from cof.config.flow import CofSettings, VelocitySettings
+from cof.config.rivals import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
+from cof.config.training import TrialSettings
 from cof.errors import UsageError
 from cof.models.data import Artefacts, Opened, OpenedExamples, ecgs_of, ejection_fraction
 from cof.models.exchange import Exchanged, exchange

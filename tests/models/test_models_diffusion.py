@@ -7,7 +7,7 @@ import torch
 from monai.networks.schedulers import DDPMScheduler
 from pydantic import ValidationError
 
-from cof.config import DenoiserSettings, DiffusionSettings
+from cof.config.rivals import DenoiserSettings, DiffusionSettings
 from cof.models import diffusion
 from cof.models.diffusion import LEVELS, Denoiser, DiffusionFamily, NoisyPhases, ddim
 from cof.models.matching import heart_mask

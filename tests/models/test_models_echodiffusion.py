@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cof.config import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
+from cof.config.rivals import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.errors import UsageError
 from cof.models import edm
 from cof.models.base import Subject

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from cof.config import AffineSettings, EchoPulseSettings, MaskedTransformerSettings, VideoCodecSettings
+from cof.config.rivals import EchoPulseSettings, MaskedTransformerSettings, VideoCodecSettings
+from cof.config.training import AffineSettings
 from cof.errors import UsageError
 from cof.models import echopulse
 from cof.models.echopulse import EchoPulseFamily, EchoPulseModel, MaskedSlices

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cof.config import CofSettings, EnsembleSettings, VelocitySettings
+from cof.config.controls import EnsembleSettings
+from cof.config.flow import CofSettings, VelocitySettings
 from cof.models.base import Generated
 from cof.models.cof import CofModel
 from cof.models.ensemble import EnsembleModel, carried_volumes, spread

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from cof.config import FlowDiffusionSettings
+from cof.config.rivals import FlowDiffusionSettings
 from cof.models.flow_diffusion import NOISE_LEVELS, FlowDiffusion, denoise, noising
 
 

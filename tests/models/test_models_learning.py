@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cof.config import CofSettings, MeanMotionSettings, VelocitySettings
+from cof.config.controls import MeanMotionSettings
+from cof.config.flow import CofSettings, VelocitySettings
 from cof.models.base import Example, TrainedModel
 from cof.models.cof import CofFamily
 from cof.models.controls import MeanMotionFamily

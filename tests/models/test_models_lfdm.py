@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from cof.config import AffineSettings, FlowAutoencoderSettings, FlowDiffusionSettings, LfdmSettings
+from cof.config.rivals import FlowAutoencoderSettings, FlowDiffusionSettings, LfdmSettings
+from cof.config.training import AffineSettings
 from cof.errors import UsageError
 from cof.models import lfdm
 from cof.models.lfdm import FewFrames, LfdmFamily, LfdmModel, NoisedSlices

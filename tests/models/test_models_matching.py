@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from cof.config import AffineSettings, VelocitySettings
+from cof.config.flow import VelocitySettings
+from cof.config.training import AffineSettings
 from cof.models.alignment import map_displacement
 from cof.models.matching import MatchingBatch, displacement_at, heart_mask, matching_loss, velocity_scale
 from cof.models.velocity import VelocityField

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cof.config import OdeSettings
+from cof.config.flow import OdeSettings
 from cof.models.ode import integrate
 from cof.motion.path import DisplacementPath
 

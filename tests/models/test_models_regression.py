@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from cof.config import RegressionSettings, VelocitySettings
+from cof.config.flow import VelocitySettings
+from cof.config.rivals import RegressionSettings
 from cof.models.matching import MatchingBatch, heart_mask, velocity_scale
 from cof.models.objective import Phases
 from cof.models.regression import RegressionFamily

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cof.config import ScaledMotionSettings
+from cof.config.controls import ScaledMotionSettings
 from cof.models.scaled import FACTORS, EfRegression, ScaledMotionFamily, carried_ef, scale_to_ef
 from cof.training import Run
 

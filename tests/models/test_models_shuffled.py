@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cof.config import CofSettings, ShuffledSettings, VelocitySettings
+from cof.config.controls import ShuffledSettings
+from cof.config.flow import CofSettings, VelocitySettings
 from cof.models.cof import CofFamily
 from cof.models.shuffled import MODEL, ShuffledFamily
 from cof.training import Run

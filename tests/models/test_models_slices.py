@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cof.cine.grid import INTENSITY_UNIT
-from cof.config import AffineSettings, SliceVideoSettings
+from cof.config.rivals import SliceVideoSettings
+from cof.config.training import AffineSettings
 from cof.models.slices import PositionEmbedding, SliceBatch, Slices, slice_videos, stacked
 
 VALID = (False, True, True, True, False)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cof.config import MaskedTransformerSettings
+from cof.config.rivals import MaskedTransformerSettings
 from cof.models.token_transformer import MaskedTransformer
 
 CODES = 12

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cof.config import CofSettings, VelocitySettings
+from cof.config.flow import CofSettings, VelocitySettings
 from cof.models import training
 from cof.models.objective import Phases
 from cof.models.training import fit

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cof.config import OdeSettings, VelocitySettings
+from cof.config.flow import OdeSettings, VelocitySettings
 from cof.models.ecg_encoder import EcgEncoder, tokens_at
 from cof.models.embedding import PhaseEmbedding
 from cof.models.ode import integrate

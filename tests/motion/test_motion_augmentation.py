@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cof.config import AffineSettings
+from cof.config.training import AffineSettings
 from cof.motion.augmentation import AffineMaps
 from cof.motion.warp import warp
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cof.config import PathSettings, RefinementSettings, RegistrationSettings
+from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
 from cof.motion.cycle import frame_pairs, register_cycle
 from cof.motion.toppr import Registration, Toppr
 

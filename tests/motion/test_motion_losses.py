@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cof.config import RegistrationSettings
+from cof.config.motion import RegistrationSettings
 from cof.motion.losses import dice_loss, diffusion_energy, excess, image_loss, mse_loss, ncc_loss
 
 WINDOW = (3, 9, 9)

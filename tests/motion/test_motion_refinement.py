@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cof.config import PathSettings, RefinementSettings, RegistrationSettings
+from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
 from cof.motion.refinement import refine
 from cof.motion.toppr import Toppr
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_model
 
 from cof.cli import main
-from cof.config import RegistrationSettings
+from cof.config.motion import RegistrationSettings
 from cof.motion.register import lps_vectors
 from cof.motion.stage import SETTINGS, WEIGHTS
 from cof.motion.toppr import Toppr

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from cof.cine.grid import INTENSITY_UNIT, write_grid
 from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
-from cof.config import PathSettings, RefinementSettings, RegistrationSettings
+from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
 from cof.errors import UsageError
 from cof.motion import training
 from cof.motion.fields import load_displacement, load_record

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from cof.config import AffineSettings, RegistrationSettings
+from cof.config.motion import RegistrationSettings
+from cof.config.training import AffineSettings
 from cof.motion.cycle import register_cycle
 from cof.motion.native import native_displacement, warp_native
 from cof.motion.objective import draw_slices, evaluate_pairs, teacher_loss

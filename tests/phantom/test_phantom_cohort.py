@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from safetensors import safe_open
 
-from cof.config import OdditySettings, PhantomSettings
+from cof.config.data import OdditySettings, PhantomSettings
 from cof.phantom.anatomy import build_heart
 from cof.phantom.dicom import INLINE_SERIES, SERIES, Oddities, draw_oddities, write_cine_zip
 from cof.phantom.population import sample

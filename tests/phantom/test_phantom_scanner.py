@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cof.config import PhantomSettings
+from cof.config.data import PhantomSettings
 from cof.phantom.anatomy import build_heart
 from cof.phantom.expert import annotate
 from cof.phantom.motion import Deformation, build_beat

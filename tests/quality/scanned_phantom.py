@@ -5,7 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from cof.config import PhantomSettings, Triple
+from cof.config.base import Triple
+from cof.config.data import PhantomSettings
 from cof.phantom import seeds
 from cof.phantom.anatomy import build_heart
 from cof.phantom.motion import Deformation, build_beat

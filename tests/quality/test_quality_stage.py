@@ -10,7 +10,7 @@ from scanned_phantom import Phantom
 
 from cof.cine.stage import grid_batch
 from cof.cine.volume import Cine, write_cine, write_labels
-from cof.config import GridSettings, QualityFlags, QualityLimits
+from cof.config.data import GridSettings, QualityFlags, QualityLimits
 from cof.ecg.record import Ecg
 from cof.errors import Reason
 from cof.quality.catalogue import MEASURES, beyond

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cof.config import TableSettings
+from cof.config.evaluation import TableSettings
 from cof.privacy import numbers
 from cof.report.fairness import Benchmark, cells, costs, late_change, learnt, panel, read_csv, read_logs
 from cof.report.figures import THEMES, learning_curves

@@ -11,7 +11,7 @@ from PIL import Image
 from ring_hearts import BLURRED, FRAMES, SLICES, blur
 from test_report_page import Page, browse, needs_browser
 
-from cof.config import ReportSettings
+from cof.config.evaluation import ReportSettings
 from cof.quality.catalogue import MEASURES
 from cof.report import qc
 from cof.report.stage import make_report

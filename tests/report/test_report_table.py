@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import bootstrap
 
-from cof.config import EvaluationSettings, TableSettings, parse
+from cof.config import parse
+from cof.config.evaluation import EvaluationSettings, TableSettings
 from cof.errors import UsageError
 from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM, METRICS
 from cof.report.bootstrap import interval_of, resampled

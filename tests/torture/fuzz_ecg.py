@@ -23,7 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "ecg"))
 from ecg_files import annotation, dicom_file, group, muse_xml, statement, wfdb_record
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg.categories import categorise
 from cof.ecg.checks import check
 from cof.ecg.reader import read_ecg

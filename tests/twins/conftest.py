@@ -11,8 +11,10 @@ import torch
 from cof.cine.grid import read_placement
 from cof.cine.stage import grid_batch
 from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
-from cof.config import CofSettings, GridSettings, MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings
-from cof.config import VelocitySettings as Field
+from cof.config.controls import MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings
+from cof.config.data import GridSettings
+from cof.config.flow import CofSettings
+from cof.config.flow import VelocitySettings as Field
 from cof.labels import STRUCTURES
 from cof.models.stage import train
 from cof.motion.fields import save_displacement

@@ -5,7 +5,7 @@ import json
 import torch
 
 from cof.cine.volume import read_cine
-from cof.config import ScaledMotionSettings, ShuffledSettings
+from cof.config.controls import ScaledMotionSettings, ShuffledSettings
 from cof.models.data import Artefacts
 from cof.models.stage import load, train
 from cof.tables import read_table, write_table

@@ -7,15 +7,9 @@ import torch
 
 from cof.cine.grid import read_grid
 from cof.cine.volume import read_cine, read_labels, sidecar
-from cof.config import (
-    AnchoredSettings,
-    CofSettings,
-    EnsembleSettings,
-    LabelSettings,
-    OdeSettings,
-    RandomSettings,
-    StaticSettings,
-)
+from cof.config.controls import AnchoredSettings, EnsembleSettings, RandomSettings, StaticSettings
+from cof.config.data import LabelSettings
+from cof.config.flow import CofSettings, OdeSettings
 from cof.errors import UsageError
 from cof.metrics.overlap import dice
 from cof.models import anchors

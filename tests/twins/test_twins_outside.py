@@ -11,6 +11,8 @@ import torch
 import yaml
 
 from cof import config
+from cof.config.controls import StaticSettings
+from cof.config.models import ModelSettings
 from cof.errors import UsageError
 from cof.families import package
 from cof.models.registry import family_of
@@ -54,7 +56,7 @@ def test_the_configuration_knows_it(toy):
     assert (settings.family, settings.registration) == ("toy", "toppr")
     assert parsed.model_dump(mode="json")["models"]["toy"] == {"family": "toy", "registration": "toppr"}
     assert config.parse(json.loads(config.dump(parsed))) == parsed
-    assert config.read_settings(config.dump(settings), config.ModelSettings) == settings
+    assert config.read_settings(config.dump(settings), ModelSettings) == settings
     assert family_of("toy").settings is type(settings)
     assert (package("toy"), package("cof")) == ("toy-family 0.1", "")
 
@@ -97,7 +99,7 @@ def test_a_broken_package_is_named(tmp_path, monkeypatch):
 def test_families_of_this_package_cannot_be_replaced(tmp_path, monkeypatch):
     install(tmp_path / "site", "raise RuntimeError\n", {"static": "thief:Toy"}, "thief")
     monkeypatch.syspath_prepend(tmp_path / "site")
-    assert isinstance(with_models({"mine": {"family": "static"}}).models["mine"], config.StaticSettings)
+    assert isinstance(with_models({"mine": {"family": "static"}}).models["mine"], StaticSettings)
     assert type(family_of("static")).__name__ == "StaticFamily"
 
 

@@ -12,20 +12,18 @@ import pytest
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, read_labels
 from cof.cohort import build_cohort, select_batch
-from cof.config import (
+from cof.config.data import (
     BeatSettings,
     CineSettings,
-    CofSettings,
     CohortSettings,
     EcgSettings,
     GridSettings,
     LabelSettings,
     OdditySettings,
-    PathSettings,
     PhantomSettings,
-    RegistrationSettings,
-    VelocitySettings,
 )
+from cof.config.flow import CofSettings, VelocitySettings
+from cof.config.motion import PathSettings, RegistrationSettings
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
 from cof.labels.stage import label_batch

@@ -11,7 +11,7 @@ from conftest import REPOSITORY, TINY, snakemake
 from test_workflow_dag import jobs
 
 from cof import config
-from cof.config import CofSettings
+from cof.config.flow import CofSettings
 
 SCALES = REPOSITORY / "workflow/config"
 

@@ -19,7 +19,7 @@ from cof.cine.reader import read_cine_source
 from cof.cine.stage import stack_batch
 from cof.cine.volume import write_cine
 from cof.cohort import build_cohort, select_batch
-from cof.config import CineSettings, CohortSettings, EcgSettings, OdditySettings, PhantomSettings
+from cof.config.data import CineSettings, CohortSettings, EcgSettings, OdditySettings, PhantomSettings
 from cof.ecg.reader import read_ecg
 from cof.ecg.stage import parse_batch
 from cof.phantom.stage import make_cohort

@@ -9,7 +9,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 import cof.config
-from cof.config import REAL, dump
+from cof.config import dump
+from cof.config.base import REAL, TRUTH
 from cof.errors import UsageError
 from cof.families import package
 from cof.provenance import differences, digest, source

@@ -73,8 +73,8 @@ if SYNTHETIC:
             grid=rules.grid.output.grid,
             truth=rules.phantom.output.truth,
         output:
-            fields=directory(f"{R}/fields/{cof.config.TRUTH}/{{batch}}"),
-            exclusions=f"{R}/exclusions/fields/{cof.config.TRUTH}/{{batch}}.parquet",
+            fields=directory(f"{R}/fields/{TRUTH}/{{batch}}"),
+            exclusions=f"{R}/exclusions/fields/{TRUTH}/{{batch}}.parquet",
         log:
             f"{R}/logs/exact_motion/{{batch}}.log",
         benchmark:

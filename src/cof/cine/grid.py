@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cof.cine.volume import Cine, read_cine, sidecar, uniform_times, write_cine
-from cof.config import GridSettings
+from cof.config.data import GridSettings
 from cof.errors import CofError, Reason
 from cof.labels import STRUCTURES
 

@@ -15,7 +15,7 @@ from cof.cine.geometry import onto_stack
 from cof.cine.grid import make_grid, write_grid
 from cof.cine.reader import read_cine_source
 from cof.cine.volume import Cine, read_anchor_labels, read_cine, write_cine, write_labels
-from cof.config import CineSettings, GridSettings
+from cof.config.data import CineSettings, GridSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.provenance import stamp

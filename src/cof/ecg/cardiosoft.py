@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg.document import Node, attribute, child, children, number, text
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import Ecg, clean_statements, convert, stated_sex

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg.delineate import INDEPENDENT
 from cof.ecg.leads import derive
 from cof.ecg.record import LEADS, Ecg

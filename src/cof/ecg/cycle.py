@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt
 
-from cof.config import BeatSettings
+from cof.config.data import BeatSettings
 from cof.ecg.delineate import qrs_limits
 from cof.ecg.electrodes import frontal
 from cof.ecg.peaks import count_ectopic, find_r_peaks

@@ -12,7 +12,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pydicom.waveforms import multiplex_array
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg.delineate import INDEPENDENT
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import LEADS, Ecg, clean_statements, convert, stated_sex

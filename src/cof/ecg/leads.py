@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg.delineate import INDEPENDENT
 from cof.ecg.record import LEADS
 from cof.errors import CofError, Reason

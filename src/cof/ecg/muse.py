@@ -5,7 +5,7 @@ import binascii
 
 import numpy as np
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg.document import Node, child, children, number, text
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import Ecg, clean_statements, stated_sex

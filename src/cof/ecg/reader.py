@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg import cardiosoft, dicom, document, muse, wfdb
 from cof.ecg.record import Ecg
 from cof.errors import CofError, Reason

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from cof.config import BeatSettings, EcgSettings
+from cof.config.data import BeatSettings, EcgSettings
 from cof.ecg.categories import categorise
 from cof.ecg.checks import Checks, check
 from cof.ecg.cycle import Cycle, representative_cycle

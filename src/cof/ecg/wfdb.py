@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cof.config import EcgSettings
+from cof.config.data import EcgSettings
 from cof.ecg.document import MAX_BYTES
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import Ecg

@@ -23,21 +23,13 @@ import torch
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, write_labels
 from cof.cohort import build_cohort, select_batch
-from cof.config import (
-    TRUTH,
-    AnchoredSettings,
-    CohortSettings,
-    Config,
-    EnsembleSettings,
-    ModelSettings,
-    PhantomSettings,
-    QualityLimits,
-    RandomSettings,
-    RegistrationSettings,
-    ShuffledSettings,
-    TrainingSettings,
-    TrueEfSettings,
-)
+from cof.config import Config
+from cof.config.base import TRUTH
+from cof.config.controls import AnchoredSettings, EnsembleSettings, RandomSettings, ShuffledSettings, TrueEfSettings
+from cof.config.data import CohortSettings, PhantomSettings, QualityLimits
+from cof.config.models import ModelSettings
+from cof.config.motion import RegistrationSettings
+from cof.config.training import TrainingSettings
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.labels.predict import Labeller
 from cof.labels.stage import train as train_labeller

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cof.config import TRUTH, Config, RandomSettings, TrainingSettings
+from cof.config import Config
+from cof.config.base import TRUTH
+from cof.config.controls import RandomSettings
+from cof.config.training import TrainingSettings
 from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cof.config import ExtractorSettings, Triple, WeightsSettings
+from cof.config.base import Triple
+from cof.config.evaluation import ExtractorSettings, WeightsSettings
 from cof.errors import UsageError
 
 # Images that a network sees at once.

@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from cof.cine.grid import read_grid
-from cof.config import ExtractorSettings, Triple
+from cof.config.base import Triple
+from cof.config.evaluation import ExtractorSettings
 from cof.errors import Exclusions
 from cof.features.artefacts import write_features
 from cof.features.extractors import extractors

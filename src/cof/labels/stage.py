@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cof.cine.volume import read_cine, write_labels
-from cof.config import LabelSettings
+from cof.config.data import LabelSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.labels import STRUCTURES

@@ -20,7 +20,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
 
-from cof.config import LabelSettings
+from cof.config.data import LabelSettings
 from cof.errors import UsageError
 from cof.folders import whole_file
 from cof.labels import STRUCTURES, artefact

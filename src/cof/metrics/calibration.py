@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cof.config import IntervalSettings
+from cof.config.evaluation import IntervalSettings
 from cof.errors import UsageError
 from cof.folders import whole_file
 from cof.metrics.catalogue import DEFINITIONS_VERSION

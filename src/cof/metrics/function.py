@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from cof.config import Triple
+from cof.config.base import Triple
 from cof.metrics.motion import pearson
 
 MYOCARDIAL_DENSITY_G_PER_ML = 1.05

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from cof.cine.grid import Placement, nearest_frame, read_grid, resample_phase
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
-from cof.config import Triple
+from cof.config.base import Triple
 from cof.errors import CofError, Exclusions, Reason
 from cof.labels import STRUCTURES
 from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM

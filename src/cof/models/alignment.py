@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cof.config import Triple
+from cof.config.base import Triple
 from cof.errors import CofError, Reason
 from cof.labels import STRUCTURES
 from cof.motion.augmentation import AffineMaps

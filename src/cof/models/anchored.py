@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cof.config import AnchoredSettings
+from cof.config.controls import AnchoredSettings
 from cof.models.base import Example, Motion, Save, Split, TrainedModel
 from cof.models.shuffled import MODEL
 from cof.training import Run

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cof.config import CofSettings
+from cof.config.flow import CofSettings
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.matching import encode_subject, heart_mask
 from cof.models.objective import flow_matching

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cof.cine.grid import INTENSITY_UNIT, resample_phase
-from cof.config import MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings, Triple
+from cof.config.base import Triple
+from cof.config.controls import MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings
 from cof.models.alignment import HeartPose, map_displacement
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.data import ecgs_of

@@ -28,7 +28,8 @@ from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
-from cof.config import DiffusionSettings, VelocitySettings
+from cof.config.flow import VelocitySettings
+from cof.config.rivals import DiffusionSettings
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.matching import MatchingBatch, encode_subject, weighted_mean
 from cof.models.noise import standard_normal, subject_rng

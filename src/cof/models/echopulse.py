@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cof.config import EchoPulseSettings
+from cof.config.rivals import EchoPulseSettings
 from cof.errors import UsageError
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.masked import fill_in, guided, hide

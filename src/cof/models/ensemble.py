@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cof.cine.grid import Placement
-from cof.config import EnsembleSettings
+from cof.config.controls import EnsembleSettings
 from cof.labels import STRUCTURES
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject, TrainedModel
 from cof.motion.resolution import to_canonical

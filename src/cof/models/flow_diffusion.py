@@ -9,7 +9,7 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
-from cof.config import FlowDiffusionSettings
+from cof.config.rivals import FlowDiffusionSettings
 from cof.models.ecg_context import HARMONICS, EcgContext, harmonics
 from cof.models.ecg_encoder import tokens_at
 from cof.models.flow_autoencoder import FLOW, MOTION

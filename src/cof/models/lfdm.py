@@ -30,7 +30,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cof.config import LfdmSettings
+from cof.config.rivals import LfdmSettings
 from cof.errors import UsageError
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.flow_autoencoder import FLOW, MOTION, MULTIPLE, QUARTER, FlowAutoencoder, autoencoder_loss

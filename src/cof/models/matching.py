@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cof.config import Triple
+from cof.config.base import Triple
 from cof.models.alignment import map_displacement
 from cof.models.base import Example, Subject, SubjectEcg
 from cof.models.ode import integral_weights

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cof.config import MotionSettings, VelocitySettings
+from cof.config.flow import MotionSettings, VelocitySettings
 from cof.models.anchors import about
 from cof.models.base import Example
 from cof.models.matching import MatchingBatch, Target, matching_loss

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from cof.config import OdeSettings
+from cof.config.flow import OdeSettings
 
 Velocity = Callable[[Tensor], Tensor]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from cof.config import RegressionSettings
+from cof.config.rivals import RegressionSettings
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.matching import encode_subject
 from cof.models.objective import Objective

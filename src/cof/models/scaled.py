@@ -11,7 +11,7 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
 from cof.cine.grid import Placement
-from cof.config import MeanMotionSettings, ScaledMotionSettings
+from cof.config.controls import MeanMotionSettings, ScaledMotionSettings
 from cof.labels import STRUCTURES
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.controls import WEIGHTS, MeanMotionFamily, MeanMotionModel, mean_motion_tensors

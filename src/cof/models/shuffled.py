@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from cof.config import ShuffledSettings
+from cof.config.controls import ShuffledSettings
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject, SubjectEcg, TrainedModel
 from cof.models.data import ecgs_of
 from cof.models.exchange import exchange, participant, rank

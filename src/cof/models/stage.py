@@ -10,7 +10,10 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
-from cof.config import CofSettings, ModelSettings, Triple, TrueEfSettings
+from cof.config.base import Triple
+from cof.config.controls import TrueEfSettings
+from cof.config.flow import CofSettings
+from cof.config.models import ModelSettings
 from cof.errors import UsageError
 from cof.families import package
 from cof.folders import whole_folder

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cof.config import MaskedTransformerSettings
+from cof.config.rivals import MaskedTransformerSettings
 from cof.models.ecg_context import HARMONICS, EcgContext, harmonics
 from cof.models.slices import NEIGHBOURS, PositionEmbedding
 

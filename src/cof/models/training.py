@@ -8,7 +8,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from cof import trainer
-from cof.config import MotionSettings
+from cof.config.flow import MotionSettings
 from cof.models.base import Example
 from cof.models.data import ecgs_of
 from cof.models.exchange import Exchanged, exchange

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cof.config import TrueEfSettings
+from cof.config.controls import TrueEfSettings
 from cof.errors import UsageError
 from cof.models.base import Example, Motion, Save, Split
 from cof.models.echodiffusion import EchoDiffusionModel

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cof.config import VelocitySettings
+from cof.config.flow import VelocitySettings
 from cof.models.ecg_encoder import EcgEncoder, FeatureEncoder, tokens_at
 from cof.models.embedding import PhaseEmbedding
 from cof.motion.convolution import Conv3d

@@ -5,7 +5,7 @@ from monai.networks.nets.vqvae import VQVAE
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from cof.config import VideoCodecSettings
+from cof.config.rivals import VideoCodecSettings
 from cof.training import Loss
 
 # Weight of images and gradients beside the commitment, as in ECHOPulse.

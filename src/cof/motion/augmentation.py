@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cof.config import AffineSettings, Triple
+from cof.config.base import Triple
+from cof.config.training import AffineSettings
 from cof.motion.warp import warp
 
 

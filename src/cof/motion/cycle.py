@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cof.config import RegistrationSettings
+from cof.config.motion import RegistrationSettings
 from cof.motion.integrate import compose
 from cof.motion.jacobian import Regularity, jacobian_determinant, regularity
 from cof.motion.path import DisplacementPath

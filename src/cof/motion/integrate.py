@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cof.config import Triple
+from cof.config.base import Triple
 from cof.motion.warp import warp
 
 SQUARINGS = 7

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cof.config import Triple
+from cof.config.base import Triple
 
 
 @dataclass(frozen=True)

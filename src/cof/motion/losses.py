@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cof.config import RegistrationSettings, Triple
+from cof.config.base import Triple
+from cof.config.motion import RegistrationSettings
 
 EPSILON = 1e-5
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cof.config import RegistrationSettings
+from cof.config.motion import RegistrationSettings
 from cof.labels.teacher import Stack
 from cof.motion.losses import dice_loss, diffusion_energy, excess, image_loss
 from cof.motion.native import NativeCrop

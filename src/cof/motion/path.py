@@ -15,7 +15,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from cof.config import Triple
+from cof.config.base import Triple
 from cof.motion.integrate import compose, invert
 
 Phases = Tensor | np.ndarray | Sequence[float]

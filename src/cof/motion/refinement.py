@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cof.config import RegistrationSettings, Triple
+from cof.config.base import Triple
+from cof.config.motion import RegistrationSettings
 from cof.motion.losses import diffusion_energy, excess, image_loss
 from cof.motion.resolution import motion_spacing, to_canonical
 from cof.motion.toppr import Registration, Toppr

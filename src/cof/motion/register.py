@@ -13,7 +13,9 @@ import torch
 from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, onto_stack
 from cof.cine.grid import Placement, place, place_at, to_canonical
 from cof.cine.nifti import read_array
-from cof.config import GridSettings, PathSettings, RefinementSettings, Triple
+from cof.config.base import Triple
+from cof.config.data import GridSettings
+from cof.config.motion import PathSettings, RefinementSettings
 from cof.errors import CofError, Reason, UsageError
 from cof.folders import whole_folder
 from cof.motion.jacobian import jacobian_determinant, regularity

@@ -7,7 +7,7 @@ A motion voxel is a 1 x 2 x 2 block of canonical voxels. Motion index h is there
 import torch.nn.functional as F
 from torch import Tensor
 
-from cof.config import Triple
+from cof.config.base import Triple
 
 IN_PLANE = 2
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_model, save_model
 from tqdm import tqdm
 
 from cof.cine.grid import read_grid
-from cof.config import PathSettings, RegistrationSettings
+from cof.config.motion import PathSettings, RegistrationSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.motion.cycle import register_cycle

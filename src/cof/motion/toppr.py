@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cof.config import RegistrationSettings, Triple
+from cof.config.base import Triple
+from cof.config.motion import RegistrationSettings
 from cof.motion.convolution import Conv3d
 from cof.motion.integrate import exponential
 from cof.motion.resolution import motion_spacing

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from cof import trainer
-from cof.config import RegistrationSettings
+from cof.config.motion import RegistrationSettings
 from cof.motion.augmentation import AffineMaps
 from cof.motion.objective import Segmenter, draw_slices, evaluate_pairs
 from cof.motion.pairs import DrawnPair, PairBatch, TrainingSubject, draw_pairs

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cof.config import Triple
+from cof.config.base import Triple
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cof.config import PhantomSettings
+from cof.config.data import PhantomSettings
 from cof.phantom.latents import Latents
 from cof.phantom.population import sample
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
-from cof.config import OdditySettings
+from cof.config.data import OdditySettings
 from cof.phantom.latents import Latents
 from cof.phantom.stack import SLICE_DISTANCE_MM, SLICE_THICKNESS_MM, Stack
 

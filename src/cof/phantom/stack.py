@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cof.config import PhantomSettings
+from cof.config.data import PhantomSettings
 from cof.phantom.anatomy import Heart
 from cof.phantom.motion import REACH_MM, Points, polar_points
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from cof import provenance
 from cof.cine.volume import write_labels
-from cof.config import PhantomSettings
+from cof.config.data import PhantomSettings
 from cof.folders import whole_folder
 from cof.phantom import seeds
 from cof.phantom.anatomy import build_heart

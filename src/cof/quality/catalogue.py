@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cof.config import QualityLimits
+from cof.config.data import QualityLimits
 from cof.errors import Reason
 
 

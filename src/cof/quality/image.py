@@ -3,7 +3,7 @@
 import numpy as np
 from skimage.measure import blur_effect
 
-from cof.config import Triple
+from cof.config.base import Triple
 
 Box = tuple[slice, slice]
 

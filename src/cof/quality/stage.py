@@ -9,7 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from cof.cine.volume import Cine, read_cine, read_labels
-from cof.config import QualityLimits
+from cof.config.data import QualityLimits
 from cof.ecg.record import Ecg
 from cof.errors import CofError, Exclusions
 from cof.labels import STRUCTURES

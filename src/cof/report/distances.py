@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cof.config import EvaluationSettings
+from cof.config.evaluation import EvaluationSettings
 from cof.errors import UsageError
 from cof.features.artefacts import Features
 from cof.metrics.catalogue import Metric

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from cof.config import TableSettings
+from cof.config.evaluation import TableSettings
 from cof.report.markup import DASH, markdown_lines, tabular, tex
 
 COLUMNS = (

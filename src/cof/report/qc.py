@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cof.cine.volume import read_cine, read_labels
-from cof.config import ReportSettings
+from cof.config.evaluation import ReportSettings
 from cof.ecg.record import Ecg
 from cof.labels import STRUCTURES
 from cof.metrics.function import volume_curve

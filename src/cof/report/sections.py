@@ -12,7 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
-from cof.config import TRUTH, AnchoredSettings, TableSettings, TrainingSettings
+from cof.config.base import TRUTH
+from cof.config.controls import AnchoredSettings
+from cof.config.evaluation import TableSettings
+from cof.config.training import TrainingSettings
 from cof.ecg.record import Ecg
 from cof.features.artefacts import Features
 from cof.labels import STRUCTURES

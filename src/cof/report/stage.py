@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from cof import config as configuration
-from cof.config import REAL, EvaluationSettings, TableSettings
+from cof.config.base import REAL
+from cof.config.evaluation import EvaluationSettings, TableSettings
 from cof.errors import UsageError
 from cof.features.artefacts import Features
 from cof.folders import whole_file, whole_folder

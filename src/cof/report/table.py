@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cof.config import EvaluationSettings, TableSettings
+from cof.config.evaluation import EvaluationSettings, TableSettings
 from cof.errors import UsageError
 from cof.metrics.catalogue import METRICS, Metric
 from cof.metrics.statistics import STATISTICS

@@ -15,7 +15,8 @@ from cof import config
 from cof.cine.reader import read_cine_source
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, sidecar
-from cof.config import BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings, PathSettings
+from cof.config.data import BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings
+from cof.config.motion import PathSettings
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
 from cof.folders import whole_folder

@@ -9,7 +9,9 @@ from tqdm import tqdm
 
 from cof.cine.grid import nearest_frame
 from cof.cine.volume import read_cine, read_frame
-from cof.config import Labelling, LabelSettings, ModelSettings
+from cof.config.base import Labelling
+from cof.config.data import LabelSettings
+from cof.config.models import ModelSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.models.data import Artefacts

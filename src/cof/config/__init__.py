@@ -1,0 +1,233 @@
+"""The typed form of `config.yaml`: the only place that knows its keys.
+
+Every stage takes one settings object from here and nothing else of the configuration, so that a changed key re-runs
+just the stages that read it.
+"""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, SerializeAsAny, TypeAdapter, ValidationError
+
+from cof.config.base import REAL, TRUTH, Settings
+from cof.config.controls import AnchoredSettings, EnsembleSettings, OracleSettings, ShuffledSettings, TrueEfSettings
+from cof.config.data import (
+    BeatSettings,
+    CineSettings,
+    CohortSettings,
+    EcgSettings,
+    GridSettings,
+    LabelSettings,
+    PhantomSettings,
+    QualitySettings,
+)
+from cof.config.evaluation import EvaluationSettings, IntervalSettings, ReportSettings, TableSettings, TwinSettings
+from cof.config.flow import CofSettings
+from cof.config.models import ModelSettings, settings_of
+from cof.config.motion import RegistrationSettings
+from cof.config.rivals import EchoDiffusionSettings
+from cof.errors import UsageError
+from cof.metrics.catalogue import METRICS
+
+
+class Config(Settings):
+    """Everything a run is made of."""
+
+    results: str = "results"
+    seed: int = Field(0, ge=0)
+    trained: str | None = Field(
+        None,
+        description="results folder of another run: of labeller, registrations and models, those that lie there are "
+        "used as they are, and the rest is trained on this cohort",
+    )
+    subjects: tuple[str, ...] = Field((), description="limit the run to these subjects; models are not retrained")
+    phantom: PhantomSettings = PhantomSettings()
+    cohort: CohortSettings = CohortSettings()
+    ecg: EcgSettings = EcgSettings()
+    beats: BeatSettings = BeatSettings()
+    cine: CineSettings = CineSettings()
+    labels: LabelSettings = LabelSettings()
+    quality: QualitySettings = QualitySettings()
+    grid: GridSettings = GridSettings()
+    registrations: dict[str, RegistrationSettings] = Field({"toppr": RegistrationSettings()})
+    models: dict[str, SerializeAsAny[ModelSettings]]
+    twins: TwinSettings = TwinSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    intervals: IntervalSettings = IntervalSettings()
+    tables: dict[str, TableSettings]
+    report: ReportSettings = ReportSettings()
+
+    @property
+    def featured(self) -> tuple[str, ...]:
+        """Whose features some table compares: the real hearts (`real`) and models; nobody's without such a column."""
+        models = [model for table in self.tables.values() if table.with_features for model in table.trainings]
+        return tuple(dict.fromkeys((REAL, *models))) if models else ()
+
+    @property
+    def exact_motion(self) -> bool:
+        """An oracle moves by the exact displacement of a synthetic cohort."""
+        return any(getattr(model, "registration", None) == TRUTH for model in self.models.values())
+
+
+def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
+    """The keys that the group named by a pydantic error location accepts."""
+    group: Any = Config if model is None else model
+    for part in error["loc"][:-1]:
+        fields = getattr(group, "model_fields", None)
+        if fields is None or part not in fields:
+            group = (settings_of(str(part)) if group is dict else None) or group
+            continue
+        annotation = fields[part].annotation
+        text = str(annotation)
+        if text.startswith("dict["):
+            inner = annotation.__args__[1]
+            group = inner if hasattr(inner, "model_fields") else dict
+        else:
+            group = annotation
+    return sorted(getattr(group, "model_fields", {}))
+
+
+def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
+    """One line that says what is wrong in a configuration and, for a misspelt key, what was probably meant."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first, model)
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
+        return f"{where}: unknown key '{path}'; {hint}"
+    return f"{where}: {path}: {first['msg']} (got {first.get('input')!r})"
+
+
+def _resolved(entries: Any, where: str) -> Any:
+    """Entries by name, those with `like: NAME` laid over the entry that they name."""
+    if not isinstance(entries, dict):
+        return entries  # validation says what is wrong
+
+    def resolve(name: str, above: tuple[str, ...]) -> Any:
+        entry = entries[name]
+        base = entry.get("like") if isinstance(entry, dict) else None
+        if base is None:
+            return entry
+        if base not in entries or base in (*above, name):
+            raise UsageError(
+                f"{where}.{name}.like: " + ("a circle" if base in entries else f"no entry is called '{base}'")
+            )
+        changes = {key: value for key, value in entry.items() if key != "like"}
+        return _overlaid(resolve(base, (*above, name)), changes)
+
+    return {name: resolve(name, ()) for name in entries}
+
+
+def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
+    """The typed configuration of a plain mapping.
+
+    Raises:
+        UsageError: a key is unknown, missing or of the wrong type, or a name refers to nothing.
+    """
+    variants = {
+        group: _resolved(raw[group], f"{where}: {group}") for group in ("registrations", "models") if group in raw
+    }
+    try:
+        config = Config.model_validate(raw | variants)
+    except ValidationError as error:
+        raise UsageError(explain(error, where)) from None
+    if TRUTH in config.registrations:
+        raise UsageError(f"{where}: registrations.{TRUTH}: this name is kept for the exact displacement")
+    if REAL in config.models:
+        raise UsageError(f"{where}: models.{REAL}: this name is kept for the real hearts")
+    for name, model in config.models.items():
+        registration = getattr(model, "registration", None)
+        if registration == TRUTH and isinstance(model, OracleSettings):
+            if config.cohort.sheet is not None:
+                raise UsageError(f"{where}: models.{name}.registration: only a synthetic cohort knows its exact motion")
+        elif registration is not None and registration not in config.registrations:
+            raise UsageError(f"{where}: models.{name}.registration: no registration is called '{registration}'")
+        if isinstance(model, ShuffledSettings | AnchoredSettings | TrueEfSettings):
+            kind = EchoDiffusionSettings if isinstance(model, TrueEfSettings) else CofSettings
+            if not isinstance(config.models.get(model.model), kind):
+                family = kind.model_fields["family"].default
+                raise UsageError(
+                    f"{where}: models.{name}.model: no model of the family '{family}' is called '{model.model}'"
+                )
+        if isinstance(model, EnsembleSettings) and len(set(model.members)) < len(model.members):
+            raise UsageError(f"{where}: models.{name}.members: a model is named twice")
+        for member in model.members if isinstance(model, EnsembleSettings) else ():
+            if not isinstance(config.models.get(member), CofSettings):
+                raise UsageError(f"{where}: models.{name}.members: no model of the family 'cof' is called '{member}'")
+    for name in config.intervals.models:
+        if name not in config.models:
+            raise UsageError(f"{where}: intervals.models: no model is called '{name}'")
+    for name, table in config.tables.items():
+        for row in (*table.models, *table.repeats, *(other for repeat in table.repeats.values() for other in repeat)):
+            if row not in config.models:
+                raise UsageError(f"{where}: tables.{name}.models: no model is called '{row}'")
+        for metric in table.metrics:
+            if metric not in METRICS:
+                close = difflib.get_close_matches(metric, METRICS, n=1)
+                hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(METRICS)}"
+                raise UsageError(f"{where}: tables.{name}.metrics: no metric is called '{metric}'{hint}")
+            extractor = METRICS[metric].extractor
+            if extractor and getattr(config.evaluation.extractors, extractor, "always there") is None:
+                raise UsageError(
+                    f"{where}: tables.{name}.metrics: {metric} needs weights, evaluation.extractors.{extractor}"
+                )
+    if config.evaluation.registration not in config.registrations:
+        raise UsageError(f"{where}: evaluation.registration: no registration is called this")
+    if config.report.model not in config.models:
+        raise UsageError(f"{where}: report.model: no model is called '{config.report.model}'")
+    return config
+
+
+def load(path: Path, *more: Path) -> Config:
+    """Read and validate a configuration file, with the keys of others laid over it as Snakemake does."""
+    raw: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
+    for file in more:
+        raw = _overlaid(raw, yaml.safe_load(file.read_text()) or {})
+    return parse(raw, str(more[-1] if more else path))
+
+
+def _overlaid(raw: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """A mapping with the keys of another laid over it, group by group."""
+    nested = {key: _overlaid(raw[key], value) for key, value in more.items() if _groups(raw.get(key), value)}
+    return raw | more | nested
+
+
+def _groups(one: Any, other: Any) -> bool:
+    return isinstance(one, dict) and isinstance(other, dict)
+
+
+def read_settings(text: str, kind: Any) -> Any:
+    """Settings of a stage from inline JSON or from a YAML or JSON file.
+
+    Args:
+        text: JSON starting with `{`, or a path.
+        kind: a settings class or annotated union such as `ModelSettings`.
+
+    Raises:
+        UsageError: the file is missing or the settings are invalid.
+    """
+    inline = text.lstrip().startswith("{")
+    if not inline and not Path(text).is_file():
+        raise UsageError(f"--settings: no such file: {text}")
+    try:
+        raw = json.loads(text) if inline else yaml.safe_load(Path(text).read_text())
+        return TypeAdapter(kind).validate_python(raw)
+    except ValidationError as error:
+        group = kind if isinstance(kind, type) else None
+        raise UsageError(explain(error, "--settings", group)) from None
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"--settings: not JSON or YAML: {error}") from None
+
+
+def dump(settings: BaseModel) -> str:
+    """Settings as JSON, for the command line and for Snakemake's re-run triggers; rows of a table keep their order."""
+    return json.dumps(settings.model_dump(mode="json"))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of `config.yaml`, for editors and for validation elsewhere."""
+    return Config.model_json_schema()

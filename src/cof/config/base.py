@@ -1,0 +1,22 @@
+"""What settings of every stage are made of."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Triple = tuple[float, float, float]
+Labelling = Literal["nnunet", "propagated"]
+
+# In place of a registration's name: the motion that the simulator knows exactly.
+TRUTH = "truth"
+# In place of a model's name: the real hearts.
+REAL = "real"
+
+
+class Settings(BaseModel):
+    """A group of configuration keys; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,83 @@
+"""Controls, oracles and ensembles: models without a network of their own."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cof.config.base import Count, Settings
+
+
+class StaticSettings(Settings):
+    """Control: the anchor, unmoved."""
+
+    family: Literal["static"] = "static"
+
+
+class RandomSettings(Settings):
+    """The paper's Random Sample: the real cine of a random training subject."""
+
+    family: Literal["random"] = "random"
+    donors: Count = Field(64, description="training cines that the model keeps, of which each subject gets one")
+
+
+class MeanMotionSettings(Settings):
+    """Control: the mean velocity of the training hearts after a heart-aligned affine."""
+
+    family: Literal["mean_motion"] = "mean_motion"
+    registration: str = "toppr"
+
+
+class ScaledMotionSettings(Settings):
+    """Control: the mean motion, scaled so that the anchor's LV reaches an EF that a ridge regression predicts."""
+
+    family: Literal["scaled_motion"] = "scaled_motion"
+    registration: str = "toppr"
+    predictors: Literal["ecg", "edv", "none"] = Field(
+        "ecg",
+        description="of the EF: twelve features of the ECG; the anchor's EDV, for an EDV-only predictor of ESV; or "
+        "none, the mean EF, for a null of stroke volume and cardiac output",
+    )
+
+
+class ShuffledSettings(Settings):
+    """Control: a trained model that is given the ECG of another held-out participant."""
+
+    family: Literal["shuffled"] = "shuffled"
+    model: str = Field("cof", description="the model in `models` that is applied; it is not retrained")
+    within: Literal["none", "sex_and_rate"] = Field(
+        "none", description="exchange ECGs freely, or within strata of sex and decile of the heart rate"
+    )
+    permutation: int = Field(0, ge=0, description="number of the exchange; with the seed of the run it decides it")
+
+
+class AnchoredSettings(Settings):
+    """A trained model that is given another frame of the cycle as the anchor."""
+
+    family: Literal["anchored"] = "anchored"
+    model: str = Field("cof", description="the model in `models` that is applied; it is not retrained")
+    anchor_phase: float = Field(0.0, ge=0, lt=1, description="phase of the frame that is the anchor; 0 is ED")
+
+
+class TrueEfSettings(Settings):
+    """An oracle: a trained EchoDiffusion that is told the EF of the real cine, not one predicted from the ECG."""
+
+    family: Literal["true_ef"] = "true_ef"
+    model: str = Field("echodiffusion", description="the model in `models` that is applied; it is not retrained")
+
+
+class EnsembleSettings(Settings):
+    """Trainings that differ in their seed, as one model: their mean motion, and how far they are apart."""
+
+    family: Literal["ensemble"] = "ensemble"
+    members: Annotated[tuple[str, ...], Field(min_length=2)] = Field(
+        description="models in `models` of the family cof, alike but for their `seed`"
+    )
+
+
+class OracleSettings(Settings):
+    """The ceiling: the displacement that the registration finds on the subject's own real cine."""
+
+    family: Literal["oracle"] = "oracle"
+    registration: str = Field(
+        "toppr", description="a registration variant, or truth: the exact displacement of a synthetic cohort"
+    )

@@ -1,0 +1,159 @@
+"""From raw files to labelled cines on the canonical grid."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cof.config.base import Count, Positive, Probability, Settings, Triple
+
+
+class OdditySettings(Settings):
+    """How often the synthetic scanner misbehaves in the ways real archives do (shares of subjects)."""
+
+    repeated_series: Probability = 0.1
+    missing_frame: Probability = 0.1
+    mixed_file_order: Probability = 0.3
+    misspelt_manifest: Probability = 0.3
+    inline_vf_series: Probability = 0.1
+
+
+class PhantomSettings(Settings):
+    """The synthetic cohort: raw files as UK Biobank delivers them, and the truth beside them."""
+
+    first: Count = Field(1, description="number of the first participant; beyond another cohort's, none is shared")
+    train: int = Field(24, ge=0)
+    validation: int = Field(0, ge=0)
+    test: Count = 8
+    annotated: Count = Field(12, description="training subjects that come with expert ED and ES annotations")
+    arm: Literal["population", "enriched"] = "population"
+    frames: int = Field(20, ge=8)
+    slices: int = Field(8, ge=5)
+    matrix: int = Field(144, ge=64, description="rows and columns of a native slice")
+    slice_shift_mm: float = Field(1.5, ge=0)
+    oddities: OdditySettings = OdditySettings()
+
+
+class CohortSettings(Settings):
+    """Which raw files form the cohort, and how it is split and batched."""
+
+    sheet: str | None = Field(None, description="subjects.csv; leave out to use the synthetic cohort")
+    salt_file: str | None = Field(
+        None, description="file with the secret salt of the pseudonyms; without one, names are kept (public data only)"
+    )
+    batches: int = Field(1, ge=1, le=10_000, description="jobs a stage; about one for every 250 subjects")
+    split: dict[Literal["train", "validation", "test"], Probability] = Field(
+        {"train": 0.75, "validation": 0.05, "test": 0.2}
+    )
+
+    @property
+    def batch_names(self) -> list[str]:
+        """b000, b001 and so on; from the thousandth on with four digits."""
+        return [f"b{index:03d}" for index in range(self.batches)]
+
+
+class EcgSettings(Settings):
+    """Parsing of ECG files."""
+
+    min_seconds: Positive = Field(8.0, description="shortest strip that is used")
+    einthoven_tolerance_lsb: Positive = Field(
+        3.0, description="counts by which III, aVR, aVL and aVF may differ from what I and II make them, without a flag"
+    )
+    max_contradiction_mv: Positive = Field(0.1, description="from this difference on, an ECG is not used")
+    flat_mv: Positive = Field(0.02, description="a lead that spans less than this within 2 s is flat")
+    max_flat: Probability = Field(0.25, description="share of the strip over which an independent lead may be flat")
+    max_clipped: Probability = Field(0.05, description="share of an independent lead that may be clipped")
+
+
+class BeatSettings(Settings):
+    """The representative cardiac cycle."""
+
+    samples: int = Field(512, ge=2)
+    highpass_hz: Positive = 0.5
+    lowpass_hz: Positive = 40.0
+    mains_hz: Positive = Field(50.0, description="removed by a notch where the file says that the device did not")
+    clip_mv: Positive = 5.0
+    rate_tolerance: Probability = Field(0.1, description="allowed difference of our heart rate from the device's")
+    rr_tolerance: Probability = Field(0.1, description="a candidate beat's RR may differ so much from the median RR")
+    min_correlation: Probability = Field(0.8, description="below it, with the median beat, a beat is of low quality")
+
+
+class CineSettings(Settings):
+    """Stacking of a short-axis cine on its native grid."""
+
+    min_slices: Count = 5
+    min_frames: Count = 8
+    max_missing: Probability = Field(
+        0.1, description="share of a slice's frames that may be missing and are replaced by the frame before"
+    )
+
+
+class LabelSettings(Settings):
+    """nnU-Net: training on annotated ED and ES stacks, and prediction on all frames."""
+
+    epochs: Count = 10
+    iterations: Count = Field(40, description="training iterations an epoch")
+    batch: Count = 6
+    learning_rate: Positive = Field(0.05, description="at the start; nnU-Net's own is 0.01, for long trainings")
+    momentum: float = Field(0.9, ge=0, lt=1, description="nnU-Net's own is 0.99, which a short training cannot warm up")
+    features: Count = Field(8, description="channels of the first level; each level doubles them")
+    levels: int = Field(5, ge=3, description="resolution levels of the network; nnU-Net's plan may have fewer")
+    held_out: Probability = Field(0.2, description="share of the annotated participants that only measure the training")
+    augmentation: Literal["nnunet", "upright"] = Field(
+        "upright",
+        description="nnU-Net's own, or the same without mirroring and with turns of at most 30 degrees: a short "
+        "training then need not learn every orientation of the heart",
+    )
+    augmentation_workers: int = Field(
+        0, ge=0, description="processes that augment; only 0 (in the training process) gives the same weights again"
+    )
+    mirroring: bool = Field(False, description="test-time augmentation by mirroring; needs augmentation: nnunet")
+
+
+class QualityLimits(Settings):
+    """Limits of the measures of quality (cof.quality.catalogue explains each); none where null."""
+
+    ecg_quality: float | None = None
+    ecg_noisy_leads: float | None = None
+    beat_correlation: float | None = None
+    irregular: float | None = Field(None, description="0 counts an irregular rhythm against a subject")
+    rate_mismatch_bpm: float | None = None
+    slice_shift_mm: float | None = None
+    base_cut: float | None = None
+    apex_cut: float | None = None
+    blur: float | None = None
+    ghost: float | None = None
+    closure: float | None = None
+    dropout: float | None = None
+
+
+class QualityFlags(QualityLimits):
+    """Limits beyond which the report flags a subject; correctly labelled, no subject of the demo's cohort is."""
+
+    ecg_quality: float | None = 0.8
+    ecg_noisy_leads: float | None = 3
+    beat_correlation: float | None = 0.8
+    rate_mismatch_bpm: float | None = 40
+    slice_shift_mm: float | None = 8
+    apex_cut: float | None = 0.7
+    blur: float | None = 0.6
+    ghost: float | None = 0.1
+    closure: float | None = 1.5
+    dropout: float | None = 0.3
+
+
+class QualitySettings(Settings):
+    """What is done about quality: flags in the report, and subjects left out of everything that learns or generates."""
+
+    flag: QualityFlags = QualityFlags()
+    exclude: QualityLimits = Field(QualityLimits(), description="a subject beyond one of these is left out")
+
+
+class GridSettings(Settings):
+    """The canonical grid. Axis order z, y, x."""
+
+    shape: tuple[Count, Count, Count] = (8, 48, 48)
+    spacing_mm: Triple = (10.0, 3.6, 3.6)
+    slice_tolerance_mm: float = Field(
+        0.5, ge=0, description="native slices whose distance differs by no more from the grid's are kept as they are"
+    )
+    frames: int = Field(20, ge=4)

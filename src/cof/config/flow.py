@@ -1,0 +1,91 @@
+"""Chain of Flow: the velocity field, how it learns and how it is integrated."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from cof.config.base import Count, Positive, Settings
+from cof.config.training import AffineSettings, TrainingSettings
+
+
+class VelocitySettings(Settings):
+    """The velocity field v_theta of the paper's eq (8) and its encoders."""
+
+    channels: tuple[Count, ...] = (16, 32, 64)
+    blocks: Count = Field(1, description="residual blocks a level on the way down, and again on the way up")
+    embedding: Count = 128
+    ecg_channels: tuple[Count, ...] = (32, 64, 128)
+    time_harmonics: Count = 16
+    modes: int = Field(
+        32,
+        ge=0,
+        description="the velocity is a sum of so many spatial modes of the anatomy, each with its own course over the "
+        "cycle; the network then runs once a heart. 0 lets the phase scale every residual block, as in the paper, and "
+        "the network run once a phase",
+    )
+    anatomy: bool = Field(True, description="reference-anatomy features; off is the ablation w/o REA")
+    ecg: Literal["temporal", "spatial", "features", "rate", "none"] = Field(
+        "temporal",
+        description="how the ECG enters: its cycle through the embedding of the phase or through the anatomy's maps; "
+        "twelve scalar features; the RR interval alone; or none, a learned constant in its place (anchor only)",
+    )
+    anchor: Literal["ed", "any"] = Field(
+        "ed",
+        description="which frame the anchor may be: end diastole, or any of the cycle, drawn in training; the network "
+        "is then told its phase",
+    )
+    ecg_local: bool = True
+    rr_scalar: bool = True
+    ecg_features: bool = Field(
+        False, description="the twelve scalar features join the code of the cycle, which a small cohort teaches slowly"
+    )
+    attention: bool = False
+
+
+class OdeSettings(Settings):
+    """Integration of the velocity field over the cycle."""
+
+    method: Literal["simpson", "fourier", "rk4", "midpoint", "euler", "dopri5"] = "simpson"
+    closure: Literal["none", "project"] = "none"
+    tolerance: Positive = Field(1e-4, description="absolute (mm) and relative tolerance of dopri5")
+    harmonics: Count = Field(12, description="of the cycle that fourier keeps, at two evaluations each and one more")
+    phases_at_once: Count = Field(
+        16, description="phases that Simpson and fourier evaluate in one batch: memory against speed"
+    )
+
+
+class MotionSettings(TrainingSettings):
+    """A field over position and phase, conditioned on anchor and ECG and trained on registered motion."""
+
+    registration: str = Field("toppr", description="the registration variant whose motion supervises the field")
+    field: VelocitySettings = VelocitySettings()
+    phases: Count = Field(4, description="phases drawn per subject and step against one encoding")
+    heart_weight: float = Field(4.0, ge=0, description="extra weight of heart voxels in the matching loss")
+    augmentation: AffineSettings | None = AffineSettings(rotation_deg=10, scale=0.05, translation_mm=6)
+    recompute: bool = Field(
+        False, description="compute the network's blocks again in the backward pass: less memory for more time"
+    )
+    shuffled_ecg: bool = Field(
+        False, description="train every heart with the ECG of another training participant, a fixed exchange"
+    )
+    seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
+    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
+
+
+class CofSettings(MotionSettings):
+    """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
+
+    family: Literal["cof"] = "cof"
+    displacement_weight: float = Field(
+        0.0,
+        ge=0,
+        description="of the error of the integrated velocity, the displacement, beside that of the velocity; 0 is the "
+        "paper's eq (9)",
+    )
+    ode: OdeSettings = OdeSettings()
+
+    @model_validator(mode="after")
+    def _integrable(self) -> Self:
+        if self.displacement_weight and not self.field.modes:
+            raise ValueError("displacement_weight needs a field of modes, whose integral costs next to nothing")
+        return self
