@@ -252,6 +252,7 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, help="only so many pairs of the split")
     parser.add_argument("--case", nargs=3, action="append", default=[], metavar=("NAME", "SCAN", "CONTOURS"))
     parser.add_argument("--steps", type=int, nargs="*", default=[20, 50], help="of refinement, a row each")
+    parser.add_argument("--only", nargs="*", metavar="METHOD", help="these rows alone, for example TOPPR")
     parser.add_argument("--threads", type=int, default=1, help="of torch, ITK and ANTs alike")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
@@ -267,6 +268,9 @@ def main() -> None:
         "demons, default": by_tool(demons, iterations=(10,)),
         "demons, tuned": by_tool(demons, **TUNED_DEMONS),
     }
+    if unknown := set(arguments.only or ()) - methods.keys():
+        parser.error(f"--only: no method is called {', '.join(sorted(unknown))}; there are {'; '.join(methods)}")
+    methods = {name: register for name, register in methods.items() if arguments.only is None or name in arguments.only}
     grid = GridSettings(shape=toppr.shape, spacing_mm=toppr.network.spacing_mm)
     arguments.out.mkdir(parents=True, exist_ok=True)
     pairs = [

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from cof import cli, cohort, config
+from cof.config.flow import OdeSettings, VelocitySettings
 from cof.errors import Reason
 
 ROOT = Path(__file__).parents[2]
@@ -46,8 +47,8 @@ def test_settings_exist(document: Path) -> None:
     """`group.key` in code quotes names a key of the configuration."""
     groups = {
         **{name: field.annotation for name, field in config.Config.model_fields.items()},
-        "field": config.VelocitySettings,
-        "ode": config.OdeSettings,
+        "field": VelocitySettings,
+        "ode": OdeSettings,
     }
     for group, key in re.findall(r"`([a-z]+)\.([a-z_]+)(?::[^`]*)?`", document.read_text()):
         if group in groups and hasattr(groups[group], "model_fields"):
