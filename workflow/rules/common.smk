@@ -173,5 +173,8 @@ def other_settings(name):
         "models": lambda: ("settings.json", CONFIG.models[key]),
     }[kind]()
     file = Path(CONFIG.trained, name, record)
-    made_with = json.loads(file.read_text())["settings"] if file.is_file() else {}
+    try:
+        made_with = json.loads(file.read_text())["settings"] if file.is_file() else {}
+    except (ValueError, KeyError, TypeError):
+        raise WorkflowError(f"trained: {file} does not tell its settings") from None
     return sorted(differences(made_with, asked.model_dump(mode="json")))
