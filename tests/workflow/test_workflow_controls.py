@@ -88,6 +88,15 @@ def test_what_another_run_has_not_trained_is_trained_here(tmp_path: Path) -> Non
     assert (counts["borrow"], counts["train"]) == (3, 4)  # random, static, mean motion and oracle
 
 
+def test_a_labeller_alone_can_be_borrowed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere/labeller").mkdir(parents=True)
+    (tmp_path / "own.yaml").write_text("{ results: results/own, trained: elsewhere }")
+    files = [str(SCALES / "bench.yaml"), str(tmp_path / "own.yaml")]
+    counts = jobs(snakemake(tmp_path, "-n", "--configfile", *files, "--", "table1").stdout)
+    assert (counts["borrow"], counts["toppr"], counts["train"]) == (1, 1, 5)
+    assert "labeller" not in counts
+
+
 @pytest.mark.slow
 def test_a_few_controls_for_real(continued: Path, tmp_path: Path) -> None:
     """On the smallest run, and then its models on a further cohort of other participants."""

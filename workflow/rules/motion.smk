@@ -5,7 +5,7 @@ rule toppr:
         cine=batches(rules.cine.output.cine),
         labels=batches(rules.label.output.labels),
         grid=batches(rules.grid.output.grid),
-        labeller=rules.labeller.output.labeller,
+        labeller=f"{R}/labeller",
     output:
         weights=directory(f"{R}/registrations/{{registration}}"),
     log:
