@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 from ring_phantom import Cohort
 
 from cof.cine.volume import read_cine
@@ -67,6 +70,15 @@ def test_a_cine_is_labelled_frame_by_frame_whatever_the_threads(untrained: Path,
             assert torch.get_num_threads() == count
     finally:
         torch.set_num_threads(threads)
+
+
+@given(seed=st.integers(0, 99), density=st.sampled_from([0.001, 0.02, 0.9]))
+def test_intensities_are_measured_over_the_box_that_nnunet_crops_to(seed: int, density: float) -> None:
+    rng = np.random.default_rng(seed)
+    volume = (rng.integers(1, 3000, (5, 40, 30)) * (rng.random((5, 40, 30)) < density)).astype(np.int16)
+    volume[2, 20, 11] = 7
+    cropped, _, _ = crop_to_nonzero(volume[None].astype(np.float32))
+    assert intensity_statistics(volume) == (float(cropped.mean()), float(cropped.std()))
 
 
 def test_the_teacher_gives_the_official_probabilities_where_nothing_is_resampled(
