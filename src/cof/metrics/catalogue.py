@@ -126,13 +126,13 @@ _OVERLAP = tuple(
         "",
         "up",
         3,
-        f"Three-dimensional {long_name} of the {structure} between nnU-Net's labels of the generated cine and "
-        f"{against}, averaged over the frames after the anchor.",
+        f"Three-dimensional {long_name} of the {structure} between the labels of the generated cine (whose, says "
+        f"`twins.labels`) and {against}, averaged over the frames after the anchor.",
         f"{name}{suffix}",
         structure,
     )
     for suffix, label_suffix, against in (
-        ("", "", "its labels of the real cine"),
+        ("", "", "nnU-Net's labels of the real cine"),
         ("_exact", " (exact)", "the exact labels of the synthetic cohort"),
     )
     for name, name_label, long_name in (("dice", "Dice", "Dice coefficient"), ("iou", "IoU", "intersection over union"))
