@@ -226,6 +226,23 @@ def start(folder: Path, *options: str, launcher: tuple[str, ...] = (), output=su
 
 
 @pytest.mark.slow
+def test_a_compiled_network_learns_the_same_and_is_stored_as_any_other(tmp_path):
+    called = []
+    whole, log = fit(tmp_path / "eager")
+    with pytest.MonkeyPatch.context() as patch:
+        compiler = torch.compile
+        patch.setattr(torch, "compile", lambda method: called.append(method) or compiler(method))
+        with pytest.raises(SystemExit):
+            fit(tmp_path / "compiled", ended_by(signal.SIGTERM, 5), compile=True)
+        compiled, compiled_log = fit(tmp_path / "compiled", compile=True)
+    assert len(called) == 2
+    assert compiled.state_dict().keys() == whole.state_dict().keys()
+    for expected, found in zip(whole.parameters(), compiled.parameters()):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    pd.testing.assert_frame_equal(compiled_log, log, rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns_and_a_signal_to_one_stops_both(tmp_path):
     """Stopped under Lightning's launcher by a signal to its second process, resumed under torchrun."""
     expected, table = fit(tmp_path / "one")

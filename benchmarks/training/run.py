@@ -38,18 +38,22 @@ FLOW_VARIANTS: dict[str, dict[str, Any]] = {
     "the same with 32 modes": {},
     "32 modes, blocks computed again": {"recompute": True},
     "32 modes, two hearts at a time": {"micro_batch": 2},
+    "32 modes, compiled": {"compile": True},
 }
 TOPPR_VARIANTS: dict[str, dict[str, Any]] = {
     "teacher sees all slices": {"seg_slices": "all"},
     "teacher sees 4 slices": {},
     "4 slices, one pair at a time": {"micro_batch": 1},
     "without the teacher": {"lambda_seg": 0.0},
+    "4 slices, compiled": {"compile": True},
 }
 # Rows whose loss must be that of another: they are the same computation in another order.
 ALIKE = {
     "32 modes, blocks computed again": "the same with 32 modes",
     "32 modes, two hearts at a time": "the same with 32 modes",
     "4 slices, one pair at a time": "teacher sees 4 slices",
+    "32 modes, compiled": "the same with 32 modes",
+    "4 slices, compiled": "teacher sees 4 slices",
 }
 
 Fit = Callable[[int, Path], float]

@@ -35,6 +35,9 @@ class TrainingSettings(Settings):
     precision: Literal["32", "bf16"] = Field(
         "32", description="of the network's products and convolutions; losses are computed in single precision"
     )
+    compile: bool = Field(
+        False, description="the network, by TorchInductor, before the first step; needs a C++ compiler, on a GPU Triton"
+    )
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of the moving average of the weights, less at first; 0 for none"
     )
