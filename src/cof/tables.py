@@ -1,6 +1,7 @@
 """Parquet tables that carry their provenance and appear under their name only when whole."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,13 @@ def write_table(path: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """The table that `write_table` wrote, or just the named columns; list cells come back as numpy arrays."""
     return pq.read_table(path, columns=columns).to_pandas()
+
+
+def read_tables(paths: Iterable[Path], columns: list[str] | None = None) -> pd.DataFrame:
+    """The rows of several tables of the same columns, such as those of all batches."""
+    tables = [read_table(path, columns) for path in paths]
+    # Columns of a table without rows have no type, and pandas warns that it passes them over.
+    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from cof.config.evaluation import IntervalSettings
 from cof.errors import UsageError
@@ -15,7 +14,7 @@ from cof.folders import whole_file
 from cof.metrics.catalogue import DEFINITIONS_VERSION
 from cof.metrics.conformal import QUANTITIES, conformal_quantile, least_subjects
 from cof.provenance import stamp
-from cof.tables import read_table
+from cof.tables import read_tables
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ def calibrate(*, metrics: Iterable[Path], out: Path, settings: IntervalSettings)
     Raises:
         UsageError: metrics of another version of the definitions.
     """
-    rows = pd.concat([read_table(path, ["subject", "metric", "value", "version"]) for path in metrics])
+    rows = read_tables(metrics, ["subject", "metric", "value", "version"])
     if set(rows["version"]) - {DEFINITIONS_VERSION}:
         raise UsageError("metrics of the validation subjects follow outdated definitions: evaluate them again")
     alpha = settings.miscoverage

@@ -17,7 +17,7 @@ from cof.labels import STRUCTURES
 from cof.metrics.function import ventricular_function, volume_curve
 from cof.models.base import Example, SubjectEcg
 from cof.motion.fields import load_displacement, load_record
-from cof.tables import read_table
+from cof.tables import read_tables
 
 One = TypeVar("One")
 
@@ -41,8 +41,7 @@ class Artefacts:
     @classmethod
     def of(cls, beats: Iterable[Path], grid: list[Path], labels: list[Path], fields: list[Path]) -> "Artefacts":
         """The artefacts with the tables of all batches put together."""
-        tables = pd.concat([read_table(path) for path in beats], ignore_index=True)
-        return cls(tables.set_index("subject")[["beat", "rr_ms", "features", "sex"]], grid, labels, fields)
+        return cls(read_tables(beats).set_index("subject")[["beat", "rr_ms", "features", "sex"]], grid, labels, fields)
 
     def open(
         self,

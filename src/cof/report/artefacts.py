@@ -11,7 +11,7 @@ import pandas as pd
 
 from cof.cine.volume import Cine
 from cof.config import Config
-from cof.tables import read_table
+from cof.tables import read_table, read_tables
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Results:
         paths = [self.root / folder / f"{batch}.parquet" for batch in self.batches]
         if not paths or not all(path.is_file() for path in paths):
             return None
-        return pd.concat([read_table(path, columns) for path in paths], ignore_index=True)
+        return read_tables(paths, columns)
 
     def row(self, folder: str, subject: str) -> pd.Series | None:
         """One subject's row of `{folder}/{batch}.parquet`, of which no other row stays in memory."""
