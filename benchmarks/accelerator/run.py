@@ -30,10 +30,13 @@ from cof.models.velocity import VelocityField
 from cof.motion import training as toppr_training
 from cof.motion.cycle import register_cycle
 from cof.motion.dataset import find_subjects, open_subject
+from cof.motion.pairs import TrainingSubject
 from cof.motion.toppr import Toppr
 from cof.tables import read_table
 from cof.training import Run
 from cof.twins.generation import native_frames
+
+Fit = Callable[[int, Path], float]
 
 REPOSITORY = Path(__file__).parents[2]
 PAPER = (REPOSITORY / "config.yaml", REPOSITORY / "workflow/config/paper.yaml")
@@ -51,6 +54,7 @@ FLOW: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "as the paper's, bf16": ({"precision": "bf16"}, {}),
     "bf16, blocks computed again": ({"precision": "bf16", "recompute": True}, {}),
     "16-32-64, bf16, 8 phases, 32 modes": ({"precision": "bf16", "phases": 8}, SMALL | MODES),
+    "the same, compiled": ({"precision": "bf16", "phases": 8, "compile": True}, SMALL | MODES),
 }
 GENERATION: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "as the paper's: phase in every block, Simpson": ({}, {}),
@@ -80,7 +84,7 @@ def peak() -> Iterator[Callable[[], tuple[float, float]]]:
     yield lambda: (torch.cuda.max_memory_allocated() / 2**30, torch.cuda.max_memory_reserved() / 2**30)
 
 
-def measure(fit: Callable[[int, Path], float], steps: int, batch: int) -> str:
+def measure(fit: Fit, steps: int, batch: int) -> str:
     """Cells of a training: steps and pairs a second by the clock, reading them included; memory; loss."""
     try:
         with peak() as used, tempfile.TemporaryDirectory() as scratch:
@@ -98,11 +102,31 @@ def measure(fit: Callable[[int, Path], float], steps: int, batch: int) -> str:
     return f"{rate:.2f} | {rate * batch:.0f} | {filled:.1f} | {held:.1f} | {loss:.4g}"
 
 
-def toppr(results: Path, settings: RegistrationSettings) -> Callable[[int, Path], float]:
-    """A training of TOPPR on a run's training hearts: iterations and checkpoint to the mean loss."""
-    places = [sorted((results / stage).glob("b*")) for stage in ("grid", "cine", "labels")]
-    hearts = [open_subject(files) for files in find_subjects(results / "cohort/subjects.parquet", *places)]
-    teacher = Teacher.load(results / "labeller")
+def batches(results: Path, *stages: str) -> list[list[Path]]:
+    """The folders of all batches of some stages."""
+    return [sorted((results / stage).glob("b*")) for stage in stages]
+
+
+def cines(results: Path) -> list[TrainingSubject]:
+    """A run's training hearts, as TOPPR learns from them."""
+    files = find_subjects(results / "cohort/subjects.parquet", *batches(results, "grid", "cine", "labels"))
+    return [open_subject(subject) for subject in files]
+
+
+def examples(results: Path) -> list[Example]:
+    """A run's training hearts with their registered motion, as the flow learns from them."""
+    cohort = read_table(results / "cohort/subjects.parquet")
+    tables = sorted((results / "beats").glob("*.parquet"))
+    artefacts = Artefacts.of(tables, *batches(results, "grid", "labels", "fields/toppr"))
+    opened = (
+        artefacts.open(name, with_displacement=True, with_cine=False)
+        for name in sorted(cohort.loc[cohort["split"] == "train", "subject"])
+    )
+    return [heart for heart in opened if heart is not None]
+
+
+def toppr(hearts: list[TrainingSubject], teacher: Teacher, settings: RegistrationSettings) -> Fit:
+    """A training of TOPPR: iterations and checkpoint to the mean loss."""
 
     def fit(iterations: int, checkpoint: Path) -> float:
         changes = {"iterations": iterations, "checkpoint_every": iterations}
@@ -113,19 +137,7 @@ def toppr(results: Path, settings: RegistrationSettings) -> Callable[[int, Path]
     return fit
 
 
-def examples(results: Path, split: str) -> list[Example]:
-    """The hearts of a split with their registered motion."""
-    cohort = read_table(results / "cohort/subjects.parquet")
-    places = [sorted((results / stage).glob("b*")) for stage in ("grid", "labels", "fields/toppr")]
-    artefacts = Artefacts.of(sorted((results / "beats").glob("*.parquet")), *places)
-    opened = (
-        artefacts.open(name, with_displacement=True, with_cine=False)
-        for name in sorted(cohort.loc[cohort["split"] == split, "subject"])
-    )
-    return [heart for heart in opened if heart is not None]
-
-
-def flow(hearts: list[Example], settings: CofSettings) -> Callable[[int, Path], float]:
+def flow(hearts: list[Example], settings: CofSettings) -> Fit:
     """A training of the velocity field: iterations and checkpoint to the mean loss."""
 
     def fit(iterations: int, checkpoint: Path) -> float:
@@ -150,13 +162,8 @@ def milliseconds(work: Callable[[], object], rounds: int) -> float:
     return statistics.median(took)
 
 
-def generation(hearts: list[Example], results: Path, paper: CofSettings, frames: int, rounds: int) -> None:
-    """Print how long a warm model takes for the motion of a heart, and for its native frames."""
-    heart = hearts[0]
-    native = find_subjects(results / "cohort/subjects.parquet", *(
-        sorted((results / stage).glob("b*")) for stage in ("grid", "cine", "labels")
-    ))[0]  # fmt: skip
-    anchor = np.array(open_subject(native).native[0])
+def generation(heart: Example, anchor: np.ndarray, paper: CofSettings, frames: int, rounds: int) -> None:
+    """Print how long a warm model takes for the motion of a heart, and for its native frames from the native anchor."""
     shape = " x ".join(map(str, anchor.shape))
     print(f"\n| generation, {frames} frames of {shape} | motion, ms | native frames, ms | peak, GiB |")
     print("|---|---:|---:|---:|")
@@ -215,16 +222,21 @@ def main() -> None:
     assert isinstance(cof, CofSettings)
     cof = cof.model_copy(update={"batch": arguments.batch})
     stage, row = arguments.only or (None, None)
-    hearts = examples(arguments.results, "train")
+    seen, hearts = cines(arguments.results), examples(arguments.results)
+    if not seen or not hearts:
+        raise SystemExit(f"{arguments.results}: no training heart with cine, labels and registered motion")
     if stage is None:
         registration(arguments.results, paper, arguments.rounds)
-        generation(hearts, arguments.results, cof, settings.grid.frames, arguments.rounds)
+        anchors = {heart.name: heart.native for heart in seen}
+        anchor = np.array(anchors[hearts[0].subject][0])
+        generation(hearts[0], anchor, cof, settings.grid.frames, arguments.rounds)
 
     if stage != "flow":
         print(f"\n| TOPPR, batch {arguments.batch} | {head.format('pairs')}", flush=True)
+        teacher = Teacher.load(arguments.results / "labeller")
         for name, changes in TOPPR.items():
             if row in (None, name):
-                fit = toppr(arguments.results, paper.model_copy(update=changes))
+                fit = toppr(seen, teacher, paper.model_copy(update=changes))
                 print(f"| {name} | {measure(fit, arguments.steps, arguments.batch)} |", flush=True)
 
     if stage != "toppr":
