@@ -215,8 +215,10 @@ class _Module(LightningModule):
         self.stop = 0  # the one on which all processes agreed
         self.means: list[float] = []
         for name in entries:
-            called = torch.compile(getattr(network, name)) if settings.compile else getattr(network, name)
-            setattr(network, name, _in_bfloat16(called) if settings.precision == "bf16" else called)
+            if settings.compile:
+                setattr(network, name, torch.compile(getattr(network, name)))
+            if settings.precision == "bf16":
+                setattr(network, name, _in_bfloat16(getattr(network, name)))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam; a checkpoint's state is put into it when the training starts."""
