@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from acvl_utils.cropping_and_padding.bounding_boxes import bounding_box_to_slice, get_bbox_from_mask
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 from torch.nn import functional
 
@@ -21,13 +22,8 @@ def intensity_statistics(volume: np.ndarray) -> tuple[float, float]:
     nnU-Net takes them over the bounding box of the non-zero voxels. That its `crop_to_nonzero` first fills their holes
     takes most of its time and cannot change the box.
     """
-    seen = volume != 0
-    box = []
-    for axis in range(seen.ndim):
-        others = tuple(other for other in range(seen.ndim) if other != axis)
-        places = np.flatnonzero(seen.any(axis=others))
-        box.append(slice(places[0], places[-1] + 1) if len(places) else slice(None))
-    cropped = volume[tuple(box)].astype(np.float32)
+    box = bounding_box_to_slice(get_bbox_from_mask(volume != 0))
+    cropped = volume[box].astype(np.float32)
     return float(cropped.mean()), float(cropped.std())
 
 
