@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import nn
 
-from cof.motion.convolution import Conv3d
+from cof.motion.convolution import Conv3d, with_fast_volumes
 
 
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last_3d])
@@ -32,3 +33,27 @@ def test_it_takes_the_kernel_of_onednn_for_one_volume() -> None:
     called = {event.key for event in profile.key_averages()}
     assert "aten::mkldnn_convolution" in called
     assert "aten::slow_conv3d_forward" not in called
+
+
+def test_another_librarys_network_keeps_weights_and_results() -> None:
+    torch.manual_seed(0)
+    network = DiffusionModelUNet(
+        spatial_dims=3,
+        in_channels=2,
+        out_channels=1,
+        channels=(8, 16),
+        attention_levels=(False, True),
+        norm_num_groups=8,
+        num_head_channels=8,
+        num_res_blocks=1,
+    )
+    nn.init.normal_(network.out[-1].conv.weight)  # type: ignore[arg-type]
+    volume, level = torch.randn(1, 2, 8, 16, 16), torch.tensor([3])
+    state, before = {name: value.clone() for name, value in network.state_dict().items()}, network(volume, level)
+    assert with_fast_volumes(network) is network
+    assert {type(layer) for layer in network.modules() if isinstance(layer, nn.Conv3d)} == {Conv3d}
+    assert network.state_dict().keys() == state.keys()
+    torch.testing.assert_close(network(volume, level), before, rtol=1e-4, atol=1e-4)
+    with torch.profiler.profile() as profile, torch.no_grad():
+        network(volume, level)
+    assert "aten::slow_conv3d_forward" not in {event.key for event in profile.key_averages()}

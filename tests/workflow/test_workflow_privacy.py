@@ -78,7 +78,7 @@ def salted(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("salted")
     (directory / "salt").write_text("a long secret, kept elsewhere")
     settings = yaml.safe_load(TINY.read_text())
-    settings["cohort"] = {"sheet": str(raw / "subjects.csv"), "salt_file": str(directory / "salt"), "batches": 2}
+    settings["cohort"] = {"sheet": str(raw / "subjects.csv"), "salt_file": str(directory / "salt"), "batches": 1}
     (directory / "config.yaml").write_text(yaml.safe_dump(settings))
     done = snakemake(directory, "--cores", "2", "--keep-going", "all", config=directory / "config.yaml")
     (directory / "said.log").write_text(done.stdout + done.stderr)

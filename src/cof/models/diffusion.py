@@ -36,6 +36,7 @@ from cof.models.noise import standard_normal, subject_rng
 from cof.models.objective import Item, Objective, Phases
 from cof.models.velocity import AXES, Condition, VelocityField, per_phase
 from cof.models.weights import restored, saving
+from cof.motion.convolution import Conv3d
 from cof.motion.path import DisplacementPath
 from cof.motion.resolution import motion_shape
 from cof.training import Loss, Run
@@ -53,7 +54,7 @@ class Denoiser(VelocityField):
     def __init__(self, settings: VelocitySettings) -> None:
         super().__init__(settings)
         # A convolution of concatenated channels is the sum of two, of which that of the position is the subject's own.
-        self.noisy = nn.Conv3d(AXES, settings.channels[0], 3, padding=1, bias=False)
+        self.noisy = Conv3d(AXES, settings.channels[0], 3, padding=1, bias=False)
         width = settings.embedding
         self.level = nn.Sequential(nn.Linear(WAVES, width), nn.SiLU(), nn.Linear(width, width))
 

@@ -54,6 +54,7 @@ from cof.models.ef_predictor import EfExamples, EfPredictor, ef_loss
 from cof.models.noise import standard_normal, subject_rng
 from cof.models.slices import NEIGHBOURS, PositionEmbedding, SliceBatch, SliceItem, Slices, slice_videos, stacked
 from cof.models.weights import restored, saving
+from cof.motion.convolution import with_fast_volumes
 from cof.training import Loss, LossFunction, Run, Source
 
 # The first stage halves frames, rows and columns.
@@ -78,19 +79,21 @@ class VideoDenoiser(nn.Module):
         channels = settings.channels
         for name in ("sigma_data", "ef_mean", "ef_sd"):
             self.register_buffer(name, torch.ones(()))
-        self.network = DiffusionModelUNet(
-            spatial_dims=3,
-            in_channels=1 + images,
-            out_channels=1,
-            channels=channels,
-            num_res_blocks=settings.blocks,
-            attention_levels=(False,) * len(channels),  # the block below the coarsest level attends always
-            num_head_channels=[math.gcd(width, 32) for width in channels],
-            norm_num_groups=math.gcd(8, *channels),
-            with_conditioning=True,
-            cross_attention_dim=TOKEN,
-            num_class_embeds=1,  # makes room for the next line
-            use_flash_attention=True,
+        self.network = with_fast_volumes(
+            DiffusionModelUNet(
+                spatial_dims=3,
+                in_channels=1 + images,
+                out_channels=1,
+                channels=channels,
+                num_res_blocks=settings.blocks,
+                attention_levels=(False,) * len(channels),  # the block below the coarsest level attends always
+                num_head_channels=[math.gcd(width, 32) for width in channels],
+                norm_num_groups=math.gcd(8, *channels),
+                with_conditioning=True,
+                cross_attention_dim=TOKEN,
+                num_class_embeds=1,  # makes room for the next line
+                use_flash_attention=True,
+            )
         )
         added = nn.Sequential(nn.Flatten(), nn.Linear(2 * TOKEN, 4 * channels[0]))
         self.network.add_module("class_embedding", added)

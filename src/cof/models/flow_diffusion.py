@@ -14,6 +14,7 @@ from cof.models.ecg_context import HARMONICS, EcgContext, harmonics
 from cof.models.ecg_encoder import tokens_at
 from cof.models.flow_autoencoder import FLOW, MOTION
 from cof.models.slices import PositionEmbedding
+from cof.motion.convolution import with_fast_volumes
 
 NOISE_LEVELS = 1000
 # Channels of a frame for what the ECG has at its phase.
@@ -77,17 +78,19 @@ class FlowDiffusion(nn.Module):
         self.ecg = EcgContext(settings.ecg_channels, width)
         self.local = nn.Linear(width, LOCAL)
         self.position = PositionEmbedding(width)
-        self.unet = DiffusionModelUNet(
-            spatial_dims=3,
-            in_channels=MOTION + features + 2 * HARMONICS + LOCAL,
-            out_channels=MOTION,
-            num_res_blocks=settings.blocks,
-            channels=settings.channels,
-            attention_levels=[level == levels - 1 for level in range(levels)],
-            norm_num_groups=math.gcd(8, *settings.channels),
-            num_head_channels=math.gcd(32, settings.channels[-1]),
-            with_conditioning=True,
-            cross_attention_dim=width,
+        self.unet = with_fast_volumes(
+            DiffusionModelUNet(
+                spatial_dims=3,
+                in_channels=MOTION + features + 2 * HARMONICS + LOCAL,
+                out_channels=MOTION,
+                num_res_blocks=settings.blocks,
+                channels=settings.channels,
+                attention_levels=[level == levels - 1 for level in range(levels)],
+                norm_num_groups=math.gcd(8, *settings.channels),
+                num_head_channels=math.gcd(32, settings.channels[-1]),
+                with_conditioning=True,
+                cross_attention_dim=width,
+            )
         )
 
     def scaled(self, motion: Tensor) -> Tensor:

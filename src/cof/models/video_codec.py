@@ -6,6 +6,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from cof.config.rivals import VideoCodecSettings
+from cof.motion.convolution import with_fast_volumes
 from cof.training import Loss
 
 # Weight of images and gradients beside the commitment, as in ECHOPulse.
@@ -30,19 +31,21 @@ class VideoCodec(nn.Module):
         super().__init__()
         levels = len(settings.channels)
         self.stride = 2**levels
-        self.vqvae = VQVAE(
-            spatial_dims=3,
-            in_channels=1,
-            out_channels=1,
-            channels=settings.channels,
-            num_res_layers=settings.blocks,
-            num_res_channels=settings.channels,
-            downsample_parameters=(_DOWN,) * levels,
-            upsample_parameters=(_UP,) * levels,
-            num_embeddings=settings.codes,
-            embedding_dim=settings.code_channels,
-            commitment_cost=settings.commitment,
-            decay=settings.decay,
+        self.vqvae = with_fast_volumes(
+            VQVAE(
+                spatial_dims=3,
+                in_channels=1,
+                out_channels=1,
+                channels=settings.channels,
+                num_res_layers=settings.blocks,
+                num_res_channels=settings.channels,
+                downsample_parameters=(_DOWN,) * levels,
+                upsample_parameters=(_UP,) * levels,
+                num_embeddings=settings.codes,
+                embedding_dim=settings.code_channels,
+                commitment_cost=settings.commitment,
+                decay=settings.decay,
+            )
         )
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
