@@ -168,6 +168,11 @@ def test_every_network_of_every_system_has_the_same_trials() -> None:
     assert {one.trials for one in found} == {TrialSettings(factors=(0.5, 1, 2), share=0.25)}
 
 
+def test_trials_differ() -> None:
+    with pytest.raises(ValueError, match="two trials of the same factor"):
+        TrialSettings(factors=(1, 0.5, 1))
+
+
 def test_a_registration_has_no_trials() -> None:
     with pytest.raises(ValueError, match="no validation loss to choose by"):
         RegistrationSettings(trials={})

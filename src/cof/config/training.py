@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cof.config.base import Count, Positive, Probability, Settings
 
@@ -22,6 +22,13 @@ class TrialSettings(Settings):
         (0.5, 1.0, 2.0), min_length=2, description="of `learning_rate`; a trial each, of which the best is used"
     )
     share: Probability = Field(0.25, gt=0, description="iterations of a trial, of those of the training")
+
+    @field_validator("factors")
+    @classmethod
+    def _different(cls, factors: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(factors)) < len(factors):
+            raise ValueError("two trials of the same factor would be the same training")
+        return factors
 
 
 class TrainingSettings(Settings):
