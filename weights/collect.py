@@ -46,7 +46,8 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(arguments.results / "config.json", out / "config.json")
+    if not (out / "config.json").exists():
+        shutil.copyfile(arguments.results / "config.json", out / "config.json")
     for name in ("labeller", "registrations"):
         if not (out / name).exists():
             copy_folder(arguments.results / name, out / name)
