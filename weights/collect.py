@@ -1,5 +1,7 @@
 """Copy what a run has trained into a folder to give away: `python weights/collect.py --results R --out OUT MODEL ...`.
 
+With each goes Snakemake's benchmark of its training, from which a run that borrows it tells what it has cost.
+
 Weights of models are stored in half precision, for files of half the size; labeller and registrations are copied as is.
 Models that hold participants' cines or ECGs are refused.
 """
@@ -37,6 +39,14 @@ def copy_model(source: Path, target: Path) -> None:
         save_file({name: halved(tensor) for name, tensor in load_file(weights).items()}, weights)
 
 
+def copy_benchmark(results: Path, out: Path, kind: str, name: str) -> None:
+    """Copy time and memory of a training, where they were measured."""
+    source, target = (root / "benchmarks" / kind / f"{name}.tsv" for root in (results, out))
+    if source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
 def main() -> None:
     """Copy labeller, registrations, the run's settings and the models that are named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -51,8 +61,11 @@ def main() -> None:
     for name in ("labeller", "registrations"):
         if not (out / name).exists():
             copy_folder(arguments.results / name, out / name)
+            for registration in (out / name).iterdir() if name == "registrations" else ():
+                copy_benchmark(arguments.results, out, "toppr", registration.name)
     for name in arguments.models:
         copy_model(arguments.results / "models" / name, out / "models" / name)
+        copy_benchmark(arguments.results, out, "train", name)
 
 
 if __name__ == "__main__":

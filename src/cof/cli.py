@@ -528,6 +528,7 @@ def fairness(
     out: Out,
     settings: SettingsText,
     config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
+    trained: Annotated[Path | None, typer.Option(help="Results of the run that trained what this one borrows.")] = None,
 ) -> None:
     """Tell what each model of a table has cost: parameters, samples, hours, seconds a heart, memory."""
     from cof.report.stage import make_fairness
@@ -537,6 +538,7 @@ def fairness(
         settings=config.read_settings(settings, TableSettings),
         out=out,
         config_hash=config_hash,
+        trained=trained,
     )
 
 

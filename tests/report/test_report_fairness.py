@@ -89,6 +89,21 @@ def test_counts_times_and_memory_are_those_of_folder_and_benchmarks(results: Pat
     assert (toppr.parameters, toppr.hours) == (120_000, 0.2)
 
 
+def test_times_of_what_another_run_has_trained_are_that_runs(results: Path, tmp_path_factory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name in ("train/cof", "toppr/toppr"):
+        benchmark(elsewhere / f"benchmarks/{name}.tsv", 7200, 900, 10800)
+    before = costs(results, TABLE, elsewhere)
+    assert (before[0].hours, before[-1].hours) == (1, 0.2)  # trained here, whatever there is elsewhere
+    for name in ("train/cof", "train/rival", "toppr/toppr"):
+        (results / f"benchmarks/{name}.tsv").unlink()
+    cof, rival, *_, toppr = costs(results, TABLE, elsewhere)
+    assert (cof.hours, cof.cpu_hours, cof.seconds_a_heart) == (2, 3, 12.5)
+    assert math.isnan(rival.hours)
+    assert toppr.cpu_hours == 3
+    assert math.isnan(costs(results, TABLE)[0].hours)
+
+
 def test_an_older_training_does_not_pass_for_one_without_gpus(results: Path) -> None:
     file = results / "models/cof/settings.json"
     record = json.loads(file.read_text())

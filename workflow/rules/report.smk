@@ -104,9 +104,10 @@ rule fairness:
         results=lambda wildcards, output: Path(output.csv).parents[1],
         out=lambda wildcards, output: Path(output.csv).with_suffix(""),
         config_hash=CONFIG_HASH,
+        trained=options("trained", [CONFIG.trained] if CONFIG.trained else []),
         source=source("report/fairness", "report/markup"),
     shell:
-        "exec cof fairness --results {params.results:q} --out {params.out:q} --settings {params.settings:q}"
+        "exec cof fairness --results {params.results:q} --out {params.out:q} --settings {params.settings:q} {params.trained}"
         " --config-hash {params.config_hash} 2> {log:q}"
 
 

@@ -159,26 +159,32 @@ def learnt(folder: Path, row: str, model: str, family: str) -> Cost:
     )
 
 
-def costs(root: Path, settings: TableSettings) -> list[Cost]:
+def costs(root: Path, settings: TableSettings, trained: Path | None = None) -> list[Cost]:
     """A row for every model of a table, and one for every registration whose motion some of them learn from.
 
     Args:
         root: results folder; what it does not hold is not known.
         settings: of the table.
+        trained: results folder of the run that has trained what this one has not.
     """
+
+    def training(kind: str, name: str) -> Path:
+        own = root / "benchmarks" / kind / f"{name}.tsv"
+        return own if own.is_file() or trained is None else trained / "benchmarks" / kind / f"{name}.tsv"
+
     rows: list[Cost] = []
     shared: dict[str, list[str]] = {}
     for model, name in settings.models.items():
         file = root / "models" / model / "settings.json"
         chosen = json.loads(file.read_text())["settings"] if file.is_file() else {}
         found = learnt(root / "models" / model, name, model, chosen.get("family", ""))
-        rows.append(_with_times(root, found, root / "benchmarks/train" / f"{model}.tsv"))
+        rows.append(_with_times(root, found, training("train", model)))
         if (registration := chosen.get("registration")) and (root / "registrations" / registration).is_dir():
             shared.setdefault(registration, []).append(name)
     for registration, users in shared.items():
         folder = f"registrations/{registration}"
         found = learnt(root / folder, f"Registration '{registration}', of {', '.join(users)}", folder, "")
-        rows.append(_with_times(root, found, root / "benchmarks/toppr" / f"{registration}.tsv"))
+        rows.append(_with_times(root, found, training("toppr", registration)))
     return rows
 
 
@@ -272,10 +278,11 @@ NOTES = (
     "tenth before. What still falls has not converged; where the learning rate falls to zero, every loss levels out. "
     "Of several networks trained in a row it is the last one's, which generates.",
     "Training, CPU and GPU hours are those of the last training job as Snakemake measured it, data and logging "
-    "included; of a training that was resumed, the part after. GPU hours are its wall time on all its GPUs.",
+    "included; of a training that was resumed, the part after; of what another run has trained, that run's. GPU hours "
+    "are its wall time on all its GPUs.",
     "Seconds a heart and peak memory are those of the generating jobs: start of Python, generation, warp, nnU-Net's "
     "labels and files. Times depend on the machine and on what else ran on it.",
-    f"{DASH}: not known in this run, as for models that another run has trained.",
+    f"{DASH}: not known.",
 )
 
 

@@ -75,7 +75,9 @@ def _rows(model: str, paths: list[Path]) -> Iterator[pd.DataFrame]:
         yield rows
 
 
-def make_fairness(*, results: Path, settings: TableSettings, out: Path, config_hash: str) -> None:
+def make_fairness(
+    *, results: Path, settings: TableSettings, out: Path, config_hash: str, trained: Path | None = None
+) -> None:
     """Write what each model of a table has cost, as `.csv`, `.md` and `.tex`.
 
     Args:
@@ -83,8 +85,9 @@ def make_fairness(*, results: Path, settings: TableSettings, out: Path, config_h
         settings: of the table.
         out: path without a suffix.
         config_hash: hash of the whole configuration.
+        trained: results folder of the run that has trained what this one has not.
     """
-    rows = fairness.costs(results, settings)
+    rows = fairness.costs(results, settings, trained)
     for suffix, render in fairness.RENDERINGS.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
             aside.write_text(render(rows, settings.title, config_hash), encoding="utf-8")
