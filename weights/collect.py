@@ -58,11 +58,12 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "config.json").exists():
         shutil.copyfile(arguments.results / "config.json", out / "config.json")
-    for name in ("labeller", "registrations"):
-        if not (out / name).exists():
-            copy_folder(arguments.results / name, out / name)
-            for registration in (out / name).iterdir() if name == "registrations" else ():
-                copy_benchmark(arguments.results, out, "toppr", registration.name)
+    if not (out / "labeller").exists():
+        copy_folder(arguments.results / "labeller", out / "labeller")
+    if not (out / "registrations").exists():
+        copy_folder(arguments.results / "registrations", out / "registrations")
+        for registration in (out / "registrations").iterdir():
+            copy_benchmark(arguments.results, out, "toppr", registration.name)
     for name in arguments.models:
         copy_model(arguments.results / "models" / name, out / "models" / name)
         copy_benchmark(arguments.results, out, "train", name)
