@@ -67,7 +67,7 @@ def test_it_overfits_a_heart_and_the_ecg_tells_how_it_moves(trained, pair):
 
 
 @pytest.mark.slow
-def test_a_model_is_the_same_when_read_again_and_the_seed_decides_its_bytes(trained, pair):
+def test_a_model_is_the_same_when_read_again_and_seed_and_name_decide_its_bytes(trained, pair):
     folder, settings = trained
     one, two = (EchoPulseFamily().load(folder, settings) for _ in range(2))
     unsure = settings.model_copy(update={"temperature": 30.0})
@@ -80,6 +80,8 @@ def test_a_model_is_the_same_when_read_again_and_the_seed_decides_its_bytes(trai
     drawn = [EchoPulseModel(one.network, unsure).generate(pair[0], 12, seed).cine for seed in (5, 5, 6)]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+    namesake = replace(pair[0], subject="sub-0099-v2")
+    assert not torch.equal(drawn[0], EchoPulseModel(one.network, unsure).generate(namesake, 12, 5).cine)
     with pytest.raises(UsageError, match="other settings"):
         EchoPulseFamily().load(folder, settings.model_copy(update={"codec": CODEC.model_copy(update={"codes": 16})}))
 

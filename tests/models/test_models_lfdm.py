@@ -60,7 +60,7 @@ def test_it_overfits_a_heart_and_the_ecg_tells_how_it_moves(trained, pair):
 
 
 @pytest.mark.slow
-def test_a_model_is_the_same_when_read_again_and_the_seed_decides_its_bytes(trained, pair):
+def test_a_model_is_the_same_when_read_again_and_seed_and_name_decide_its_bytes(trained, pair):
     folder, settings = trained
     one, two = (LfdmFamily().load(folder, settings) for _ in range(2))
     made = one.generate(pair[0], 12, 5)
@@ -68,6 +68,7 @@ def test_a_model_is_the_same_when_read_again_and_the_seed_decides_its_bytes(trai
     assert made.cine.shape == (12, 5, 32, 32)
     assert made.cine.numpy().tobytes() == two.generate(pair[0], 12, 5).cine.numpy().tobytes()
     assert not torch.equal(made.cine, two.generate(pair[0], 12, 6).cine)
+    assert not torch.equal(made.cine, two.generate(replace(pair[0], subject="sub-0099-v2"), 12, 5).cine)
     guided = LfdmModel(one.network, settings.model_copy(update={"guidance": 3.0})).generate(pair[0], 12, 5)
     assert not torch.equal(made.cine, guided.cine)
     other = settings.diffusion.model_copy(update={"embedding": 8})

@@ -44,7 +44,7 @@ class Knowing:
 def test_who_knows_the_answer_decodes_it_by_the_schedule(steps):
     answer = torch.randint(CODES, (3, 2, 3, 4), generator=torch.Generator().manual_seed(0))
     network = Knowing(answer)
-    found = fill_in(network, torch.full_like(answer, MASK), MASK, steps, 0.9, seed=0)
+    found = fill_in(network, torch.full_like(answer, MASK), MASK, steps, 0.9, rng=np.random.default_rng(0))
     assert torch.equal(found, answer)
     for step, tokens in enumerate(network.asked):
         open_ = tokens != MASK
@@ -57,7 +57,7 @@ def test_the_most_confident_come_first_and_stay():
     answer = torch.zeros((1, 24), dtype=torch.long)
     network = Knowing(answer)
     network.sure = torch.linspace(0.1, 4, 24)[None]
-    fill_in(network, torch.full_like(answer, MASK), MASK, 6, 0.0, seed=0)
+    fill_in(network, torch.full_like(answer, MASK), MASK, 6, 0.0, rng=np.random.default_rng(0))
     for step, tokens in enumerate(network.asked):
         assert (tokens == MASK)[0].tolist() == [place < masked_count(step / 6, 24) for place in range(24)]
 
@@ -69,13 +69,13 @@ def test_draws_follow_the_probabilities_alike_in_all_sequences_and_the_seed_deci
         return scores.expand(*tokens.shape, -1)
 
     masked = torch.full((2, 6000), MASK)
-    found = fill_in(logits, masked, MASK, 1, 1.0, seed=3)
+    found = fill_in(logits, masked, MASK, 1, 1.0, rng=np.random.default_rng(3))
     shares = torch.bincount(found[0], minlength=3) / found.shape[1]
     torch.testing.assert_close(shares, scores.softmax(0), atol=0.02, rtol=0)
     assert torch.equal(found[0], found[1])
-    assert torch.equal(found, fill_in(logits, masked, MASK, 1, 1.0, seed=3))
-    assert not torch.equal(found, fill_in(logits, masked, MASK, 1, 1.0, seed=4))
-    assert (fill_in(logits, masked, MASK, 1, 0.0, seed=3) == 2).all()
+    assert torch.equal(found, fill_in(logits, masked, MASK, 1, 1.0, rng=np.random.default_rng(3)))
+    assert not torch.equal(found, fill_in(logits, masked, MASK, 1, 1.0, rng=np.random.default_rng(4)))
+    assert (fill_in(logits, masked, MASK, 1, 0.0, rng=np.random.default_rng(3)) == 2).all()
 
 
 def test_guidance_is_its_formula():

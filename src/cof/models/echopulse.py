@@ -36,6 +36,7 @@ from cof.config.rivals import EchoPulseSettings
 from cof.errors import UsageError
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.masked import fill_in, guided, hide
+from cof.models.noise import subject_rng
 from cof.models.slices import SliceBatch, SliceItem, Slices, stacked
 from cof.models.token_transformer import Condition, MaskedTransformer
 from cof.models.video_codec import VideoCodec, codec_loss
@@ -62,7 +63,10 @@ class EchoPulseModel:
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The cine of one subject: all valid slices at once, filled in from the anchor's tokens and the ECG."""
+        """The cine of one subject: all valid slices at once, filled in from the anchor's tokens and the ECG.
+
+        Seed and name decide the draws.
+        """
         settings, codec, transformer = self.settings, self.network.codec, self.network.transformer
         slices = SliceBatch.of_stack(subject).to(self.device)
         anchor = codec.still_tokens(slices.anchor)
@@ -79,9 +83,10 @@ class EchoPulseModel:
                 return found
             return guided(found, transformer(tokens, unconditional), settings.guidance)
 
+        rng = subject_rng(seed, subject)
         shape = (len(slices), settings.video_frames // codec.stride, *anchor.shape[2:])
         masked = torch.full(shape, transformer.mask, device=self.device)
-        tokens = fill_in(logits, masked, transformer.mask, settings.steps, settings.temperature, seed)
+        tokens = fill_in(logits, masked, transformer.mask, settings.steps, settings.temperature, rng)
         return Generated(cine=stacked(codec.decode(tokens), subject, frames))
 
 

@@ -36,6 +36,7 @@ from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.flow_autoencoder import FLOW, MOTION, MULTIPLE, QUARTER, FlowAutoencoder, autoencoder_loss
 from cof.models.flow_diffusion import NOISE_LEVELS, FlowDiffusion, denoise, noising
 from cof.models.masked import guided
+from cof.models.noise import standard_normal, subject_rng
 from cof.models.slices import SliceBatch, SliceItem, Slices, stacked
 from cof.models.weights import restored, saving
 from cof.training import Loss, Run
@@ -63,7 +64,10 @@ class LfdmModel:
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The cine of one subject: motion of all valid slices at once, which then moves the anchor."""
+        """The cine of one subject: motion of all valid slices at once, which then moves the anchor.
+
+        Seed and name decide the noise, which all slices share.
+        """
         settings, autoencoder, diffusion = self.settings, self.network.autoencoder, self.network.diffusion
         slices = SliceBatch.of_stack(subject).to(self.device)
         features = autoencoder.features(slices.anchor)
@@ -82,7 +86,7 @@ class LfdmModel:
             return guided(found, diffusion(noisy, levels, unconditional), settings.guidance)
 
         shape = (1, MOTION, settings.video_frames, h, w)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        noise = standard_normal(subject_rng(seed, subject), shape).to(self.device)
         sample = denoise(clean, noise.expand(count, -1, -1, -1, -1), settings.steps)
         videos = autoencoder.draw(slices.anchor, features, diffusion.unscaled(sample))
         return Generated(cine=stacked(videos[:, None], subject, frames))

@@ -26,7 +26,12 @@ def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
 
 @torch.no_grad()
 def fill_in(
-    logits: Callable[[Tensor], Tensor], masked: Tensor, mask: int, steps: int, temperature: float, seed: int
+    logits: Callable[[Tensor], Tensor],
+    masked: Tensor,
+    mask: int,
+    steps: int,
+    temperature: float,
+    rng: np.random.Generator,
 ) -> Tensor:
     """Fill in tokens step by step until none is masked, the most confident first.
 
@@ -40,17 +45,15 @@ def fill_in(
         mask: the number of the mask token.
         steps: calls of `logits`.
         temperature: of the first draw; 0 takes the most probable code always.
-        seed: of the noise.
+        rng: of the noise.
 
     Returns:
         [B, ...], none of them masked.
     """
-    noise = torch.Generator().manual_seed(seed)
     found = masked.flatten(1)
     for step in range(steps):
         scores = logits(found.view_as(masked)).float().flatten(1, -2)
-        uniform = torch.rand(scores.shape[1:], generator=noise, dtype=torch.float64).clamp(min=1e-12)
-        gumbel = -(-uniform.log()).log()
+        gumbel = torch.from_numpy(rng.gumbel(size=tuple(scores.shape[1:])))
         heat = temperature * (1 - step / steps)
         drawn = (scores + heat * gumbel.to(scores)).argmax(-1)
         hidden = found == mask
