@@ -2,14 +2,22 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from cof import config
 from cof.config.controls import TrueEfSettings
 from cof.config.flow import CofSettings
 from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
+from cof.config.rivals import DiffusionSettings, EchoDiffusionSettings, EchoPulseSettings, LfdmSettings
 from cof.config.training import TrainingSettings, TrialSettings
 from cof.errors import UsageError
+from cof.estimate.calibration import parts
+from cof.models.diffusion import Denoiser
+from cof.models.echodiffusion import EchoDiffusion, halved
+from cof.models.echopulse import EchoPulse
+from cof.models.lfdm import Lfdm
+from cof.motion.resolution import motion_shape
 from cof.report.paper import paper_table
 
 REPOSITORY = Path(__file__).parents[1]
@@ -21,6 +29,7 @@ BENEATH = {
     ),
     **dict.fromkeys(("further.yaml", "further_enriched.yaml"), ("bench.yaml", "controls.yaml")),
     "rivals_demo.yaml": ("rivals.yaml",),
+    "rivals_paper.yaml": ("paper.yaml", "rivals.yaml"),
     "trials.yaml": ("bench.yaml", "rivals.yaml"),
 }
 
@@ -49,6 +58,63 @@ def test_the_default_configuration_is_valid() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_over_its_base_is_valid(name: str) -> None:
     config.parse(merged(name))
+
+
+def test_at_the_papers_scale_every_network_sees_as_many_examples_as_cof() -> None:
+    models = config.parse(merged("rivals_paper.yaml")).models
+    trainings = [
+        part for model in models.values() if isinstance(model, TrainingSettings) for part in parts(model).values()
+    ]
+    assert len(trainings) == 10
+    assert {training.iterations * training.batch for training in trainings} == {8000 * 32}
+
+
+def test_networks_of_the_papers_scale_fit_its_grid() -> None:
+    """On torch's device without memory, where shapes alone are computed."""
+    chosen = config.parse(merged("rivals_paper.yaml"))
+    models, (slices, rows, columns) = chosen.models, chosen.grid.shape
+    diffusion, cascade, pulse, latent = (models[name] for name in ("diffusion", "echodiffusion", "echopulse", "lfdm"))
+    assert isinstance(diffusion, DiffusionSettings)
+    assert isinstance(cascade, EchoDiffusionSettings)
+    assert isinstance(pulse, EchoPulseSettings)
+    assert isinstance(latent, LfdmSettings)
+    with torch.device("meta"), torch.no_grad():
+        one, beat, kept = torch.ones(1), torch.zeros(1, 12, 512), torch.ones(1, dtype=torch.bool)
+        anchor, whole = torch.zeros(1, 3, rows, columns), torch.zeros(1, 1, cascade.video_frames, rows, columns)
+
+        field = Denoiser(diffusion.field)
+        condition = field.encode(
+            torch.zeros(1, slices, rows, columns),
+            torch.ones(1, slices, dtype=torch.bool),
+            beat,
+            one,
+            torch.zeros(1, 12),
+        )
+        noisy = torch.zeros(1, 1, 3, *motion_shape((slices, rows, columns)))
+        assert (
+            field.denoise(noisy, torch.zeros(1, 1, dtype=torch.long), torch.zeros(1, 1), condition).shape == noisy.shape
+        )
+
+        stages = EchoDiffusion(cascade)
+        for stage, video, images in ((stages.base, halved(whole), 3), (stages.fine, whole, 4)):
+            seen = torch.zeros(1, images, *video.shape[2:])
+            assert stage(video, one, seen, stage.tokens(one, one, kept)).shape == video.shape
+
+        tokens = EchoPulse(pulse)
+        assert tokens.codec.vqvae.decode(tokens.codec.encode(whole)).shape == whole.shape
+        t, h, w = (size // tokens.codec.stride for size in whole.shape[2:])
+        places = torch.zeros(1, t, h, w, dtype=torch.long)
+        found = tokens.transformer(
+            places, tokens.transformer.encode(places[:, :1].expand(-1, 3, -1, -1), one, beat, one, kept)
+        )
+        assert found.shape == (1, t, h, w, pulse.codec.codes)
+
+        flow = Lfdm(latent)
+        features = flow.autoencoder.features(anchor)
+        motion = flow.autoencoder.motion(anchor, whole[:, 0])
+        seen = flow.diffusion.encode(features[-1], one, beat, one, kept)
+        assert flow.diffusion(motion, torch.zeros(1, dtype=torch.long), seen).shape == motion.shape
+        assert flow.autoencoder.draw(anchor, features, motion).shape == whole[:, 0].shape
 
 
 @pytest.mark.parametrize(
