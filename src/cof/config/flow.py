@@ -69,7 +69,6 @@ class MotionSettings(TrainingSettings):
         False, description="train every heart with the ECG of another training participant, a fixed exchange"
     )
     seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
-    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
 
 
 class CofSettings(MotionSettings):

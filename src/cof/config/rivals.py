@@ -100,7 +100,6 @@ class VideoCodecSettings(TrainingSettings):
     code_channels: Count = 64
     commitment: float = Field(0.25, ge=0, description="weight of the encoder's distance to its codes")
     decay: Probability = Field(0.99, description="of the moving averages that the codes are")
-    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
 
 
 class MaskedTransformerSettings(Settings):
@@ -123,7 +122,6 @@ class EchoPulseSettings(SliceVideoSettings):
     steps: Count = Field(18, description="decoding steps from all tokens masked to none")
     guidance: float = Field(3.0, ge=0, description="scale of classifier-free guidance; 1 for none")
     temperature: float = Field(0.9, ge=0, description="of the first step's draws; it falls towards zero")
-    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
 
 
 class FlowAutoencoderSettings(TrainingSettings):
@@ -134,7 +132,6 @@ class FlowAutoencoderSettings(TrainingSettings):
     )
     blocks: Count = Field(6, description="residual blocks of the generator at the quarter resolution")
     frames: Count = Field(8, description="random frames of a slice that one iteration compares with its anchor")
-    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")
 
 
 class FlowDiffusionSettings(Settings):
@@ -158,4 +155,3 @@ class LfdmSettings(SliceVideoSettings):
     drop: Probability = Field(0.1, description="share of the examples that lose their ECG, so that guidance is trained")
     steps: int = Field(50, ge=1, le=1000, description="of DDIM, from noise to motion")
     guidance: float = Field(1.0, ge=0, description="scale of classifier-free guidance; 1 for none")
-    checkpoint_every: Count = Field(50, description="iterations between checkpoints, validations and rows of the log")

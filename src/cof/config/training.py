@@ -56,7 +56,9 @@ class TrainingSettings(Settings):
     warmup: Probability = Field(
         0.05, description="share of the iterations in which the learning rate rises to its full value"
     )
-    checkpoint_every: Count = Field(50, description="iterations between checkpoints")
+    checkpoint_every: Count = Field(
+        50, description="iterations between checkpoints and, of all networks but TOPPR, validations and rows of the log"
+    )
     trials: TrialSettings | None = Field(None, description="null: the learning rate is as it is written")
     like: str | None = Field(
         None,
