@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from monai.networks.schedulers import DDPMScheduler
 from pydantic import ValidationError
 
 from cof.config.rivals import DenoiserSettings, DiffusionSettings
 from cof.models import diffusion
-from cof.models.diffusion import LEVELS, Denoiser, DiffusionFamily, NoisyPhases, ddim
+from cof.models.ddim import LEVELS, ddim
+from cof.models.diffusion import Denoiser, DiffusionFamily, NoisyPhases
 from cof.models.matching import heart_mask
 from cof.motion.path import DisplacementPath
 from cof.training import Run
@@ -22,43 +22,6 @@ def trained(hearts, folder, settings=SETTINGS, validation=(), seed=0):
     folder.mkdir(exist_ok=True)
     DiffusionFamily().fit(hearts, list(validation), settings, seed, Run(folder / "checkpoint.pt"))(folder)
     return DiffusionFamily().load(folder, settings)
-
-
-def alphas():
-    return DDPMScheduler(LEVELS, "cosine").alphas_cumprod.double()
-
-
-@pytest.mark.parametrize("steps", [1, 7, 10, 50, 1000])
-def test_ddim_with_the_exact_denoiser_returns_the_target(steps):
-    torch.manual_seed(0)
-    target, noise = torch.rand(2, 3, 4), torch.randn(2, 3, 4)
-    seen = []
-
-    def exact(sample, level):
-        # The sample is the target hidden by one noise, at exactly the level that the network is told.
-        seen.append(level)
-        a = alphas()[level]
-        hidden = (noise - alphas()[seen[0]].sqrt() * target) / (1 - alphas()[seen[0]]).sqrt()
-        torch.testing.assert_close(sample, a.sqrt() * target + (1 - a).sqrt() * hidden, rtol=1e-4, atol=1e-4)
-        return target
-
-    torch.testing.assert_close(ddim(exact, noise, steps), target, rtol=1e-5, atol=1e-5)
-    assert len(seen) == steps
-    assert seen[-1] == LEVELS // steps - 1
-
-
-def test_ddim_turns_noise_into_a_gaussian_whose_denoiser_is_known():
-    """Data N(m, s^2): E[x0 | x] = m + s^2 sqrt(a) (x - sqrt(a) m) / (a s^2 + 1 - a)."""
-    mean, sd = 3.0, 0.5
-    table = alphas()
-
-    def denoise(x, level):
-        a = table[level]
-        return (mean + sd**2 * a.sqrt() * (x - a.sqrt() * mean) / (a * sd**2 + 1 - a)).to(x)
-
-    made = ddim(denoise, torch.randn(20000, dtype=torch.float64, generator=torch.Generator().manual_seed(1)), 200)
-    assert float(made.mean()) == pytest.approx(mean, abs=0.02)
-    assert float(made.std()) == pytest.approx(sd, rel=0.03)
 
 
 def test_the_noisy_displacement_and_its_level_reach_the_denoiser(toy_hearts):

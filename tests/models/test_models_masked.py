@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cof.models.masked import fill_in, guided, hide, masked_count
+from cof.models.masked import fill_in, hide, masked_count
 
 MASK, CODES = 9, 9
 
@@ -76,10 +76,3 @@ def test_draws_follow_the_probabilities_alike_in_all_sequences_and_the_seed_deci
     assert torch.equal(found, fill_in(logits, masked, MASK, 1, 1.0, rng=np.random.default_rng(3)))
     assert not torch.equal(found, fill_in(logits, masked, MASK, 1, 1.0, rng=np.random.default_rng(4)))
     assert (fill_in(logits, masked, MASK, 1, 0.0, rng=np.random.default_rng(3)) == 2).all()
-
-
-def test_guidance_is_its_formula():
-    one, two = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 4.0])
-    torch.testing.assert_close(guided(one, two, 3.0), torch.tensor([2.0, -14.0]))
-    assert torch.equal(guided(one, two, 1.0), one)
-    assert torch.equal(guided(one, two, 0.0), two)

@@ -17,7 +17,7 @@ The paper gives no more than the name. Chosen here, and why:
 - Frame 0 is the anchor, so that its displacement is zero and not sampled.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -25,12 +25,12 @@ from typing import Self
 import numpy as np
 import torch
 from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
-from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
 from cof.config.flow import VelocitySettings
 from cof.config.rivals import DiffusionSettings
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.ddim import LEVELS, ddim, noising
 from cof.models.matching import MatchingBatch, encode_subject, weighted_mean
 from cof.models.noise import standard_normal, subject_rng
 from cof.models.objective import Item, Objective, Phases
@@ -41,7 +41,6 @@ from cof.motion.path import DisplacementPath
 from cof.motion.resolution import motion_shape
 from cof.training import Loss, Run
 
-LEVELS = 1000
 WAVES = 64
 
 
@@ -118,30 +117,9 @@ def loss(network: Denoiser, batch: NoisyBatch) -> Loss:
     hearts = batch.hearts
     condition = network.encode(hearts.anchor, hearts.valid, hearts.beat, hearts.rr_ms, hearts.features)
     clean = hearts.target / network.sigma[:, None, None, None]
-    noisy = DDPMScheduler(LEVELS, "cosine").add_noise(clean, batch.noise, batch.level)
+    noisy = noising().add_noise(clean, batch.noise, batch.level)
     predicted = network.denoise(noisy, batch.level, hearts.phase, condition)
     return Loss(weighted_mean(predicted - clean, hearts), hearts.weight.sum())
-
-
-def ddim(denoise: Callable[[Tensor, int], Tensor], noise: Tensor, steps: int) -> Tensor:
-    """DDIM with eta 0: from noise to what a denoiser finds behind it.
-
-    Args:
-        denoise: a noisy sample and its level to the predicted clean one.
-        noise: standard normal.
-        steps: of `LEVELS`.
-
-    Returns:
-        The sample, shaped as `noise`.
-    """
-    schedule = DDIMScheduler(LEVELS, "cosine", clip_sample=False, prediction_type="sample")
-    schedule.set_timesteps(steps)
-    # MONAI spaces the levels a little wider than its steps go down; these are where the steps end.
-    stride = LEVELS // steps
-    sample = noise
-    for level in range(stride * steps - 1, -1, -stride):
-        sample, _ = schedule.step(denoise(sample, level), level, sample)
-    return sample
 
 
 class DiffusionModel:

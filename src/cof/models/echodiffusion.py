@@ -51,6 +51,7 @@ from cof.errors import UsageError
 from cof.models import edm
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
 from cof.models.ef_predictor import EfExamples, EfPredictor, ef_loss
+from cof.models.guidance import guided
 from cof.models.noise import standard_normal, subject_rng
 from cof.models.slices import NEIGHBOURS, PositionEmbedding, SliceBatch, SliceItem, Slices, slice_videos, stacked
 from cof.models.weights import restored, saving
@@ -420,8 +421,7 @@ def sample(
         level = torch.full_like(position, sigma)
         made = network(noisy, level, images, told)
         if settings.guidance != 1:
-            without = network(noisy, level, images, untold)
-            made = without + settings.guidance * (made - without)
+            made = guided(made, network(noisy, level, images, untold), settings.guidance)
         return (rest + made).clamp(0, 1) - rest
 
     sigmas = float(network.sigma_data) * edm.levels(settings.steps, *SIGMA_RANGE)

@@ -35,7 +35,8 @@ from torch.nn import functional
 from cof.config.rivals import EchoPulseSettings
 from cof.errors import UsageError
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
-from cof.models.masked import fill_in, guided, hide
+from cof.models.guidance import guided
+from cof.models.masked import fill_in, hide
 from cof.models.noise import subject_rng
 from cof.models.slices import SliceBatch, SliceItem, Slices, stacked
 from cof.models.token_transformer import Condition, MaskedTransformer

@@ -1,12 +1,10 @@
 """Diffusion over flow and visibility of a whole cycle, conditioned on the anchor's features and the ECG."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
-from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
 from cof.config.rivals import FlowDiffusionSettings
@@ -16,37 +14,8 @@ from cof.models.flow_autoencoder import FLOW, MOTION
 from cof.models.slices import PositionEmbedding
 from cof.motion.convolution import with_fast_volumes
 
-NOISE_LEVELS = 1000
 # Channels of a frame for what the ECG has at its phase.
 LOCAL = 16
-
-
-def noising() -> DDPMScheduler:
-    """The cosine schedule of 1000 noise levels (Nichol and Dhariwal, ICML 2021)."""
-    return DDPMScheduler(NOISE_LEVELS, schedule="cosine", prediction_type="sample", clip_sample=False)
-
-
-@torch.no_grad()
-def denoise(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
-    """Deterministic DDIM from pure noise (Song et al., ICLR 2021).
-
-    Args:
-        predict: clean samples [B, ...] from noisy ones [B, ...] at noise levels [B].
-        noise: [B, ...].
-        steps: calls of `predict`.
-
-    Returns:
-        [B, ...], without noise.
-    """
-    scheduler = DDIMScheduler(NOISE_LEVELS, schedule="cosine", prediction_type="sample", clip_sample=False)
-    scheduler.set_timesteps(steps)
-    # MONAI spreads its levels wider than the stride by which its steps go down: each would see the noise of another.
-    levels = range(NOISE_LEVELS - 1, -1, -(NOISE_LEVELS // steps))[:steps]
-    sample = clean = noise
-    for level in levels:
-        at = torch.full((len(sample),), level, device=sample.device)
-        sample, clean = scheduler.step(predict(sample, at), level, sample)
-    return clean
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,10 @@ from torch import Tensor, nn
 from cof.config.rivals import LfdmSettings
 from cof.errors import UsageError
 from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.ddim import LEVELS, ddim, noising
 from cof.models.flow_autoencoder import FLOW, MOTION, MULTIPLE, QUARTER, FlowAutoencoder, autoencoder_loss
-from cof.models.flow_diffusion import NOISE_LEVELS, FlowDiffusion, denoise, noising
-from cof.models.masked import guided
+from cof.models.flow_diffusion import FlowDiffusion
+from cof.models.guidance import guided
 from cof.models.noise import standard_normal, subject_rng
 from cof.models.slices import SliceBatch, SliceItem, Slices, stacked
 from cof.models.weights import restored, saving
@@ -79,7 +80,8 @@ class LfdmModel:
             for keep in (True, False)
         )
 
-        def clean(noisy: Tensor, levels: Tensor) -> Tensor:
+        def denoise(noisy: Tensor, level: int) -> Tensor:
+            levels = torch.full((count,), level, device=self.device)
             found = diffusion(noisy, levels, conditional)
             if settings.guidance == 1:
                 return found
@@ -87,7 +89,7 @@ class LfdmModel:
 
         shape = (1, MOTION, settings.video_frames, h, w)
         noise = standard_normal(subject_rng(seed, subject), shape).to(self.device)
-        sample = denoise(clean, noise.expand(count, -1, -1, -1, -1), settings.steps)
+        sample = ddim(denoise, noise.expand(count, -1, -1, -1, -1), settings.steps)
         videos = autoencoder.draw(slices.anchor, features, diffusion.unscaled(sample))
         return Generated(cine=stacked(videos[:, None], subject, frames))
 
@@ -144,7 +146,7 @@ class NoisedSlices(Slices):
         for item in items:
             rng = item.rng()
             keep.append(item.held_out or rng.random() >= self.settings.drop)
-            levels.append(int(rng.integers(NOISE_LEVELS)))
+            levels.append(int(rng.integers(LEVELS)))
             noise.append(torch.from_numpy(rng.standard_normal(shape, "float32")))
         return torch.stack(noise), torch.tensor(levels), torch.tensor(keep)
 

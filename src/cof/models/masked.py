@@ -1,4 +1,4 @@
-"""Masked token modelling without its network: schedule, guidance and decoding (MaskGIT, Chang et al., CVPR 2022)."""
+"""Masked token modelling without its network: schedule and decoding (MaskGIT, Chang et al., CVPR 2022)."""
 
 import math
 from collections.abc import Callable
@@ -17,11 +17,6 @@ def hide(tokens: int, rng: np.random.Generator) -> np.ndarray:
     """Which of so many tokens a training example hides: as many as a random progress leaves masked, at least one."""
     count = max(1, masked_count(rng.random(), tokens))
     return rng.permutation(tokens) < count
-
-
-def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance (Ho and Salimans, 2022): unconditional + scale (conditional - unconditional)."""
-    return unconditional + scale * (conditional - unconditional)
 
 
 @torch.no_grad()
