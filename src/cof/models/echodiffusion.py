@@ -382,13 +382,26 @@ class EchoDiffusionModel:
         """Videos [N, 1, F, Y, X] of some slices, from noise that all share."""
         told = torch.full_like(position, ef_pct)
         small, frames = functional.avg_pool2d(anchor, HALF), coarse_noise.shape[1]
-        base, fine = self.settings, self.settings.fine
-        coarse = sample(
-            self.network.base, base, base_images(anchor, frames), middle(small), told, position, coarse_noise
-        )
+        images, rest = base_images(anchor, frames), middle(small)
+        coarse = sample(self.network.base, self.settings, images, rest, told, position, coarse_noise)
+        return self.refine(anchor, coarse, told, position, noise)
+
+    def refine(self, anchor: Tensor, coarse: Tensor, ef_pct: Tensor, position: Tensor, noise: Tensor) -> Tensor:
+        """The second stage.
+
+        Args:
+            anchor: [N, 3, Y, X].
+            coarse: [N, 1, F/2, Y/2, X/2], differences from the anchor at half the resolution.
+            ef_pct: [N].
+            position: [N].
+            noise: [1, F, Y, X], which all slices share.
+
+        Returns:
+            Videos [N, 1, F, Y, X].
+        """
         images = fine_images(anchor, coarse)
         enlarged = middle(anchor) + images[:, NEIGHBOURS:]
-        return enlarged + sample(self.network.fine, fine, images, enlarged, told, position, noise)
+        return enlarged + sample(self.network.fine, self.settings.fine, images, enlarged, ef_pct, position, noise)
 
 
 def sample(
