@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cof.config import parse
 from cof.metrics.catalogue import METRICS
@@ -93,6 +95,24 @@ def test_missing_values_and_ties_have_their_places() -> None:
     shares = figures.radar_shares(rows, metrics)
     np.testing.assert_array_equal(np.stack(list(shares.values())), [[1, 1], [1, np.nan], [1, 0]])
     figures.render(figures.radar(rows, metrics))
+
+
+def test_no_label_of_a_radar_leaves_the_figure_or_meets_another() -> None:
+    metrics = [metric for metric in METRICS.values() if metric.key in sections._RADAR]
+    rivals = yaml.safe_load((Path(__file__).parents[2] / "workflow/config/rivals.yaml").read_text())
+    names = ["COF", "Random Sample", "Static anchor", "Population-mean motion", "Oracle TOPPR"]
+    names += rivals["tables"]["table1"]["models"].values()
+    rows = {
+        name: {metric.key: pd.Series({"mean": float(place)}) for metric in metrics} for place, name in enumerate(names)
+    }
+    figure = figures.radar(rows, metrics)(figures.THEMES[0])
+    FigureCanvasAgg(figure).draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts] + [figure.legends[0].get_window_extent()]
+    assert len(boxes) == len(metrics) + 1
+    for one in boxes:
+        assert figure.bbox.x0 <= one.x0 < one.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= one.y0 < one.y1 <= figure.bbox.y1
+        assert one.count_overlaps(boxes) == 1  # itself
 
 
 def test_bars_show_overlap_alone_and_say_their_numbers(tmp_path: Path) -> None:

@@ -363,8 +363,9 @@ def radar(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> C
     shares = radar_shares(rows, metrics)
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-        axes: Any = figure.add_subplot(projection="polar")
+        # Placed by hand: a layout engine leaves no room for labels around a circle.
+        figure = Figure(figsize=(6.8, 5.1))
+        axes: Any = figure.add_axes((0.25, 0.29, 0.5, 0.66), projection="polar")
         axes.set_theta_offset(np.pi / 2)
         axes.set_theta_direction(-1)
         angles = 2 * np.pi * np.arange(len(metrics) + 1) / len(metrics)
@@ -374,12 +375,15 @@ def radar(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> C
             axes.plot(angles, closed, color=colour, linestyle=dashes, linewidth=2 if place == 0 else 1.3, label=name)
             if place == 0:
                 axes.fill(angles, np.nan_to_num(closed), color=colour, alpha=0.15, linewidth=0)
-        axes.set_xticks(angles[:-1], [f"{metric.label} {metric.arrow}" for metric in metrics])
-        axes.tick_params(axis="x", pad=14)
+        axes.set_xticks(angles[:-1], [""] * len(metrics))
+        for angle, metric in zip(angles, metrics):  # they grow away from the ring
+            side = float(np.sin(angle))
+            align = "center" if abs(side) < 1e-3 else "left" if side > 0 else "right"
+            axes.text(angle, 1.1, f"{metric.label} {metric.arrow}", ha=align, va="center")
         axes.set_ylim(0, 1)
         axes.set_yticks([0.25, 0.5, 0.75, 1], [""] * 4)
         axes.spines["polar"].set_color(theme.rule)
-        axes.legend(loc="center left", bbox_to_anchor=(1.15, 0.5), fontsize=8.5)
+        figure.legend(loc="lower center", ncols=min(3, len(rows)), fontsize=8.5)
         return figure
 
     return draw
