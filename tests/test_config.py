@@ -9,7 +9,13 @@ from cof import config
 from cof.config.controls import TrueEfSettings
 from cof.config.flow import CofSettings
 from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
-from cof.config.rivals import DiffusionSettings, EchoDiffusionSettings, EchoPulseSettings, LfdmSettings
+from cof.config.rivals import (
+    DiffusionSettings,
+    EchoDiffusionSettings,
+    EchoPulseSettings,
+    LfdmSettings,
+    SliceVideoSettings,
+)
 from cof.config.training import TrainingSettings, TrialSettings
 from cof.errors import UsageError
 from cof.estimate.calibration import parts
@@ -80,41 +86,32 @@ def test_networks_of_the_papers_scale_fit_its_grid() -> None:
     assert isinstance(latent, LfdmSettings)
     with torch.device("meta"), torch.no_grad():
         one, beat, kept = torch.ones(1), torch.zeros(1, 12, 512), torch.ones(1, dtype=torch.bool)
-        anchor, whole = torch.zeros(1, 3, rows, columns), torch.zeros(1, 1, cascade.video_frames, rows, columns)
+        levels, anchor = torch.zeros(1, 1, dtype=torch.long), torch.zeros(1, 3, rows, columns)
 
-        field = Denoiser(diffusion.field)
-        condition = field.encode(
-            torch.zeros(1, slices, rows, columns),
-            torch.ones(1, slices, dtype=torch.bool),
-            beat,
-            one,
-            torch.zeros(1, 12),
-        )
+        def whole(settings: SliceVideoSettings) -> torch.Tensor:
+            return torch.zeros(1, 1, settings.video_frames, rows, columns)
+
+        field, stack = Denoiser(diffusion.field), torch.zeros(1, slices, rows, columns)
+        condition = field.encode(stack, torch.ones(1, slices, dtype=torch.bool), beat, one, torch.zeros(1, 12))
         noisy = torch.zeros(1, 1, 3, *motion_shape((slices, rows, columns)))
-        assert (
-            field.denoise(noisy, torch.zeros(1, 1, dtype=torch.long), torch.zeros(1, 1), condition).shape == noisy.shape
-        )
+        assert field.denoise(noisy, levels, torch.zeros(1, 1), condition).shape == noisy.shape
 
         stages = EchoDiffusion(cascade)
-        for stage, video, images in ((stages.base, halved(whole), 3), (stages.fine, whole, 4)):
+        for stage, video, images in ((stages.base, halved(whole(cascade)), 3), (stages.fine, whole(cascade), 4)):
             seen = torch.zeros(1, images, *video.shape[2:])
             assert stage(video, one, seen, stage.tokens(one, one, kept)).shape == video.shape
 
-        tokens = EchoPulse(pulse)
-        assert tokens.codec.vqvae.decode(tokens.codec.encode(whole)).shape == whole.shape
-        t, h, w = (size // tokens.codec.stride for size in whole.shape[2:])
-        places = torch.zeros(1, t, h, w, dtype=torch.long)
-        found = tokens.transformer(
-            places, tokens.transformer.encode(places[:, :1].expand(-1, 3, -1, -1), one, beat, one, kept)
-        )
-        assert found.shape == (1, t, h, w, pulse.codec.codes)
+        tokens, video = EchoPulse(pulse), whole(pulse)
+        assert tokens.codec.vqvae.decode(tokens.codec.encode(video)).shape == video.shape
+        places = torch.zeros(1, *(size // tokens.codec.stride for size in video.shape[2:]), dtype=torch.long)
+        prefix = tokens.transformer.encode(places[:, :1].expand(-1, 3, -1, -1), one, beat, one, kept)
+        assert tokens.transformer(places, prefix).shape == (*places.shape, pulse.codec.codes)
 
-        flow = Lfdm(latent)
-        features = flow.autoencoder.features(anchor)
-        motion = flow.autoencoder.motion(anchor, whole[:, 0])
-        seen = flow.diffusion.encode(features[-1], one, beat, one, kept)
-        assert flow.diffusion(motion, torch.zeros(1, dtype=torch.long), seen).shape == motion.shape
-        assert flow.autoencoder.draw(anchor, features, motion).shape == whole[:, 0].shape
+        flow, frames = Lfdm(latent), whole(latent)[:, 0]
+        features, motion = flow.autoencoder.features(anchor), flow.autoencoder.motion(anchor, frames)
+        context = flow.diffusion.encode(features[-1], one, beat, one, kept)
+        assert flow.diffusion(motion, levels[0], context).shape == motion.shape
+        assert flow.autoencoder.draw(anchor, features, motion).shape == frames.shape
 
 
 @pytest.mark.parametrize(
