@@ -7,18 +7,20 @@ removed subject changes nothing for the others.
 import difflib
 import hashlib
 import hmac
+import logging
 import math
-import os
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from cof.config.data import CohortSettings
 from cof.errors import UsageError, redact
+from cof.folders import private_files
+from cof.labels.codes import read_map, write_map
 from cof.provenance import stamp
 from cof.tables import read_table, write_table
 
@@ -70,7 +72,7 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
     provenance = stamp(settings.model_dump(mode="json"))
     for path in (key, out):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _private_files():
+    with private_files():
         write_table(key, table[list(_KEY_COLUMNS)], provenance)
     cohort = table.drop(columns="participant").rename(columns={"pseudonym": "participant"})
     write_table(out, cohort[list(_COLUMNS)], provenance)
@@ -275,12 +277,3 @@ def _drawn_split(participant: str, settings: CohortSettings) -> str:
             return split
     return next(split for split, share in reversed(shares) if share)
 
-
-@contextmanager
-def _private_files() -> Iterator[None]:
-    """Files created inside are for their owner alone, from their first byte."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
