@@ -104,7 +104,10 @@ def cohort(
     """Read the subject sheet; give pseudonyms, splits and batches."""
     from cof.cohort import build_cohort
 
-    build_cohort(sheet=sheet, out=out, key=key, settings=config.read_settings(settings, CohortSettings))
+    split = build_cohort(sheet=sheet, out=out, key=key, settings=config.read_settings(settings, CohortSettings))
+    typer.echo(split)
+    if not split.stated:
+        typer.echo("To choose, give the sheet a column split (train, validation, test), or shares to cohort.split.")
 
 
 @app.command()
