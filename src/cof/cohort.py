@@ -26,6 +26,7 @@ from cof.tables import read_table, write_table
 REQUIRED = ("subject", "visit", "ecg", "cine")
 OPTIONAL = ("anchor", "annotation", "split", "ed_frame", "labels_map")
 SPLITS = ("train", "validation", "test")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # fit for files without a salt
 _FILES = ("ecg", "cine", "anchor", "annotation")
 _KEY_COLUMNS = ("subject", "participant", "visit", *_FILES, "ed_frame", "labels_map")
 _COLUMNS = ("subject", "participant", "visit", "split", "batch", "annotated")
@@ -78,10 +79,10 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
     """Read the subject sheet; write the cohort and its key.
 
     The sheet is a CSV file with the columns subject (the participant), visit, ecg and cine, and optionally anchor (a
-    volume of one frame, for subjects without a cine), annotation (expert labels of the cine), labels_map (from the codes
-    of the annotation to ours, such as 1:3,2:2,3:1), split and ed_frame (the recorded frame at end diastole; where empty,
-    the cine stage finds it). Paths are relative to the sheet's folder; a cell may be empty. Files that do not exist are
-    found out by the stage that reads them.
+    volume of one frame, for subjects without a cine), annotation (expert labels of the cine), labels_map (from the
+    codes of the annotation to ours, such as 1:3,2:2,3:1), split and ed_frame (the recorded frame at end diastole; where
+    empty, the cine stage finds it). Paths are relative to the sheet's folder; a cell may be empty. Files that do not
+    exist are found out by the stage that reads them.
 
     Subjects without a split are split by a hash of the participant; annotated ones train, since nnU-Net learns from
     them, and those without a cine are tested, since they hold no motion to learn from. Where `cohort.split` has no
@@ -260,7 +261,7 @@ def _pseudonyms(participants: pd.Series, salt_file: str | None) -> dict[str, str
         for row, name in participants.items():
             if redact(name) != name:
                 raise _fault(row, "subject", "this looks like a participant id; set cohort.salt_file for pseudonyms")
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+            if not PLAIN_NAME.fullmatch(name):
                 raise _fault(row, "subject", "only letters, digits, '-' and '_' (or set cohort.salt_file)")
         names = {name: name for name in participants}
     else:
@@ -339,4 +340,3 @@ def _drawn_split(participant: str, shares: dict[str, float]) -> str:
         if drawn < reached:
             return split
     return next(split for split in reversed(SPLITS) if shares.get(split))
-

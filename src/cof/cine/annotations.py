@@ -17,8 +17,8 @@ from cof.labels.codes import write_map
 CLASSES = 4
 LV, WALL, RV = STRUCTURES["LV"], STRUCTURES["myocardium"], STRUCTURES["RV"]
 
-# Of a cavity's outline, the share that must face the wall. In the middle slices of 200 expert maps (ACDC) it is 1.00 for
-# the LV, and at most .48 for the RV.
+# Of a cavity's outline, the share that must face the wall. In the middle slices of 200 expert maps (ACDC) it is 1.00
+# for the LV, and at most .48 for the RV.
 _ENCLOSED = 0.7
 # With fewer faces of voxels than this in a frame, its outline says nothing.
 _LEAST_FACES = 16
@@ -97,7 +97,9 @@ def _check_anatomy(labels: np.ndarray, known: Mapping[int, int]) -> None:
                 continue
             said = f"label {found[1]} encloses label {found[0]}, as the wall does the LV"
         elif enclosed < _ENCLOSED:
-            said = f"label {WALL} lies about {enclosed:.0%} of the outline of label {LV}, as a wall never does of its LV"
+            said = (
+                f"label {WALL} lies about only {enclosed:.0%} of the outline of label {LV}, which is no LV in its wall"
+            )
         else:
             continue
         undone = _undone(volume, known)
@@ -112,7 +114,7 @@ _OTHERS = "other codes are mapped by the sheet's column labels_map, or by cohort
 def _undone(volume: np.ndarray, known: Mapping[int, int]) -> np.ndarray:
     """The labels in the codes of the file, of which the first stands for all that became the same label."""
     theirs = np.zeros(CLASSES, np.int64)
-    for code, ours in reversed(known.items()):
+    for code, ours in reversed(list(known.items())):
         theirs[ours] = code if ours else 0
     return theirs[volume]
 

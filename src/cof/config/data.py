@@ -34,6 +34,9 @@ class PhantomSettings(Settings):
     oddities: OdditySettings = OdditySettings()
 
 
+_SHARES = {"train": 0.75, "validation": 0.05, "test": 0.2}
+
+
 class CohortSettings(Settings):
     """Which raw files form the cohort, and how it is split and batched."""
 
@@ -44,8 +47,8 @@ class CohortSettings(Settings):
     batches: int = Field(1, ge=1, le=10_000, description="jobs a stage; about one for every 250 subjects")
     split: dict[Literal["train", "validation", "test"], Probability] | None = Field(
         None,
-        description="shares of the splits, for subjects whose sheet names none; where left out, .75, .05 and .2, and 1 of "
-        "test where `trained` has everything that would be trained",
+        description="shares of the splits, for subjects whose sheet names none; where left out, .75, .05 and .2, and "
+        "all are tested where `trained` has every network",
     )
     labels_map: Annotated[dict[int, int], BeforeValidator(read_map)] | None = Field(
         None,
@@ -56,7 +59,7 @@ class CohortSettings(Settings):
     @property
     def shares(self) -> dict[str, float]:
         """The share of each split among the subjects whose sheet names none."""
-        return dict(self.split or {"train": 0.75, "validation": 0.05, "test": 0.2})
+        return {str(name): share for name, share in (self.split or _SHARES).items()}
 
     @property
     def batch_names(self) -> list[str]:
