@@ -125,7 +125,9 @@ def test_a_path_that_can_be_read_in_two_ways_is_never_guessed(pattern, path):
 
 
 PARTS = st.sampled_from(["a", "b", "ab", "a_1", "b_12"])
-PATTERNS = st.lists(st.sampled_from(["**", "*", "{subject}", "a*", "{subject}_{visit}", "?", "a"]), min_size=1, max_size=4)
+PATTERNS = st.lists(
+    st.sampled_from(["**", "*", "{subject}", "a*", "{subject}_{visit}", "?", "a"]), min_size=1, max_size=4
+)
 
 
 @given(PATTERNS, st.lists(PARTS, min_size=1, max_size=4))
@@ -178,7 +180,9 @@ def test_what_is_left_out_is_counted_and_the_first_are_named(tmp_path, capsys):
 
 
 def test_anchors_stand_for_cines_and_carry_no_annotation(tmp_path):
-    folder = tree(tmp_path / "d", "a.xml", "a.anchor.nii", "b.xml", "b.anchor.nii", "b.drawn.nii", "c.xml", "c.cine.nii")
+    folder = tree(
+        tmp_path / "d", "a.xml", "a.anchor.nii", "b.xml", "b.anchor.nii", "b.drawn.nii", "c.xml", "c.cine.nii"
+    )
     tree(folder, "c.anchor.nii")
     patterns = {"ecg": "{subject}.xml", "cine": "{subject}.cine.nii", "anchor": "{subject}.anchor.nii"}
     listing = list_by_patterns(folder, patterns | {"annotation": "{subject}.drawn.nii"})
@@ -209,9 +213,15 @@ def test_hidden_files_are_no_subjects_and_links_are_followed_once(tmp_path):
         (("--ecg", "x.xml", "--scan", "{subject}.zip"), "--ecg: 'x.xml' has no {subject}"),
         (("--ecg", "../{subject}.xml", "--scan", "{subject}.zip"), "--ecg: '../{subject}.xml' must be relative"),
         (("--ecg", "/d/{subject}.xml", "--scan", "{subject}.zip"), "must be relative to FOLDER"),
-        (("--ecg", "{subject}_{visit}.xml", "--scan", "{subject}.zip"), "--scan: no {visit}, which other patterns have"),
+        (
+            ("--ecg", "{subject}_{visit}.xml", "--scan", "{subject}.zip"),
+            "--scan: no {visit}, which others have",
+        ),
         (("--ecg", "{subject}.xml"), "name the scans by --scan, or anchors by --anchor"),
-        (("--ecg", "{subject}.xml", "--scan", "{subject}.zip", "--labels-map", "1-3"), "--labels-map: '1-3' is no pair"),
+        (
+            ("--ecg", "{subject}.xml", "--scan", "{subject}.zip", "--labels-map", "1-3"),
+            "'1-3' is no pair",
+        ),
         (("--ecg", "{subject}.xml", "--scan", "{subject}.nii"), "has both an ECG and a scan; left out, without a scan"),
     ],
 )

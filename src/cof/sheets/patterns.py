@@ -118,7 +118,7 @@ def list_by_patterns(folder: Path, patterns: Mapping[str, str]) -> Listing:
     compiled = {column: Pattern(text, f"--{_OPTIONS.get(column, column)}") for column, text in patterns.items()}
     without = [pattern.option for pattern in compiled.values() if not pattern.with_visit]
     if 0 < len(without) < len(compiled):
-        raise UsageError(f"{', '.join(without)}: no {{visit}}, which other patterns have; give it to all or to none")
+        raise UsageError(f"{', '.join(without)}: no {{visit}}, which others have; give it to all patterns or to none")
 
     found: dict[Visit, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     empty: list[str] = []

@@ -94,7 +94,7 @@ def list_ukb(folder: Path, withdrawn: Sequence[Path] = ()) -> Listing:
         f"left out, withdrawn: {counted(len(missed), 'participant')} here, of {len(left_out):,} on the list"
         if withdrawn
         else "no list of withdrawn participants was given (--withdrawn)",
-        f"left out, cannot be read: {len(unreadable):,} files or folders" if unreadable else "",
+        f"left out, cannot be read: {counted(len(unreadable), 'path')}" if unreadable else "",
     ]
     visits: dict[Visit, Files] = {
         visit: {column: path for column, (_, path) in columns.items()} for visit, columns in latest.items()
