@@ -327,3 +327,10 @@ def test_a_group_that_is_no_mapping_is_refused(group: str) -> None:
     raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {group: ["cof"]}
     with pytest.raises(UsageError, match=group):
         config.parse(raw)
+
+
+def test_the_demos_hearts_are_none_that_shipped_weights_have_seen() -> None:
+    demo = config.load(REPOSITORY / "config.yaml").phantom
+    trained = config.parse(json.loads((REPOSITORY / "weights/bench/config.json").read_text())).phantom
+    others = [config.parse(merged(name)).phantom for name in ("bench.yaml", "further.yaml", "further_enriched.yaml")]
+    assert all(demo.first > other.first + other.train + other.validation + other.test for other in (trained, *others))
