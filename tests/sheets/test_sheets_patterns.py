@@ -3,6 +3,7 @@
 import csv
 import itertools
 import os
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -297,6 +298,33 @@ def test_names_shaped_like_ids_are_not_printed_and_ask_for_a_salt(tmp_path, caps
     assert IDENTITY[:6] not in out
     assert "head -c 32 /dev/urandom | base64 > salt.txt" in out
     assert "salt_file: salt.txt" in out
+
+
+def test_the_commands_of_the_docs_do_what_they_say(tmp_path, capsys, monkeypatch):
+    docs = (Path(__file__).parents[2] / "docs/bring-your-own-data.md").read_text().replace("\\\n", " ")
+    commands = [shlex.split(line)[2:] for line in docs.splitlines() if line.startswith("cof sheet ")]
+    assert len(commands) == 4
+    monkeypatch.chdir(tmp_path)
+    tree(Path("data"), "p1/ecg_2.xml", "p1/sax_2/a.dcm", "p2/ecg_3.xml", "p2/sax_3.nii.gz")
+    raw = tree(Path("results/phantom/raw"), "annotations/sub-0001_2.nii.gz")
+    for name in ("sub-0001", "sub-0002"):
+        tree(raw, f"ecg/{name}_20205_2_0.xml", f"cine/{name}_20209_2_0.zip")
+    tree(Path("project"), f"Bulk/Heart MRI/Short axis/23/{IDENTITY}_20209_2_0.zip")
+    tree(Path("project"), f"Bulk/Electrocardiogram/Resting/23/{IDENTITY}_20205_2_0.xml")
+    Path("withdrawals.csv").write_text("eid\n")
+    found = []
+    for command in commands:
+        Path("subjects.csv").unlink(missing_ok=True)
+        code, _, err = run(capsys, *("project" if part == "/mnt/project" else part for part in command))
+        assert code == 0, err
+        found.append([(row["subject"], row["visit"], row.get("annotation", "")) for row in rows(Path("subjects.csv"))])
+    drawn = "results/phantom/raw/annotations/sub-0001_2.nii.gz"
+    assert found == [
+        [("p1", "2", ""), ("p2", "3", "")],
+        [(IDENTITY, "2", "")],
+        [("sub-0001", "2", ""), ("sub-0002", "2", "")],
+        [("sub-0001", "2", drawn), ("sub-0002", "2", "")],
+    ]
 
 
 def test_the_order_of_rows_hangs_on_names_alone(tmp_path):
