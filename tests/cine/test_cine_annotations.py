@@ -211,7 +211,7 @@ def test_the_same_hearts_in_other_codes_are_refused_with_the_map_that_fits(tmp_p
     reason, message = said(tmp_path, theirs)
     assert reason is Reason.ANNOTATION_CODES
     fit = ",".join(f"{code}:{ours}" for code, ours in codes.items() if (theirs == code).any())
-    assert f"set labels_map {fit} (" in message
+    assert f'set labels_map "{fit}" (' in message
     np.testing.assert_array_equal(read(tmp_path, theirs, codes=codes)[0], labels)
 
 
@@ -222,20 +222,22 @@ def test_one_frame_in_other_codes_is_found_among_others(tmp_path):
 
 def test_the_message_says_what_it_looks_like(tmp_path):
     _, message = said(tmp_path, coded(heart(), ACDC))
-    assert "labels look like 3 = LV, 2 = myocardium, 1 = RV: set labels_map 1:3,2:2,3:1" in message
+    assert 'labels look like 3 = LV, 2 = myocardium, 1 = RV: set labels_map "1:3,2:2,3:1" (' in message
     # As in Sunnybrook's volumes: the wall at ED, the cavity alone at ES.
     cavity = np.where(heart() == 1, 3, 0).astype(np.uint8)
     reason, message = said(tmp_path, cavity, np.where(heart() == 2, 2, cavity).astype(np.uint8))
     assert reason is Reason.ANNOTATION_CODES
     assert "frame 1 label 2 encloses label 3" in message
-    assert "labels look like 3 = LV, 2 = myocardium: set labels_map 2:2,3:1" in message
+    assert 'labels look like 3 = LV, 2 = myocardium: set labels_map "2:2,3:1" (' in message
 
 
 def test_a_map_that_is_wrong_is_refused_with_the_right_one_for_the_file(tmp_path):
     _, message = said(tmp_path, heart(), codes=ACDC)
-    assert "set labels_map 1:1,2:2,3:3 (" in message
+    assert 'set labels_map "1:1,2:2,3:3" (' in message
     far = {85: 3, 170: 2, 255: 1}
-    assert "set labels_map 85:3,170:2,255:1 (" in said(tmp_path, coded(heart(), far), codes={85: 1, 170: 2, 255: 3})[1]
+    assert (
+        'set labels_map "85:3,170:2,255:1" (' in said(tmp_path, coded(heart(), far), codes={85: 1, 170: 2, 255: 3})[1]
+    )
 
 
 @pytest.mark.parametrize("codes", [{85: 3, 170: 2, 255: 1}, {200: 2, 500: 1, 600: 3}, {4: 1, 2: 2, 3: 3}])
@@ -245,7 +247,7 @@ def test_unknown_codes_are_named_with_the_map_that_fits(tmp_path, codes):
     assert reason is Reason.ANNOTATION_UNREADABLE
     assert f"values other than 0 to 3: {', '.join(str(code) for code in sorted(codes) if code > 3)}; " in message
     fit = ",".join(f"{code}:{codes[code]}" for code in sorted(codes))
-    assert f"set labels_map {fit} (" in message
+    assert f'set labels_map "{fit}" (' in message
     np.testing.assert_array_equal(read(tmp_path, theirs, codes=codes)[0], heart())
 
 

@@ -132,7 +132,7 @@ def _advice(values: np.ndarray) -> str:
             return f"{looks}; {_OTHERS}"
         looks += f", {others[0]} = RV" if others else ""
         codes = {lv: LV, wall: WALL} | dict.fromkeys(others, RV)
-        return f"{looks}: set labels_map {write_map(codes)} (in the sheet, or as cohort.labels_map)"
+        return f'{looks}: set labels_map "{write_map(codes)}" (in the sheet, or as cohort.labels_map)'
     return _OTHERS
 
 
