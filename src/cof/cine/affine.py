@@ -80,8 +80,9 @@ def place_voxels(header: nib.Nifti1Header, pixdim: np.ndarray, shape: tuple[int,
     spacing = spacing_words(spacing_of(affine))
     repairs = []
     if scale != _TO_MM.get(unit, 1.0):
-        said = f"says {unit}" if unit in _TO_MM else "names no unit"
-        repairs.append(f"the header {said}, by which no stack has its spacing: taken as {spacing} mm")
+        meant = next(name for name, factor in _TO_MM.items() if factor == scale)
+        named = unit if unit in _TO_MM else "mm (it names no unit)"
+        repairs.append(f"the header's spacing cannot be in {named}: taken in {meant}, as {spacing} mm")
     if first.part != chosen.part:
         fault = "lies along the scanner's own axes" if first in usable else "has not the spacing of a stack"
         repairs.append(

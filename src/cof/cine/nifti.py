@@ -4,12 +4,14 @@ import gzip
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BufferedIOBase
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.fileholders import FileHolder
+from nibabel.spatialimages import HeaderDataError
 
 from cof.cine.affine import place_voxels
 from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, slice_axis, spacing_of
@@ -28,8 +30,10 @@ _TO_MS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
 _NO_DURATION = (0.0, 1.0)  # what programs write that know no time
 # From the first slice to the last: no heart is longer.
 _MAX_STACK_MM = 250.0
-# Neighbouring slices of real cines are 5 to 10 times as unlike as neighbouring frames.
+# Neighbouring slices of real cines are 5 to 10 times as unlike as neighbouring frames, the first and the last slice
+# about twice as unlike as neighbours, and the first and the last frame about as unlike as neighbours: a cycle closes.
 _FRAMES_UNLIKE = 2.0
+_OPEN = 1.5
 
 _SUFFIXES = (".nii", ".hdr", ".img")
 _GZIP = b"\x1f\x8b"
@@ -102,9 +106,8 @@ def read_array(path: Path, reason: Reason) -> Stored:
     except CofError:
         raise
     except Exception as error:  # whatever a parser of foreign bytes stumbles over
-        raise CofError(
-            reason, f"no readable NIfTI ({type(error).__name__}): it is damaged or cut off; write or fetch it again"
-        ) from None
+        fault = str(error) if isinstance(error, HeaderDataError) else type(error).__name__
+        raise CofError(reason, f"no readable NIfTI ({fault}): it is damaged; write or fetch it again") from None
     if array.dtype.kind not in "iuf":
         raise CofError(
             reason, f"a NIfTI of data type {array.dtype} holds no intensities: save it as numbers of one part"
@@ -222,14 +225,21 @@ def _check_axes(values: np.ndarray, affine: np.ndarray) -> None:
         )
     if frames < 3 or slices < 3:
         return
-    every = values[..., ::2, ::2].astype(np.float32)
-    by_frame, by_slice = (float(np.abs(np.diff(every, axis=axis)).mean()) for axis in (0, 1))
-    if by_frame > _FRAMES_UNLIKE * by_slice:
+    some = values[..., ::2, ::2].astype(np.float32)
+    by_frame, across_frames = _unlike(some)
+    by_slice, across_slices = _unlike(some.swapaxes(0, 1))
+    if by_frame > _FRAMES_UNLIKE * by_slice or (across_slices < by_slice and across_frames > _OPEN * by_frame):
         raise CofError(
             Reason.CINE_GEOMETRY,
-            "neighbouring frames are more unlike than neighbouring slices: frames and slices seem to be exchanged; the "
-            "axes must be x, y, z, t",
+            "slices look like the frames of a cycle, and frames like slices: they seem to be exchanged; the axes must "
+            "be x, y, z, t",
         )
+
+
+def _unlike(images: np.ndarray) -> tuple[float, float]:
+    """The mean absolute difference of neighbours along the first axis, and that of the first and the last."""
+    neighbours = np.mean([np.abs(after - before).mean() for before, after in pairwise(images)])
+    return float(neighbours), float(np.abs(images[-1] - images[0]).mean())
 
 
 def _rr_ms(header: nib.Nifti1Header, step: float, frames: int) -> tuple[float, tuple[str, ...]]:
