@@ -18,7 +18,7 @@ _ELSE = {  # by their first bytes
     b"7z\xbc\xaf": "a 7z archive: pack its files as zip, or unpack them into a folder",
     b"\xfd7zXZ": "an xz archive: unpack it",
     b"BZh": "a bzip2 archive: unpack it",
-    b"PK": "a zip archive that is cut off or damaged: fetch it again",
+    b"PK": "a broken zip archive, cut off or damaged: fetch it again",
     b"NRRD": "an image in NRRD: convert it to NIfTI",
     b"ObjectType": "an image in MetaImage: convert it to NIfTI",
     b"MATLAB": "a MATLAB file: convert it to NIfTI",
