@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -53,6 +54,16 @@ def tarred() -> bytes:
 )
 def test_a_file_that_is_no_scan_is_named(tmp_path, content, words):
     assert words in said(tmp_path / "scan.zip", content)
+
+
+def test_a_nifti_by_name_alone_is_named_too(tmp_path):
+    (tmp_path / "a.nii.gz").write_bytes(b"<!DOCTYPE html><html>Please log in</html>")
+    with pytest.raises(CofError, match="no readable NIfTI: the file is a web page"):
+        read_cine_source(tmp_path / "a.nii.gz", 0.1)
+    with zipfile.ZipFile(tmp_path / "b.nii", "w") as archive:
+        archive.writestr("a.dcm", b"")
+    with pytest.raises(CofError, match="no readable NIfTI: the file is a zip archive"):
+        read_cine_source(tmp_path / "b.nii", 0.1)
 
 
 @pytest.mark.parametrize("preamble", [True, False])

@@ -2,6 +2,7 @@
 
 import io
 import re
+import zipfile
 from pathlib import Path
 
 import pydicom
@@ -18,7 +19,6 @@ _ELSE = {  # by their first bytes
     b"7z\xbc\xaf": "a 7z archive: pack its files as zip, or unpack them into a folder",
     b"\xfd7zXZ": "an xz archive: unpack it",
     b"BZh": "a bzip2 archive: unpack it",
-    b"PK": "a broken zip archive, cut off or damaged: fetch it again",
     b"NRRD": "an image in NRRD: convert it to NIfTI",
     b"ObjectType": "an image in MetaImage: convert it to NIfTI",
     b"MATLAB": "a MATLAB file: convert it to NIfTI",
@@ -39,6 +39,9 @@ def describe(path: Path) -> str:
         return "empty: fetch it again"
     if head[128:132] == b"DICM" or head[:2] in _DICOM_GROUPS:
         return "an ECG (a DICOM waveform), no scan" if _is_dicom_ecg(head) else SINGLE_DICOM
+    if head.startswith(b"PK"):
+        whole = zipfile.is_zipfile(path)
+        return "a zip archive" if whole else "a broken zip archive, cut off or damaged: fetch it again"
     for start, words in _ELSE.items():
         if head.startswith(start):
             return words

@@ -14,6 +14,7 @@ from nibabel.fileholders import FileHolder
 from nibabel.spatialimages import HeaderDataError
 
 from cof.cine.affine import place_voxels
+from cof.cine.foreign import describe
 from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, slice_axis, spacing_of
 from cof.cine.volume import Cine, to_int16, uniform_times
 from cof.errors import CofError, Reason
@@ -107,7 +108,9 @@ def read_array(path: Path, reason: Reason) -> Stored:
         raise
     except Exception as error:  # whatever a parser of foreign bytes stumbles over
         fault = str(error) if isinstance(error, HeaderDataError) else type(error).__name__
-        raise CofError(reason, f"no readable NIfTI ({fault}): it is damaged; write or fetch it again") from None
+        raise CofError(
+            reason, f"no readable NIfTI ({fault}): it is cut off or damaged; write or fetch it again"
+        ) from None
     if array.dtype.kind not in "iuf":
         raise CofError(
             reason, f"a NIfTI of data type {array.dtype} holds no intensities: save it as numbers of one part"
@@ -133,7 +136,7 @@ def _load(path: Path, reason: Reason, files: ExitStack) -> tuple[Any, np.ndarray
     head = header.read(540)
     size, order = _header_size(head)
     if size not in _KINDS:
-        raise CofError(reason, "no readable NIfTI: the file does not begin with the header of one")
+        raise CofError(reason, f"no readable NIfTI: the file is {describe(first)}")
     header_class, single, pair = _KINDS[size]
     raw = header_class(head[:size], endianness=order, check=False)
     pixdim = raw["pixdim"].astype(float)
