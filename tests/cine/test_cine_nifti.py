@@ -232,6 +232,12 @@ def beating(frames=12, slices=7):
     return (100 + 800 * np.clip(radius - np.hypot(x - 20, y - 20), 0, 1)).astype(np.int16)
 
 
+def test_blank_slices_at_both_ends_of_half_a_cycle_are_no_exchange(scan, tmp_path):
+    heart = beating()[..., :7]
+    heart[:, :, [0, -1]] = 0
+    assert read_cine_source(stored(tmp_path / "a.nii", heart, scan.affine), 0.1).frames.shape[:2] == (7, 7)
+
+
 def test_frames_in_place_of_slices_are_refused(scan, tmp_path):
     heart = beating()
     assert read_cine_source(stored(tmp_path / "a.nii", heart, scan.affine), 0.1).frames.shape[:2] == (12, 7)
@@ -294,6 +300,10 @@ def test_either_file_of_a_pair_will_do(scan, voxels, tmp_path, suffix):
     nib.save(nib.Nifti1Pair(voxels, scan.affine), tmp_path / f"a.img{suffix}")
     for end in ("img", "hdr"):
         np.testing.assert_array_equal(read_cine_source(tmp_path / f"a.{end}{suffix}", 0.1).frames, scan.frames)
+    (tmp_path / f"a.hdr{suffix}").rename(tmp_path / f"b.hdr{suffix}")
+    with pytest.raises(CofError, match=r"without its header \(\.hdr\)"):
+        read_cine_source(tmp_path / f"a.img{suffix}", 0.1)
+    (tmp_path / f"b.hdr{suffix}").rename(tmp_path / f"a.hdr{suffix}")
     (tmp_path / f"a.img{suffix}").unlink()
     with pytest.raises(CofError, match=r"\(\.img\) is not there"):
         read_cine_source(tmp_path / f"a.hdr{suffix}", 0.1)

@@ -136,7 +136,9 @@ def _load(path: Path, reason: Reason, files: ExitStack) -> tuple[Any, np.ndarray
     head = header.read(540)
     size, order = _header_size(head)
     if size not in _KINDS:
-        raise CofError(reason, f"no readable NIfTI: the file is {describe(first)}")
+        alone = first.name.lower().removesuffix(".gz").endswith(".img")
+        kind = "one of voxels, without its header (.hdr) beside it" if alone else describe(first)
+        raise CofError(reason, f"no readable NIfTI: the file is {kind}")
     header_class, single, pair = _KINDS[size]
     raw = header_class(head[:size], endianness=order, check=False)
     pixdim = raw["pixdim"].astype(float)
@@ -231,7 +233,8 @@ def _check_axes(values: np.ndarray, affine: np.ndarray) -> None:
     some = values[..., ::2, ::2].astype(np.float32)
     by_frame, across_frames = _unlike(some)
     by_slice, across_slices = _unlike(some.swapaxes(0, 1))
-    if by_frame > _FRAMES_UNLIKE * by_slice or (across_slices < by_slice and across_frames > _OPEN * by_frame):
+    closed, opened = across_slices < by_slice, across_frames > _OPEN * by_frame
+    if by_frame > _FRAMES_UNLIKE * by_slice or (_FRAMES_UNLIKE * by_frame > by_slice and closed and opened):
         raise CofError(
             Reason.CINE_GEOMETRY,
             "slices look like the frames of a cycle, and frames like slices: they seem to be exchanged; the axes must "
