@@ -48,6 +48,7 @@ def tarred() -> bytes:
         (b"PK\3\4 and then nothing", "a broken zip archive"),
         (tarred(), "a tar archive"),
         (gzip.compress(tarred()), "a gzip archive"),
+        (b"\x1f\x8b\x08\0" + bytes(range(200)), "a gzip archive"),
         (b"Rar!\x1a\7\0", "a RAR archive"),
         (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
     ],

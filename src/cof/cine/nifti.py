@@ -1,6 +1,7 @@
 """Cines, anchors and label maps from NIfTI files."""
 
 import gzip
+import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -76,7 +77,7 @@ def is_nifti(path: Path) -> bool:
     try:
         with _opened(path) as file:
             head = file.read(348)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return False
     size = _header_size(head)[0]
     return size == 540 or (size == 348 and head[344:346] in (b"n+", b"ni"))
