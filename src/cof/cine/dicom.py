@@ -14,6 +14,7 @@ from scipy.ndimage import affine_transform
 
 from cof.cine.geometry import base_to_apex, check_spacing
 from cof.cine.images import Image, Plane, read_images
+from cof.cine.intensities import settled
 from cof.cine.nifti import DEFAULT_RR_MS, PLAUSIBLE_RR_MS
 from cof.cine.volume import Cine, to_int16, uniform_times
 from cof.errors import CofError, Reason, redact
@@ -57,6 +58,7 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
             raise CofError(Reason.CINE_TOO_FEW_FRAMES, f"slice {index} has {len(slice_)} of {count} frames")
     offset = _trigger_offset(slices, count)
     cycles = [_cycle(slice_, count, offset, index, repairs) for index, slice_ in enumerate(slices, 1)]
+    cycles = settled(cycles, repairs)
     affine = _affine(cycles)
     values, affine = _stack(cycles, affine, repairs)
     check_spacing(affine)

@@ -1,0 +1,68 @@
+"""Intensities that mean the same in every image of one scan: high values white, padding as dark as anything."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from cof.cine.images import Image
+from cof.cine.pixels import Grey
+from cof.errors import CofError, Reason
+
+
+def settled(cycles: list[list[Image]], repairs: list[str]) -> list[list[Image]]:
+    """The same images, inverted where high values are black (MONOCHROME1), their padding filled.
+
+    An inverted value is a constant of the whole scan minus the value: the sum of the ends of what its stored bits can
+    hold, the largest such sum where images differ. Padding takes the least value of all pixels that are none.
+
+    Args:
+        cycles: the images of every slice in order of time; one may stand in several places.
+        repairs: takes what was done.
+
+    Raises:
+        CofError: CINE_UNREADABLE, all pixels are padding.
+    """
+    images = list({image: None for cycle in cycles for image in cycle})
+    greys = [image.grey for image in images]
+    if stray := sum(grey.stray_bits for grey in greys):
+        repairs.append(f"bits beyond BitsStored (an overlay, or dirt) ignored in {stray} of {len(greys)} images")
+    greys = _filled(_inverted(greys, repairs), repairs)
+    changed = {image: replace(image, grey=grey) for image, grey in zip(images, greys)}
+    return [[changed[image] for image in cycle] for cycle in cycles]
+
+
+def _inverted(greys: list[Grey], repairs: list[str]) -> list[Grey]:
+    mirrors = [grey.mirror for grey in greys if grey.mirror is not None]
+    if not mirrors:
+        return greys
+    mirror = max(mirrors)
+    repairs.append(
+        f"{len(mirrors)} of {len(greys)} images inverted (MONOCHROME1, high values are black): {mirror:g} - value"
+    )
+    return [grey if grey.mirror is None else replace(grey, pixels=_mirrored(grey.pixels, mirror)) for grey in greys]
+
+
+def _mirrored(pixels: np.ndarray, mirror: float) -> np.ndarray:
+    if np.issubdtype(pixels.dtype, np.integer) and mirror.is_integer():
+        return int(mirror) - pixels.astype(np.int32 if pixels.itemsize <= 2 else np.int64)
+    return np.float32(mirror) - pixels
+
+
+def _filled(greys: list[Grey], repairs: list[str]) -> list[Grey]:
+    padding = sum(int(grey.padded.sum()) for grey in greys if grey.padded is not None)
+    if not padding:
+        return greys
+    least = [grey.pixels[... if grey.padded is None else ~grey.padded] for grey in greys]
+    if not any(real.size for real in least):
+        raise CofError(
+            Reason.CINE_UNREADABLE, "PixelPaddingValue marks every pixel as padding: correct or remove this element"
+        )
+    fill = min(real.min() for real in least if real.size)
+    share = padding / sum(grey.pixels.size for grey in greys)
+    repairs.append(
+        f"{share:.2%} of all pixels are padding (PixelPaddingValue): set to {fill:g}, the least of the others"
+    )
+    return [
+        grey if grey.padded is None else replace(grey, pixels=np.where(grey.padded, fill, grey.pixels))
+        for grey in greys
+    ]
