@@ -133,8 +133,8 @@ def _high_is_black(elements: Elements) -> bool:
         return photometric == "MONOCHROME1"
     kind = photometric if photometric in _COLOURS else "unknown" if photometric else "missing"
     raise Unreadable(
-        f"SamplesPerPixel {samples} and PhotometricInterpretation {kind}; only grey images (MONOCHROME1 or MONOCHROME2) "
-        "are read: export the scanner's images, not pictures of them"
+        f"SamplesPerPixel {samples} and PhotometricInterpretation {kind}; only grey images (MONOCHROME1 and 2) are read: "
+        "export the scanner's images, not pictures of them"
     )
 
 
@@ -209,8 +209,8 @@ def _shifted(words: np.ndarray, bits: _Bits, lossy: bool) -> np.ndarray:
         return words
     if lossy or bits.high >= 8 * words.itemsize or (words & ((1 << below) - 1)).any():
         raise Unreadable(
-            f"HighBit {bits.high} with BitsStored {bits.stored}, and something in the {below} bits below: clear them or, "
-            f"if they are the pixels' own, correct HighBit to {bits.stored - 1}"
+            f"HighBit {bits.high} with BitsStored {bits.stored}, and the {below} bits below hold something: clear them "
+            f"or, if they are the pixels' own, correct HighBit to {bits.stored - 1}"
         )
     return words >> below
 
