@@ -26,8 +26,13 @@ def settled(cycles: list[list[Image]], repairs: list[str]) -> list[list[Image]]:
     greys = [image.grey for image in images]
     if stray := sum(grey.stray_bits for grey in greys):
         repairs.append(f"bits beyond BitsStored (an overlay, or dirt) ignored in {stray} of {len(greys)} images")
+    repairs.extend(
+        f"slice {number} is nothing but padding"
+        for number, cycle in enumerate(cycles, 1)
+        if all(image.grey.padded is not None and image.grey.padded.all() for image in cycle)
+    )
     greys = _filled(_inverted(greys, repairs), repairs)
-    changed = {image: replace(image, grey=grey) for image, grey in zip(images, greys)}
+    changed = {image: image if grey is image.grey else replace(image, grey=grey) for image, grey in zip(images, greys)}
     return [[changed[image] for image in cycle] for cycle in cycles]
 
 
@@ -44,7 +49,7 @@ def _inverted(greys: list[Grey], repairs: list[str]) -> list[Grey]:
 
 def _mirrored(pixels: np.ndarray, mirror: float) -> np.ndarray:
     if np.issubdtype(pixels.dtype, np.integer) and mirror.is_integer():
-        return int(mirror) - pixels.astype(np.int32 if pixels.itemsize <= 2 else np.int64)
+        return int(mirror) - pixels.astype(np.int32 if pixels.itemsize <= 2 and mirror < 2**31 else np.int64)
     return np.float32(mirror) - pixels
 
 

@@ -133,8 +133,8 @@ def _high_is_black(elements: Elements) -> bool:
         return photometric == "MONOCHROME1"
     kind = photometric if photometric in _COLOURS else "unknown" if photometric else "missing"
     raise Unreadable(
-        f"SamplesPerPixel {samples} and PhotometricInterpretation {kind}; only grey images (MONOCHROME1, MONOCHROME2) are "
-        "read: export the scanner's images, not pictures of them"
+        f"SamplesPerPixel {samples} and PhotometricInterpretation {kind}; only grey images (MONOCHROME1, MONOCHROME2) "
+        "are read: export the scanner's images, not pictures of them"
     )
 
 
