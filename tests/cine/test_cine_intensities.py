@@ -266,6 +266,15 @@ def test_only_slices_whose_high_values_are_black_are_inverted(small, datasets, a
     assert cine.repairs[-1].startswith("3 of 9 images inverted")
 
 
+def test_inversion_costs_no_precision_where_sixteen_bits_are_stored_and_few_are_used(small, datasets, archived):
+    for data in datasets:
+        store(data, values_of(data) + 3, bits=16)
+        data.PhotometricInterpretation = "MONOCHROME1"
+    cine = read_cine_source(archived(datasets), 0.1)
+    np.testing.assert_array_equal(cine.frames, small.frames.max() + 3 - small.frames)
+    assert len(cine.repairs) == 1
+
+
 def test_inverted_slices_stay_comparable_whatever_their_slopes_and_depths(small, datasets, archived):
     """Rescaled values are in one unit, so that an inverted image is one constant less them."""
     for data in datasets:

@@ -13,7 +13,8 @@ def settled(cycles: list[list[Image]], repairs: list[str]) -> list[list[Image]]:
     """The same images, inverted where high values are black (MONOCHROME1), their padding filled.
 
     An inverted value is a constant of the whole scan minus the value: the sum of the ends of what its stored bits can
-    hold, the largest such sum where images differ. Padding takes the least value of all pixels that are none.
+    hold, the largest such sum where images differ; where that leads beyond 16 bits, the sum of the ends of what they do
+    hold. Padding takes the least value of all pixels that are none.
 
     Args:
         cycles: the images of every slice in order of time; one may stand in several places.
@@ -37,12 +38,15 @@ def settled(cycles: list[list[Image]], repairs: list[str]) -> list[list[Image]]:
 
 
 def _inverted(greys: list[Grey], repairs: list[str]) -> list[Grey]:
-    mirrors = [grey.mirror for grey in greys if grey.mirror is not None]
-    if not mirrors:
+    black = [grey for grey in greys if grey.mirror is not None]
+    if not black:
         return greys
-    mirror = max(mirrors)
+    mirror = max(grey.mirror for grey in black if grey.mirror is not None)
+    least, greatest = _ends(black)
+    if mirror - least > np.iinfo(np.int16).max:
+        mirror = float(least + greatest)
     repairs.append(
-        f"{len(mirrors)} of {len(greys)} images inverted (MONOCHROME1, high values are black): {mirror:g} - value"
+        f"{len(black)} of {len(greys)} images inverted (MONOCHROME1, high values are black): {mirror:g} - value"
     )
     return [grey if grey.mirror is None else replace(grey, pixels=_mirrored(grey.pixels, mirror)) for grey in greys]
 
@@ -57,12 +61,7 @@ def _filled(greys: list[Grey], repairs: list[str]) -> list[Grey]:
     padding = sum(int(grey.padded.sum()) for grey in greys if grey.padded is not None)
     if not padding:
         return greys
-    least = [grey.pixels[... if grey.padded is None else ~grey.padded] for grey in greys]
-    if not any(real.size for real in least):
-        raise CofError(
-            Reason.CINE_UNREADABLE, "PixelPaddingValue marks every pixel as padding: correct or remove this element"
-        )
-    fill = min(real.min() for real in least if real.size)
+    fill, _ = _ends(greys)
     share = padding / sum(grey.pixels.size for grey in greys)
     repairs.append(
         f"{share:.2%} of all pixels are padding (PixelPaddingValue): set to {fill:g}, the least of the others"
@@ -71,3 +70,14 @@ def _filled(greys: list[Grey], repairs: list[str]) -> list[Grey]:
         grey if grey.padded is None else replace(grey, pixels=np.where(grey.padded, fill, grey.pixels))
         for grey in greys
     ]
+
+
+def _ends(greys: list[Grey]) -> tuple[float, float]:
+    """The least and the greatest value of all pixels that are no padding; raises CofError if there is none."""
+    real = [grey.pixels if grey.padded is None else grey.pixels[~grey.padded] for grey in greys]
+    real = [pixels for pixels in real if pixels.size]
+    if not real:
+        raise CofError(
+            Reason.CINE_UNREADABLE, "PixelPaddingValue marks every pixel as padding: correct or remove this element"
+        )
+    return min(pixels.min() for pixels in real).item(), max(pixels.max() for pixels in real).item()
