@@ -25,6 +25,7 @@ _RESULT = re.compile(r"inline_?vf", re.IGNORECASE)
 # Bytes of all pixels of one archive: half of what a job is given.
 _MAX_PIXEL_BYTES = 512 * 2**20
 
+_NO_DICOM = "not a DICOM file, in spite of its name"
 _NEEDED = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
@@ -89,10 +90,11 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
     images: dict[str, list[Image]] = {}
     planes: dict[tuple[bytes, ...], Plane] = {}
     unreadable: Counter[str] = Counter()  # files by what is wrong with them
-    without_position = room = 0
+    without_position = room = files = 0
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")  # remarks on values, which may name the patient
         for name, content in read_members(path):
+            files += 1
             if not (known := is_dicom(content)) and not name.lower().endswith((".dcm", ".ima")):
                 continue
             try:
@@ -114,7 +116,7 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
                 unreadable[str(fault)] += 1
                 continue
             except Exception as error:  # whatever a parser of foreign bytes stumbles over
-                unreadable[f"damaged: {type(error).__name__}"] += 1
+                unreadable[f"damaged ({type(error).__name__}): fetch the file again" if known else _NO_DICOM] += 1
                 continue
             room += sum(image.pixels.nbytes for image in found)
             if room > _MAX_PIXEL_BYTES:
@@ -129,7 +131,7 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
             )
         if without_position:
             raise CofError(Reason.CINE_GEOMETRY, f"none of {without_position} DICOM images has a position in space")
-        raise CofError(Reason.CINE_NO_SHORT_AXIS, "no DICOM image of a cine")
+        raise CofError(Reason.CINE_NO_SHORT_AXIS, f"none of {files} files is a DICOM image of a cine")
     if unreadable:
         repairs.append(f"{unreadable.total()} unreadable files left out")
         repairs.extend(f"left out: {cause}" for cause in causes)
@@ -149,7 +151,7 @@ def _has_pixels(elements: Elements, known: bool) -> bool:
     if "FloatPixelData" in elements.values or "DoubleFloatPixelData" in elements.values:
         raise Unreadable("pixels in floating point (FloatPixelData); export whole numbers (PixelData)")
     if not known:
-        raise Unreadable("not a DICOM file, in spite of its name")
+        raise Unreadable(_NO_DICOM)
     if "Rows" in elements.values:
         raise Unreadable("an image without PixelData: fetch the file again")
     return False

@@ -198,11 +198,10 @@ def _words(data: Dataset) -> np.ndarray:
 def _shifted(words: np.ndarray, bits: _Bits, lossy: bool) -> np.ndarray:
     """Words whose lowest bit is the lowest stored one.
 
-    Files whose HighBit is wrong are as common as files in which bits lie below the stored ones: it is believed if those
-    are empty.
+    A HighBit above BitsStored - 1 may itself be wrong: it is believed only if the bits below the stored ones are empty.
 
     Raises:
-        Unreadable: they are not.
+        Unreadable: they are not empty.
     """
     below = bits.high + 1 - bits.stored
     if not below:
