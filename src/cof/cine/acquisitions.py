@@ -36,7 +36,16 @@ def one_acquisition(slices: list[Images], max_missing: float, repairs: list[str]
     parted = [acquisitions(images, number) for number, images in enumerate(slices, 1)]
     sizes = Counter(max(map(len, parts)) for parts in parted)
     usual = max(sizes, key=lambda size: (sizes[size], size))
-    chosen = [_latest(parts, usual, max_missing, number, repairs) for number, parts in enumerate(parted, 1)]
+    chosen, said = [], defaultdict(list)
+    for number, parts in enumerate(parted, 1):
+        images, by = _latest(parts, usual, max_missing)
+        chosen.append(images)
+        if by:
+            said[len(parts), by, sum(map(len, parts)) - len(images)].append(number)
+    for (times, by, others), numbers in said.items():
+        where = f"slice {numbers[0]}" if len(numbers) == 1 else f"slices {', '.join(map(str, numbers))}"
+        each = "" if len(numbers) == 1 else " each"
+        repairs.append(f"{where}: acquired {times} times, {by}, {others} images of the others left out{each}")
     if max(map(len, chosen)) == 1 and max(map(len, slices)) > 2:
         raise CofError(
             Reason.CINE_TOO_FEW_FRAMES, "single images would remain of a cine: nothing tells its frames apart"
@@ -226,29 +235,41 @@ def _blocks(images: Images) -> list[Images]:
     return [[images[k] for k in block] for block in blocks]
 
 
-def _latest(parts: list[Images], usual: int, max_missing: float, number: int, repairs: list[str]) -> Images:
-    """The latest complete acquisition of a slice."""
+def _latest(parts: list[Images], usual: int, max_missing: float) -> tuple[Images, str]:
+    """The latest complete acquisition of a slice, and by what it was chosen ("" of one)."""
     if len(parts) == 1:
-        return parts[0]
+        return parts[0], ""
     largest = max(map(len, parts))
-    complete = [part for part in parts if abs(len(part) - usual) <= max_missing * usual]
-    complete = complete or [part for part in parts if len(part) == largest]
-    left = complete
-    by = "the only complete one taken"
+    complete = [part for part in parts if _is_complete(part, usual, max_missing)]
+    left = complete or [part for part in parts if len(part) == largest]
+    return (left[0], "the only complete one taken") if len(left) == 1 else later(left)
+
+
+def later(parts: list[Images]) -> tuple[Images, str]:
+    """The latest of several acquisitions by date, time and number, and what told."""
+    left, by = parts, ""
     for what, key in _AGES:
+        one_series = what.startswith("series") and len({part[0].series.uid for part in left}) == 1
         ages = [key(part) for part in left]
-        if len(left) == 1 or any(age is None for age in ages):
+        known = [age for age in ages if age is not None]
+        if len(left) == 1 or one_series or len(known) < len(left) or min(known) == max(known):
             continue
-        last = max(age for age in ages if age is not None)
-        if min(age for age in ages if age is not None) < last:
-            left = [part for part, age in zip(left, ages) if age == last]
-            by = f"the latest complete one by {what} taken"
+        left = [part for part, age in zip(left, ages) if age == max(known)]
+        by = f"the latest complete one by {what} taken"
     if len(left) > 1:
         left = [max(left, key=lambda part: (_uid(part[0].series.uid), _rank(part[0])))]
         by = "nothing tells which is the latest: that of the highest series UID, by its numbers, taken"
-    others = sum(map(len, parts)) - len(left[0])
-    repairs.append(f"slice {number}: acquired {len(parts)} times, {by}, {others} images of the others left out")
-    return left[0]
+    return left[0], by
+
+
+def _is_complete(part: Images, usual: int, max_missing: float) -> bool:
+    """Whether an acquisition has the usual number of frames, or its frames take the scanner's RR interval."""
+    if abs(len(part) - usual) <= max_missing * usual:
+        return True
+    times, interval = cycle_times(part), part[0].interval_ms
+    if times is None or part[0].moment.trigger_ms is None or not interval or len(part) < _MANY:
+        return False
+    return bool(abs(len(part) * _step(np.sort(times)) / interval - 1) < max_missing)
 
 
 def _first(values: list[float | None]) -> float | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import affine_transform
 
-from cof.cine.acquisitions import one_acquisition
+from cof.cine.acquisitions import later, one_acquisition
 from cof.cine.geometry import base_to_apex, check_spacing
 from cof.cine.images import Image, Plane, read_images
 from cof.cine.order import common_cycle, in_order, on_cycle
@@ -45,7 +45,7 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
     """
     repairs: list[str] = []
     images, cine_left_out = short_axis_cine(read_images(path, repairs), repairs)
-    taken = one_acquisition(_by_slice(images, repairs), max_missing, repairs)
+    taken = one_acquisition(_one_stack(_by_slice(images, repairs), repairs), max_missing, repairs)
     slices = [in_order(_one_place(images, number, repairs), number, repairs) for number, images in enumerate(taken, 1)]
     cycle = common_cycle(slices, repairs)
     if cycle.count == 1 and cine_left_out:
@@ -92,6 +92,29 @@ def _by_slice(images: list[Image], repairs: list[str]) -> list[list[Image]]:
     return stack if ordered else stack[::-1]
 
 
+def _one_stack(slices: list[list[Image]], repairs: list[str]) -> list[list[Image]]:
+    """Of two stacks whose slices lie between each other, the one acquired later."""
+    if len(slices) < 4 or _even(slices):
+        return slices
+    stacks = [stack for stack in (slices[::2], slices[1::2]) if _even(stack)]
+    if len(stacks) < 2:
+        return slices
+    chosen, by = later([[image for images in stack for image in images] for stack in stacks])
+    kept = next(stack for stack in stacks if stack[0][0] is chosen[0])
+    left = sum(map(len, slices)) - sum(map(len, kept))
+    repairs.append(
+        f"two stacks, of which the slices of one lie between those of the other: {by}, {left} images left out"
+    )
+    return kept
+
+
+def _even(slices: list[list[Image]]) -> bool:
+    """Whether slices are equally spaced along the normal."""
+    gaps = np.diff(_heights([_usual_place(images) for images in slices]))
+    step = float(np.median(gaps))
+    return step != 0 and bool(np.abs(gaps - step).max() <= _UNEVEN_GAP * abs(step))
+
+
 def _heights(images: list[Image]) -> np.ndarray:
     """Positions [n] along the normal of the first image, in mm."""
     return np.array([image.plane.position for image in images]) @ images[0].plane.normal
@@ -127,7 +150,10 @@ def _affine(cycles: list[list[Image]]) -> np.ndarray:
     step = float(np.median(gaps))
     if np.abs(gaps - step).max() > _UNEVEN_GAP * abs(step) or step == 0:
         described = ", ".join(f"{gap:.1f}" for gap in gaps[:30])
-        raise CofError(Reason.CINE_GEOMETRY, f"slices are not equally spaced: {described} mm")
+        raise CofError(
+            Reason.CINE_GEOMETRY,
+            f"slices are not equally spaced: {described} mm; a slice is missing, or images of several stacks are mixed",
+        )
     return _plane_affine(base, base.normal * heights[-1] / (len(planes) - 1))
 
 

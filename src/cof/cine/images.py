@@ -489,7 +489,7 @@ def _frames(elements: Elements, data: Dataset, remarks: _Remarks) -> list[Image]
                 ),
                 planes[place],
                 series,
-                _frame_kind(own_kind, group("MRModifierSequence")) or kind,
+                _frame_kind(own_kind, group("MRModifierSequence"), kind),
                 Moment(
                     trigger_ms=_first(timing, "NominalCardiacTriggerDelayTime", "ActualCardiacTriggerDelayTime"),
                     position=_first(content, "TemporalPositionIndex")
@@ -510,12 +510,13 @@ def _frames(elements: Elements, data: Dataset, remarks: _Remarks) -> list[Image]
     return images
 
 
-def _frame_kind(frame_type: Any, modifier: Any) -> frozenset[str]:
-    """What kind of image an enhanced file says that a frame is; empty where it says nothing of frames."""
+def _frame_kind(frame_type: Any, modifier: Any, file: frozenset[str]) -> frozenset[str]:
+    """What kind of image a frame is; where the frame does not name its component, what the file says counts, too."""
     words = [*_as_list(frame_type.get("FrameType")), frame_type.get("ComplexImageComponent") or ""]
     tagging = str(modifier.get("Tagging") or "").upper()
     words.append("TAGGED" if tagging in ("GRID", "LINE") else "")
-    return frozenset(str(word).strip().upper() for word in words if str(word).strip())
+    kind = frozenset(str(word).strip().upper() for word in words if str(word).strip())
+    return kind if frame_type.get("ComplexImageComponent") else kind | file
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -35,6 +35,14 @@ def _pair(one: int | None, other: int | None) -> tuple[int, int] | None:
     return None if one is None or other is None else (one, other)
 
 
+def _contradicted(images: list[Image]) -> bool:
+    """Whether every frame has a time of acquisition, and these make another order than instance numbers."""
+    acquired = {image.moment.instance: image.moment.acquired_s for image in images}
+    times = [acquired[instance] for instance in sorted(acquired, key=lambda number: number or 0)]
+    known = [time for time in times if time is not None]
+    return len(set(known)) == len(images) and known != sorted(known)
+
+
 @dataclass(frozen=True, eq=False)
 class Frames:
     """The frames of one slice in order of time.
@@ -82,6 +90,10 @@ def in_order(images: list[Image], number: int, repairs: list[str]) -> Frames:
         values = [key(image) for image in images]
         if any(value is None or not np.isfinite(value).all() for value in values) or len(set(values)) < len(images):  # type: ignore[call-overload]
             continue
+        if name == "instance number" and _contradicted(images):
+            repairs.append(
+                f"slice {number}: the order of instance numbers counts, that of acquisition times is another"
+            )
         if weak and len(images) > 1:
             repairs.append(f"slice {number}: frames in order of {name}, for want of anything better")
         order = sorted(range(len(images)), key=values.__getitem__)  # type: ignore[arg-type]
@@ -208,7 +220,7 @@ def _rr_ms(by_trigger: float, interval_ms: float, repairs: list[str]) -> float:
 def on_cycle(frames: Frames, cycle: Cycle, max_missing: float, number: int, repairs: list[str]) -> list[Image]:
     """The frames of one slice at the phases of the cycle.
 
-    A slice whose frames cover its own cycle in another number is resampled in time by periodic linear interpolation.
+    A slice whose frames cover its own cycle in another number is resampled in time by linear interpolation.
     Where a frame is missing, the one before it stands in; of too many the last are left out.
 
     Raises:
@@ -249,7 +261,10 @@ def _covers(frames: Frames, cycle: Cycle) -> bool:
 
 
 def _resampled(frames: Frames, cycle: Cycle) -> list[Image]:
-    """Frames at the phases of the cycle, by periodic linear interpolation in time."""
+    """Frames at the phases of the cycle, by linear interpolation in time.
+
+    The last and the first frame of a cycle are not mixed: between them stands the nearer one.
+    """
     spaced = len(frames) + frames.holes
     if frames.times_ms is None:
         own = np.arange(len(frames)) / len(frames)
@@ -264,6 +279,7 @@ def _resampled(frames: Frames, cycle: Cycle) -> list[Image]:
         later = int(np.searchsorted(own, phase, side="right"))
         before, after = frames.images[later - 1].pixels, frames.images[later % len(frames)].pixels
         weight = np.float32((phase - own[later - 1]) / (own[later] - own[later - 1]))
+        weight = np.rint(weight) if later == len(frames) else weight
         mixed = before * (1 - weight) + after * weight
         whole = np.issubdtype(before.dtype, np.integer)
         images.append(

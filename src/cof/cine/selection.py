@@ -12,16 +12,16 @@ _SHORT_AXIS = re.compile(r"sax|short.?ax", re.IGNORECASE)
 _LONG_AXIS = re.compile(r"lax|long.?ax|[234] ?_?ch", re.IGNORECASE)
 
 # ImageType and complex component of images that hold no magnitude: "P", "PHASE MAP", "P_FFE", "VELOCITY", "REAL", ...
-_NO_MAGNITUDE = re.compile(r"(P|V|R|I|PHASE|VELOCITY|REAL|IMAGINARY)([ _](MAP|FFE|PCA|SE|IR|TSE|TFE|B_?TFE))?")
+_NO_MAGNITUDE = re.compile(r"(P|V|R|I|PHASE|VELOCITY|REAL|IMAGINARY)([ _](MAP|IMAGE|FFE|PCA|SE|IR|GR|TSE|TFE|B_?TFE))?")
 # Names and flavours of sequences that lay tags or encode displacement.
 _TAGGED = re.compile(
-    r"(?<![a-z])tag(?!e)|tagg(?!e[a-z])|tag(?![a-z])|spamm|(?<![a-z])(csp|grid|c?dense|harp)(?![a-z])|grid.?tag|sine?.?mod",
+    r"(?<![a-z])tag(?!e)|tagg(ed|ing)|tag(?![a-z])|spamm|(?<![a-z])(csp|grid|c?dense|harp)(?![a-z])|grid.?tag|sine?.?mod",
     re.IGNORECASE,
 )
 # Names of what is imaged along the short axis beside the cine.
 _NO_CINE = re.compile(
     r"(?<![a-z])(locali[sz]er|scout|survey|haste|stir|lge|psir|mde|viability|(late|delayed).?(gad|enh)\w*|perf\w*|"
-    r"first.?pass|(sh)?molli|sasha|mapping|t[12]\W?(star)?[ _-]?map\w*|flow|venc)(?![a-z])",
+    r"first.?pass|(sh)?molli|sasha|mapping|t[12]\W?(star)?[ _-]?map\w*|venc)(?![a-z])",
     re.IGNORECASE,
 )
 _PARALLEL_COSINE = np.cos(np.deg2rad(1.0))
