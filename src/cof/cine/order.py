@@ -8,6 +8,7 @@ import numpy as np
 
 from cof.cine.images import Image
 from cof.cine.nifti import DEFAULT_RR_MS, PLAUSIBLE_RR_MS
+from cof.cine.pixels import Grey
 from cof.errors import CofError, Reason
 
 _HOLE = 1.5  # frame durations between neighbours of which a frame between is missing
@@ -282,9 +283,8 @@ def _resampled(frames: Frames, cycle: Cycle) -> list[Image]:
         weight = np.rint(weight) if later == len(frames) else weight
         mixed = before * (1 - weight) + after * weight
         whole = np.issubdtype(before.dtype, np.integer)
-        images.append(
-            replace(frames.images[later - 1], pixels=(np.rint(mixed) if whole else mixed).astype(before.dtype))
-        )
+        grey = Grey((np.rint(mixed) if whole else mixed).astype(before.dtype))
+        images.append(replace(frames.images[later - 1], grey=grey))
     return images
 
 
