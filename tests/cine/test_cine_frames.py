@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from coded import enhanced_fully
+from coded import enhanced_fully, run_length
 from pydicom.dataset import Dataset
 
 from cof.cine.ed import find_ed
@@ -580,3 +580,91 @@ def test_frames_whose_number_is_that_of_several_cycles_by_the_scanner_are_refuse
     error = source.refuses(source.images(change))
     assert error.reason is Reason.CINE_UNREADABLE
     assert "CardiacNumberOfImages" in str(error)
+
+
+# Where frames lie
+
+
+def comma(text: str) -> str:
+    return text.replace(".", ",")
+
+
+@pytest.mark.parametrize("coded", [False, True], ids=["plain", "run-length"])
+@pytest.mark.parametrize("slices", [{1}, {0, 1, 2}], ids=["one", "all"])
+@pytest.mark.parametrize("name", ["PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "TriggerTime"])
+def test_decimal_commas_are_read_as_points_and_said(source, kit, tmp_path, name, slices, coded):
+    folder = tmp_path / "cine"
+    folder.mkdir()
+    for k, data in enumerate(source.images()):
+        data.TriggerTime = f"{float(data.TriggerTime):07.2f}"
+        content = kit.encode(run_length(data) if coded else data)
+        if k // FRAMES in slices:
+            value = data[name].value
+            text = "\\".join(map(str, value)) if name != "TriggerTime" else str(data.TriggerTime)
+            assert text.encode() in content
+            content = content.replace(text.encode(), comma(text).encode())
+        (folder / f"{k}.dcm").write_bytes(content)
+    cine = read_cine_source(folder, 0.1)
+    np.testing.assert_array_equal(cine.frames, source.scan.frames)
+    np.testing.assert_allclose(cine.affine, source.scan.affine, atol=1e-4)
+    assert cine.rr_ms == pytest.approx(source.kit.rr_ms, abs=0.1)
+    assert cine.repairs == (f"{name} of {FRAMES * len(slices)} images has decimal commas, read as points",)
+
+
+@pytest.mark.parametrize("text", [b"1,9,1,7", b"1,95.1,75", b"1,9\\1,7\\2"])
+def test_commas_that_leave_doubt_are_refused_by_name(source, kit, tmp_path, text):
+    for k, data in enumerate(source.images()):
+        data.PixelSpacing = ["1.95", "1.75"]
+        content = kit.encode(data)
+        assert b"1.95\\1.75 " in content
+        (tmp_path / f"{k}.dcm").write_bytes(content.replace(b"1.95\\1.75 ", text.ljust(10)))
+    with pytest.raises(CofError, match="PixelSpacing") as caught:
+        read_cine_source(tmp_path, 0.1)
+    assert caught.value.reason in (Reason.CINE_UNREADABLE, Reason.CINE_GEOMETRY)
+
+
+@pytest.mark.parametrize("name", ["PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"])
+def test_a_missing_place_is_named(source, name):
+    error = source.refuses(source.images(lambda data, t, z: delattr(data, name)))
+    assert error.reason is Reason.CINE_GEOMETRY
+    assert name in str(error)
+
+
+@pytest.mark.parametrize("length", [0.5, 1.02, 1.8])
+def test_directions_that_are_not_of_unit_length_are_taken_as_directions(source, length):
+    def stretch(data, t, z):
+        data.ImageOrientationPatient = [f"{length * float(value):.8f}" for value in data.ImageOrientationPatient]
+
+    cine = source.reads_the_scan(source.images(stretch))
+    np.testing.assert_allclose(cine.affine, source.scan.affine, atol=1e-4)
+    assert cine.repairs == ("ImageOrientationPatient of 24 images is not of unit length: taken as directions",)
+
+
+@pytest.mark.parametrize("form", CLASSIC)
+def test_of_two_stacks_that_lie_between_each_other_the_later_counts(kit, archived, form):
+    source = Source(kit, archived)
+    source.scan = kit.scan(4, FRAMES)
+
+    def earlier(data, t, z):
+        at(data, time="100000")
+        normal = np.cross(*np.reshape(np.array(data.ImageOrientationPatient, float), (2, 3)))
+        data.ImagePositionPatient = [f"{v:.5f}" for v in np.array(data.ImagePositionPatient, float) + 4 * normal]
+
+    def no_number(data, t, z):
+        data.SeriesDescription = "CINE_SAX"
+
+    first = source.images(lambda data, t, z: (earlier(data, t, z), no_number(data, t, z)), other=True, series=9)
+    second = source.images(lambda data, t, z: (at(data, time="110000"), no_number(data, t, z)), series=8)
+    cine = source.reads_the_scan(form([*first, *second]))
+    assert "two stacks" in cine.repairs[0]
+
+
+def test_images_of_other_planes_are_all_counted(source):
+    beside = []
+    for k, direction in enumerate((["1", "0", "0", "0", "1", "0"], ["0", "1", "0", "0", "0", "1"])):
+        others = source.images(lambda data, t, z: setattr(data, "SOPInstanceUID", "1.5"), other=True, series=7 + k)
+        for data in others[:FRAMES]:
+            data.ImageOrientationPatient, data.SeriesDescription = direction, ""
+        beside += others[:FRAMES]
+    cine = source.reads_the_scan([*source.images(lambda data, t, z: setattr(data, "SeriesDescription", "")), *beside])
+    assert cine.repairs == ("16 images of other planes left out",)

@@ -114,7 +114,7 @@ def test_a_high_bit_that_cannot_be_meant_is_refused(datasets, archived):
         ({"Rows": 15}, "correct Rows, Columns, NumberOfFrames or BitsAllocated"),
         ({"Columns": 13}, "correct Rows, Columns, NumberOfFrames or BitsAllocated"),
         ({"Rows": 17}, "cut short"),
-        ({"SamplesPerPixel": 3}, "SamplesPerPixel 3"),
+        ({"SamplesPerPixel": 3}, "SamplesPerPixel 3 and PhotometricInterpretation MONOCHROME2"),
         ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "PhotometricInterpretation RGB"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "PhotometricInterpretation PALETTE COLOR"),
         ({"PhotometricInterpretation": None}, "PhotometricInterpretation missing"),

@@ -2,6 +2,7 @@
 
 import io
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -10,7 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+)
 
 from cof.cine import elements
 from cof.cine.elements import read_elements
@@ -101,6 +108,24 @@ def test_compressed_pixels_are_what_pydicom_reads_from_the_uncompressed_image(ki
     data = image(kit, *form)
     _, uncompressed = written(kit, data, True)
     np.testing.assert_array_equal(read(kit.encode(compressed(data, syntax, LOSSLESS[syntax]))), uncompressed)
+
+
+NARROW = {
+    JPEGLosslessSV1: lambda image, bits: imagecodecs.ljpeg_encode(image, bitspersample=bits),
+    JPEG2000Lossless: lambda image, bits: imagecodecs.jpeg2k_encode(
+        image, codecformat="j2k", reversible=True, level=0, bitspersample=bits
+    ),
+}
+
+
+@pytest.mark.parametrize("syntax", NARROW, ids=named)
+@given(form=dirty_images(sizes=(2,)))
+@property_settings(25)
+def test_compressed_streams_of_the_stored_bits_alone_give_their_values(kit, syntax, form):
+    words, bits, signed = form
+    data = image(kit, words & ((1 << bits) - 1), bits, signed)
+    content = kit.encode(compressed(data, syntax, lambda image: NARROW[syntax](image, bits)))
+    np.testing.assert_array_equal(read(content), stored(*form))
 
 
 NUMBERS = st.decimals(-9999, 9999, places=3).map(str)

@@ -209,3 +209,25 @@ def test_the_same_input_gives_the_same_bytes(labelled):
     grid(labelled, "two")
     for path in (labelled.root / "one").iterdir():
         assert path.read_bytes() == (labelled.root / "two" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_annotation_tells_base_from_apex_where_the_header_does_not(batch, scan, reverse):
+    labels = np.zeros(scan.frames.shape, np.uint8)
+    for plane in range(scan.frames.shape[1]):
+        labels[0, plane, 2 : 13 - plane, 2 : 11 - plane] = 1
+    turn = np.s_[:, ::-1] if reverse else np.s_[:]
+    unknown = np.diag([-1.7, -1.9, 10.0, 1.0])
+    cine = batch.volume("cine", scan.frames[turn], unknown)
+    batch.add("told", cine, annotation=batch.volume("labels", labels[turn], unknown))
+    batch.add("untold", cine)
+    assert batch.stack() == {}
+    told, untold = batch.cine("told"), batch.cine("untold")
+    np.testing.assert_array_equal(told.frames, scan.frames)
+    np.testing.assert_array_equal(read_labels(batch.root / "annotations/b000/told.nii.gz"), labels)
+    np.testing.assert_array_equal(untold.frames, scan.frames[turn])
+    assert any("as the annotation shows" in repair for repair in told.repairs) == reverse
+    assert any("make sure that the first is basal" in repair for repair in untold.repairs)
+    # Each voxel of the annotation's own file is still where that file says.
+    corner = untold.affine @ [3, 4, 5, 1]
+    np.testing.assert_allclose(told.affine @ [3, 4, 0 if reverse else 5, 1], corner, atol=1e-4)

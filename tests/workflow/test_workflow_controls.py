@@ -80,10 +80,10 @@ def test_what_another_run_has_not_trained_is_trained_here(tmp_path: Path) -> Non
     run = snakemake(tmp_path, "-n", "--configfile", *files, "--", "table1")
     counts = jobs(run.stdout)
     assert (run.stdout + run.stderr).count("trained: ") == 1
-    assert "trained: models/cof is used as it is, with iterations 7 (here 600)" in run.stdout + run.stderr
+    assert "trained: models/cof as trained there, with iterations 7 (here 600)" in run.stdout + run.stderr
     (tmp_path / "elsewhere/registrations/toppr/settings.json").write_text("{}")
     refused = snakemake(tmp_path, "-n", "--configfile", *files, "--", "table1", check=False)
-    assert "trained: elsewhere/registrations/toppr/settings.json does not tell its" in refused.stdout + refused.stderr
+    assert "trained: elsewhere/registrations/toppr/settings.json does not tell the" in refused.stdout + refused.stderr
     assert not {"labeller", "toppr"} & counts.keys()
     assert (counts["borrow"], counts["train"]) == (3, 4)  # random, static, mean motion and oracle
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cof.cine.geometry import onto_stack
-from cof.cine.nifti import read_array
+from cof.cine.geometry import onto_stack, spacing_of
+from cof.cine.nifti import Stored, read_array
 from cof.cine.volume import Cine
 from cof.errors import CofError, Reason
 
 CLASSES = 4
+_ROUNDING = 1e-3
 
 
 def read_annotation(path: Path, cine: Cine) -> np.ndarray:
@@ -27,9 +28,15 @@ def read_annotation(path: Path, cine: Cine) -> np.ndarray:
     """
     if not path.is_file():
         raise CofError(Reason.ANNOTATION_UNREADABLE, "the annotation is not there")
-    values, _, affine = read_array(path, Reason.ANNOTATION_UNREADABLE)
-    if not np.isin(values, np.arange(CLASSES)).all():
-        raise CofError(Reason.ANNOTATION_UNREADABLE, f"values other than 0 to {CLASSES - 1}")
+    stored = read_array(path, Reason.ANNOTATION_UNREADABLE)
+    values = whole_labels(stored.values)
+    others = np.setdiff1d(values, np.arange(CLASSES))
+    if len(others):
+        raise CofError(
+            Reason.ANNOTATION_UNREADABLE,
+            f"values other than 0 to {CLASSES - 1}, such as {', '.join(f'{value:g}' for value in others[:4])}: 0 is "
+            "background, 1 LV, 2 myocardium, 3 RV",
+        )
     if not values.any():
         raise CofError(Reason.ANNOTATION_UNREADABLE, "no frame is labelled")
     if len(values) != len(cine.frames):
@@ -37,7 +44,60 @@ def read_annotation(path: Path, cine: Cine) -> np.ndarray:
             Reason.ANNOTATION_MISMATCH, f"the annotation has {len(values)} frames and the cine {len(cine.frames)}"
         )
     slices, rows, columns = cine.frames.shape[1:]
-    labels = onto_stack(values, affine, (slices, rows, columns), cine.affine)
+    labels = onto_stack(values, stored.affine, (slices, rows, columns), cine.affine)
+    if labels is None and _without_place(stored, cine):
+        labels = values
     if labels is None:
-        raise CofError(Reason.ANNOTATION_MISMATCH, "the annotation does not lie on the voxels of the cine")
+        raise CofError(
+            Reason.ANNOTATION_MISMATCH,
+            "the annotation does not lie on the voxels of the cine: matrix, spacing, direction or position differ; "
+            "resample it, or copy the cine's header where the voxels are the same",
+        )
     return np.ascontiguousarray(labels, np.uint8)
+
+
+def whole_labels(values: np.ndarray) -> np.ndarray:
+    """Labels as whole numbers; what a header's scaling leaves of them, as in 1.0000153, is rounded.
+
+    Raises:
+        CofError: ANNOTATION_UNREADABLE, a value is further than `_ROUNDING` from a whole number, or none.
+    """
+    if values.dtype.kind in "iu":
+        return values
+    whole = np.rint(values)
+    near = np.isfinite(values) & (np.abs(values - whole) <= _ROUNDING)
+    if not near.all():
+        raise CofError(
+            Reason.ANNOTATION_UNREADABLE,
+            f"a label of {float(values[~near][0]):g}: labels are whole numbers, up to {_ROUNDING:g}; these were "
+            "interpolated or scaled: resample the original ones by the nearest neighbour",
+        )
+    return whole.astype(np.int64)
+
+
+def towards_apex(labels: np.ndarray) -> bool | None:
+    """Whether slices run from base to apex: the heart is smaller towards the apex.
+
+    Right in each of the 200 annotated volumes of ACDC.
+
+    Args:
+        labels: [T, Z, Y, X]; frames without labels do not count.
+
+    Returns:
+        None if fewer than three slices are labelled.
+    """
+    areas = (labels > 0).sum(axis=(0, 2, 3))
+    slices = np.flatnonzero(areas)
+    if len(slices) < 3 or np.ptp(areas[slices]) == 0:
+        return None
+    return bool(np.corrcoef(slices, areas[slices])[0, 1] < 0)
+
+
+def _without_place(stored: Stored, cine: Cine) -> bool:
+    """Whether neither header tells how the stack lies, and the annotation's does not contradict the cine's."""
+    if cine.oriented or stored.oriented or stored.values.shape != cine.frames.shape:
+        return False
+    own, other = (affine[:3, :3] / spacing_of(affine) for affine in (stored.affine, cine.affine))
+    spacing = spacing_of(stored.affine)
+    told = not np.allclose(spacing, 1)
+    return np.allclose(own, other, atol=0.01) and (not told or np.allclose(spacing, spacing_of(cine.affine), rtol=0.01))

@@ -31,6 +31,7 @@ _child: ProcessPoolExecutor | None = None
 _JPEG_FRAMES = frozenset([*range(0xC0, 0xD0), 0xF7]) - {0xC4, 0xC8, 0xCC}
 _JPEG_2000 = b"\xff\x4f\xff\x51"
 _LOSSY = (JPEG2000, JPEGLSNearLossless, JPEGBaseline8Bit, JPEGExtended12Bit)
+_GREYS = ("MONOCHROME1", "MONOCHROME2")
 _COLOURS = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "HSV", "ARGB", "CMYK")
 
 
@@ -129,9 +130,9 @@ def _high_is_black(elements: Elements) -> bool:
     """Whether high values are black; raises Unreadable for anything but grey images."""
     samples = elements.whole("SamplesPerPixel") if elements.values.get("SamplesPerPixel") else 1
     photometric = elements.text("PhotometricInterpretation").upper()
-    if samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2"):
+    if samples == 1 and photometric in _GREYS:
         return photometric == "MONOCHROME1"
-    kind = photometric if photometric in _COLOURS else "unknown" if photometric else "missing"
+    kind = photometric if photometric in _GREYS + _COLOURS else "unknown" if photometric else "missing"
     raise Unreadable(
         f"SamplesPerPixel {samples} and PhotometricInterpretation {kind}; only grey images (MONOCHROME1, MONOCHROME2) "
         "are read: export the scanner's images, not pictures of them"
@@ -198,11 +199,10 @@ def _words(data: Dataset) -> np.ndarray:
 def _shifted(words: np.ndarray, bits: _Bits, lossy: bool) -> np.ndarray:
     """Words whose lowest bit is the lowest stored one.
 
-    Files whose HighBit is wrong are as common as files in which bits lie below the stored ones: it is believed if those
-    are empty.
+    A HighBit above BitsStored - 1 may itself be wrong: it is believed only if the bits below the stored ones are empty.
 
     Raises:
-        Unreadable: they are not.
+        Unreadable: they are not empty.
     """
     below = bits.high + 1 - bits.stored
     if not below:

@@ -46,8 +46,8 @@ class Remarks:
             return CofError(Reason.CINE_NO_SHORT_AXIS, "only the scanner's own evaluation (InlineVF); export the cine")
         return CofError(
             Reason.CINE_NO_SHORT_AXIS,
-            f"no DICOM image of a cine: none of {self.others} files holds an image, or begins as DICOM files do (128 "
-            "bytes and DICM, or an element of group 0002 or 0008)",
+            f"none of {self.others} files is a DICOM image of a cine: none holds an image, or begins as DICOM files "
+            "do (128 bytes and DICM, or an element of group 0002 or 0008)",
         )
 
     def repairs(self) -> list[str]:
