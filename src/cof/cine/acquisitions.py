@@ -43,14 +43,18 @@ def one_acquisition(slices: list[Images], max_missing: float, repairs: list[str]
         if by:
             said[len(parts), by, sum(map(len, parts)) - len(images)].append(number)
     for (times, by, others), numbers in said.items():
-        where = f"slice {numbers[0]}" if len(numbers) == 1 else f"slices {', '.join(map(str, numbers))}"
         each = "" if len(numbers) == 1 else " each"
-        repairs.append(f"{where}: acquired {times} times, {by}, {others} images of the others left out{each}")
+        repairs.append(f"{named(numbers)}: acquired {times} times, {by}, {others} images of the others left out{each}")
     if max(map(len, chosen)) == 1 and max(map(len, slices)) > 2:
         raise CofError(
             Reason.CINE_TOO_FEW_FRAMES, "single images would remain of a cine: nothing tells its frames apart"
         )
     return chosen
+
+
+def named(numbers: list[int]) -> str:
+    """Slices by their numbers, in words."""
+    return f"slice {numbers[0]}" if len(numbers) == 1 else f"slices {', '.join(map(str, numbers))}"
 
 
 def _without_doubles(images: Images, number: int, repairs: list[str]) -> Images:

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import affine_transform
 
-from cof.cine.acquisitions import later, one_acquisition
+from cof.cine.acquisitions import later, named, one_acquisition
 from cof.cine.files import read_images
 from cof.cine.geometry import base_to_apex, check_spacing
 from cof.cine.images import Image, Plane
 from cof.cine.intensities import settled
-from cof.cine.order import common_cycle, in_order, on_cycle
+from cof.cine.order import Frames, common_cycle, in_order, on_cycle
 from cof.cine.selection import short_axis_cine
 from cof.cine.volume import Cine, to_int16, uniform_times
 from cof.errors import CofError, Reason, redact
@@ -49,7 +49,7 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
     images, cine_left_out = short_axis_cine(read_images(path, repairs), repairs)
     taken = one_acquisition(_one_stack(_by_slice(images, repairs), repairs), max_missing, repairs)
     placed = settled([_one_place(images, number, repairs) for number, images in enumerate(taken, 1)], repairs)
-    slices = [in_order(images, number, repairs) for number, images in enumerate(placed, 1)]
+    slices = _in_order(placed, repairs)
     cycle = common_cycle(slices, repairs)
     if cycle.count == 1 and cine_left_out:
         raise CofError(
@@ -65,6 +65,19 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
     names.pop("", None)
     times = uniform_times(cycle.count, cycle.rr_ms)
     return Cine(frames, affine, times, cycle.rr_ms, tuple(names), (*repairs, *stretched), delay_ms=cycle.delay_ms)
+
+
+def _in_order(slices: list[list[Image]], repairs: list[str]) -> list[Frames]:
+    """The frames of every slice in order of time."""
+    ordered: list[Frames] = []
+    doubtful: dict[str, list[int]] = defaultdict(list)
+    for number, images in enumerate(slices, 1):
+        frames, doubt = in_order(images, number)
+        ordered.append(frames)
+        if doubt:
+            doubtful[doubt].append(number)
+    repairs.extend(f"{named(numbers)}: {doubt}" for doubt, numbers in doubtful.items())
+    return ordered
 
 
 def _by_slice(images: list[Image], repairs: list[str]) -> list[list[Image]]:

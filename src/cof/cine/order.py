@@ -81,8 +81,8 @@ class Frames:
         return interval if PLAUSIBLE_RR_MS[0] <= interval <= PLAUSIBLE_RR_MS[1] else np.nan
 
 
-def in_order(images: list[Image], number: int, repairs: list[str]) -> Frames:
-    """The frames of one slice in order of time.
+def in_order(images: list[Image], number: int) -> tuple[Frames, str]:
+    """The frames of one slice in order of time, and what leaves doubt about it in words ("" for nothing).
 
     Raises:
         CofError: CINE_UNREADABLE, nothing tells it.
@@ -91,18 +91,17 @@ def in_order(images: list[Image], number: int, repairs: list[str]) -> Frames:
         values = [key(image) for image in images]
         if any(value is None or not np.isfinite(value).all() for value in values) or len(set(values)) < len(images):  # type: ignore[call-overload]
             continue
+        doubt = ""
         if name == "instance number" and _contradicted(images):
-            repairs.append(
-                f"slice {number}: the order of instance numbers counts, that of acquisition times is another"
-            )
+            doubt = "frames in order of instance numbers, though acquisition times make another order"
         if weak and len(images) > 1:
-            repairs.append(f"slice {number}: frames in order of {name}, for want of anything better")
+            doubt = f"frames in order of {name}, for want of anything better"
         order = sorted(range(len(images)), key=values.__getitem__)  # type: ignore[arg-type]
         ordered = [images[k] for k in order]
         timed = name == "trigger time"
-        return Frames(ordered, np.array([values[k] for k in order], float) if timed else None)
+        return Frames(ordered, np.array([values[k] for k in order], float) if timed else None), doubt
     if len(images) == 1:
-        return Frames(images, None)
+        return Frames(images, None), ""
     raise CofError(
         Reason.CINE_UNREADABLE,
         f"slice {number}: nothing tells the order of frames; export again with TriggerTime, TemporalPositionIdentifier "
@@ -156,10 +155,11 @@ def common_cycle(slices: list[Frames], repairs: list[str]) -> Cycle:
     alike = np.abs(first - begin) <= _SAME_START * step
     gated = rr_ms == round(by_trigger, 3) and abs(begin) < rr_ms and bool(alike.mean() >= _MOST)
     if not gated:
-        repairs.append(
-            f"trigger times of the slices begin at {first.min():.0f} to {first.max():.0f} ms: not counted from the R "
-            "peak, they tell no more than the order of frames"
-        )
+        if rr_ms == round(by_trigger, 3):
+            repairs.append(
+                f"trigger times begin at {first.min():.0f} to {first.max():.0f} ms in the slices: not counted from the R "
+                "peak, they tell no more than the order of frames"
+            )
         return Cycle(count, rr_ms, np.nan, 0.0, False, interval_ms)
     offset = float(np.median([start / frames.step_ms for start, frames in zip(first, complete)]))
     for number, frames in enumerate(slices, 1):
@@ -212,7 +212,7 @@ def _rr_ms(by_trigger: float, interval_ms: float, repairs: list[str]) -> float:
         return round(by_trigger, 3)
     if np.isfinite(interval_ms):
         if np.isfinite(by_trigger):
-            repairs.append(f"trigger times make no RR interval: {interval_ms:.0f} ms by the scanner's taken")
+            repairs.append(f"trigger times make no RR interval in ms: the scanner's of {interval_ms:.0f} ms taken")
         return round(interval_ms, 3)
     repairs.append(f"no plausible trigger times: RR taken as {DEFAULT_RR_MS:.0f} ms")
     return DEFAULT_RR_MS
