@@ -165,7 +165,7 @@ def _affine(cycles: list[list[Image]]) -> np.ndarray:
     gaps = np.diff(heights)
     step = float(np.median(gaps))
     if np.abs(gaps - step).max() > _UNEVEN_GAP * abs(step) or step == 0:
-        described = ", ".join(f"{gap:.1f}" for gap in gaps[:30])
+        described = ", ".join(f"{abs(gap):.1f}" for gap in gaps[:30])
         raise CofError(
             Reason.CINE_GEOMETRY,
             f"slices are not equally spaced: {described} mm; a slice is missing, or images of several stacks are mixed",

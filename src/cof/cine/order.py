@@ -157,8 +157,8 @@ def common_cycle(slices: list[Frames], repairs: list[str]) -> Cycle:
     if not gated:
         if rr_ms == round(by_trigger, 3):
             repairs.append(
-                f"trigger times begin at {first.min():.0f} to {first.max():.0f} ms in the slices: not counted from the R "
-                "peak, they tell no more than the order of frames"
+                f"trigger times begin at {first.min():.0f} to {first.max():.0f} ms in the slices: not counted from "
+                "the R peak, they tell no more than the order of frames"
             )
         return Cycle(count, rr_ms, np.nan, 0.0, False, interval_ms)
     offset = float(np.median([start / frames.step_ms for start, frames in zip(first, complete)]))
