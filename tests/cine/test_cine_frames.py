@@ -317,7 +317,7 @@ LATER = {
 }
 
 
-@pytest.mark.parametrize("form", CLASSIC)
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("by", "tell"), LATER.items(), ids=LATER)
 @pytest.mark.parametrize(("early", "late"), [(9, 10), (10, 9), (3, 4)])
 def test_of_two_series_the_later_counts_whatever_their_uids(source, form, by, tell, early, late):
