@@ -356,6 +356,10 @@ def infinite(path: Path) -> None:
     header_value(path, 292, "<f4", np.inf)  # srow_x[3]
 
 
+def other_codes(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([0, 3, 2, 1], voxels.dtype)[voxels], affine
+
+
 def other_values(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return voxels * 85, affine
 
@@ -479,6 +483,8 @@ FAULTS = [
           "annotations", "annotation_unreadable"),
     Fault("annotation-values", "annotation", "labels 0, 85, 170, 255", partial(volume, change=other_values),
           "annotations", "annotation_unreadable"),
+    Fault("annotation-codes", "annotation", "LV and RV in each other's codes", partial(volume, change=other_codes),
+          "annotations", "annotation_codes"),
     Fault("annotation-blurred", "annotation", "labels between whole numbers",
           partial(volume, change=lambda v, a: (v * np.float32(0.75), a)), "annotations", "annotation_unreadable"),
     Fault("annotation-empty", "annotation", "no frame is labelled", partial(volume, change=lambda v, a: (v * 0, a)),

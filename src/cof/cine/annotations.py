@@ -1,41 +1,51 @@
 """Expert labels, brought onto the voxels of the native stack that they were drawn on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from cof.cine.codes import advice, check_anatomy
 from cof.cine.geometry import onto_stack, spacing_of
 from cof.cine.nifti import Stored, read_array
 from cof.cine.volume import Cine
 from cof.errors import CofError, Reason
+from cof.labels.codes import write_map
 
 CLASSES = 4
 _ROUNDING = 1e-3
 
 
-def read_annotation(path: Path, cine: Cine) -> np.ndarray:
+def read_annotation(path: Path, cine: Cine, codes: Mapping[int, int] | None = None) -> np.ndarray:
     """The labels of a cine as recorded, that is before it is rolled to ED.
 
     The 4D NIfTI must have the voxels of the cine, in any order and direction of axes, and as many frames; frames
-    without annotation are zero. Labels are 0 background, 1 LV, 2 myocardium, 3 RV: other conventions (such as 1 RV,
-    3 LV) look the same to a program and must be converted by their owner.
+    without annotation are zero. Labels are 0 background, 1 LV, 2 myocardium, 3 RV, or become so by `codes`. Other
+    conventions are told by the anatomy: in the middle slices the myocardium encloses the LV, and no other structure.
+
+    Args:
+        path: the NIfTI.
+        cine: as recorded.
+        codes: from the codes of the file to ours (`cof.labels.codes`); every code but 0 must be in it.
 
     Returns:
         uint8 [T, Z, Y, X].
 
     Raises:
-        CofError: ANNOTATION_UNREADABLE (no file, broken, other values than 0 to 3, empty) or ANNOTATION_MISMATCH.
+        CofError: ANNOTATION_UNREADABLE (no file, broken, unknown codes, empty), ANNOTATION_MISMATCH, or
+            ANNOTATION_CODES (labels are not where these structures are).
     """
     if not path.is_file():
         raise CofError(Reason.ANNOTATION_UNREADABLE, "the annotation is not there")
     stored = read_array(path, Reason.ANNOTATION_UNREADABLE)
     values = whole_labels(stored.values)
-    others = np.setdiff1d(values, np.arange(CLASSES))
+    known = codes or {code: code for code in range(1, CLASSES)}
+    others = np.unique(values[~np.isin(values, [0, *known])])
     if len(others):
+        expected = f"those of the map {write_map(codes)}" if codes else f"0 to {CLASSES - 1}"
         raise CofError(
             Reason.ANNOTATION_UNREADABLE,
-            f"values other than 0 to {CLASSES - 1}, such as {', '.join(f'{value:g}' for value in others[:4])}: 0 is "
-            "background, 1 LV, 2 myocardium, 3 RV",
+            f"values other than {expected}, such as {', '.join(map(str, others[:4]))}: {advice(values)}",
         )
     if not values.any():
         raise CofError(Reason.ANNOTATION_UNREADABLE, "no frame is labelled")
@@ -53,7 +63,11 @@ def read_annotation(path: Path, cine: Cine) -> np.ndarray:
             "the annotation does not lie on the voxels of the cine: matrix, spacing, direction or position differ; "
             "resample it, or copy the cine's header where the voxels are the same",
         )
-    return np.ascontiguousarray(labels, np.uint8)
+    ours = np.zeros(labels.shape, np.uint8)
+    for theirs, code in known.items():
+        ours[labels == theirs] = code
+    check_anatomy(ours, known)
+    return ours
 
 
 def whole_labels(values: np.ndarray) -> np.ndarray:
