@@ -54,14 +54,6 @@ def find_r_peaks(
     )
 
 
-def count_ectopic(peaks: np.ndarray, rate_hz: float) -> int:
-    """Beats of [K] whose RR intervals are those of premature ones (Lipponen and Tarvainen, J Med Eng Technol 2019)."""
-    import neurokit2
-
-    found, _ = neurokit2.signal_fixpeaks(peaks, sampling_rate=round(rate_hz), iterative=False, method="Kubios")
-    return len(found["ectopic"])
-
-
 def _detect(trace: np.ndarray, rate_hz: float) -> np.ndarray:
     """NeuroKit2's own detector on one trace [N], without its correction of intervals."""
     import neurokit2
