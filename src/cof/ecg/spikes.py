@@ -18,6 +18,10 @@ _SMALLEST_MV = 0.25
 # the difference of the levels on either side, which tells it from a step.
 _OVER_NOISE, _OVER_ROUGHNESS, _OVER_SPAN, _OVER_STEP = 6.0, 3.5, 0.4, 1.2
 _AROUND_MS = 12.0
+# Of overlapping groups the most prominent is taken; a group with one sample more must be so by this factor.
+_WIDER = 1.5
+# Noise, not spikes, where a larger share of the samples is rough.
+_MOST_SHARP = 0.1
 # Fewer are some disturbance rather than pacing.
 _FEWEST = 3
 
@@ -43,52 +47,64 @@ def find_spikes(signal: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
     it. Once it is bridged, what remains around it must be smooth and small: the peak of a steep QRS complex departs from
     such a cubic, too, but so do the samples beside it, and all of them by a small part of what the complex spans.
     """
-    leads = signal[list(INDEPENDENT)].astype(float)
-    around = max(round(_AROUND_MS * rate_hz / 1000), 4)
+    leads = signal[list(INDEPENDENT)]
     widest = max(round(_WIDEST_MS * rate_hz / 1000), 2)
+    around = max(round(_AROUND_MS * rate_hz / 1000), 4)
     if rate_hz < _LOWEST_HZ or leads.shape[1] < 2 * around + widest:
         return []
-    noise = float(np.median(_departure(leads, 1)))
-    taken = np.zeros(leads.shape[1], bool)
-    found = []
-    # The narrowest that does: a wider group around a spike departs from the cubic as well.
+    rough = _roughness(leads)
+    noise = float(np.median(rough))
+    # The edges of a spike are rough; most of a strip is not, and is not looked at further.
+    sharp = np.flatnonzero(rough > max(_SMALLEST_MV / 5, 2 * noise)) + 2
+    if not 0 < len(sharp) <= _MOST_SHARP * leads.shape[1]:
+        return []
+    leads = np.pad(leads.astype(float), ((0, 0), (around, around)), mode="edge")
+    ranked = []
     for width in range(1, widest + 1):
-        size = _departure(leads, width)
-        largest = np.concatenate([[True], size[1:] >= size[:-1]]) & np.concatenate([size[:-1] > size[1:], [True]])
-        for first in np.flatnonzero(largest & (size > max(_SMALLEST_MV, _OVER_NOISE * noise))) + 2:
-            near = slice(max(first - around, 0), first + width + around)
-            if taken[max(first - 2, 0) : first + width + 2].any():
-                continue
-            rest = leads[:, near].copy()
-            at = first - near.start
-            rest[:, at : at + width] = _across(leads, first, width)
-            span = np.linalg.norm(np.ptp(rest, axis=1))
-            step = np.linalg.norm(leads[:, first + width] - leads[:, first - 1])
-            rough = _departure(rest, 1).max()
-            if size[first - 2] > max(_OVER_SPAN * span, _OVER_ROUGHNESS * rough, _OVER_STEP * step):
-                taken[first : first + width] = True
-                found.append((int(first), width))
+        firsts = np.unique(sharp[:, None] - np.arange(width))
+        firsts = firsts[(firsts >= 2) & (firsts + width + 2 <= signal.shape[1])]
+        groups = leads[:, firsts[:, None] + around + np.arange(-2, width + 2)]
+        size = np.linalg.norm(groups[..., 2:-2] - _across(groups, 2, width), axis=0).max(axis=-1)
+        large = size > max(_SMALLEST_MV, _OVER_NOISE * noise)
+        firsts, size = firsts[large], size[large]
+        limit = _surroundings(leads[:, firsts[:, None] + np.arange(width + 2 * around)], around, width)
+        spiky = size > limit
+        prominence = size[spiky] / np.maximum(limit[spiky], 1e-9) / _WIDER**width
+        ranked += [(float(rank), int(first), width) for rank, first in zip(prominence, firsts[spiky])]
+    taken = np.zeros(signal.shape[1], bool)
+    found = []
+    for _, first, width in sorted(ranked, reverse=True):
+        if not taken[first - 2 : first + width + 2].any():
+            taken[first : first + width] = True
+            found.append((first, width))
     return sorted(found)
 
 
-def _across(leads: np.ndarray, first: int, width: int) -> np.ndarray:
-    """The cubic through the two samples on either side of a group, at its samples: [leads, width]."""
-    beside = leads[:, [first - 2, first - 1, first + width, first + width + 1]]
-    return beside @ _weights(width).T
+def _surroundings(near: np.ndarray, first: int, width: int) -> np.ndarray:
+    """What the departure of each group must exceed to be a spike, [K] mV.
 
-
-def _departure(leads: np.ndarray, width: int) -> np.ndarray:
-    """The largest departure, within each group of `width` samples, from the cubic across it: [N - width - 3] mV.
-
-    The first group begins at the third sample, the last ends two samples before the end.
+    Args:
+        near: leads about each group, [8, K, M] mV.
+        first: where in M the groups begin.
     """
-    groups = leads.shape[1] - width - 3
-    beside = np.stack([leads[:, start : start + groups] for start in (0, 1, width + 2, width + 3)], axis=-1)
-    departures = [
-        np.linalg.norm(leads[:, 2 + k : 2 + k + groups] - beside @ weights, axis=0)
-        for k, weights in enumerate(_weights(width))
-    ]
-    return np.max(departures, axis=0)
+    rest = near.copy()
+    rest[..., first : first + width] = _across(near, first, width)
+    span = np.linalg.norm(np.ptp(rest, axis=-1), axis=0)
+    step = np.linalg.norm(near[..., first + width] - near[..., first - 1], axis=0)
+    rough = _roughness(rest).max(axis=-1)
+    return np.max([_OVER_SPAN * span, _OVER_ROUGHNESS * rough, _OVER_STEP * step], axis=0)
+
+
+def _across(leads: np.ndarray, first: int, width: int) -> np.ndarray:
+    """The cubic through the two samples on either side of a group, at its samples: [..., width]."""
+    return leads[..., [first - 2, first - 1, first + width, first + width + 1]] @ _weights(width).T
+
+
+def _roughness(leads: np.ndarray) -> np.ndarray:
+    """The departure of each sample but two at either end from the cubic through its neighbours, [..., N - 4] mV."""
+    beside = (leads[..., 1:-3] + leads[..., 3:-1]) * (2 / 3) - (leads[..., :-4] + leads[..., 4:]) * (1 / 6)
+    beside -= leads[..., 2:-2]
+    return np.sqrt(np.einsum("l...,l...->...", beside, beside))
 
 
 @cache

@@ -89,7 +89,7 @@ def _check_extent(record: Any) -> None:
     if not record.fs or not 0 < record.fs <= 5000:
         raise CofError(Reason.ECG_UNITS, f"sampling rate {record.fs} Hz is not understood")
     segments = _segments(record)
-    if not record.sig_len and set(record.file_name or ()) != {_NOTHING}:
+    if not record.sig_len and set(getattr(record, "file_name", None) or ()) != {_NOTHING}:
         raise CofError(
             Reason.ECG_UNREADABLE, "the header states no number of samples: write it as the fourth word of its first line"
         )
