@@ -33,7 +33,7 @@ def strip(
     beats: Mapping[float, Shape] | Iterable[float], rate_hz: float, seconds: float = 10.0, noise_mv=0.004, shape=SINUS
 ) -> np.ndarray:
     """Twelve leads [12, N] mV of beats by the time of their R peak in s; without shapes, all of `shape`."""
-    shapes = beats if isinstance(beats, Mapping) else {time: shape for time in beats}
+    shapes = beats if isinstance(beats, Mapping) else dict.fromkeys(beats, shape)
     at = np.arange(round(seconds * rate_hz)) / rate_hz
     leads = noise_mv * np.random.default_rng(0).standard_normal((8, len(at)))
     for time, waves in shapes.items():

@@ -33,10 +33,10 @@ class Ectopy:
 def find_ectopic(signal: np.ndarray, peaks: np.ndarray, rate_hz: float) -> Ectopy:
     """The premature beats among R peaks [K] of a filtered strip [12, N] mV.
 
-    Ventricular: of another shape than the prevailing beats, wider, and early. Where two shapes are about as frequent, as
-    in bigeminy, the narrower one prevails. Atrial: of the prevailing shape, after an interval that is short beside both
-    its neighbours, in an otherwise regular rhythm. A first beat has no interval before it: what is early there is told
-    by the pause that follows.
+    Ventricular: of another shape than the prevailing beats, wider, and early. Where two shapes are about as frequent,
+    as in bigeminy, the narrower one prevails. Atrial: of the prevailing shape, after an interval that is short beside
+    both its neighbours, in an otherwise regular rhythm. A first beat has no interval before it: what is early there is
+    told by the pause that follows.
     """
     shapes = _shapes(signal, peaks, rate_hz)
     alike = _correlations(shapes) >= _ALIKE

@@ -25,7 +25,7 @@ def counts(group: Dataset, rate_hz: float) -> np.ndarray:
     allocated, kind = int(group.WaveformBitsAllocated), str(group.get("WaveformSampleInterpretation") or "")
     word = _WORDS.get((allocated, kind))
     if word is None:
-        raise CofError(Reason.ECG_UNITS, f"samples of {allocated} bits with the interpretation {kind[:8]!r} are not read")
+        raise CofError(Reason.ECG_UNITS, f"samples of {allocated} bits, coded {kind[:8]!r}, are not read")
     channels = len(group.ChannelDefinitionSequence)
     if int(group.NumberOfWaveformChannels) != channels:
         raise CofError(
@@ -73,7 +73,8 @@ def _padding(group: Dataset, word: str) -> int | None:
     if value is None or value == b"" or value == "":
         return None
     size = np.dtype(word).itemsize
-    raw = bytes(value) if isinstance(value, bytes | bytearray) else int(value).to_bytes(8, "little", signed=int(value) < 0)
+    # Written as a number, against the standard, it is read as one.
+    raw = value if isinstance(value, bytes) else int(value).to_bytes(8, "little", signed=True)
     return int(np.frombuffer(raw[:size].ljust(size, b"\0"), word)[0])
 
 

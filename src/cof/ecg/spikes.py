@@ -35,17 +35,15 @@ def without_spikes(ecg: Ecg) -> Ecg:
     for first, width in spikes:
         signal[:, first : first + width] = _across(signal, first, width)
     repair = f"{len(spikes)} pacing spikes found and bridged"
-    return replace(
-        ecg, signal=signal.astype(np.float32), pacing_spikes=len(spikes), repairs=(*ecg.repairs, repair)
-    )
+    return replace(ecg, signal=signal.astype(np.float32), pacing_spikes=len(spikes), repairs=(*ecg.repairs, repair))
 
 
 def find_spikes(signal: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
     """First sample and number of samples of each spike in [12, N] mV, in order.
 
     A spike is a group of samples, 6 ms at most, that departs from the cubic through the two samples on either side of
-    it. Once it is bridged, what remains around it must be smooth and small: the peak of a steep QRS complex departs from
-    such a cubic, too, but so do the samples beside it, and all of them by a small part of what the complex spans.
+    it. Once it is bridged, what remains around it must be smooth and small: the peak of a steep QRS complex departs
+    from such a cubic, too, but so do the samples beside it, and all of them by a small part of what the complex spans.
     """
     leads = signal[list(INDEPENDENT)]
     widest = max(round(_WIDEST_MS * rate_hz / 1000), 2)
@@ -112,9 +110,6 @@ def _weights(width: int) -> np.ndarray:
     """Lagrange's weights [width, 4] of the samples -2, -1, width and width + 1 at the samples 0 to width - 1."""
     at, nodes = np.arange(width)[:, None], np.array([-2.0, -1.0, width, width + 1.0])
     return np.stack(
-        [
-            np.prod((at - np.delete(nodes, k)) / (node - np.delete(nodes, k)), axis=1)
-            for k, node in enumerate(nodes)
-        ],
+        [np.prod((at - np.delete(nodes, k)) / (node - np.delete(nodes, k)), axis=1) for k, node in enumerate(nodes)],
         axis=1,
     )

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 _ECG_COLUMNS = (
     "subject", "signal", "rate_hz", "recorded_leads", "lsb_mv", "statements", "source", "device", "sex", "filters",
-    "pacing_spikes", "repairs", *MEASUREMENTS, *(field.name for field in fields(Checks)), "categories", "soft_categories", "primary_category",
+    "pacing_spikes", "repairs", *MEASUREMENTS,
+    *(field.name for field in fields(Checks)), "categories", "soft_categories", "primary_category",
 )  # fmt: skip
 _BEAT_COLUMNS = ("subject", *(field.name for field in fields(Cycle)), "rate_hz", "features", "sex")
 

@@ -35,29 +35,43 @@ def read(header: Path, settings: EcgSettings) -> Ecg:
     Raises:
         CofError: the header or its samples are missing, broken, compressed, of unequal rates, or in unknown units.
     """
-    # Imported here, because few cohorts need it.
-    import wfdb
-
     header = header.resolve()
     stem = str(header.with_suffix(""))
     if re.search(r"::|[*?\[\]]", stem):
         raise CofError(Reason.ECG_UNREADABLE, "the path of the header holds one of :: * ? [ ], which wfdb interprets")
     try:
-        first = _checked(header)
-        for number, segment in enumerate(_segments(first), 1):
-            if not (header.parent / f"{segment}.hea").is_file():
-                raise CofError(
-                    Reason.ECG_MISSING, f"segment {number} of {first.n_seg} has no header beside that of the record"
-                )
-            if _checked(header.parent / f"{segment}.hea").fs != first.fs:
-                raise CofError(Reason.ECG_UNREADABLE, "the segments of the record have different rates")
-        # Frames are averaged unless they are taken apart.
-        record = wfdb.rdrecord(stem, smooth_frames=False)
+        parts = _parts(header)
     except CofError:
         raise
     except Exception as error:  # wfdb raises bare Exceptions, and whatever a malformed field leads to
         raise CofError(Reason.ECG_UNREADABLE, f"wfdb cannot read the record ({type(error).__name__})") from None
-    return _ecg(record, settings)
+    return _ecg(parts, settings)
+
+
+def _parts(header: Path) -> list[Any]:
+    """The records that lie one after the other in a record: itself, or its segments; of a gap, its length in frames."""
+    # Imported here, because few cohorts need it.
+    import wfdb
+
+    whole = _checked(header)
+    if not _segments(whole):
+        # Frames of several samples are averaged unless they are taken apart.
+        return [wfdb.rdrecord(str(header.with_suffix("")), smooth_frames=False)]
+    parts: list[Any] = []
+    for number, (name, length) in enumerate(zip(whole.seg_name, whole.seg_len), 1):
+        file = header.parent / f"{name}.hea"
+        if name == _NOTHING:
+            parts.append(length)
+        elif length:  # a segment without samples only describes the layout
+            if not file.is_file():
+                raise CofError(
+                    Reason.ECG_MISSING, f"segment {number} of {whole.n_seg} has no header beside that of the record"
+                )
+            segment = _checked(file)
+            if _segments(segment) or segment.fs != whole.fs or segment.sig_len != length:
+                raise CofError(Reason.ECG_UNREADABLE, f"segment {number} is not as the header announces it")
+            parts.append(wfdb.rdrecord(str(file.with_suffix("")), smooth_frames=False))
+    return parts
 
 
 def _checked(header: Path) -> Any:
@@ -91,7 +105,8 @@ def _check_extent(record: Any) -> None:
     segments = _segments(record)
     if not record.sig_len and set(getattr(record, "file_name", None) or ()) != {_NOTHING}:
         raise CofError(
-            Reason.ECG_UNREADABLE, "the header states no number of samples: write it as the fourth word of its first line"
+            Reason.ECG_UNREADABLE,
+            "the header states no number of samples, the fourth word of its first line",
         )
     if not 0 <= (record.sig_len or 0) * record.n_sig <= _MAX_SAMPLES:
         raise CofError(Reason.ECG_UNREADABLE, f"the header announces {record.sig_len} samples a lead")
@@ -119,7 +134,8 @@ def _check_files(record: Any, folder: Path) -> None:
     frame = [record.samps_per_frame[index] or 1 for index in leads]
     if len(set(frame)) > 1:
         raise CofError(
-            Reason.ECG_UNREADABLE, f"leads of different rates: {', '.join(map(str, sorted(set(frame))))} samples a frame"
+            Reason.ECG_UNREADABLE,
+            f"leads of different rates: {', '.join(map(str, sorted(set(frame))))} samples a frame; resample to one",
         )
     if not 0 < sum(count or 1 for count in record.samps_per_frame) * (record.sig_len or 1) <= _MAX_SAMPLES:
         raise CofError(Reason.ECG_UNREADABLE, f"the header announces more than {_MAX_SAMPLES} samples")
@@ -135,9 +151,41 @@ def _check_files(record: Any, folder: Path) -> None:
             raise CofError(Reason.ECG_UNREADABLE, f"a file of samples is larger than {MAX_BYTES >> 20} MiB")
 
 
-def _ecg(record: Any, settings: EcgSettings) -> Ecg:
+def _ecg(parts: list[Any], settings: EcgSettings) -> Ecg:
+    records = [part for part in parts if not isinstance(part, int)]
+    read = [_leads(record) for record in records]
+    rates = {rate for _, rate, _ in read}
+    if len(rates) != 1 or not 50 <= max(rates) <= 5000:
+        found = ", ".join(f"{rate:g}" for rate in sorted(rates))
+        raise CofError(Reason.ECG_UNITS, f"sampling rate {found} Hz is not understood")
+    rate = rates.pop()
+    lengths = [round((part if isinstance(part, int) else part.sig_len) * rate / records[0].fs) for part in parts]
+    names = list(dict.fromkeys(name for leads, _, _ in read for name in leads))
+    rest = iter(read)
+    if sum(lengths) * len(names) > _MAX_SAMPLES:
+        raise CofError(Reason.ECG_UNREADABLE, f"the record has more than {_MAX_SAMPLES} samples")
+    pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for part, length in zip(parts, lengths):
+        present = {} if isinstance(part, int) else next(rest)[0]
+        for name in names:
+            pieces[name].append(present.get(name, np.full(length, np.nan)))
+    leads, repairs = without_gaps({name: np.concatenate(pieces[name]) for name in names}, rate, settings)
+    comments = [str(line) for record in records for line in record.comments or ()]
+    return Ecg(
+        signal=assemble(leads, rate, settings),
+        rate_hz=rate,
+        recorded=tuple(leads),
+        lsb_mv=max(step for _, _, step in read),
+        measurements=_age(comments),
+        source=f"WFDB format {records[0].fmt[0]}",
+        repairs=repairs,
+    )
+
+
+def _leads(record: Any) -> tuple[dict[str, np.ndarray], float, float]:
+    """The leads of a record in mV by name, their rate in Hz, and the largest count in mV."""
     leads: dict[str, np.ndarray] = {}
-    steps, rate = [], float(record.fs)
+    steps, rate = [0.0], float(record.fs)
     for index, label in enumerate(record.sig_name):
         name = canonical(label or "")
         if name is None:
@@ -151,19 +199,7 @@ def _ecg(record: Any, settings: EcgSettings) -> Ecg:
         leads[name] = record.e_p_signal[index] * factor
         steps.append(factor / gain)
         rate = float(record.fs) * (record.samps_per_frame[index] or 1)
-    if not 50 <= rate <= 5000:
-        raise CofError(Reason.ECG_UNITS, f"sampling rate {rate:g} Hz is not understood")
-    leads, repairs = without_gaps(leads, rate, settings)
-    comments = [str(line) for line in record.comments or ()]
-    return Ecg(
-        signal=assemble(leads, rate, settings),
-        rate_hz=rate,
-        recorded=tuple(leads),
-        lsb_mv=max(steps),
-        measurements=_age(comments),
-        source=f"WFDB format {record.fmt[0]}",
-        repairs=repairs,
-    )
+    return leads, rate, max(steps)
 
 
 def _age(comments: list[str]) -> dict[str, float]:
