@@ -80,8 +80,8 @@ def test_premature_beats_are_counted_by_their_origin(name, rate_hz):
     found = cycle(beats, rate_hz)
     inside = sum(0.1 < time < 9.9 for time in beats)
     assert abs(found.beats - inside) <= (1 if name == "atrial fibrillation" else 0)
-    assert abs(found.ventricular_ectopic_beats - ventricular) <= (ventricular > 3)
-    assert abs(found.ectopic_beats - found.ventricular_ectopic_beats - atrial) <= (atrial > 3)
+    assert abs(found.ventricular_ectopic_beats - ventricular) == 0
+    assert abs(found.ectopic_beats - found.ventricular_ectopic_beats - atrial) == 0
     if uneven is not None:
         assert found.irregular == uneven
     first = found.first_sample / rate_hz

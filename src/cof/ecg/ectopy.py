@@ -43,8 +43,10 @@ def find_ectopic(signal: np.ndarray, peaks: np.ndarray, rate_hz: float) -> Ectop
     prevailing = _prevailing(alike, signal, peaks, rate_hz)
     rr = np.diff(peaks).astype(float)
     before, after = np.concatenate([[np.nan], rr]), np.concatenate([rr, [np.nan]])
+    earlier = np.concatenate([[np.nan], before[:-1]])
     usual = float(np.median(rr))
-    early = (before < _EARLY * usual) | (before < _CUT_SHORT * after) | (np.isnan(before) & (after * _EARLY > usual))
+    early = (before < _EARLY * usual) | (before < _CUT_SHORT * after) | (before < _CUT_SHORT * earlier)
+    early |= np.isnan(before) & (after * _EARLY > usual)
     width = _width(signal, peaks[prevailing], rate_hz)
     ventricular = np.zeros(len(peaks), bool)
     for beat in np.flatnonzero(~prevailing & early):
