@@ -3,14 +3,18 @@
 Heavy packages are imported inside the verbs, so that light stages start fast.
 """
 
+import functools
+import inspect
 import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.models import ArgumentInfo, OptionInfo
 
 from cof import __version__, config
 from cof.config.base import REAL, Labelling
@@ -28,6 +32,8 @@ from cof.config.evaluation import EvaluationSettings, ExtractorSettings, Interva
 from cof.config.models import ModelSettings
 from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
 from cof.errors import CofError, UsageError, redact
+from cof.inputs import AnyPath, Batch, File, Folder, Table, check
+from cof.outputs import Form, Output, claim
 
 # Waiting threads must not spin: side by side, two torch processes on two cores slow each other many times over.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -40,19 +46,78 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Out = Annotated[Path, typer.Option(help="Where the result goes.")]
-ExclusionsOut = Annotated[Path, typer.Option(help="Table of the subjects left out, always written.")]
+# Paths, with the form of what is written there, or the kind of what is read: `verb` makes sure of both.
+Out = Annotated[Path, typer.Option(help="Folder of the result."), Form.FOLDER]
+OutFile = Annotated[Path, typer.Option(help="File of the result."), Form.FILE]
+OutTable = Annotated[Path, typer.Option(help="The result, without the suffixes .csv, .md and .tex."), Form.TABLE]
+ExclusionsOut = Annotated[Path, typer.Option(help="Table of the subjects left out, always written."), Form.FILE]
+_COHORT = Table(("subject", "participant", "split", "batch"))
+Sheet = Annotated[Path, typer.Option(help="cohort/batches/{batch}.parquet"), _COHORT]
+Subjects = Annotated[Path, typer.Option(help="cohort/subjects.parquet"), _COHORT]
+Key = Annotated[Path, typer.Option(help="cohort/key.parquet"), Table(("subject", "participant", "ecg", "cine"))]
+EcgTable = Annotated[Path, typer.Option(help="ecg/{batch}.parquet"), Table(("subject", "signal"))]
+BeatTable = Annotated[Path, typer.Option(help="beats/{batch}.parquet"), Table(("subject", "beat", "rr_ms"))]
+CineBatch = Annotated[Path, typer.Option(help="cine/{batch}"), Batch(".nii", placed=False)]
+LabelBatch = Annotated[Path, typer.Option(help="labels/{batch}"), Batch(".nii.gz")]
+GridBatch = Annotated[Path, typer.Option(help="grid/{batch}"), Batch(".nii", placed=True)]
+Stage = Annotated[
+    Path, typer.Option(help="Folder of the stage, in which every batch of the cohort has its own."), Folder()
+]
+Results = Annotated[Path, typer.Option(help="The results folder."), Folder()]
+LabellerFolder = Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")]
 SettingsText = Annotated[str, typer.Option("--settings", help="Settings: inline JSON, or a YAML or JSON file.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random in this step.")]
-Sheet = Annotated[Path, typer.Option(help="cohort/batches/{batch}.parquet")]
-Key = Annotated[Path, typer.Option(help="cohort/key.parquet")]
 Work = Annotated[Path, typer.Option(help="Folder of checkpoints; a killed training resumes from it.")]
 Curves = Annotated[Path | None, typer.Option(help="Folder for the training curves, read by TensorBoard.")]
 Devices = Annotated[
     str, typer.Option(help="Processes of this node: a number, or auto for one a GPU. torchrun and srun decide instead.")
 ]
-Subjects = Annotated[Path, typer.Option(help="cohort/subjects.parquet")]
-Stage = Annotated[Path, typer.Option(help="Folder of the stage, in which every batch of the cohort has its own.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what exists, if cof made it; anything else is refused.")
+]
+_KINDS = (AnyPath, Batch, File, Folder, Table)
+
+
+def verb(name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function, whose paths are made sure of before it is called.
+
+    Every path whose annotation has a `Form` is an output, and the command has `--overwrite`; every one with a kind of
+    `cof.inputs` has to be of it.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function)
+        marks = {key: getattr(one.annotation, "__metadata__", ()) for key, one in signature.parameters.items()}
+        forms = {key: mark for key, found in marks.items() for mark in found if isinstance(mark, Form)}
+        kinds = {key: mark for key, found in marks.items() for mark in found if isinstance(mark, _KINDS)}
+
+        def option(key: str) -> str:
+            told: Any = next(mark for mark in marks[key] if isinstance(mark, OptionInfo | ArgumentInfo))
+            if isinstance(told, ArgumentInfo):
+                return key.upper()
+            return next(iter(told.param_decls or ()), f"--{key.replace('_', '-')}")
+
+        @functools.wraps(function)
+        def command(*, overwrite: bool = False, **arguments: Any) -> None:
+            read = [
+                (key, path)
+                for key in kinds
+                for path in (arguments[key] if isinstance(arguments[key], list) else [arguments[key]])
+                if path is not None
+            ]
+            outputs = [Output(option(key), arguments[key], form) for key, form in forms.items()]
+            claim(outputs, [path for _, path in read], overwrite)
+            for key, path in read:
+                check(option(key), path, kinds[key])
+            function(**arguments)
+
+        if forms:
+            own = inspect.Parameter("overwrite", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Overwrite)
+            command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), own])  # type: ignore[attr-defined]
+        app.command(name)(command)
+        return function
+
+    return register
 
 
 def number_of(devices: str) -> int | Literal["auto"]:
@@ -84,7 +149,7 @@ def setup(
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its remarks quote values, which may name the patient
 
 
-@app.command()
+@verb()
 def phantom(
     out: Out,
     settings: SettingsText = "{}",
@@ -97,9 +162,12 @@ def phantom(
     make_cohort(out=out, settings=config.read_settings(settings, PhantomSettings), seed=seed, workers=workers)
 
 
-@app.command()
+@verb()
 def cohort(
-    sheet: Annotated[Path, typer.Option(help="subjects.csv")], out: Out, key: Key, settings: SettingsText = "{}"
+    sheet: Annotated[Path, typer.Option(help="subjects.csv"), File()],
+    out: OutFile,
+    key: Annotated[Path, typer.Option(help="cohort/key.parquet"), Form.FILE],
+    settings: SettingsText = "{}",
 ) -> None:
     """Read the subject sheet; give pseudonyms, splits and batches."""
     from cof.cohort import build_cohort
@@ -107,10 +175,10 @@ def cohort(
     build_cohort(sheet=sheet, out=out, key=key, settings=config.read_settings(settings, CohortSettings))
 
 
-@app.command()
+@verb()
 def batch(
     subjects: Subjects,
-    out: Out,
+    out: OutFile,
     name: Annotated[str, typer.Option(help="Name of the batch.")],
     only: Annotated[list[str] | None, typer.Option(help="Just this subject; repeatable.")] = None,
 ) -> None:
@@ -120,8 +188,8 @@ def batch(
     select_batch(subjects=subjects, batch=name, only=tuple(only or ()), out=out)
 
 
-@app.command()
-def ecg(sheet: Sheet, key: Key, out: Out, exclusions: ExclusionsOut, settings: SettingsText = "{}") -> None:
+@verb()
+def ecg(sheet: Sheet, key: Key, out: OutFile, exclusions: ExclusionsOut, settings: SettingsText = "{}") -> None:
     """Parse the ECG files of a batch."""
     from cof.ecg.stage import parse_batch
 
@@ -134,10 +202,10 @@ def ecg(sheet: Sheet, key: Key, out: Out, exclusions: ExclusionsOut, settings: S
     )
 
 
-@app.command()
+@verb()
 def beats(
-    ecg: Annotated[Path, typer.Option(help="ecg/{batch}.parquet")],
-    out: Out,
+    ecg: EcgTable,
+    out: OutFile,
     exclusions: ExclusionsOut,
     settings: SettingsText = "{}",
 ) -> None:
@@ -147,12 +215,12 @@ def beats(
     beats_batch(ecg=ecg, out=out, exclusions=exclusions, settings=config.read_settings(settings, BeatSettings))
 
 
-@app.command()
+@verb()
 def cine(
     sheet: Sheet,
     key: Key,
     out: Out,
-    annotations: Annotated[Path, typer.Option(help="Folder for expert annotations on the native grid.")],
+    annotations: Annotated[Path, typer.Option(help="Folder for expert annotations on the native grid."), Form.FOLDER],
     exclusions: ExclusionsOut,
     settings: SettingsText = "{}",
 ) -> None:
@@ -169,7 +237,7 @@ def cine(
     )
 
 
-@app.command()
+@verb()
 def labeller(
     subjects: Subjects,
     cine: Stage,
@@ -196,10 +264,10 @@ def labeller(
     )
 
 
-@app.command()
+@verb()
 def label(
-    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
-    labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
+    cine: CineBatch,
+    labeller: LabellerFolder,
     out: Out,
     exclusions: ExclusionsOut,
     settings: SettingsText = "{}",
@@ -216,13 +284,13 @@ def label(
     )
 
 
-@app.command()
+@verb()
 def quality(
-    ecg: Annotated[Path, typer.Option(help="ecg/{batch}.parquet")],
-    beats: Annotated[Path, typer.Option(help="beats/{batch}.parquet")],
-    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
-    labels: Annotated[Path, typer.Option(help="labels/{batch}")],
-    out: Out,
+    ecg: EcgTable,
+    beats: BeatTable,
+    cine: CineBatch,
+    labels: LabelBatch,
+    out: OutFile,
     exclusions: ExclusionsOut,
     settings: SettingsText = "{}",
 ) -> None:
@@ -240,14 +308,16 @@ def quality(
     )
 
 
-@app.command()
+@verb()
 def grid(
-    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
-    labels: Annotated[Path, typer.Option(help="labels/{batch}")],
+    cine: CineBatch,
+    labels: LabelBatch,
     out: Out,
     exclusions: ExclusionsOut,
     settings: SettingsText = "{}",
-    excluded: Annotated[Path | None, typer.Option(help="exclusions/quality/{batch}.parquet")] = None,
+    excluded: Annotated[
+        Path | None, typer.Option(help="exclusions/quality/{batch}.parquet"), Table(("subject", "reason"))
+    ] = None,
 ) -> None:
     """Resample and crop the cines of a batch to the canonical grid."""
     from cof.cine.stage import grid_batch
@@ -262,13 +332,13 @@ def grid(
     )
 
 
-@app.command()
+@verb()
 def toppr(
     subjects: Subjects,
     cine: Stage,
     labels: Stage,
     grid: Stage,
-    labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
+    labeller: LabellerFolder,
     out: Out,
     work: Work,
     settings: SettingsText = "{}",
@@ -297,9 +367,9 @@ def toppr(
     )
 
 
-@app.command()
+@verb()
 def fields(
-    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
+    grid: GridBatch,
     weights: Annotated[Path, typer.Option(help="registrations/{variant}")],
     out: Out,
     exclusions: ExclusionsOut,
@@ -317,12 +387,12 @@ def fields(
     )
 
 
-@app.command("exact-motion")
+@verb("exact-motion")
 def exact_motion(
     key: Key,
-    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
-    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
-    truth: Annotated[Path, typer.Option(help="phantom/truth")],
+    cine: CineBatch,
+    grid: GridBatch,
+    truth: Annotated[Path, typer.Option(help="phantom/truth"), Folder()],
     out: Out,
     exclusions: ExclusionsOut,
 ) -> None:
@@ -332,7 +402,7 @@ def exact_motion(
     write_exact_fields(key=key, cine=cine, grid=grid, truth=truth, out=out, exclusions=exclusions)
 
 
-@app.command()
+@verb()
 def train(
     subjects: Subjects,
     beats: Stage,
@@ -341,9 +411,15 @@ def train(
     out: Out,
     work: Work,
     settings: SettingsText,
-    fields: Annotated[Path | None, typer.Option(help="fields/{variant}, where the family learns from motion.")] = None,
-    base: Annotated[Path | None, typer.Option(help="models/{model}: the model that this one applies.")] = None,
-    member: Annotated[list[Path] | None, typer.Option(help="models/{model} of an ensemble; repeatable.")] = None,
+    fields: Annotated[
+        Path | None, typer.Option(help="fields/{variant}, where the family learns from motion."), Folder()
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="models/{model}: the model that this one applies."), Folder()
+    ] = None,
+    member: Annotated[
+        list[Path] | None, typer.Option(help="models/{model} of an ensemble; repeatable."), Folder()
+    ] = None,
     seed: Seed = 0,
     curves: Curves = None,
     devices: Devices = "auto",
@@ -371,21 +447,23 @@ def train(
     )
 
 
-@app.command()
+@verb()
 def twins(
     sheet: Sheet,
-    beats: Annotated[Path, typer.Option(help="beats/{batch}.parquet")],
-    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
-    labels: Annotated[Path, typer.Option(help="labels/{batch}")],
-    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
+    beats: BeatTable,
+    cine: CineBatch,
+    labels: LabelBatch,
+    grid: GridBatch,
     model: Annotated[Path, typer.Option(help="models/{model}")],
-    labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
+    labeller: LabellerFolder,
     out: Out,
     exclusions: ExclusionsOut,
     settings: SettingsText,
     labels_settings: Annotated[str, typer.Option(help="Settings of the labeller.")] = "{}",
     labelling: Annotated[Labelling, typer.Option(help="Of the generated hearts.")] = "nnunet",
-    fields: Annotated[Path | None, typer.Option(help="fields/{variant}/{batch}, for the oracle only.")] = None,
+    fields: Annotated[
+        Path | None, typer.Option(help="fields/{variant}/{batch}, for the oracle only."), Batch(".safetensors")
+    ] = None,
     split: Annotated[list[str] | None, typer.Option(help="Splits to generate; repeatable. Default: test.")] = None,
     seed: Seed = 0,
 ) -> None:
@@ -411,20 +489,22 @@ def twins(
     )
 
 
-@app.command()
+@verb()
 def evaluate(
     sheet: Sheet,
     key: Key,
-    beats: Annotated[Path, typer.Option(help="beats/{batch}.parquet")],
-    twins: Annotated[Path, typer.Option(help="twins/{model}/{batch}")],
-    cine: Annotated[Path, typer.Option(help="cine/{batch}")],
-    labels: Annotated[Path, typer.Option(help="labels/{batch}")],
-    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
-    fields: Annotated[Path, typer.Option(help="fields/{variant}/{batch}")],
-    out: Out,
+    beats: BeatTable,
+    twins: Annotated[Path, typer.Option(help="twins/{model}/{batch}"), Batch(".labels.nii.gz")],
+    cine: CineBatch,
+    labels: LabelBatch,
+    grid: GridBatch,
+    fields: Annotated[Path, typer.Option(help="fields/{variant}/{batch}"), Batch(".safetensors")],
+    out: OutFile,
     exclusions: ExclusionsOut,
-    truth: Annotated[Path | None, typer.Option(help="Exact truth of a synthetic cohort.")] = None,
-    intervals: Annotated[Path | None, typer.Option(help="intervals/{model}.json, of a calibrated model.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Exact truth of a synthetic cohort."), Folder()] = None,
+    intervals: Annotated[
+        Path | None, typer.Option(help="intervals/{model}.json, of a calibrated model."), File()
+    ] = None,
 ) -> None:
     """Compare a batch's generated hearts with the real ones."""
     from cof.metrics.stage import evaluate_batch
@@ -445,11 +525,11 @@ def evaluate(
     )
 
 
-@app.command()
+@verb()
 def intervals(
     subjects: Subjects,
-    metrics: Annotated[Path, typer.Option(help="Folder of the validation subjects' metrics, by batch.")],
-    out: Out,
+    metrics: Annotated[Path, typer.Option(help="Folder of the validation subjects' metrics, by batch."), Folder()],
+    out: OutFile,
     settings: SettingsText = "{}",
 ) -> None:
     """Calibrate a model's intervals on the validation subjects."""
@@ -463,14 +543,16 @@ def intervals(
     )
 
 
-@app.command()
+@verb()
 def features(
     sheet: Sheet,
-    grid: Annotated[Path, typer.Option(help="grid/{batch}")],
-    labeller: Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")],
-    out: Out,
+    grid: GridBatch,
+    labeller: LabellerFolder,
+    out: OutFile,
     exclusions: ExclusionsOut,
-    twins: Annotated[Path | None, typer.Option(help="twins/{model}/{batch}; without, the real hearts.")] = None,
+    twins: Annotated[
+        Path | None, typer.Option(help="twins/{model}/{batch}; without, the real hearts."), Batch(".labels.nii.gz")
+    ] = None,
     settings: SettingsText = "{}",
     split: Annotated[list[str] | None, typer.Option(help="Splits to see; repeatable. Default: test.")] = None,
 ) -> None:
@@ -489,16 +571,20 @@ def features(
     )
 
 
-@app.command()
+@verb()
 def table(
     subjects: Subjects,
-    metrics: Annotated[Path, typer.Option(help="Folder of the metrics; models and batches have their places in it.")],
-    out: Out,
+    metrics: Annotated[
+        Path, typer.Option(help="Folder of the metrics; models and batches have their places in it."), Folder()
+    ],
+    out: OutTable,
     settings: SettingsText,
     evaluation: Annotated[str, typer.Option(help="Settings of the evaluation.")] = "{}",
     config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
-    card: Annotated[Path | None, typer.Option(help="phantom/card.json of a synthetic cohort.")] = None,
-    features: Annotated[Path | None, typer.Option(help="Folder of the features, for Fréchet distances.")] = None,
+    card: Annotated[Path | None, typer.Option(help="phantom/card.json of a synthetic cohort."), File()] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Folder of the features, for Fréchet distances."), Folder()
+    ] = None,
 ) -> None:
     """Make one table from the metrics of its models."""
     from cof.cohort import batches_of
@@ -522,13 +608,15 @@ def table(
     )
 
 
-@app.command()
+@verb()
 def fairness(
-    results: Annotated[Path, typer.Option(help="The results folder.")],
-    out: Out,
+    results: Results,
+    out: OutTable,
     settings: SettingsText,
     config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
-    trained: Annotated[Path | None, typer.Option(help="Results of the run that trained what this one borrows.")] = None,
+    trained: Annotated[
+        Path | None, typer.Option(help="Results of the run that trained what this one borrows."), Folder()
+    ] = None,
 ) -> None:
     """Tell what each model of a table has cost: parameters, samples, hours, seconds a heart, memory."""
     from cof.report.stage import make_fairness
@@ -542,10 +630,10 @@ def fairness(
     )
 
 
-@app.command()
+@verb()
 def report(
-    results: Annotated[Path, typer.Option(help="The results folder.")],
-    configuration: Annotated[Path, typer.Option("--config", help="The resolved configuration, JSON or YAML.")],
+    results: Results,
+    configuration: Annotated[Path, typer.Option("--config", help="The resolved configuration, JSON or YAML."), File()],
     out: Out,
 ) -> None:
     """Make the HTML report."""
@@ -554,12 +642,14 @@ def report(
     make_report(results=results, config=configuration, out=out)
 
 
-@app.command()
+@verb()
 def twin(
-    ecg: Annotated[Path, typer.Option(help="One 12-lead ECG file.")],
-    scan: Annotated[Path, typer.Option(help="One short-axis cine or anchor volume: DICOM zip or folder, or NIfTI.")],
+    ecg: Annotated[Path, typer.Option(help="One 12-lead ECG file."), AnyPath()],
+    scan: Annotated[
+        Path, typer.Option(help="One short-axis cine or anchor volume: DICOM zip or folder, or NIfTI."), AnyPath()
+    ],
     out: Out,
-    results: Annotated[Path, typer.Option(help="Results folder with the trained models.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="Results folder with the trained models."), Folder()] = Path("results"),
     model: Annotated[str, typer.Option(help="Which trained model.")] = "cof",
     ed_frame: Annotated[int | None, typer.Option(help="The ED frame of the scan; found where not given.")] = None,
     anchor_phase: Annotated[
@@ -582,9 +672,11 @@ def twin(
     )
 
 
-@app.command()
+@verb()
 def estimate(
-    files: Annotated[list[Path], typer.Argument(help="Configuration files; later ones are laid over the first.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Configuration files; later ones are laid over the first."), File()
+    ],
     subjects: Annotated[int, typer.Option(help="Subjects of the cohort.")],
     gpu_factor: Annotated[
         float, typer.Option(help="Cores of this machine that do the work of one GPU: an assumption.")
@@ -608,10 +700,12 @@ def estimate(
         typer.echo(cost.to_markdown(rows, subjects, calibration, gpu_factor))
 
 
-@app.command()
+@verb()
 def register(
-    fixed: Annotated[Path, typer.Argument(help="NIfTI of 3 axes, or of 4 with --fixed-frame.")],
-    moving: Annotated[Path, typer.Argument(help="NIfTI on the voxels of FIXED, ED where TOPPR is at its best.")],
+    fixed: Annotated[Path, typer.Argument(help="NIfTI of 3 axes, or of 4 with --fixed-frame."), File()],
+    moving: Annotated[
+        Path, typer.Argument(help="NIfTI on the voxels of FIXED, ED where TOPPR is at its best."), File()
+    ],
     weights: Annotated[Path, typer.Option(help="registrations/{variant}")],
     out: Out,
     fixed_frame: Annotated[int | None, typer.Option(help="Frame of FIXED, from 0.")] = None,
@@ -619,7 +713,9 @@ def register(
     centre: Annotated[
         tuple[float, float, float] | None, typer.Option(help="Voxel x y z of FIXED, from 0: the heart's centre.")
     ] = None,
-    labels: Annotated[Path | None, typer.Option(help="Labels of MOVING (1 LV, 2 myocardium): the centre.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels of MOVING (1 LV, 2 myocardium): the centre."), File()
+    ] = None,
     labeller: Annotated[Path | None, typer.Option(help="Trained nnU-Net that finds the centre in MOVING.")] = None,
     refine: Annotated[int, typer.Option(min=0, help="Gradient steps on this pair after the network.")] = 0,
 ) -> None:
@@ -640,7 +736,7 @@ def register(
     )
 
 
-@app.command()
+@verb()
 def who(
     subject: Annotated[str, typer.Argument(help="Pseudonym of a subject or participant.")],
     key: Key = Path("results/cohort/key.parquet"),
@@ -660,7 +756,7 @@ def who(
     typer.echo(rows.to_string(index=False))
 
 
-@app.command()
+@verb()
 def privacy(
     paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders, such as results.")] = None,
     history: Annotated[bool, typer.Option(help="Check all of this git repository's history, too.")] = False,
@@ -678,7 +774,7 @@ def privacy(
         raise typer.Exit(1)
 
 
-@app.command("config")
+@verb("config")
 def check_config(
     file: Annotated[Path, typer.Argument(help="A configuration file.")] = Path("config.yaml"),
     schema: Annotated[bool, typer.Option(help="Print the JSON schema instead.")] = False,

@@ -16,7 +16,7 @@ from cof.config.flow import CofSettings
 from cof.config.models import ModelSettings
 from cof.errors import UsageError
 from cof.families import package
-from cof.folders import whole_folder
+from cof.folders import MANIFEST, whole_folder
 from cof.models.base import Example, Family, Motion, TrainedModel
 from cof.models.data import Artefacts, Known, OpenedExamples
 from cof.models.ensemble import MEMBERS
@@ -152,12 +152,13 @@ def train(
     save = family.fit(train, validation, settings, seed, run)
     record["trainings"] = [effort.record() for effort in run.efforts]
     record["trials"] = [asdict(trial) for trial in run.trials]
+    own = shutil.ignore_patterns(MANIFEST)
     with whole_folder(out) as folder:
         save(folder)
         if base is not None:
-            shutil.copytree(base, folder / MODEL)
+            shutil.copytree(base, folder / MODEL, ignore=own)
         for member in members:
-            shutil.copytree(member, folder / MEMBERS / member.name)
+            shutil.copytree(member, folder / MEMBERS / member.name, ignore=own)
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
         (folder / CARD).write_text(_card(family, record))
     run.clear()
