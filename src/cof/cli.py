@@ -3,6 +3,7 @@
 Heavy packages are imported inside the verbs, so that light stages start fast.
 """
 
+import errno
 import functools
 import inspect
 import json
@@ -11,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
@@ -54,7 +55,8 @@ ExclusionsOut = Annotated[Path, typer.Option(help="Table of the subjects left ou
 _COHORT = Table(("subject", "participant", "split", "batch"))
 Sheet = Annotated[Path, typer.Option(help="cohort/batches/{batch}.parquet"), _COHORT]
 Subjects = Annotated[Path, typer.Option(help="cohort/subjects.parquet"), _COHORT]
-Key = Annotated[Path, typer.Option(help="cohort/key.parquet"), Table(("subject", "participant", "ecg", "cine"))]
+KEY_TABLE = Table(("subject", "participant", "ecg", "cine"))
+Key = Annotated[Path, typer.Option(help="cohort/key.parquet"), KEY_TABLE]
 EcgTable = Annotated[Path, typer.Option(help="ecg/{batch}.parquet"), Table(("subject", "signal"))]
 BeatTable = Annotated[Path, typer.Option(help="beats/{batch}.parquet"), Table(("subject", "beat", "rr_ms"))]
 CineBatch = Annotated[Path, typer.Option(help="cine/{batch}"), Batch(".nii", placed=False)]
@@ -75,17 +77,19 @@ Devices = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what exists, if cof made it; anything else is refused.")
 ]
+_LV_INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("EF", "ef_pct", "%"))
+_Verb = TypeVar("_Verb", bound=Callable[..., str | None])
 _KINDS = (AnyPath, Batch, File, Folder, Table)
 
 
-def verb(name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def verb(name: str | None = None) -> Callable[[_Verb], _Verb]:
     """Make a command of a function, whose paths are made sure of before it is called.
 
     Every path whose annotation has a `Form` is an output, and the command has `--overwrite`; every one with a kind of
-    `cof.inputs` has to be of it.
+    `cof.inputs` has to be of it. What the function returns is said last: what was made, where it lies, what to open.
     """
 
-    def register(function: Callable[..., None]) -> Callable[..., None]:
+    def register(function: _Verb) -> _Verb:
         signature = inspect.signature(function)
         marks = {key: getattr(one.annotation, "__metadata__", ()) for key, one in signature.parameters.items()}
         forms = {key: mark for key, found in marks.items() for mark in found if isinstance(mark, Form)}
@@ -109,7 +113,9 @@ def verb(name: str | None = None) -> Callable[[Callable[..., None]], Callable[..
             claim(outputs, [path for _, path in read], overwrite)
             for key, path in read:
                 check(option(key), path, kinds[key])
-            function(**arguments)
+            said = function(**arguments)
+            if said or outputs:
+                close(name or function.__name__, said or _made(arguments))
 
         if forms:
             own = inspect.Parameter("overwrite", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Overwrite)
@@ -118,6 +124,24 @@ def verb(name: str | None = None) -> Callable[[Callable[..., None]], Callable[..
         return function
 
     return register
+
+
+def close(what: str, said: str) -> None:
+    """Say last, on standard error, what a command has made; of processes that share a training the first does."""
+    if all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK", "SLURM_PROCID")):
+        typer.echo(redact(f"{what}: {said}"), err=True)
+
+
+def _made(arguments: dict[str, Any]) -> str:
+    """What a stage has made, and how many subjects it left out."""
+    exclusions = arguments.get("exclusions")
+    if exclusions is None:
+        return f"wrote {arguments['out']}"
+    from cof.tables import read_table
+
+    rows = read_table(exclusions, ["subject"])
+    left_out = f"{rows['subject'].nunique()} subjects left out, see {exclusions}" if len(rows) else "nobody left out"
+    return f"wrote {arguments['out']}; {left_out}"
 
 
 def number_of(devices: str) -> int | Literal["auto"]:
@@ -155,11 +179,15 @@ def phantom(
     settings: SettingsText = "{}",
     seed: Seed = 0,
     workers: Annotated[int, typer.Option(help="Processes side by side.")] = 2,
-) -> None:
+) -> str:
     """Write the synthetic cohort: raw files as UK Biobank delivers them, and the truth beside them."""
     from cof.phantom.stage import make_cohort
 
     make_cohort(out=out, settings=config.read_settings(settings, PhantomSettings), seed=seed, workers=workers)
+    return (
+        f"a synthetic cohort lies in {out}: subjects.csv, raw/, truth/. Open {out / 'card.md'}; to run it, set "
+        f"cohort.sheet: {out / 'subjects.csv'}"
+    )
 
 
 @verb()
@@ -168,11 +196,12 @@ def cohort(
     out: OutFile,
     key: Annotated[Path, typer.Option(help="cohort/key.parquet"), Form.FILE],
     settings: SettingsText = "{}",
-) -> None:
+) -> str:
     """Read the subject sheet; give pseudonyms, splits and batches."""
     from cof.cohort import build_cohort
 
     build_cohort(sheet=sheet, out=out, key=key, settings=config.read_settings(settings, CohortSettings))
+    return f"who is in it, with split and batch, lies in {out}; the way back to raw files, for you alone, in {key}"
 
 
 @verb()
@@ -585,7 +614,7 @@ def table(
     features: Annotated[
         Path | None, typer.Option(help="Folder of the features, for Fréchet distances."), Folder()
     ] = None,
-) -> None:
+) -> str:
     """Make one table from the metrics of its models."""
     from cof.cohort import batches_of
     from cof.report.stage import make_table
@@ -606,6 +635,7 @@ def table(
             for hearts in (REAL, *chosen.trainings)
         },
     )
+    return f"{len(chosen.models)} models, as {out}.csv, .md and .tex. Open {out}.md"
 
 
 @verb()
@@ -617,7 +647,7 @@ def fairness(
     trained: Annotated[
         Path | None, typer.Option(help="Results of the run that trained what this one borrows."), Folder()
     ] = None,
-) -> None:
+) -> str:
     """Tell what each model of a table has cost: parameters, samples, hours, seconds a heart, memory."""
     from cof.report.stage import make_fairness
 
@@ -628,6 +658,7 @@ def fairness(
         config_hash=config_hash,
         trained=trained,
     )
+    return f"what each model has cost, as {out}.csv, .md and .tex. Open {out}.md"
 
 
 @verb()
@@ -635,11 +666,12 @@ def report(
     results: Results,
     configuration: Annotated[Path, typer.Option("--config", help="The resolved configuration, JSON or YAML."), File()],
     out: Out,
-) -> None:
+) -> str:
     """Make the HTML report."""
     from cof.report.stage import make_report
 
     make_report(results=results, config=configuration, out=out)
+    return f"the page of {results} lies in {out}. Open {out / 'index.html'}"
 
 
 @verb()
@@ -656,7 +688,7 @@ def twin(
         float | None, typer.Option(help="Phase of the anchor in the cycle, by ECG gating; ED, 0, where not given.")
     ] = None,
     seed: Seed = 0,
-) -> None:
+) -> str:
     """One heart from one ECG and one scan."""
     from cof.twins.single import twin_from_files
 
@@ -669,6 +701,13 @@ def twin(
         ed_frame=ed_frame,
         anchor_phase=anchor_phase,
         seed=seed,
+    )
+    summary = json.loads((out / "summary.json").read_text())
+    lv = summary["function"]["LV"]
+    known = [f"{name} {lv[key]:.0f} {unit}" for name, key, unit in _LV_INDICES if lv[key] is not None]
+    return (
+        f"LV {', '.join(known)}, by {model}: generated, not measured. The heart lies in {out}: twin.nii with "
+        f"twin.labels.nii.gz for a viewer, volumes.csv. Open {out / 'summary.json'}: what was read, and mended"
     )
 
 
@@ -683,14 +722,11 @@ def estimate(
     ] = 40.0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON with the calibration instead of Markdown.")] = False,
     seed: Seed = 0,
-) -> None:
+) -> str:
     """Estimate core-hours, GPU-hours, bytes and files of every stage, from a short calibration on this machine."""
     from cof.estimate import cost
     from cof.estimate.calibration import calibrate
 
-    for file in files:
-        if not file.is_file():
-            raise UsageError(f"no such file: {file}")
     chosen = config.load(*files)
     calibration = calibrate(chosen, seed)
     rows = cost.estimate(chosen, subjects, calibration, gpu_factor)
@@ -698,6 +734,11 @@ def estimate(
         typer.echo(json.dumps(cost.to_json(rows, calibration), indent=1))
     else:
         typer.echo(cost.to_markdown(rows, subjects, calibration, gpu_factor))
+    whole = cost.total(rows)
+    return (
+        f"{subjects} subjects take {whole.core_hours:,.1f} core-hours, {whole.gpu_hours:,.1f} GPU-hours and "
+        f"{whole.bytes / 1e9:,.1f} GB; docs/scale.md tells what that rests on"
+    )
 
 
 @verb()
@@ -718,11 +759,12 @@ def register(
     ] = None,
     labeller: Annotated[Path | None, typer.Option(help="Trained nnU-Net that finds the centre in MOVING.")] = None,
     refine: Annotated[int, typer.Option(min=0, help="Gradient steps on this pair after the network.")] = 0,
-) -> None:
+    force: Annotated[bool, typer.Option("--force", help="Write a registration that is worse than none, too.")] = False,
+) -> str:
     """Register two volumes: displacement, warped MOVING, Jacobian determinants, and what they say of themselves."""
     from cof.motion.register import register_volumes
 
-    register_volumes(
+    record = register_volumes(
         fixed=fixed,
         moving=moving,
         weights=weights,
@@ -733,27 +775,37 @@ def register(
         labels=labels,
         labeller=labeller,
         refinement=RefinementSettings(steps=refine),
+        force=force,
+    )
+    measures = record["measures"]
+    worse = ", WORSE THAN NONE" if record["worse_than_none"] else ""
+    return (
+        f"NCC {measures['ncc_before']:.3f} before, {measures['ncc_after']:.3f} after{worse}; moved by "
+        f"{measures['mean_displacement_mm']:.1f} mm on average, {100 * measures['folded_share']:.2g} % folded. "
+        f"displacement.nii.gz, warped.nii.gz and jacobian.nii.gz lie in {out}. Open {out / 'registration.json'}"
     )
 
 
 @verb()
 def who(
     subject: Annotated[str, typer.Argument(help="Pseudonym of a subject or participant.")],
-    key: Key = Path("results/cohort/key.parquet"),
-) -> None:
+    key: Annotated[Path, typer.Option(help="cohort/key.parquet")] = Path("results/cohort/key.parquet"),
+) -> str:
     """Print the raw files behind a pseudonym; needs the right to read the key."""
     from cof.tables import read_table
 
+    if not key.exists():
+        raise UsageError(f"there is no key at {key}")
+    check("--key", key, KEY_TABLE)
     try:
         rows = read_table(key)
-    except FileNotFoundError:
-        raise UsageError(f"there is no key at {key}") from None
     except PermissionError:
         raise UsageError(f"you may not read the key at {key}") from None
     rows = rows[(rows["subject"] == subject) | (rows["subject"].str.rsplit("-v", n=1).str[0] == subject)]
     if rows.empty:
         raise UsageError(f"no subject is called '{subject}'")
     typer.echo(rows.to_string(index=False))
+    return f"{len(rows)} visits behind {subject}; raw paths are for nobody else"
 
 
 @verb()
@@ -762,32 +814,56 @@ def privacy(
     history: Annotated[bool, typer.Option(help="Check all of this git repository's history, too.")] = False,
 ) -> None:
     """Find numbers shaped like participant ids in files, file names and history; exit code 1 if there are any."""
-    from cof.privacy import check_history, check_paths
+    from cof.privacy import check_history, check_paths, count_files
+    from cof.progress import Progress
 
     if not paths and not history:
         raise UsageError("name files or folders to check, or --history")
-    places = [*check_paths(paths or []), *(check_history(Path()) if history else ())]
-    for place in places:
-        typer.echo(place)
-    if places:
-        typer.echo(f"{len(places)} places look like participant ids; write other numbers as 10**6 or 1_000_000")
+    found = 0
+    files, objects = Progress("privacy", count_files(paths or []), "file"), Progress("history", None, "object")
+    with files:
+        for place in check_paths(paths or [], files.step):
+            typer.echo(place)
+            found += 1
+    if history:
+        with objects:
+            for place in check_history(Path(), objects.step):
+                typer.echo(place)
+                found += 1
+    looked = f"{files.done:.0f} files" + (f" and {objects.done:.0f} objects of the history" if history else "")
+    if found:
+        typer.echo(f"{found} places look like participant ids; write other numbers as 10**6 or 1_000_000")
         raise typer.Exit(1)
+    typer.echo(f"looked at {looked}: no number shaped like a participant id")
 
 
 @verb("config")
 def check_config(
-    file: Annotated[Path, typer.Argument(help="A configuration file.")] = Path("config.yaml"),
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Configuration files, each laid over those before, and all over config.yaml beside Snakefile."
+        ),
+        File(),
+    ] = None,
     schema: Annotated[bool, typer.Option(help="Print the JSON schema instead.")] = False,
-) -> None:
-    """Check a configuration file and print it with every default filled in."""
+) -> str | None:
+    """Check a configuration and print it with every default filled in."""
     import yaml
 
     if schema:
         typer.echo(json.dumps(config.schema(), indent=1))
-        return
-    if not file.is_file():
-        raise UsageError(f"no such file: {file}")
-    typer.echo(yaml.safe_dump(config.load(file).model_dump(mode="json"), sort_keys=False))
+        return None
+    chosen, base = list(files or ()), Path("config.yaml")
+    if not chosen or (Path("Snakefile").is_file() and base.is_file() and base not in chosen):
+        chosen = [base, *chosen]  # as the workflow does
+    parsed = config.load(*chosen)
+    typer.echo(yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False))
+    laid = " ".join(str(file) for file in chosen if file != base)
+    return (
+        f"valid: {', '.join(map(str, chosen))}. {len(parsed.models)} models, {len(parsed.tables)} tables, results in "
+        f"{parsed.results}/. To run it: snakemake --cores 2 {f'--configfile {laid} -- ' if laid else ''}all"
+    )
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -795,8 +871,14 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         return app(args=arguments)
     except (UsageError, CofError) as error:
-        print(f"cof: error: {redact(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        said = str(error)
+    except OSError as error:  # a full disk, a right that is not given, a file that went away
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        said = f"{error.filename or 'the disk'}: {error.strerror}"
+    logging.getLogger(__name__).debug("traceback", exc_info=True)
+    print(f"cof: error: {redact(said)}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

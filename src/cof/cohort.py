@@ -119,7 +119,7 @@ def _fault(row: Hashable, column: str, message: str) -> UsageError:
 def _read_sheet(path: Path) -> pd.DataFrame:
     """The checked sheet: participant, visit, paths or "", split or "", ed_frame; indexed by row."""
     if not path.is_file():
-        raise UsageError(f"no such subject sheet: {path.name}")
+        raise UsageError(f"no such subject sheet: {path}")
     try:
         # Without a header, so that a row with too many cells is an error and never shifts the columns.
         cells = pd.read_csv(

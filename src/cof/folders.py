@@ -123,6 +123,13 @@ def find(folders: list[Path], name: str) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
+def beside(folder: Path, record: str) -> str:
+    """The folders beside `folder` that hold a file called `record`, as the end of a message."""
+    place = folder.parent
+    names = sorted(entry.name for entry in place.iterdir() if (entry / record).is_file()) if place.is_dir() else []
+    return f"{place} has {', '.join(names)}" if names else f"{place} has none"
+
+
 def gzip_checksum(path: Path) -> bytes:
     """The last eight bytes of a gzip file, which are checksum and length of what it holds (RFC 1952)."""
     with path.open("rb") as file:

@@ -120,7 +120,7 @@ def check(option: str, path: Path, kind: Kind) -> None:
         UsageError: the message names option and path.
     """
     if not path.exists():
-        raise UsageError(f"{option}: there is no {path}{_nearest(path, kind)}")
+        raise UsageError(f"there is no {option}: {path}{_nearest(path, kind)}")
     try:
         fault = kind.fault(path)
     except OSError as error:
@@ -133,7 +133,7 @@ def _nearest(path: Path, kind: Kind) -> str:
     """How far a path leads and, among results, what lies there; names of raw files are for nobody's log."""
     folder = next((parent for parent in path.parents if parent.is_dir()), Path())
     if isinstance(kind, AnyPath | File):
-        return "" if folder == path.parent else f"; the last folder of this path that there is: {folder}"
+        return "" if folder == path.parent else f"; of its folders there is {folder}"
     here = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     shown = ", ".join(here[:8]) + (f" and {len(here) - 8} more" if len(here) > 8 else "")
     return f"; {folder} holds {shown or 'nothing'}"

@@ -74,7 +74,7 @@ def scan(tmp_path):
 def _register(scan, *more, expect=0, capsys=None):
     arguments = ["register", str(scan["fixed"]), str(scan["moving"]), "--weights", str(scan["weights"])]
     with pytest.raises(SystemExit) as done:
-        main([*arguments, "--out", str(scan["out"]), *(str(item) for item in more)])
+        main([*arguments, "--out", str(scan["out"]), "--overwrite", *(str(item) for item in more)])
     assert (done.value.code or 0) == expect
     return capsys.readouterr().err if capsys else ""
 

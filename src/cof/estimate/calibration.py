@@ -43,6 +43,7 @@ from cof.models.stage import train as train_model
 from cof.motion.stage import register_batch
 from cof.motion.stage import train as train_registration
 from cof.phantom.stage import make_cohort
+from cof.progress import Progress
 from cof.quality.stage import measure_batch
 from cof.tables import read_table
 from cof.twins.artefacts import write_twin
@@ -115,7 +116,7 @@ def calibrate(config: Config, seed: int = 0) -> Calibration:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with tempfile.TemporaryDirectory() as scratch:
+        with Progress("calibration", None), tempfile.TemporaryDirectory() as scratch:
             return _Bench(config, seed, Path(scratch)).run()
     finally:
         torch.set_num_threads(threads)

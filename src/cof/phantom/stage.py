@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from cof import provenance
 from cof.cine.volume import write_labels
 from cof.config.data import PhantomSettings
@@ -31,6 +29,7 @@ from cof.phantom.scanner import Scanner
 from cof.phantom.stack import plan_stack
 from cof.phantom.torso import build_torso, draw_contrast
 from cof.phantom.truth import write_truth
+from cof.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -130,15 +129,15 @@ def make_cohort(*, out: Path, settings: PhantomSettings, seed: int, workers: int
         workers: processes that share the participants.
     """
     members = plan_cohort(settings)
-    progress: Any = partial(tqdm, total=len(members), desc="phantom", unit="subject", disable=None)
+    shown: Any = partial(progress, what="phantom", unit="subject", total=len(members))
     with whole_folder(out) as folder:
         work = partial(make_subject, out=folder, settings=settings, seed=seed)
         if workers == 1:
-            cohort = list(progress(map(work, members)))
+            cohort = list(shown(map(work, members)))
         else:
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-                cohort = list(progress(pool.map(work, members)))
+                cohort = list(shown(pool.map(work, members)))
         _write_sheet(folder / "subjects.csv", members)
         stamp = provenance.stamp(settings.model_dump(mode="json"))
         write_card(folder, cohort, settings, seed, stamp)

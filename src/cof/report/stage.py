@@ -14,6 +14,7 @@ from cof.errors import UsageError
 from cof.features.artefacts import Features
 from cof.folders import whole_file, whole_folder
 from cof.metrics.catalogue import DEFINITIONS_VERSION
+from cof.progress import Progress
 from cof.provenance import versions
 from cof.report import fairness
 from cof.report.artefacts import Results
@@ -59,7 +60,8 @@ def make_table(
         real = made.pop(REAL, Features([]))
         wanted = [metric for metric in shown if metric.extractor]
         found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
-    table = build_table(measured, settings, evaluation, provenance, attainable, found)
+    with Progress(f"table {out.name}", None):
+        table = build_table(measured, settings, evaluation, provenance, attainable, found)
     for suffix, render in RENDERINGS.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
             aside.write_text(render(table), encoding="utf-8")
@@ -111,6 +113,6 @@ def make_report(*, results: Path, config: Path, out: Path) -> None:
     if not config.is_file():
         raise UsageError(f"no such configuration: {config}")
     run = Results(results, configuration.load(config))
-    with whole_folder(out) as folder:
+    with Progress("report", None), whole_folder(out) as folder:
         page.build(run, folder)
     log.info("report: %s", out / "index.html")
