@@ -214,9 +214,8 @@ def _place(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     problem = getattr(error, "problem", None) or str(error)
-    hint = (
-        "; indent with spaces" if "\\t" in problem else "; close brackets and quotes, and put a space after each colon"
-    )
+    tab = "\\t" in problem
+    hint = "indent with spaces" if tab else "close brackets and quotes, and put a space after each colon"
     return f"{where}: no valid YAML: {' '.join(problem.split())}; {hint}"
 
 

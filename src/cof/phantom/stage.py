@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from cof import provenance
 from cof.cine.volume import write_labels
+from cof.config.data import PHANTOM_VISIT as VISIT
 from cof.config.data import PhantomSettings
 from cof.folders import whole_folder
 from cof.phantom import seeds
@@ -33,7 +34,6 @@ from cof.progress import progress
 
 log = logging.getLogger(__name__)
 
-VISIT = 2
 COLUMNS = ("subject", "visit", "ecg", "cine", "anchor", "annotation", "split")
 Split = Literal["train", "validation", "test"]
 
@@ -52,7 +52,7 @@ def plan_cohort(settings: PhantomSettings) -> list[Member]:
     sizes: dict[Split, int] = {"train": settings.train, "validation": settings.validation, "test": settings.test}
     splits = [split for split, size in sizes.items() for _ in range(size)]
     annotated = min(settings.annotated, settings.train)
-    return [Member(f"sub-{k + settings.first:04d}", split, k < annotated) for k, split in enumerate(splits)]
+    return [Member(name, split, k < annotated) for k, (name, split) in enumerate(zip(settings.participants, splits))]
 
 
 def make_subject(member: Member, out: Path, settings: PhantomSettings, seed: int) -> Latents:
