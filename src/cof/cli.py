@@ -95,11 +95,19 @@ def verb(name: str | None = None) -> Callable[[_Verb], _Verb]:
         forms = {key: mark for key, found in marks.items() for mark in found if isinstance(mark, Form)}
         kinds = {key: mark for key, found in marks.items() for mark in found if isinstance(mark, _KINDS)}
 
+        told_by: dict[str, Any] = {
+            key: next(mark for mark in marks[key] if isinstance(mark, OptionInfo | ArgumentInfo))
+            for key in (*forms, *kinds)
+        }
+        for told in told_by.values():
+            told.readable = False  # `check` and the stages say it in one line, without what may name a participant
+
         def option(key: str) -> str:
-            told: Any = next(mark for mark in marks[key] if isinstance(mark, OptionInfo | ArgumentInfo))
+            told = told_by[key]
             if isinstance(told, ArgumentInfo):
                 return key.upper()
-            return next(iter(told.param_decls or ()), f"--{key.replace('_', '-')}")
+            declared = (told.default, *(told.param_decls or ()))  # an annotation's first name stands as its default
+            return next((one for one in declared if str(one).startswith("--")), f"--{key.replace('_', '-')}")
 
         @functools.wraps(function)
         def command(*, overwrite: bool = False, **arguments: Any) -> None:
@@ -724,10 +732,11 @@ def estimate(
     seed: Seed = 0,
 ) -> str:
     """Estimate core-hours, GPU-hours, bytes and files of every stage, from a short calibration on this machine."""
+    chosen = config.load(*files)  # before packages that take seconds to import
+
     from cof.estimate import cost
     from cof.estimate.calibration import calibrate
 
-    chosen = config.load(*files)
     calibration = calibrate(chosen, seed)
     rows = cost.estimate(chosen, subjects, calibration, gpu_factor)
     if as_json:
