@@ -45,6 +45,7 @@ class Progress:
         self._bar: tqdm | None = None
         self._thread: threading.Thread | None = None
         self._started = time.monotonic()
+        self._stepped = 0.0  # seconds until the latest step
 
     def __enter__(self) -> Self:
         self.start()
@@ -90,7 +91,7 @@ class Progress:
             self._reach(done, "")
 
     def _reach(self, done: float, noted: str) -> None:
-        self.done, self._noted = done, noted or self._noted
+        self.done, self._noted, self._stepped = done, noted or self._noted, self.seconds
         if self._bar is not None:
             if noted:
                 self._bar.set_postfix_str(noted, refresh=False)
@@ -106,11 +107,12 @@ class Progress:
         """What is done, how fast, how long the rest will take."""
         took, done = self.seconds, self.done - self._before
         parts = [self._count()]
+        each = self._stepped / done if done > 0 else 0.0
         if done > 0:
-            each = took / done
             parts.append(f"{duration(each)} each" if each >= 1 else f"{1 / each:.3g} a second")
         if done > 0 and self.total is not None:
-            parts.append(f"about {duration(took / done * (self.total - self.done))} left")
+            left = each * (self.total - self.done) - (took - self._stepped)
+            parts.append(f"about {duration(max(left, 0.0))} left")
         else:
             parts.append(f"{duration(took)} so far")
         return f"{self.what}: {', '.join(part for part in (*parts, self._noted) if part)}"
