@@ -67,6 +67,13 @@ def test_steps_of_before_do_not_count_for_the_rate(monkeypatch: pytest.MonkeyPat
     assert shown.ended() == "TOPPR: 96 of 100 iterations, loss 0.125 in 50 s"
 
 
+def test_uneven_steps_tell_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Progress("twin", 6, even=False)
+    monkeypatch.setattr(Progress, "seconds", 20.0)
+    shown.step(3)
+    assert shown.line() == "twin: 3 of 6 steps, 20 s so far"
+
+
 def test_lines_become_rare_with_time() -> None:
     assert progress._SHARE * 10 * 3600 > progress._AT_MOST_S >= 600 > progress._EVERY_S
 

@@ -33,10 +33,19 @@ class Progress:
         unit: one step, in the singular.
         done: steps that were done before.
         shown: false in processes that share the work of another one, which shows it.
+        even: steps take about as long as each other, so that those that are done tell how long the others will take.
     """
 
-    def __init__(self, what: str, total: float | None, unit: str = "step", done: int = 0, shown: bool = True) -> None:
-        self.what, self.total, self.unit, self.shown = what, total, unit, shown
+    def __init__(
+        self,
+        what: str,
+        total: float | None,
+        unit: str = "step",
+        done: int = 0,
+        shown: bool = True,
+        even: bool = True,
+    ) -> None:
+        self.what, self.total, self.unit, self.shown, self.even = what, total, unit, shown, even
         self.done: float = done
         self._before = done
         self._noted = ""
@@ -107,14 +116,12 @@ class Progress:
         """What is done, how fast, how long the rest will take."""
         took, done = self.seconds, self.done - self._before
         parts = [self._count()]
-        each = self._stepped / done if done > 0 else 0.0
-        if done > 0:
+        left = 0.0
+        if done > 0 and self.even:
+            each = self._stepped / done
             parts.append(f"{duration(each)} each" if each >= 1 else f"{1 / each:.3g} a second")
-        if done > 0 and self.total is not None:
-            left = each * (self.total - self.done) - (took - self._stepped)
-            parts.append(f"about {duration(max(left, 0.0))} left")
-        else:
-            parts.append(f"{duration(took)} so far")
+            left = 0.0 if self.total is None else each * (self.total - self.done) - (took - self._stepped)
+        parts.append(f"about {duration(left)} left" if left > 0 else f"{duration(took)} so far")
         return f"{self.what}: {', '.join(part for part in (*parts, self._noted) if part)}"
 
     def ended(self) -> str:

@@ -141,7 +141,7 @@ def register_volumes(
             "this registration is worse than none: the images' local correlation (NCC) is "
             f"{measures['ncc_before']:.3f} before and {measures['ncc_after']:.3f} after it, within {_size(placement)} "
             f"about voxel {' '.join(f'{index:g}' for index in centre_voxel)} ({FOUND_BY[centred_by]}). Nothing was "
-            "written. Tell where the heart is (--centre, --labels, --labeller), add steps on this pair (--refine 20), "
+            "written. Add steps on this pair (--refine 20), tell where the heart is (--labels, --labeller, --centre), "
             "or take it as it is (--force)"
         )
 

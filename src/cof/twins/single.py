@@ -103,7 +103,11 @@ def twin_from_files(
     labeller = results / "labeller"
     lone = _check_kinds(ecg, scan, reading)
     steps = 7 if trained.sees_motion else 6
-    with Progress("twin", steps) as shown, tempfile.TemporaryDirectory() as scratch, whole_folder(out) as folder:
+    with (
+        Progress("twin", steps, even=False) as shown,
+        tempfile.TemporaryDirectory() as scratch,
+        whole_folder(out) as folder,
+    ):
         root = Path(scratch)
         _write_cohort(root, ecg, scan, lone, ed_frame)
         read_ecg_by = partial(_run, root / "exclusions", shown, f"--ecg {ecg}")
