@@ -839,7 +839,8 @@ def privacy(
             for place in check_history(Path(), objects.step):
                 typer.echo(place)
                 found += 1
-    looked = f"{files.done:.0f} files" + (f" and {objects.done:.0f} objects of the history" if history else "")
+    looked = f"{files.done:.0f} file{'' if files.done == 1 else 's'}"
+    looked += f" and {objects.done:.0f} objects of the history" if history else ""
     if found:
         typer.echo(f"{found} places look like participant ids; write other numbers as 10**6 or 1_000_000")
         raise typer.Exit(1)

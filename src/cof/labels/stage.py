@@ -72,7 +72,8 @@ def train(
         }
         artefact.describe(folder, description)
         labeller = Labeller.load(folder, settings.mirroring)
-        artefact.describe(folder, description | {"held_out": evaluation.evaluate(labeller, tests)})
+        with Progress("labelling the held-out participants", None):
+            artefact.describe(folder, description | {"held_out": evaluation.evaluate(labeller, tests)})
     shutil.rmtree(root)
 
 

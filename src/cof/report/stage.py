@@ -14,7 +14,7 @@ from cof.errors import UsageError
 from cof.features.artefacts import Features
 from cof.folders import whole_file, whole_folder
 from cof.metrics.catalogue import DEFINITIONS_VERSION
-from cof.progress import Progress
+from cof.progress import Progress, progress
 from cof.provenance import versions
 from cof.report import fairness
 from cof.report.artefacts import Results
@@ -51,16 +51,17 @@ def make_table(
             definitions, or no subject that all models have.
     """
     shown = catalogued(settings.metrics)
-    measured = {model: summarise(_rows(model, paths), shown) for model, paths in metrics.items()}
+    read = progress(metrics.items(), "reading metrics", "model")
+    measured = {model: summarise(_rows(model, paths), shown) for model, paths in read}
     provenance = {"config_hash": config_hash, "versions": versions(), "definitions": DEFINITIONS_VERSION}
     attainable = json.loads(card.read_text())["couplings"] if card else None
     found = {}
-    if settings.with_features:
-        made = {model: Features(paths) for model, paths in (features or {}).items()}
-        real = made.pop(REAL, Features([]))
-        wanted = [metric for metric in shown if metric.extractor]
-        found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
     with Progress(f"table {out.name}", None):
+        if settings.with_features:
+            made = {model: Features(paths) for model, paths in (features or {}).items()}
+            real = made.pop(REAL, Features([]))
+            wanted = [metric for metric in shown if metric.extractor]
+            found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
         table = build_table(measured, settings, evaluation, provenance, attainable, found)
     for suffix, render in RENDERINGS.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
