@@ -52,13 +52,13 @@ Out = Annotated[Path, typer.Option(help="Folder of the result."), Form.FOLDER]
 OutFile = Annotated[Path, typer.Option(help="File of the result."), Form.FILE]
 OutTable = Annotated[Path, typer.Option(help="The result, without the suffixes .csv, .md and .tex."), Form.TABLE]
 ExclusionsOut = Annotated[Path, typer.Option(help="Table of the subjects left out, always written."), Form.FILE]
-_COHORT = Table(("subject", "participant", "split", "batch"))
+_COHORT = Table(("subject", "split", "batch"))
 Sheet = Annotated[Path, typer.Option(help="cohort/batches/{batch}.parquet"), _COHORT]
 Subjects = Annotated[Path, typer.Option(help="cohort/subjects.parquet"), _COHORT]
-KEY_TABLE = Table(("subject", "participant", "ecg", "cine"))
+KEY_TABLE = Table(("subject", "ecg", "cine"))
 Key = Annotated[Path, typer.Option(help="cohort/key.parquet"), KEY_TABLE]
 EcgTable = Annotated[Path, typer.Option(help="ecg/{batch}.parquet"), Table(("subject", "signal"))]
-BeatTable = Annotated[Path, typer.Option(help="beats/{batch}.parquet"), Table(("subject", "beat", "rr_ms"))]
+BeatTable = Annotated[Path, typer.Option(help="beats/{batch}.parquet"), Table(("subject", "beat"))]
 CineBatch = Annotated[Path, typer.Option(help="cine/{batch}"), Batch(".nii", placed=False)]
 LabelBatch = Annotated[Path, typer.Option(help="labels/{batch}"), Batch(".nii.gz")]
 GridBatch = Annotated[Path, typer.Option(help="grid/{batch}"), Batch(".nii", placed=True)]
