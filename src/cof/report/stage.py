@@ -14,6 +14,7 @@ from cof.errors import UsageError
 from cof.features.artefacts import Features
 from cof.folders import whole_file, whole_folder
 from cof.metrics.catalogue import DEFINITIONS_VERSION
+from cof.progress import Progress, progress
 from cof.provenance import versions
 from cof.report import fairness
 from cof.report.artefacts import Results
@@ -50,16 +51,18 @@ def make_table(
             definitions, or no subject that all models have.
     """
     shown = catalogued(settings.metrics)
-    measured = {model: summarise(_rows(model, paths), shown) for model, paths in metrics.items()}
+    read = progress(metrics.items(), "reading metrics", "model")
+    measured = {model: summarise(_rows(model, paths), shown) for model, paths in read}
     provenance = {"config_hash": config_hash, "versions": versions(), "definitions": DEFINITIONS_VERSION}
     attainable = json.loads(card.read_text())["couplings"] if card else None
     found = {}
-    if settings.with_features:
-        made = {model: Features(paths) for model, paths in (features or {}).items()}
-        real = made.pop(REAL, Features([]))
-        wanted = [metric for metric in shown if metric.extractor]
-        found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
-    table = build_table(measured, settings, evaluation, provenance, attainable, found)
+    with Progress(f"table {out.name}", None):
+        if settings.with_features:
+            made = {model: Features(paths) for model, paths in (features or {}).items()}
+            real = made.pop(REAL, Features([]))
+            wanted = [metric for metric in shown if metric.extractor]
+            found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
+        table = build_table(measured, settings, evaluation, provenance, attainable, found)
     for suffix, render in RENDERINGS.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
             aside.write_text(render(table), encoding="utf-8")
@@ -111,6 +114,6 @@ def make_report(*, results: Path, config: Path, out: Path) -> None:
     if not config.is_file():
         raise UsageError(f"no such configuration: {config}")
     run = Results(results, configuration.load(config))
-    with whole_folder(out) as folder:
+    with Progress("report", None), whole_folder(out) as folder:
         page.build(run, folder)
     log.info("report: %s", out / "index.html")
