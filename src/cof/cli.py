@@ -225,6 +225,7 @@ def quality(
     out: Out,
     exclusions: ExclusionsOut,
     settings: SettingsText = "{}",
+    plausibility: Annotated[Path | None, typer.Option(help="Table of what the labels say, to write.")] = None,
 ) -> None:
     """Measure the quality of a batch's ECGs and cines; leave out what is beyond the limits."""
     from cof.quality.stage import measure_batch
@@ -237,6 +238,7 @@ def quality(
         out=out,
         exclusions=exclusions,
         settings=config.read_settings(settings, QualityLimits),
+        checked=plausibility,
     )
 
 

@@ -7,6 +7,7 @@ removed subject changes nothing for the others.
 import difflib
 import hashlib
 import hmac
+import json
 import math
 import os
 import re
@@ -19,11 +20,12 @@ import pandas as pd
 
 from cof.config.data import CohortSettings
 from cof.errors import UsageError, redact
+from cof.origin import ORIGINS, SIMULATED
 from cof.provenance import stamp
 from cof.tables import read_table, write_table
 
 REQUIRED = ("subject", "visit", "ecg", "cine")
-OPTIONAL = ("anchor", "annotation", "split", "ed_frame")
+OPTIONAL = ("anchor", "annotation", "split", "ed_frame", "origin")
 SPLITS = ("train", "validation", "test")
 _FILES = ("ecg", "cine", "anchor", "annotation")
 _KEY_COLUMNS = ("subject", "participant", "visit", *_FILES, "ed_frame")
@@ -38,20 +40,25 @@ _MIN_SALT_BYTES = 16
 def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings) -> None:
     """Read the subject sheet; write the cohort and its key.
 
+    Subjects whose sheet states no origin have that of the settings; those of the synthetic cohort, whose card lies beside
+    the sheet, are simulated.
+
     The sheet is a CSV file with the columns subject (the participant), visit, ecg and cine, and optionally anchor (a
-    volume of one frame, for subjects without a cine), annotation (expert labels of the cine), split and ed_frame (the
-    recorded frame at end diastole; where empty, the cine stage finds it). Paths are relative to the sheet's folder; a
-    cell may be empty. Files that do not exist are found out by the stage that reads them.
+    volume of one frame, for subjects without a cine), annotation (expert labels of the cine), split, ed_frame (the
+    recorded frame at end diastole; where empty, the cine stage finds it) and origin (real or simulated). Paths are
+    relative to the sheet's folder; a cell may be empty. Files that do not exist are found out by the stage that reads
+    them.
 
     Subjects without a split are split by a hash of the participant; annotated ones train, since nnU-Net learns from
     them, and those without a cine are tested, since they hold no motion to learn from.
 
     Args:
         sheet: subjects.csv.
-        out: `cohort/subjects.parquet`, a row a subject, without any raw name or path if there is a salt.
+        out: `cohort/subjects.parquet`, a row a subject, without any raw name or path if there is a salt; with a column
+            origin where any is known.
         key: `cohort/key.parquet`, mode 0600: raw names, and paths that start where the sheet's does ("" where
             there is none).
-        settings: salt, split and number of batches.
+        settings: salt, split, number of batches, and the origin of subjects whose sheet states none.
 
     Raises:
         UsageError: the sheet is no valid sheet (the message names row and column), names look like participant ids and
@@ -65,6 +72,9 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
     batches = settings.batch_names
     table["batch"] = [batches[int(_uniform("batch", name) * len(batches))] for name in table["participant"]]
     table["annotated"] = table["annotation"] != ""
+    stated = settings.origin or (SIMULATED if _is_synthetic(sheet.parent) else "")
+    table["origin"] = table["origin"].mask(table["origin"] == "", stated)
+    columns = [*_COLUMNS, "origin"] if table["origin"].any() else [*_COLUMNS]
     table = table.sort_values("subject", ignore_index=True)
 
     provenance = stamp(settings.model_dump(mode="json"))
@@ -73,7 +83,7 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
     with _private_files():
         write_table(key, table[list(_KEY_COLUMNS)], provenance)
     cohort = table.drop(columns="participant").rename(columns={"pseudonym": "participant"})
-    write_table(out, cohort[list(_COLUMNS)], provenance)
+    write_table(out, cohort[columns], provenance)
 
 
 def batches_of(subjects: Path) -> list[str]:
@@ -110,6 +120,15 @@ def select_batch(*, subjects: Path, batch: str, only: tuple[str, ...], out: Path
     else:
         rows = table[table["batch"] == batch]
     write_table(out, rows.reset_index(drop=True), stamp({"batch": batch, "only": sorted(only)}))
+
+
+def _is_synthetic(folder: Path) -> bool:
+    """Whether a sheet's folder holds the card of the synthetic cohort."""
+    try:
+        card = json.loads((folder / "card.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and {"arm", "couplings"} <= card.keys()
 
 
 def _fault(row: Hashable, column: str, message: str) -> UsageError:
@@ -153,6 +172,9 @@ def _read_sheet(path: Path) -> pd.DataFrame:
     for row, cell in table["split"].items():
         if cell not in ("", *SPLITS):
             raise _fault(row, "split", f"'{cell}' is none of {', '.join(SPLITS)}")
+    for row, cell in table["origin"].items():
+        if cell not in ("", *ORIGINS):
+            raise _fault(row, "origin", f"'{cell}' is none of {', '.join(ORIGINS)}")
     for row, repeated in table.duplicated(["participant", "visit"]).items():
         if repeated:
             raise _fault(row, "subject", "this subject and visit were listed before")

@@ -13,6 +13,7 @@ from cof.config import dump
 from cof.config.base import REAL, TRUTH
 from cof.errors import UsageError
 from cof.families import package
+from cof.origin import BORROWED as BORROWED_NOTE
 from cof.provenance import differences, digest, source
 
 try:

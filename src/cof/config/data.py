@@ -44,6 +44,10 @@ class CohortSettings(Settings):
     split: dict[Literal["train", "validation", "test"], Probability] = Field(
         {"train": 0.75, "validation": 0.05, "test": 0.2}
     )
+    origin: Literal["real", "simulated"] | None = Field(
+        None, description="what the hearts are, where the sheet's column `origin` does not say; the report tells it of "
+        "every network that has learnt from them"
+    )  # fmt: skip
 
     @property
     def batch_names(self) -> list[str]:
