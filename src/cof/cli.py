@@ -501,6 +501,7 @@ def table(
     config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
     card: Annotated[Path | None, typer.Option(help="phantom/card.json of a synthetic cohort.")] = None,
     features: Annotated[Path | None, typer.Option(help="Folder of the features, for Fréchet distances.")] = None,
+    labeller: Annotated[Path | None, typer.Option(help="Folder of the nnU-Net on whose labels it rests.")] = None,
 ) -> None:
     """Make one table from the metrics of its models."""
     from cof.cohort import batches_of
@@ -521,6 +522,8 @@ def table(
             hearts: [features / hearts / f"{batch}.safetensors" for batch in batches]
             for hearts in (REAL, *chosen.trainings)
         },
+        labeller=labeller,
+        subjects=subjects,
     )
 
 

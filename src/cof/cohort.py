@@ -40,8 +40,8 @@ _MIN_SALT_BYTES = 16
 def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings) -> None:
     """Read the subject sheet; write the cohort and its key.
 
-    Subjects whose sheet states no origin have that of the settings; those of the synthetic cohort, whose card lies beside
-    the sheet, are simulated.
+    Subjects whose sheet states no origin have that of the settings; those of the synthetic cohort, whose card lies
+    beside the sheet, are simulated.
 
     The sheet is a CSV file with the columns subject (the participant), visit, ecg and cine, and optionally anchor (a
     volume of one frame, for subjects without a cine), annotation (expert labels of the cine), split, ed_frame (the

@@ -81,12 +81,18 @@ class Origin:
         known = record.get(LEARNT_FROM)
         if known is None:
             return cls(unknown=_counted(record), where=where)
-        return cls(*(int(known.get(kind, 0)) for kind in (*ORIGINS, UNKNOWN)), where, str(known.get("cohort", "")))
+        simulated, real, unknown = (int(known.get(kind, 0)) for kind in (*ORIGINS, UNKNOWN))
+        return cls(simulated, real, unknown, where, str(known.get("cohort", "")))
+
+    @property
+    def count(self) -> int:
+        """Training subjects; 0 where it is not known."""
+        return self.simulated + self.real + self.unknown
 
     @property
     def kind(self) -> str:
         """Simulated, real, simulated and real, or unknown."""
-        if self.unknown or not self.simulated + self.real:
+        if self.unknown or not self.count:
             return UNKNOWN
         return " and ".join(kind for kind in ORIGINS if getattr(self, kind))
 
@@ -98,9 +104,8 @@ class Origin:
     @property
     def counted(self) -> str:
         """The training hearts in words, with their number and where they were."""
-        count = self.simulated + self.real + self.unknown
-        number = f"{count:,} {self.hearts}" if count else self.hearts
-        number = number.replace(" hearts", " heart", 1) if count == 1 else number
+        number = f"{self.count:,} {self.hearts}" if self.count else self.hearts
+        number = number.replace(" hearts", " heart", 1) if self.count == 1 else number
         places = ", ".join(filter(None, (self.cohort, self.where)))
         return f"{number} ({places})" if places else number
 

@@ -53,7 +53,7 @@ class Case:
         return float(np.prod(self.spacing_mm)) * 1e-3
 
 
-def _phases(labels: np.ndarray, frames: np.ndarray) -> dict[int, str]:
+def phases(labels: np.ndarray, frames: np.ndarray) -> dict[int, str]:
     """ED is the annotated frame with the largest LV, ES the one with the smallest; a lone frame 0 is ED."""
     if len(frames) == 1:
         return {int(frames[0]): "ED" if frames[0] == 0 else "ES"}
@@ -84,7 +84,7 @@ def _read_subject(subject: str, participant: str, cine: Path, annotation: Path) 
     # Images stay mapped; labels are copied, since a view would keep those of the whole cycle in memory.
     return [
         Case(subject, participant, frame, phase, stack.frames[frame], labels[frame].copy(), stack.spacing_mm)
-        for frame, phase in _phases(labels, frames).items()
+        for frame, phase in phases(labels, frames).items()
     ]
 
 

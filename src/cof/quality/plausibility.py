@@ -1,4 +1,4 @@
-"""Whether the numbers of a labelled heart can be those of a heart: every check with its limits and source, in one place.
+"""Whether numbers can be those of a heart: every check with its limits and their source, in one place.
 
 A check does not tell disease from health, but labels that lost a ventricle from labels that did not. Its limits are
 therefore far outside of the published normal ranges: wide enough for dilated, hypertrophied, failing and small hearts.

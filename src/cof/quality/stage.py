@@ -59,7 +59,7 @@ def measure_batch(
             drawn = read_labels(path)
             measured = measure_cine(scan, drawn)
             strip = Ecg.from_row(strips.loc[subject]) if subject in strips.index else None
-            cycle = cycles.loc[subject] if subject in cycles.index else None
+            cycle: Any = cycles.loc[subject] if subject in cycles.index else None
             measured |= measure_ecg(strip, cycle, scan.rr_ms)
             rr_ecg_ms = float("nan") if cycle is None else float(cycle["rr_ms"])
             values = plausibility.measure(plausibility.Heart.of(drawn, scan.spacing_mm, scan.rr_ms, rr_ecg_ms))

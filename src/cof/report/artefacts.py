@@ -11,6 +11,7 @@ import pandas as pd
 
 from cof.cine.volume import Cine
 from cof.config import Config
+from cof.origin import SIMULATED, UNKNOWN, Origin, origins
 from cof.tables import read_table, read_tables
 
 
@@ -44,6 +45,17 @@ class Results:
         """`cohort/subjects.parquet`, ordered by subject."""
         path = self.root / "cohort/subjects.parquet"
         return read_table(path).sort_values("subject", ignore_index=True) if path.is_file() else None
+
+    @cached_property
+    def kinds(self) -> set[str]:
+        """What the cohort's hearts are: simulated, real, unknown, as far as was stated."""
+        if self.synthetic:
+            return {SIMULATED}
+        return {UNKNOWN} if self.subjects is None else set(origins(self.subjects))
+
+    def origin(self, folder: str) -> Origin | None:
+        """What `labeller`, `registrations/{name}` or `models/{name}` has learnt from; None where the run holds none."""
+        return Origin.read(self.root / folder)
 
     @cached_property
     def batches(self) -> list[str]:
