@@ -17,7 +17,7 @@ from cof.metrics.function import myocardial_mass, volume_curve
 
 NORMAL = "Petersen et al., J Cardiovasc Magn Reson 19:18, 2017 (normal hearts of UK Biobank)"
 DISEASE = "Bernard et al., IEEE Trans Med Imaging 37:2514, 2018 (ACDC: hearts of five groups labelled by experts)"
-NORMAL_AND_DISEASE = f"far outside of {NORMAL} and of {DISEASE}"
+NORMAL_AND_DISEASE = f"wide about {NORMAL} and {DISEASE}"
 
 # From so many frames on, the labels are those of a cycle and not of its ED and ES alone.
 _CYCLE = 8
