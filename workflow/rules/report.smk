@@ -139,6 +139,7 @@ rule report:
         tables=expand(rules.table.output.csv, table=CONFIG.tables),
         fairness=expand(rules.fairness.output.csv, table=CONFIG.tables),
         quality=batches(rules.quality.output.table),
+        plausibility=batches(rules.quality.output.plausibility),
     output:
         directory(f"{R}/report"),
     log:
