@@ -141,6 +141,8 @@ def test_the_labellers_numbers_stand_under_where_they_were_measured(page: Sectio
     assert "The borrowed labeller on further simulated hearts of the cohort it was trained on" in page.text["training"]
     assert "participants that it never saw" not in page.text["training"]
     assert "nnU-Net, the labeller simulated hearts 32 weights/bench" in page.text["training"]
+    assert "nnU-Net, the labeller (trained in weights/bench)" in page.text["training"]
+    assert "Of their hearts, 7 are of an origin that nobody stated." in page.text["cohort"]
 
 
 def test_qc_pages_carry_the_banner_and_the_doubts(patients: Path) -> None:
@@ -246,6 +248,15 @@ def test_a_run_of_its_own_cohort_has_no_banner(tiny_results: Path) -> None:
     assert experts.summary(run) is None
     assert origins.labeller_heading(run) == "The labeller on participants that it never saw"
     assert ("nnU-Net, the labeller", "simulated hearts", "unknown", "this run") in origins.networks(run)
+
+
+def test_hearts_of_a_sheet_are_called_what_it_states(patients: Path, tmp_path: Path) -> None:
+    config = load(patients / "results/config.json")
+    for kind, said in (("simulated", "no person is shown"), ("real", "Data of real people"), (None, "Data of real")):
+        subjects = read_table(patients / "results/cohort/subjects.parquet")
+        root = tmp_path / str(kind)
+        write_table(root / "cohort/subjects.parquet", subjects if kind is None else subjects.assign(origin=kind), {})
+        assert said in Results(root, config).kind
 
 
 def test_ring_hearts_are_plausible() -> None:

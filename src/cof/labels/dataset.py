@@ -53,7 +53,7 @@ class Case:
         return float(np.prod(self.spacing_mm)) * 1e-3
 
 
-def phases(labels: np.ndarray, frames: np.ndarray) -> dict[int, str]:
+def _phases(labels: np.ndarray, frames: np.ndarray) -> dict[int, str]:
     """ED is the annotated frame with the largest LV, ES the one with the smallest; a lone frame 0 is ED."""
     if len(frames) == 1:
         return {int(frames[0]): "ED" if frames[0] == 0 else "ES"}
@@ -62,6 +62,12 @@ def phases(labels: np.ndarray, frames: np.ndarray) -> dict[int, str]:
     named[int(frames[np.argmin(volume)])] = "ES"
     named[int(frames[np.argmax(volume)])] = "ED"
     return named
+
+
+def annotated_frames(labels: np.ndarray) -> dict[int, str]:
+    """The frames of labels [T, Z, Y, X] that are not all zero, each with its phase: "ED", "ES" or "other"."""
+    frames = np.flatnonzero(labels.any(axis=(1, 2, 3)))
+    return _phases(labels, frames) if len(frames) else {}
 
 
 def _read_subject(subject: str, participant: str, cine: Path, annotation: Path) -> list[Case]:
@@ -78,13 +84,13 @@ def _read_subject(subject: str, participant: str, cine: Path, annotation: Path) 
         )
     if labels.max() > max(STRUCTURES.values()):
         raise CofError(Reason.ANNOTATION_UNREADABLE, f"unknown label {labels.max()}; known are 0 to 3")
-    frames = np.flatnonzero(labels.any(axis=(1, 2, 3)))
-    if not len(frames):
+    frames = annotated_frames(labels)
+    if not frames:
         raise CofError(Reason.ANNOTATION_UNREADABLE, "no frame of the annotation is labelled")
     # Images stay mapped; labels are copied, since a view would keep those of the whole cycle in memory.
     return [
         Case(subject, participant, frame, phase, stack.frames[frame], labels[frame].copy(), stack.spacing_mm)
-        for frame, phase in phases(labels, frames).items()
+        for frame, phase in frames.items()
     ]
 
 

@@ -53,6 +53,15 @@ class Results:
             return {SIMULATED}
         return {UNKNOWN} if self.subjects is None else set(origins(self.subjects))
 
+    @property
+    def kind(self) -> str:
+        """What the head of every page says of the hearts that it shows."""
+        if self.synthetic:
+            return "Synthetic cohort: no person is shown here"
+        if self.kinds == {SIMULATED}:
+            return "Simulated hearts, as their sheet states: no person is shown here"
+        return "Data of real people: handle under your data agreement"
+
     def origin(self, folder: str) -> Origin | None:
         """What `labeller`, `registrations/{name}` or `models/{name}` has learnt from; None where the run holds none."""
         return Origin.read(self.root / folder)

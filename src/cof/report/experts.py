@@ -9,7 +9,7 @@ import numpy as np
 from cof.cine.volume import Cine, read_cine, read_labels
 from cof.config.base import Triple
 from cof.labels import STRUCTURES
-from cof.labels.dataset import phases
+from cof.labels.dataset import annotated_frames
 from cof.metrics.function import MYOCARDIAL_DENSITY_G_PER_ML
 from cof.metrics.overlap import dice
 from cof.report.artefacts import Results
@@ -40,8 +40,7 @@ class Annotation:
     @classmethod
     def of(cls, labels: np.ndarray, spacing_mm: Triple) -> "Annotation":
         """That of labels [T, Z, Y, X], zero in the frames that nobody annotated."""
-        drawn = np.flatnonzero(labels.any(axis=(1, 2, 3)))
-        found = {moment: frame for frame, moment in phases(labels, drawn).items()} if len(drawn) else {}
+        found = {moment: frame for frame, moment in annotated_frames(labels).items()}
         frames = {moment: found[moment] for moment in MOMENTS if moment in found}
         stacks = {moment: labels[frame] for moment, frame in frames.items()}
         structures = {name for name, code in STRUCTURES.items() if any((one == code).any() for one in stacks.values())}

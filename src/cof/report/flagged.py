@@ -24,19 +24,16 @@ def remarks(judged: list[Judged]) -> dict[str, list[str]]:
     return found
 
 
-def summary(judged: list[Judged], said: dict[str, list[str]]) -> dict[str, Any]:
+def summary(judged: list[Judged], said: dict[str, list[str]], checked: bool) -> dict[str, Any]:
     """The subjects with remarks, those with the most first.
 
     Args:
         judged: all measured subjects.
         said: of `remarks`.
+        checked: whether the run holds the values of the checks of plausibility.
     """
     splits = {subject.name: SPLITS[subject.split] for subject in judged}
     order = sorted(said, key=lambda name: (-len(said[name]), name))
     rows = [(name, splits[name], said[name]) for name in order[:SHOWN]]
-    return {
-        "rows": rows,
-        "count": len(said),
-        "doubted": sum(bool(subject.doubts) for subject in judged),
-        "of": len(judged),
-    }
+    doubted = sum(bool(subject.doubts) for subject in judged)
+    return {"rows": rows, "count": len(said), "doubted": doubted, "of": len(judged), "checked": checked}

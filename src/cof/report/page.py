@@ -63,6 +63,7 @@ def build(results: Results, out: Path) -> None:
     first = hearts["subjects"][0]["name"] if hearts["subjects"] else None
     config = results.config.model_dump(mode="json")
     context = {
+        "kind": results.kind,
         "synthetic": results.synthetic,
         "config": results.config,
         "config_text": json.dumps(config, indent=1),
@@ -72,7 +73,7 @@ def build(results: Results, out: Path) -> None:
         "banner": banner,
         "tables": tables,
         "experts": experts.summary(results),
-        "flagged": flagged.summary(judged, remarks),
+        "flagged": flagged.summary(judged, remarks, results.rows("plausibility", ["subject"]) is not None),
         "ecg": sections.ecg(results, assets, first),
         "cohort": sections.cohort(results, assets),
         "quality": qc.summary(results, assets, judged),
@@ -82,6 +83,6 @@ def build(results: Results, out: Path) -> None:
     pages = environment()
     (out / "index.html").write_text(pages.get_template("report.html").render(context))
     # Run times differ from run to run, and so have a page of their own.
-    shown = {"synthetic": results.synthetic, "tables": sections.fairness(results), "notes": NOTES}
+    shown = {"kind": results.kind, "tables": sections.fairness(results), "notes": NOTES}
     (out / FAIRNESS).write_text(pages.get_template(FAIRNESS).render(shown))
     qc.build(results, out / "qc", pages, judged, banner)

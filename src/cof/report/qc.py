@@ -128,7 +128,7 @@ def build(results: Results, out: Path, pages: jinja2.Environment, judged: list[J
         table[column] = [" ".join(measure.key for measure in getattr(subject, kind)) for subject in judged]
     table["not_plausible"] = [" ".join(doubt.check.key for doubt in subject.doubts) for subject in judged]
     table.to_csv(out / "quality.csv", index=False, float_format="%.6g")
-    context = {"synthetic": results.synthetic, "measures": MEASURES, "splits": SPLITS, "text": value_text}
+    context = {"kind": results.kind, "measures": MEASURES, "splits": SPLITS, "text": value_text}
     context |= {"banner": banner}
     index = pages.get_template("qc_index.html").render(context, subjects=judged, named=named)
     (out / "index.html").write_text(index)

@@ -22,6 +22,7 @@ from cof.features.artefacts import Features
 from cof.labels import STRUCTURES
 from cof.metrics.catalogue import METRICS, Metric
 from cof.metrics.function import time_to_end_systole, ventricular_function, volume_curve
+from cof.origin import origins
 from cof.quality.plausibility import Heart, doubts, measure
 from cof.report import cines, experts, figures
 from cof.report.artefacts import Missing, Results
@@ -230,6 +231,7 @@ def cohort(results: Results, assets: Assets) -> dict[str, Any]:
             for split, label in SPLITS.items()
             for rows in [subjects[subjects["split"] == split]]
         ],
+        "origins": [(kind, int(count)) for kind, count in origins(subjects).value_counts().items()],
         "total": len(subjects),
         "participants": int(subjects["participant"].nunique()),
         "funnel": assets.figure("funnel", alt, figures.funnel(steps)),
@@ -401,6 +403,9 @@ def training(results: Results, assets: Assets) -> dict[str, Any]:
         if not path.is_file():
             missing.append(Missing(f"the training log of {title}", f"{folder}/log.csv"))
             continue
+        origin = results.origin(folder)
+        if origin is not None and origin.where is not None:
+            title = f"{title} (trained in {origin.where})"
         for part, log in parts(pd.read_csv(path)).items():
             progress = next((name for name in PROGRESS if name in log.columns), log.columns[0])
             columns = [name for name in log.columns if name != progress and log[name].notna().any()]
