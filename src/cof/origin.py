@@ -43,7 +43,8 @@ def learnt_from(subjects: Path, names: list[str]) -> dict[str, Any]:
     seen = cohort[cohort["subject"].isin(names)]
     kinds = origins(seen)
     counts = {kind: int((kinds == kind).sum()) for kind in (*ORIGINS, UNKNOWN)}
-    return {"subjects": len(seen), "participants": int(seen["participant"].nunique())} | counts
+    participants = int(seen.get("participant", seen["subject"]).nunique())
+    return {"subjects": len(seen), "participants": participants} | counts
 
 
 @dataclass(frozen=True)
