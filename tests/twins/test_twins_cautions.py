@@ -62,7 +62,7 @@ def test_what_cannot_be_and_where_networks_come_from_is_said(tmp_path: Path, cap
     found = {(warning["of"], warning["check"]): warning["value"] for warning in summary["warnings"]}
     assert found[SCAN, "lv_edv_ml"] == 48
     assert found[SCAN, "rr_ratio"] == pytest.approx(1242 / 800, abs=1e-4)
-    assert (GENERATED, "lv_edv_ml") not in found
+    assert not {(GENERATED, "lv_edv_ml"), (GENERATED, "rr_ratio")} & found.keys()
     labeller = summary["trained_on"]["labeller"]
     assert labeller["subjects"] == {"simulated": 32, "real": 0, "unknown": 0}
     assert labeller["held_out"] == {"hearts": "simulated hearts", "dice": {"ED": {"LV": {"n": 8, "mean": 0.9686}}}}

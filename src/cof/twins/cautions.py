@@ -75,7 +75,9 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
     ):
         found = next(labels.glob("*.nii.gz"))
         stack = read_cine(next(cine.glob("*.nii")))
-        heart = Heart.of(read_labels(found), stack.spacing_mm, stack.rr_ms, rr_ecg_ms)
+        # The rates of ECG and scan are compared once.
+        compared = {"rr_ecg_ms": rr_ecg_ms} if of == SCAN else {}
+        heart = Heart.of(read_labels(found), stack.spacing_mm, stack.rr_ms, **compared)
         warnings += [doubt.record() | {"of": of} for doubt in doubts(measure(heart))]
     learnt = trained_on(results, model, trained)
     for name, network in learnt.items():
