@@ -224,14 +224,16 @@ def test_few_subjects_are_said_and_the_impossible_is_left_out(patients: Path, pa
     assert "Only 2 subjects, fewer than 10: 95 % intervals of so few are too narrow" in numbers
     assert "Of fewer than 10 subjects: too narrow." in numbers
     assert (
-        f"Left out: the table “{EXACT}”, of which no metric is defined in this run: the exact truth of real hearts is "
-        "not known."
+        f"Left out: the table “{EXACT}”, of which no metric is defined in this run: only hearts that this software has "
+        "simulated come with their exact truth."
     ) in numbers
     assert f"{EXACT} 2 held-out" not in numbers
-    assert "Left out, because no row has a value (the exact truth of real hearts is not known): EPE" in numbers
+    assert "Left out, because no row has a value (only hearts that this software has simulated" in numbers
+    assert "come with their exact truth): EPE" in numbers
     assert "exact" not in page.text["glossary"].split("Terms")[0]
     assert few(10) is None
-    assert few(1) is not None
+    assert few(1) == "Only 1 subject, fewer than 10: " + few(1).partition(": ")[2]
+    assert "intervals" not in few(3, intervals=False)
     printed = (patients / "results/tables/table1.md").read_text()
     assert "Only 2 subjects, fewer than 10" in printed
     assert f"{NOTICE}: 32 simulated hearts (weights/bench)." in printed

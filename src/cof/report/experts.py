@@ -110,7 +110,14 @@ def summary(results: Results) -> dict[str, Any] | None:
     for seen, title in ((False, "never seen by the labeller"), (True, "the labeller was trained on them")):
         members = [case for case in cases if case.seen == seen]
         if members:
-            groups.append({"title": title, "count": len(members), "few": few(len(members)), "rows": _means(members)})
+            groups.append(
+                {
+                    "title": title,
+                    "count": len(members),
+                    "few": few(len(members), intervals=False),
+                    "rows": _means(members),
+                }
+            )
     headings = list(cases[0].expert)
     rows = [
         (case.subject, case.seen, [(number(case.expert[name]), number(case.labelled[name])) for name in headings],

@@ -291,7 +291,16 @@ def volume_curves(
             )
         if expert:
             phases, drawn = zip(*expert)
-            axes.plot(phases, drawn, "D", color=theme.expert, markersize=5, label=CURVE_NAMES["expert"])
+            axes.plot(
+                phases,
+                drawn,
+                "D",
+                color=theme.expert,
+                markersize=5,
+                clip_on=False,
+                zorder=3,
+                label=CURVE_NAMES["expert"],
+            )
         axes.set_xlim(0, 1)
         largest = [*(float(volumes.max()) for volumes in curves.values()), *(volume for _, volume in expert)]
         axes.set_ylim(0, 1.12 * max(largest))

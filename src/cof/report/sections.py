@@ -422,7 +422,7 @@ def training(results: Results, assets: Assets) -> dict[str, Any]:
     return {
         "networks": networks(results),
         "labeller_heading": labeller_heading(results),
-        "few": few(max(counts)) if counts else None,
+        "few": few(max(counts), intervals=False) if counts else None,
         "curves": curves,
         "learning": _learning(results, assets),
         "missing": missing,
@@ -529,7 +529,7 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
 def _why_undefined(keys: list[str], results: Results) -> str:
     """Why metrics have no value in this run, as far as their names tell."""
     if keys and all("exact" in key or "true" in key or METRICS[key].attainable for key in keys):
-        return "" if results.synthetic else "the exact truth of real hearts is not known"
+        return "" if results.synthetic else "only hearts that this software has simulated come with their exact truth"
     return ""
 
 
