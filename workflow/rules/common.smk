@@ -1,4 +1,5 @@
 # The validated configuration, and what every rule needs from it.
+import csv
 import hashlib
 import json
 import math
@@ -11,13 +12,34 @@ from snakemake.exceptions import WorkflowError
 import cof.config
 from cof.config import dump
 from cof.config.base import REAL, TRUTH
+from cof.config.borrowed import borrow
+from cof.config.untrained import without_untrained
 from cof.errors import UsageError
 from cof.families import package
 from cof.origin import BORROWED as BORROWED_NOTE
-from cof.provenance import differences, digest, source
+from cof.provenance import digest, source
+
+
+def may_train():
+    """Whether the cohort may have training subjects, by the phantom's size or by the sheet's column `split`."""
+    if CONFIG.cohort.sheet is None:
+        return CONFIG.phantom.train > 0
+    sheet = Path(CONFIG.cohort.sheet)
+    if not sheet.is_file():  # the step that reads it says so
+        return True
+    drawn = "train" if CONFIG.cohort.shares.get("train") else "test"
+    with sheet.open(newline="", encoding="utf-8-sig", errors="replace") as rows:
+        return any(
+            (row.get("split") or drawn).strip() == "train"
+            for row in csv.DictReader(rows)
+        )
+
 
 try:
-    CONFIG = cof.config.parse(config, "configuration")
+    CONFIG, BORROWED, AS_TRAINED = borrow(cof.config.parse(config, "configuration"))
+    LEFT_OUT = []
+    if not may_train():
+        CONFIG, LEFT_OUT = without_untrained(CONFIG, BORROWED)
 except UsageError as error:
     raise WorkflowError(str(error)) from None
 
@@ -163,19 +185,3 @@ def table_twins(wildcards):
     """The generated hearts of a table."""
     models = CONFIG.tables[wildcards.table].models
     return expand(f"{R}/twins/{{model}}/{{batch}}", model=models, batch=BATCHES)
-
-
-def other_settings(name):
-    """How a labeller, registration or model that another run has trained differs in its settings from this run's."""
-    kind, _, key = name.partition("/")
-    record, asked = {
-        "labeller": lambda: ("labeller.json", CONFIG.labels),
-        "registrations": lambda: ("settings.json", CONFIG.registrations[key].trained()),
-        "models": lambda: ("settings.json", CONFIG.models[key]),
-    }[kind]()
-    file = Path(CONFIG.trained, name, record)
-    try:
-        made_with = json.loads(file.read_text())["settings"] if file.is_file() else {}
-    except (ValueError, KeyError, TypeError):
-        raise WorkflowError(f"trained: {file} does not tell its settings") from None
-    return sorted(differences(made_with, asked.model_dump(mode="json")))

@@ -232,6 +232,7 @@ def cohort(results: Results, assets: Assets) -> dict[str, Any]:
             for rows in [subjects[subjects["split"] == split]]
         ],
         "origins": [(kind, int(count)) for kind, count in origins(subjects).value_counts().items()],
+        "split": results.split,
         "total": len(subjects),
         "participants": int(subjects["participant"].nunique()),
         "funnel": assets.figure("funnel", alt, figures.funnel(steps)),
