@@ -118,7 +118,9 @@ def verb(name: str | None = None) -> Callable[[_Verb], _Verb]:
                 for path in (arguments[key] if isinstance(arguments[key], list) else [arguments[key]])
                 if path is not None
             ]
-            outputs = [Output(option(key), arguments[key], form) for key, form in forms.items()]
+            outputs = [
+                Output(option(key), arguments[key], form) for key, form in forms.items() if arguments[key] is not None
+            ]
             claim(outputs, [path for _, path in read], overwrite)
             for key, path in read:
                 check(option(key), path, kinds[key])
@@ -406,6 +408,9 @@ def quality(
     out: OutFile,
     exclusions: ExclusionsOut,
     settings: SettingsText = "{}",
+    plausibility: Annotated[
+        Path | None, typer.Option(help="Table of what the labels say, to write."), Form.FILE
+    ] = None,
 ) -> None:
     """Measure the quality of a batch's ECGs and cines; leave out what is beyond the limits."""
     from cof.quality.stage import measure_batch
@@ -418,6 +423,7 @@ def quality(
         out=out,
         exclusions=exclusions,
         settings=config.read_settings(settings, QualityLimits),
+        checked=plausibility,
     )
 
 
@@ -698,6 +704,9 @@ def table(
     features: Annotated[
         Path | None, typer.Option(help="Folder of the features, for Fréchet distances."), Folder()
     ] = None,
+    labeller: Annotated[
+        Path | None, typer.Option(help="Folder of the nnU-Net on whose labels it rests."), Folder()
+    ] = None,
 ) -> str:
     """Make one table from the metrics of its models."""
     from cof.cohort import batches_of
@@ -718,6 +727,8 @@ def table(
             hearts: [features / hearts / f"{batch}.safetensors" for batch in batches]
             for hearts in (REAL, *chosen.trainings)
         },
+        labeller=labeller,
+        subjects=subjects,
     )
     return f"{len(chosen.models)} models, as {out}.csv, .md and .tex. Open {out}.md"
 
