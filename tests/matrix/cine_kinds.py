@@ -412,6 +412,29 @@ def later_series_first(scan):
     return _read(truth(1), repair="series|acqui")
 
 
+@KINDS.add("two acquisitions, the later after midnight", ("siemens", "ge", "enhanced"), repairs=True)
+def midnight(scan):
+    _later(scan, uids=("1.2.99.{}.20", "1.2.99.{}.10"))
+    for shot in scan.shots:
+        data = shot.data
+        if shot.take == 0:
+            data.AcquisitionTime = data.SeriesTime = data.ContentTime = f"2350{shot.plane:02d}"
+        else:
+            data.AcquisitionTime = data.SeriesTime = data.ContentTime = f"0010{shot.plane:02d}"
+            data.AcquisitionDate = data.SeriesDate = data.ContentDate = "20200104"
+    return _read(truth(1), repair="series|acqui")
+
+
+@KINDS.add("two acquisitions without dates and times: the number of the series tells", DICOM, repairs=True)
+def undated(scan):
+    _later(scan, uids=("1.2.99.{}.20", "1.2.99.{}.10"))
+    for shot in scan.shots:
+        for name in ("Acquisition", "Series", "Content"):
+            delattr(shot.data, f"{name}Date")
+            delattr(shot.data, f"{name}Time")
+    return _read(truth(1), repair="series|acqui")
+
+
 @KINDS.add("one slice acquired again in a later series", ("siemens", "enhanced-slices"), repairs=True)
 def slice_again(scan):
     _later(scan, planes=(2,))

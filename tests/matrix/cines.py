@@ -266,7 +266,7 @@ def _groups(data: Dataset) -> Dataset:
     content = _item(
         TemporalPositionIndex=data.get("TemporalPositionIdentifier"),
         FrameAcquisitionNumber=data.get("AcquisitionNumber"),
-        FrameAcquisitionDateTime=f"{data.AcquisitionDate}{data.AcquisitionTime}",
+        FrameAcquisitionDateTime=data.AcquisitionDate + data.AcquisitionTime if "AcquisitionTime" in data else None,
     )
     timing = _item(
         NominalCardiacTriggerDelayTime=number("TriggerTime"), RRIntervalTimeNominal=number("NominalInterval")

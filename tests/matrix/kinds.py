@@ -62,7 +62,7 @@ class Kind:
     Attributes:
         name: short, for the names of tests.
         what: in words, for the documentation.
-        forms: in which it is tried.
+        forms: in which it is tried; words behind the first say how exactly.
         outcome: VALUE, EITHER or REFUSAL.
         make: makes the input; what it takes and gives is its medium's matter.
         repairs: whether the reader must say that it mended something.
@@ -84,7 +84,7 @@ class Cell:
     form: str
 
     def __str__(self) -> str:
-        return f"{self.kind.name}-{self.form}"
+        return f"{self.kind.name}-{self.form.replace(' ', '-')}"
 
 
 class Kinds(list[Kind]):

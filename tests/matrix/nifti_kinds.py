@@ -1,5 +1,6 @@
 """Kinds of NIfTI cines. Each function writes one into a folder and returns its path and what must become of it."""
 
+import gzip
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from cines import FRAME_MS, SPACING_MM, Right, affine, truth
-from kinds import EITHER, REFUSAL, VALUE, Kinds, Outcome, Refusal
+from kinds import EITHER, REFUSAL, Kinds, Outcome, Refusal
 
 from cof.cine.volume import Cine
 from cof.errors import Reason
@@ -30,17 +31,14 @@ def _image(
     return image
 
 
-def _save(folder: Path, form: str, image: nib.Nifti1Image) -> Path:
+def _save(folder: Path, form: str, image: nib.Nifti1Image, scale: tuple[float, float] | None = None) -> Path:
+    """Write the image; `scale` is slope and intercept in the header, values stay as they are stored."""
+    content = bytearray(image.to_bytes())
+    if scale is not None:
+        struct.pack_into("<2f", content, 112, *scale)
     path = folder / f"cine.{form}"
-    nib.save(image, path)
+    path.write_bytes(gzip.compress(content) if form == "nii.gz" else content)
     return path
-
-
-def _patch(path: Path, offset: int, form: str, *values: float) -> None:
-    """Set fields of the header of an uncompressed file."""
-    content = bytearray(path.read_bytes())
-    struct.pack_into(form, content, offset, *values)
-    path.write_bytes(content)
 
 
 def _read(**more) -> Outcome:
@@ -81,9 +79,11 @@ def _turn(degrees: float) -> np.ndarray:
     return turn
 
 
-@KINDS.add("a unit sform beside real pixdim, no units", _FORMS, repairs=True)
+@KINDS.add(
+    "a unit sform beside real pixdim, no units: such axes tell no orientation, the order is kept", _FORMS, repairs=True
+)
 def unit_sform(folder, form):
-    image = _image(sform=np.eye(4), sform_code=2, qform=np.eye(4), qform_code=0, space="unknown", time="unknown")
+    image = _image(sform=np.diag([-1, -1, 1, 1.0]), sform_code=2, qform_code=0, space="unknown", time="unknown")
     image.header["pixdim"][1:4] = SPACING_MM
     right = Right(truth(), repair="pixdim", geometry=None, rr_ms=None)
     return _save(folder, form, image), Outcome(_spaced(right))
@@ -137,26 +137,30 @@ def _sheared(degrees: float) -> np.ndarray:
     return shear
 
 
-def _shear(degrees: float) -> Callable[[Path, str], tuple[Path, Outcome]]:
-    def make(folder, form):
-        right = Right(truth(), geometry=None)
-        volume = abs(np.linalg.det(_sheared(degrees)[:3, :3]))
+def _check_volume(degrees: float) -> Callable[[Cine], None]:
+    """Frames are right, and so is the volume of a voxel by spacing and by affine."""
+    right = Right(truth(), geometry=None)
+    volume = abs(np.linalg.det(_sheared(degrees)[:3, :3]))
 
-        def check(cine: Cine) -> None:
-            right(cine)
-            assert abs(np.prod(cine.spacing_mm) / volume - 1) < 0.01, f"spacing {cine.spacing_mm}, voxel {volume:.2f}"
-            assert abs(abs(np.linalg.det(cine.affine[:3, :3])) / volume - 1) < 0.01
+    def check(cine: Cine) -> None:
+        right(cine)
+        assert abs(np.prod(cine.spacing_mm) / volume - 1) < 0.01, f"spacing {cine.spacing_mm}, voxel {volume:.2f} mm3"
+        assert abs(abs(np.linalg.det(cine.affine[:3, :3])) / volume - 1) < 0.01
 
-        image = _image(sform=_sheared(degrees), qform_code=0)
-        refusal = Refusal("shear|right angle|oblique|normal", (Reason.CINE_GEOMETRY,))
-        return _save(folder, form, image), Outcome(check, refusal if degrees > 3 else None)
-
-    make.__name__ = f"shear_{degrees:g}"
-    return make
+    return check
 
 
-for _degrees in (1, 10, 20, 30, 45, 55):
-    KINDS.add(f"slices sheared by {_degrees} degrees", _ONE, EITHER if _degrees > 3 else VALUE)(_shear(_degrees))
+@KINDS.add("slices sheared by 1 degree", ("nii",))
+def rounded(folder, form):
+    return _save(folder, form, _image(sform=_sheared(1), qform_code=0)), Outcome(_check_volume(1))
+
+
+@KINDS.add("slices sheared by 10 to 55 degrees", tuple(f"nii {degrees}" for degrees in (10, 20, 30, 45, 55)), EITHER)
+def sheared(folder, form):
+    form, degrees = form.split()
+    refusal = Refusal("shear|right angle|oblique|normal", (Reason.CINE_GEOMETRY,))
+    image = _image(sform=_sheared(float(degrees)), qform_code=0)
+    return _save(folder, form, image), Outcome(_check_volume(float(degrees)), refusal)
 
 
 @KINDS.add("slices from apex to base", _FORMS, repairs=True)
@@ -183,17 +187,12 @@ def big_endian(folder, form):
 
 @KINDS.add("values with slope 2 and intercept -10", _FORMS)
 def scaled(folder, form):
-    path = _save(folder, "nii", _image())
-    _patch(path, 112, "<2f", 2.0, -10.0)
-    outcome = Outcome(Right(truth() * 2 - 10))
-    return (path if form == "nii" else _save(folder, form, nib.load(path))), outcome
+    return _save(folder, form, _image(), (2.0, -10.0)), Outcome(Right(truth() * 2 - 10))
 
 
 @KINDS.add("a slope of 0, which means none", _ONE)
 def zero_slope(folder, form):
-    path = _save(folder, form, _image())
-    _patch(path, 112, "<2f", 0.0, 5.0)
-    return path, _read()
+    return _save(folder, form, _image(), (0.0, 5.0)), _read()
 
 
 @KINDS.add("floating-point values", _FORMS)
@@ -211,16 +210,11 @@ def bright(folder, form):
     return _save(folder, form, _image(frames, dtype=np.uint16)), Outcome(Right(frames, repair="multiplied", same=same))
 
 
-def _unit_of_time(unit: str, duration: float) -> Callable[[Path, str], tuple[Path, Outcome]]:
-    def make(folder, form):
-        return _save(folder, form, _image(time=unit, duration=duration)), _read()
-
-    make.__name__ = f"time_{unit}"
-    return make
-
-
-for _unit, _factor in (("sec", 1e-3), ("usec", 1e3), ("unknown", 1e-3)):
-    KINDS.add(f"frame duration in {_unit}", _ONE)(_unit_of_time(_unit, FRAME_MS * _factor))
+@KINDS.add("frame duration in seconds, microseconds, or without a unit", ("nii sec", "nii usec", "nii unknown"))
+def duration(folder, form):
+    form, unit = form.split()
+    image = _image(time=unit, duration=FRAME_MS * {"sec": 1e-3, "usec": 1e3, "unknown": 1e-3}[unit])
+    return _save(folder, form, image), _read()
 
 
 @KINDS.add("no frame duration", _ONE, repairs=True)
@@ -256,32 +250,27 @@ LABELS = Kinds()
 def _labels(folder: Path, form: str, slope: float) -> Path:
     labels = np.zeros(truth().shape, np.int16)
     labels[0, :, 10:16, 9:15], labels[0, :, 12:14, 11:13] = 2, 1
-    path = _save(folder, "nii", _image(labels))
-    _patch(path, 112, "<2f", slope, 0.0)
-    return (
-        path
-        if form == "nii"
-        else _save(
-            folder, form, nib.Nifti1Image(nib.load(path).get_fdata(dtype=np.float32), None, nib.load(path).header)
-        )
-    )
+    return _save(folder, form, _image(labels), (slope, 0.0))
 
 
-def _labelled(slope: float, name: str, right: bool) -> Callable[[Path, str], tuple[Path, Outcome]]:
-    def make(folder, form):
-        def check(labels: np.ndarray) -> None:
-            assert np.array_equal(np.unique(labels), [0, 1, 2])
-            assert (labels[0, 2, 12, 12], labels[0, 2, 10, 9]) == (1, 2)
-
-        refusal = Refusal("0 to 3|value", (Reason.ANNOTATION_UNREADABLE,))
-        return _labels(folder, form, slope), Outcome(check if right else None, None if right else refusal)
-
-    make.__name__ = name
-    return make
+def _check_labels(labels: np.ndarray) -> None:
+    assert np.array_equal(np.unique(labels), [0, 1, 2])
+    assert (labels[0, 2, 12, 12], labels[0, 2, 10, 9]) == (1, 2)
 
 
-LABELS.add("labels", _FORMS)(_labelled(1.0, "as_written", True))
-LABELS.add("labels stored as 1.0000153", _FORMS)(_labelled(1.0000153, "labels_nearly_whole", True))
-LABELS.add("labels stored as 0.99995", _ONE)(_labelled(0.99995, "labels_nearly_whole_below", True))
-LABELS.add("labels stored as 1.01", _FORMS, REFUSAL)(_labelled(1.01, "labels_not_whole", False))
-LABELS.add("labels stored as 85", _ONE, REFUSAL)(_labelled(85.0, "labels_of_grey", False))
+@LABELS.add("labels as they should be", _FORMS)
+def labels(folder, form):
+    return _labels(folder, form, 1.0), Outcome(_check_labels)
+
+
+@LABELS.add("labels stored as 1.0000153 or 0.99995", ("nii 1.0000153", "nii.gz 1.0000153", "nii 0.99995"))
+def labels_nearly_whole(folder, form):
+    form, slope = form.split()
+    return _labels(folder, form, float(slope)), Outcome(_check_labels)
+
+
+@LABELS.add("labels stored as 1.01 or 85", ("nii 1.01", "nii.gz 1.01", "nii 85"), REFUSAL)
+def labels_not_whole(folder, form):
+    form, slope = form.split()
+    refusal = Refusal("0 to 3|value", (Reason.ANNOTATION_UNREADABLE,))
+    return _labels(folder, form, float(slope)), Outcome(refusal=refusal)

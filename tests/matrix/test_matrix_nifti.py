@@ -1,4 +1,4 @@
-"""Every kind of NIfTI cine and of annotation: the right frames, order and geometry, or a refusal that names the fault."""
+"""Every kind of NIfTI cine and annotation: right frames, order and geometry, or a refusal that names the fault."""
 
 import numpy as np
 import pytest
