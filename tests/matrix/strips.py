@@ -226,7 +226,8 @@ class Right:
         assert abs(truth[beat] - first) <= TOLERANCE_S, f"the cycle begins {first - truth[beat]:.3f} s from an R peak"
         assert beat + 1 < len(truth)
         assert abs(truth[beat + 1] - last) <= TOLERANCE_S, f"it ends {last - truth[beat + 1]:.3f} s from the next"
-        inside = int(((truth > 0.15) & (truth < self.own.counts["I"].size / rate - 0.15)).sum())
+        told = truth[known.any(axis=0)[np.rint(truth * rate).astype(int)]]
+        inside = int(((told > 0.15) & (told < known.shape[1] / rate - 0.15)).sum())
         assert inside <= cycle.beats <= len(truth), f"{cycle.beats} beats of {len(truth)}"
         assert self.paced is None or getattr(cycle, "paced", False) == self.paced, "the flag `paced`"
         assert self.irregular is None or cycle.irregular == self.irregular, "the flag `irregular`"

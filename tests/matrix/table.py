@@ -1,4 +1,7 @@
-"""The matrix as a table: `PYTHONPATH=tests/cine:tests/ecg python tests/matrix/table.py` prints that of docs/faults.md."""
+"""The matrix as the table of docs/faults.md.
+
+`PYTHONPATH=tests/cine:tests/ecg python tests/matrix/table.py` prints it.
+"""
 
 import cine_kinds
 import ecg_kinds

@@ -1,4 +1,4 @@
-"""The matrix is as large as it is said to be, most of it asserts on values, and its table is that of the documentation."""
+"""The matrix is large, most of it asserts on values, and its table is that of the documentation."""
 
 from collections import Counter
 from pathlib import Path
