@@ -691,13 +691,17 @@ def apex_first(scan):
 @KINDS.add("a decimal comma in every pixel spacing", SINGLE, EITHER, repairs=True)
 def comma_spacing(scan):
     _in_text(scan, rb"1\.8\\1\.6", rb"1,8\\1,6")
-    return Outcome(Right(truth(), repair="comma"), Refusal("comma|1,8", (Reason.CINE_GEOMETRY, Reason.CINE_UNREADABLE)))
+    return Outcome(
+        Right(truth(), repair="comma"), Refusal("comma|decimal", (Reason.CINE_GEOMETRY, Reason.CINE_UNREADABLE))
+    )
 
 
 @KINDS.add("a decimal comma in the pixel spacing of one slice", SINGLE, EITHER, repairs=True)
 def comma_one_slice(scan):
     _in_text(scan, rb"1\.8\\1\.6", rb"1,8\\1,6", planes=(3,))
-    return Outcome(Right(truth(), repair="comma"), Refusal("comma|1,8", (Reason.CINE_GEOMETRY, Reason.CINE_UNREADABLE)))
+    return Outcome(
+        Right(truth(), repair="comma"), Refusal("comma|decimal", (Reason.CINE_GEOMETRY, Reason.CINE_UNREADABLE))
+    )
 
 
 @KINDS.add("a decimal comma in every position", SINGLE, EITHER, repairs=True)
@@ -708,7 +712,7 @@ def comma_position(scan):
     _in_text(scan, rb"(-?\d+)\.(\d{3})\\(-?\d+)\.(\d{3})\\(-?\d+)\.(\d{3})", rb"\1,\2\\\3,\4\\\5,\6")
     return Outcome(
         Right(truth(), repair="comma"),
-        Refusal(r"comma|\d,\d", (Reason.CINE_GEOMETRY, Reason.CINE_UNREADABLE)),
+        Refusal("comma|decimal", (Reason.CINE_GEOMETRY, Reason.CINE_UNREADABLE)),
     )
 
 

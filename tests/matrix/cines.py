@@ -38,8 +38,8 @@ def picture(frame: int, plane: int, take: int = 0, phase: float | None = None) -
     """
     phase = frame / FRAMES if phase is None else phase
     y, x = np.mgrid[:SIZE, :SIZE]
-    image = 60 + 3 * y + 2 * x
-    image[np.hypot(y - 13.5, x - 11.5) < 5 + 2 * np.cos(2 * np.pi * phase) - 0.2 * plane] += 900
+    image = 60 + np.random.default_rng(plane).integers(0, 400, (SIZE, SIZE))
+    image[np.hypot(y - 13.5, x - 11.5) < 5 + 2 * np.cos(2 * np.pi * phase) - 0.4 * plane] += 900
     for where, step in ((_FRAME, frame), (_PLANE, plane), (_TAKE, take)):
         image[where] = 100 + _STEP * step
     image[_COSINE] = np.rint(750 + 600 * np.cos(2 * np.pi * phase))

@@ -272,5 +272,5 @@ def labels_nearly_whole(folder, form):
 @LABELS.add("labels stored as 1.01 or 85", ("nii 1.01", "nii.gz 1.01", "nii 85"), REFUSAL)
 def labels_not_whole(folder, form):
     form, slope = form.split()
-    refusal = Refusal("0 to 3|value", (Reason.ANNOTATION_UNREADABLE,))
+    refusal = Refusal("0 to 3|whole", (Reason.ANNOTATION_UNREADABLE,))
     return _labels(folder, form, float(slope)), Outcome(refusal=refusal)
