@@ -19,6 +19,7 @@ from strips import (
     Settings,
     Strip,
     regular,
+    spikes_at,
     strip,
     wfdb,
     with_spikes,
@@ -151,9 +152,14 @@ _PACED = tuple(f"{FORMS[n % 4]} {hz} {mv:g} {count}" for n, (hz, mv, count) in e
 
 
 def _paced(folder: Path, form: str, before_ms: tuple[float, ...], wide: bool) -> Made:
+    """A paced strip; what lies below its spikes may be known or bridged."""
     form, hz, mv, count = form.split()
     own = strip(regular(60), rate_hz=int(hz), wide=None if wide else ())
-    return _made(with_spikes(own, before_ms, float(mv), int(count)), form, folder, paced=True)
+    known = np.ones(own.millivolts.shape, bool)
+    for first in spikes_at(own, before_ms):
+        known[:, max(first - 3, 0) : first + int(count) + 3] = False
+    path = WRITERS[form](folder, with_spikes(own, before_ms, float(mv), int(count)))
+    return path, Settings(EcgSettings(paced="keep")), Outcome(Right(own, known, paced=True))
 
 
 @KINDS.add("atrial pacing that the device does not state; 250 to 1000 Hz, 1 to 4 mV", _PACED)
@@ -169,6 +175,40 @@ def ventricular(folder, form):
 @KINDS.add("AV-sequential pacing that the device does not state; 250 to 1000 Hz, 1 to 4 mV", _PACED)
 def av_sequential(folder, form):
     return _paced(folder, form, (225.0, 75.0), wide=True)
+
+
+_PACING = Refusal("pace", (Reason.ECG_POOR_QUALITY,))
+
+
+@KINDS.add("pacing that nobody states, by the default settings", FORMS, REFUSAL)
+def found(folder, form):
+    path = WRITERS[form](folder, with_spikes(strip(regular(60)), (180.0,), 2.0, 1))
+    return path, Settings(), Outcome(refusal=_PACING)
+
+
+@KINDS.add("pacing that the device states, without spikes, by the default settings", ("cardiosoft", "muse"), REFUSAL)
+def stated(folder, form):
+    return _stated(folder, form), Settings(), Outcome(refusal=_PACING)
+
+
+@KINDS.add("pacing that the device states, without spikes, kept", ("cardiosoft", "muse"))
+def stated_kept(folder, form):
+    return _stated(folder, form), Settings(EcgSettings(paced="keep")), Outcome(Right(strip(regular(60)), paced=True))
+
+
+def _stated(folder: Path, form: str) -> Path:
+    path = WRITERS[form](folder, strip(regular(60)))
+    words = b"Electronic atrial pacemaker"
+    if form == "muse":
+        statement = b"<Diagnosis><DiagnosisStatement><StmtFlag>ENDSLINE</StmtFlag><StmtText>%b</StmtText>" % words
+        content = re.sub(
+            rb"(?=<Waveform>)", statement + b"</DiagnosisStatement></Diagnosis>", path.read_bytes(), count=1
+        )
+    else:
+        content = re.sub(rb"(<DiagnosisText>)", rb"\1" + words, path.read_bytes(), count=1)
+    assert words in content
+    path.write_bytes(content)
+    return path
 
 
 # DICOM: bits, padding, words
@@ -201,9 +241,11 @@ def sign(folder, form):
     return _ordinary(folder, _stored(_ORDINARY, int(form.split()[1])))
 
 
-@KINDS.add("12 of 16 bits stored, dirt above", ("dicom",))
+@KINDS.add("12 of 16 bits stored, dirt above", ("dicom",), EITHER)
 def dirty(folder, form):
-    return _ordinary(folder, _stored(_ORDINARY, 12, dirt=0x5000))
+    """Some files state fewer bits than their samples have, so that a reader may doubt."""
+    path = _dicom(folder, _stored(_ORDINARY, 12, dirt=0x5000))
+    return path, Settings(), Outcome(Right(_ORDINARY), Refusal("bits", (Reason.ECG_UNREADABLE, Reason.ECG_UNITS)))
 
 
 @KINDS.add("12 of 16 bits stored, the sign extended", ("dicom",))
@@ -219,10 +261,10 @@ def wide_samples(folder, form):
     return _ordinary(folder, _stored(_ORDINARY, int(form.split()[1]), allocated=32))
 
 
-@KINDS.add("unsigned 12 of 16 bits about a baseline, dirt above", ("dicom",))
+@KINDS.add("unsigned 12 of 16 bits about a baseline", ("dicom",))
 def unsigned(folder, form):
     raised = Strip({lead: values + 2048 for lead, values in _ORDINARY.counts.items()}, 500, _ORDINARY.r_s)
-    item = _stored(raised, 12, dirt=0x9000)
+    item = _stored(raised, 12)
     item.WaveformSampleInterpretation = "US"
     for channel in item.ChannelDefinitionSequence:
         channel.ChannelBaseline = -2048 * 5
@@ -261,8 +303,9 @@ class _Trimmed:
             Right(own, self._known)(read)
 
 
-_PADDING = Refusal("padding", (Reason.ECG_UNREADABLE, Reason.ECG_NOT_FINITE, Reason.ECG_POOR_QUALITY))
-_SHORT = Refusal(r"padding|5\.0 s", (*_PADDING.reasons, Reason.ECG_TOO_SHORT))
+_PADDING = Refusal(
+    "padding", (Reason.ECG_UNREADABLE, Reason.ECG_NOT_FINITE, Reason.ECG_POOR_QUALITY, Reason.ECG_TOO_SHORT)
+)
 
 
 @KINDS.add("padding in the last 0.3 s", ("dicom",), EITHER)
@@ -282,7 +325,7 @@ def padding_lead(folder, form):
 
 @KINDS.add("padding in half the strip", ("dicom",), REFUSAL)
 def padding_half(folder, form):
-    return _padded(folder, slice(None), slice(2500, None), _SHORT, read=False)
+    return _padded(folder, slice(None), slice(2500, None), _PADDING, read=False)
 
 
 @KINDS.add("a baseline of 100 uV in every channel", ("dicom",))
@@ -353,9 +396,20 @@ def _header(folder: Path, lines: list[str]) -> Path:
     return path
 
 
-@KINDS.add("a record of two segments", ("wfdb",), REFUSAL)
+@KINDS.add("a record of two segments", ("wfdb",), EITHER)
 def segments(folder, form):
+    counts = np.stack([_ORDINARY.counts[lead] for lead in LEADS]).T.astype("<i2")
+    for name, part in (("a_1", counts[:2500]), ("a_2", counts[2500:])):
+        (folder / f"{name}.dat").write_bytes(part.tobytes())
+        lines = [f"{name}.dat 16 200/mV 16 0 0 0 0 {lead}" for lead in LEADS]
+        (folder / f"{name}.hea").write_text("\n".join([f"{name} 12 500 2500", *lines, ""]))
     refusal = Refusal("segment", (Reason.ECG_UNREADABLE,))
+    return _header(folder, ["a/2 12 500 5000", "a_1 2500", "a_2 2500"]), Settings(), Outcome(Right(_ORDINARY), refusal)
+
+
+@KINDS.add("a record of two segments that are not there", ("wfdb",), REFUSAL)
+def segments_missing(folder, form):
+    refusal = Refusal("segment", (Reason.ECG_UNREADABLE, Reason.ECG_MISSING))
     return _header(folder, ["a/2 12 500 5000", "a_1 2500", "a_2 2500"]), Settings(), Outcome(refusal=refusal)
 
 
@@ -416,7 +470,7 @@ def invalid_samples(folder, form):
     known = np.ones((12, 5000), bool)
     known[7, 2400:2450] = False
     header = wfdb_record(folder, counts, gain=f"{1 / STEP_MV:g}(0)", unit="mV")
-    refusal = Refusal("V2|invalid|no number", (Reason.ECG_NOT_FINITE, Reason.ECG_UNREADABLE))
+    refusal = Refusal("V2|invalid|no number", (Reason.ECG_NOT_FINITE, Reason.ECG_UNREADABLE, Reason.ECG_TOO_SHORT))
     return header, Settings(), Outcome(_Trimmed(_ORDINARY, known), refusal)
 
 

@@ -6,20 +6,22 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from ecg_files import dicom_file, group, muse_xml, wfdb_record
 
 from cof.config.data import BeatSettings, EcgSettings
-from cof.ecg.checks import check
-from cof.ecg.cycle import Cycle, representative_cycle
 from cof.ecg.delineate import INDEPENDENT
 from cof.ecg.leads import derive
-from cof.ecg.reader import read_ecg
 from cof.ecg.record import LEADS, Ecg
+from cof.ecg.stage import beats_batch, parse_batch
+from cof.errors import CofError, Reason
 from cof.phantom.cardiosoft import write_ecg
 from cof.phantom.ecg import DOWER, Wave
 from cof.phantom.population import sample
+from cof.tables import read_table, write_table
 
 STEP_MV = 0.005
 TOLERANCE_S = 0.02
@@ -118,13 +120,16 @@ def with_spikes(paced: Strip, before_ms: tuple[float, ...], mv: float, samples: 
     shape = shape * (mv / shape[_INDEPENDENT.index("II")])
 
     def add(leads: np.ndarray) -> None:
-        for at in paced.r_s:
-            for ms in before_ms:
-                first = round((at - ms / 1000) * paced.rate_hz)
-                if first >= 0:
-                    leads[:, first : first + samples] += shape[:, None]
+        for first in spikes_at(paced, before_ms):
+            leads[:, first : first + samples] += shape[:, None]
 
     return paced.changed(add)
+
+
+def spikes_at(paced: Strip, before_ms: tuple[float, ...]) -> list[int]:
+    """The first samples of spikes so long before each R peak."""
+    first = [round((at - ms / 1000) * paced.rate_hz) for at in paced.r_s for ms in before_ms]
+    return [sample for sample in first if sample >= 0]
 
 
 # Forms
@@ -192,11 +197,28 @@ class Settings:
     beats: BeatSettings = field(default_factory=BeatSettings)
 
 
-def read_beats(path: Path, settings: Settings) -> tuple[Ecg, Cycle]:
-    """The strip and its representative cycle, as the stages make them."""
-    ecg = read_ecg(path, settings.ecg)
-    check(ecg, settings.ecg)
-    return ecg, representative_cycle(ecg, settings.beats)
+def read_beats(path: Path, settings: Settings) -> tuple[Ecg, Any]:
+    """The strip and the row of its representative cycle, as the stages make them.
+
+    Raises:
+        CofError: with the reason and message of the exclusion.
+    """
+    folder = path.parent / "stages"
+    tables = {name: folder / f"{name}.parquet" for name in ("sheet", "key", "ecg", "beats", "ecg_out", "beats_out")}
+    write_table(tables["sheet"], pd.DataFrame({"subject": ["sub-0001"]}), {})
+    write_table(tables["key"], pd.DataFrame({"subject": ["sub-0001"], "ecg": [str(path)]}), {})
+    parse_batch(
+        sheet=tables["sheet"],
+        key=tables["key"],
+        out=tables["ecg"],
+        exclusions=tables["ecg_out"],
+        settings=settings.ecg,
+    )
+    beats_batch(ecg=tables["ecg"], out=tables["beats"], exclusions=tables["beats_out"], settings=settings.beats)
+    for name in ("ecg_out", "beats_out"):
+        for _, row in read_table(tables[name]).iterrows():
+            raise CofError(Reason(row["reason"]), row["message"])
+    return Ecg.from_row(read_table(tables["ecg"]).iloc[0]), read_table(tables["beats"]).iloc[0]
 
 
 @dataclass(frozen=True)
@@ -215,7 +237,7 @@ class Right:
     irregular: bool | None = None
     ectopic: int | None = None
 
-    def __call__(self, read: tuple[Ecg, Cycle]) -> None:
+    def __call__(self, read: tuple[Ecg, Any]) -> None:
         ecg, cycle = read
         assert ecg.rate_hz == self.own.rate_hz
         known = np.ones(ecg.signal.shape, bool) if self.known is None else self.known
@@ -229,6 +251,6 @@ class Right:
         told = truth[known.any(axis=0)[np.rint(truth * rate).astype(int)]]
         inside = int(((told > 0.15) & (told < known.shape[1] / rate - 0.15)).sum())
         assert inside <= cycle.beats <= len(truth), f"{cycle.beats} beats of {len(truth)}"
-        assert self.paced is None or getattr(cycle, "paced", False) == self.paced, "the flag `paced`"
+        assert self.paced is None or bool(cycle.get("paced")) == self.paced, "the flag `paced`"
         assert self.irregular is None or cycle.irregular == self.irregular, "the flag `irregular`"
         assert self.ectopic is None or cycle.ectopic_beats == self.ectopic, f"{cycle.ectopic_beats} ectopic beats"
