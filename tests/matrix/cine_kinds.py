@@ -350,7 +350,7 @@ def scouts(scan):
         shot.data.ImageOrientationPatient = plane
         shot.data.SeriesInstanceUID = "1.2.3.800"
         scan.shots.append(shot)
-    return _read(repair="other planes")
+    return _read(repair="left out")
 
 
 def _again(scan: Scan, delay_ms: float, numbered: bool) -> Outcome:

@@ -52,12 +52,17 @@ def as_written(folder, form):
 
 @KINDS.add("qform alone", _FORMS)
 def qform_alone(folder, form):
-    return _save(folder, form, _image(sform_code=0)), _read()
+    return _save(folder, form, _image(sform_code=0)), _read(repair="")
 
 
 @KINDS.add("sform alone", _FORMS)
 def sform_alone(folder, form):
-    return _save(folder, form, _image(qform=np.eye(4), qform_code=0)), _read()
+    return _save(folder, form, _image(qform_code=0)), _read(repair="")
+
+
+@KINDS.add("sform alone, pixdim says 1 x 1 x 1 mm", _FORMS, repairs=True)
+def pixdim_contradicts(folder, form):
+    return _save(folder, form, _image(qform=np.eye(4), qform_code=0)), _read(repair="pixdim")
 
 
 @KINDS.add("qform and sform that differ by a turn: the sform counts, as elsewhere", _FORMS, repairs=True)
@@ -110,24 +115,20 @@ def _spaced(right: Callable[[Cine], None]) -> Callable[[Cine], None]:
     return check
 
 
-@KINDS.add("metres as the unit of space", _FORMS, EITHER, repairs=True)
+@KINDS.add("metres as the unit of space", _FORMS, EITHER)
 def metres(folder, form):
     metre = affine().copy()
     metre[:3] /= 1000
     image = _image(sform=metre, qform=metre, space="meter")
-    return _save(folder, form, image), Outcome(
-        Right(truth(), repair="met|unit"), Refusal("met|unit", (Reason.CINE_GEOMETRY,))
-    )
+    return _save(folder, form, image), Outcome(Right(truth()), Refusal("met|unit", (Reason.CINE_GEOMETRY,)))
 
 
-@KINDS.add("micrometres as the unit of space", _ONE, EITHER, repairs=True)
+@KINDS.add("micrometres as the unit of space", _ONE, EITHER)
 def micrometres(folder, form):
     micron = affine().copy()
     micron[:3] *= 1000
     image = _image(sform=micron, qform=micron, space="micron")
-    return _save(folder, form, image), Outcome(
-        Right(truth(), repair="micro|unit"), Refusal("micro|unit", (Reason.CINE_GEOMETRY,))
-    )
+    return _save(folder, form, image), Outcome(Right(truth()), Refusal("micro|unit", (Reason.CINE_GEOMETRY,)))
 
 
 def _sheared(degrees: float) -> np.ndarray:
