@@ -353,6 +353,53 @@ def scouts(scan):
     return _read(repair="left out")
 
 
+@KINDS.add("a later perfusion series of three of the slices beside, of twice the frames", DICOM, repairs=True)
+def perfusion(scan):
+    for number, planes in ((1, (1, 2, 3)), (2, (1, 2, 3))):
+        for shot in scan.take(number):
+            if shot.plane in planes:
+                data = shot.data
+                data.SeriesDescription, data.SeriesInstanceUID = "SAX_perfusion_rest", f"1.2.3.9{shot.plane}"
+                data.SeriesNumber = 500
+                data.InstanceNumber += (number - 1) * FRAMES * SLICES
+                data.TriggerTime = f"{(number - 1) * RR_MS + shot.frame * FRAME_MS:g}"
+                scan.shots.append(shot)
+    return _read(repair="perfusion|series|acqui|left out")
+
+
+@KINDS.add("a long-axis cine beside", DICOM)
+def long_axis(scan):
+    for shot in scan.take(1):
+        if shot.plane == 0:
+            shot.data.SeriesDescription, shot.data.SeriesInstanceUID = "cine_LAX_4ch", "1.2.3.700"
+            shot.data.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+            scan.shots.append(shot)
+    return _read()
+
+
+@KINDS.add("a coloured picture of the screen beside", SINGLE)
+def screenshot(scan):
+    shot = scan.take(1)[0]
+    data = shot.data
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "TriggerTime"):
+        delattr(data, name)
+    data.SOPClassUID, data.ImageType = "1.2.840.10008.5.1.4.1.1.7", ["DERIVED", "SECONDARY"]
+    data.SeriesInstanceUID, data.SeriesDescription = "1.2.3.600", "SAX results"
+    data.SamplesPerPixel, data.PlanarConfiguration, data.PhotometricInterpretation = 3, 0, "RGB"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    data.PixelData = bytes(3 * SIZE * SIZE)
+    scan.shots.append(shot)
+    return _read(repair="left out|position|^$")
+
+
+@KINDS.add("slices numbered in the names of their series (_b1 is the most basal)", ("siemens", "enhanced-slices"))
+def numbered(scan):
+    for shot in scan.shots:
+        shot.data.SeriesDescription = f"CINE_segmented_SAX_b{shot.plane + 1}"
+        shot.data.SeriesInstanceUID = f"1.2.3.{SLICES - shot.plane}"
+    return _read(repair="")
+
+
 def _again(scan: Scan, delay_ms: float, numbered: bool) -> Outcome:
     """Every slice twice in its series: the later acquisition counts."""
     first = {(shot.frame, shot.plane): shot.data for shot in scan.shots}
@@ -609,6 +656,20 @@ def scan_clock(scan):
         right(cine)
         assert np.isnan(cine.delay_ms) or 0 <= cine.delay_ms < 1, f"frame 0 at {cine.delay_ms} ms after the R peak"
         assert find_ed(cine, None, None)[0] == 0
+
+    return Outcome(check)
+
+
+@KINDS.add("trigger times that begin 40 ms after the R peak", DICOM)
+def trigger_delay(scan):
+    _shuffled(scan)
+    for shot in scan.shots:
+        shot.data.TriggerTime = f"{40 + shot.frame * FRAME_MS:g}"
+    right = Right(truth(), repair="")
+
+    def check(cine: Cine) -> None:
+        right(cine)
+        assert abs(cine.delay_ms - 40) < 0.1
 
     return Outcome(check)
 

@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from strips import (
     Settings,
     Strip,
     regular,
-    spikes_at,
+    spikes_before,
     strip,
     wfdb,
     with_spikes,
@@ -151,30 +152,54 @@ _SPIKES = ((250, 2.0, 1), (500, 1.0, 1), (500, 2.0, 1), (500, -3.0, 1), (500, 2.
 _PACED = tuple(f"{FORMS[n % 4]} {hz} {mv:g} {count}" for n, (hz, mv, count) in enumerate(_SPIKES))
 
 
-def _paced(folder: Path, form: str, before_ms: tuple[float, ...], wide: bool) -> Made:
-    """A paced strip; what lies below its spikes may be known or bridged."""
+def _kept(folder: Path, form: str, own: Strip, firsts: list[int], shape_mv: Sequence[float]) -> Made:
+    """A paced strip, kept by the settings; what lies below its spikes may be known or bridged."""
+    known = np.ones(own.millivolts.shape, bool)
+    for first in firsts:
+        known[:, max(first - 3, 0) : first + len(shape_mv) + 3] = False
+    path = WRITERS[form](folder, with_spikes(own, firsts, shape_mv))
+    return path, Settings(EcgSettings(paced="keep")), Outcome(Right(own, known, paced=True))
+
+
+def _paced(folder: Path, form: str, *before_ms: float, wide: bool) -> Made:
     form, hz, mv, count = form.split()
     own = strip(regular(60), rate_hz=int(hz), wide=None if wide else ())
-    known = np.ones(own.millivolts.shape, bool)
-    for first in spikes_at(own, before_ms):
-        known[:, max(first - 3, 0) : first + int(count) + 3] = False
-    path = WRITERS[form](folder, with_spikes(own, before_ms, float(mv), int(count)))
-    return path, Settings(EcgSettings(paced="keep")), Outcome(Right(own, known, paced=True))
+    return _kept(folder, form, own, spikes_before(own, *before_ms), [float(mv)] * int(count))
 
 
 @KINDS.add("atrial pacing that the device does not state; 250 to 1000 Hz, 1 to 4 mV", _PACED)
 def atrial(folder, form):
-    return _paced(folder, form, (180.0,), wide=False)
+    return _paced(folder, form, 180.0, wide=False)
 
 
 @KINDS.add("ventricular pacing that the device does not state; 250 to 1000 Hz, 1 to 4 mV", _PACED)
 def ventricular(folder, form):
-    return _paced(folder, form, (75.0,), wide=True)
+    return _paced(folder, form, 75.0, wide=True)
 
 
 @KINDS.add("AV-sequential pacing that the device does not state; 250 to 1000 Hz, 1 to 4 mV", _PACED)
 def av_sequential(folder, form):
-    return _paced(folder, form, (225.0, 75.0), wide=True)
+    return _paced(folder, form, 225.0, 75.0, wide=True)
+
+
+@KINDS.add("atrial pacing whose spikes swing back", ("dicom 500", "wfdb 1000"))
+def biphasic(folder, form):
+    form, hz = form.split()
+    own = strip(regular(70), rate_hz=int(hz))
+    return _kept(folder, form, own, spikes_before(own, 170.0), (2.5, -1.0))
+
+
+@KINDS.add("atrial pacing whose spikes a filter has smeared over 4 ms", ("wfdb 1000", "cardiosoft 1000"))
+def smeared(folder, form):
+    form, hz = form.split()
+    own = strip(regular(70), rate_hz=int(hz))
+    return _kept(folder, form, own, spikes_before(own, 170.0), (0.8, 2.0, 1.5, 0.5))
+
+
+@KINDS.add("atrial pacing of every second beat", ("muse", "dicom"))
+def intermittent(folder, form):
+    own = strip(regular(70))
+    return _kept(folder, form, own, spikes_before(own, 170.0, every=2), (2.0,))
 
 
 _PACING = Refusal("pace", (Reason.ECG_POOR_QUALITY,))
@@ -182,7 +207,8 @@ _PACING = Refusal("pace", (Reason.ECG_POOR_QUALITY,))
 
 @KINDS.add("pacing that nobody states, by the default settings", FORMS, REFUSAL)
 def found(folder, form):
-    path = WRITERS[form](folder, with_spikes(strip(regular(60)), (180.0,), 2.0, 1))
+    own = strip(regular(60))
+    path = WRITERS[form](folder, with_spikes(own, spikes_before(own, 180.0), (2.0,)))
     return path, Settings(), Outcome(refusal=_PACING)
 
 

@@ -1,7 +1,7 @@
 """Twelve-lead ECGs whose R times are known, in the forms of recorders and archives."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -114,22 +114,21 @@ def strip(
     return Strip(_counts(DOWER @ dipole + noise), rate_hz, np.asarray(r_s))
 
 
-def with_spikes(paced: Strip, before_ms: tuple[float, ...], mv: float, samples: int) -> Strip:
-    """The strip with pacing spikes so long before each R peak; they are `mv` high in lead II."""
-    shape = DOWER @ _SPIKE
-    shape = shape * (mv / shape[_INDEPENDENT.index("II")])
+def with_spikes(own: Strip, firsts: list[int], shape_mv: Sequence[float]) -> Strip:
+    """The strip with pacing spikes from these samples on; `shape_mv` are their samples in lead II."""
+    leads_per_mv = DOWER @ _SPIKE / (DOWER @ _SPIKE)[_INDEPENDENT.index("II")]
 
     def add(leads: np.ndarray) -> None:
-        for first in spikes_at(paced, before_ms):
-            leads[:, first : first + samples] += shape[:, None]
+        for first in firsts:
+            leads[:, first : first + len(shape_mv)] += np.outer(leads_per_mv, shape_mv)
 
-    return paced.changed(add)
+    return own.changed(add)
 
 
-def spikes_at(paced: Strip, before_ms: tuple[float, ...]) -> list[int]:
-    """The first samples of spikes so long before each R peak."""
-    first = [round((at - ms / 1000) * paced.rate_hz) for at in paced.r_s for ms in before_ms]
-    return [sample for sample in first if sample >= 0]
+def spikes_before(own: Strip, *before_ms: float, every: int = 1) -> list[int]:
+    """The first samples of spikes so long before each R peak, or every second one and so on."""
+    firsts = [round((at - ms / 1000) * own.rate_hz) for at in own.r_s[::every] for ms in before_ms]
+    return [first for first in firsts if first >= 0]
 
 
 # Forms
