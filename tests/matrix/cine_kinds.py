@@ -2,6 +2,8 @@
 
 import re
 import zlib
+from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 from cines import (
@@ -136,13 +138,15 @@ def monochrome_one(scan):
     return _read(same=up_to_offset, repair="invert|MONOCHROME1")
 
 
+_MARGIN = np.zeros((SIZE, SIZE), bool)
+_MARGIN[-3:] = _MARGIN[5:, -2:] = True
+
+
 def _padded(scan: Scan, value: int, bits: int, signed: bool, limit: int | None = None, slope: int = 1) -> Outcome:
     """A margin of padding about every image."""
-    margin = np.zeros((SIZE, SIZE), bool)
-    margin[-3:] = margin[5:, -2:] = True
     for shot in scan.shots:
-        image = picture(shot.frame, shot.plane)
-        image[margin] = value
+        image = _images(shot.data)[0].astype(int)
+        image[_MARGIN] = value
         if limit is not None:
             image[-1] = limit
         shot.store(image, stored=bits, signed=signed)
@@ -155,12 +159,16 @@ def _padded(scan: Scan, value: int, bits: int, signed: bool, limit: int | None =
             shot.data.RescaleSlope, shot.data.RescaleIntercept = str(slope), "0"
 
     def same(read: np.ndarray, frames: np.ndarray) -> None:
-        assert np.array_equal(read[..., ~margin], frames[..., ~margin])
-        tissue = frames[..., ~margin]
-        assert read[..., margin].min() >= min(0, tissue.min()), f"padding is {read[..., margin].min()}"
-        assert read[..., margin].max() <= np.median(tissue), f"padding is {read[..., margin].max()}"
+        _check_padding(read, frames)
+        assert np.array_equal(read[..., ~_MARGIN], frames[..., ~_MARGIN])
 
     return _read(truth() * slope, same=same, repair="padding")
+
+
+def _check_padding(read: np.ndarray, frames: np.ndarray) -> None:
+    tissue = frames[..., ~_MARGIN]
+    assert read[..., _MARGIN].min() >= min(0, tissue.min()), f"padding is {read[..., _MARGIN].min()}"
+    assert read[..., _MARGIN].max() <= np.median(tissue), f"padding is {read[..., _MARGIN].max()}"
 
 
 @KINDS.add("a margin of padding, -2000", DICOM, repairs=True)
@@ -434,6 +442,59 @@ def twice_unnumbered(scan):
     return Outcome(outcome.check, Refusal("twice|acqui|double|order", (Reason.CINE_UNREADABLE, Reason.CINE_GEOMETRY)))
 
 
+def _slice_again(scan: Scan, delay_ms: float, frames: int) -> None:
+    """Slice 3 again in its own series, with as many frames."""
+    _again(scan, delay_ms, numbered=True)
+    scan.shots = [shot for shot in scan.shots if shot.take == 0 or (shot.plane == 2 and shot.frame < frames)]
+
+
+@KINDS.add("one slice acquired twice in its series", DICOM, repairs=True)
+def slice_twice(scan):
+    _slice_again(scan, 0, FRAMES)
+    frames = truth()
+    frames[:, 2] = truth(1)[:, 2]
+    return _read(frames, repair="slice 3.*acqui|twice|double")
+
+
+@KINDS.add("one slice acquired twice in its series, trigger times 3 ms apart", DICOM, repairs=True)
+def slice_twice_apart(scan):
+    _slice_again(scan, 3, FRAMES)
+    frames = truth()
+    frames[:, 2] = truth(1)[:, 2]
+    return _read(frames, repair="slice 3.*acqui|twice|double")
+
+
+@KINDS.add("one slice acquired again in its series, broken off after 6 of 10 frames", DICOM, repairs=True)
+def slice_twice_broken_off(scan):
+    _slice_again(scan, 0, 6)
+    return _read(repair="slice 3.*acqui|incomplete")
+
+
+@KINDS.add("every frame has an AcquisitionNumber and a time of its own", DICOM)
+def number_per_frame(scan):
+    for shot in scan.shots:
+        shot.data.AcquisitionNumber = shot.frame + 1
+        seconds = 20 * shot.plane + shot.frame
+        shot.data.AcquisitionTime = shot.data.ContentTime = f"10{seconds // 60:02d}{seconds % 60:02d}.5"
+    return _read()
+
+
+@KINDS.add("the same images in a second series, exported again", DICOM)
+def exported_again(scan):
+    for shot in [shot.copy() for shot in scan.shots]:
+        shot.data.SeriesInstanceUID += ".5"
+        scan.shots.append(shot)
+    return _read(repair="series|acqui|cop|same|twice|double|^$")
+
+
+@KINDS.add("the upper and the lower half of the stack in two series", ("ge", "philips", "enhanced"))
+def halves(scan):
+    for shot in scan.shots:
+        shot.data.SeriesInstanceUID = f"1.2.88.{1 + (shot.plane > 2)}"
+        shot.data.SeriesNumber = 1 + (shot.plane > 2)
+    return _read()
+
+
 def _later(scan: Scan, planes=range(SLICES), frames=range(FRAMES), uids=("1.2.99.{}.9", "1.2.99.{}.10")) -> None:
     """A second series of some slices and frames; `uids` name first and second series of a slice."""
     first, second = uids
@@ -565,6 +626,31 @@ def backwards(scan):
     for shot in scan.shots:
         shot.data.InstanceNumber = FRAMES * SLICES - shot.data.InstanceNumber
     return _read()
+
+
+@KINDS.add("no instance numbers; trigger times tell the order", SINGLE)
+def no_instances(scan):
+    for shot in scan.shots:
+        del shot.data.InstanceNumber
+    return _read()
+
+
+@KINDS.add("no RR interval stated; trigger times tell it", DICOM)
+def no_interval(scan):
+    for shot in scan.shots:
+        del shot.data.NominalInterval
+    return _read()
+
+
+@KINDS.add("frames shuffled, no trigger; the share of the cardiac phase tells the order", MULTI)
+def phase_share(scan):
+    _without_trigger(scan)
+    _shuffled(scan)
+    for shot in scan.shots:
+        shot.data.NominalPercentageOfCardiacPhase = 100 * shot.frame / FRAMES
+        if "TemporalPositionIdentifier" in shot.data:
+            del shot.data.TemporalPositionIdentifier
+    return _read(rr_ms=None)
 
 
 @KINDS.add("frames shuffled; trigger times tell the order", MULTI)
@@ -765,6 +851,15 @@ def comma_one_slice(scan):
     )
 
 
+@KINDS.add("a decimal comma in every trigger time", SINGLE, EITHER, repairs=True)
+def comma_trigger(scan):
+    for shot in scan.shots:
+        shot.data.TriggerTime = f"{shot.frame * FRAME_MS + 0.25:06.2f}"
+        shot.data.InstanceNumber = 1 + _permuted(shot.frame, shot.plane)
+    _in_text(scan, rb"(\d{3})\.([27]5)", rb"\1,\2")
+    return Outcome(Right(truth(), repair="comma"), Refusal("comma|decimal", (Reason.CINE_UNREADABLE,)))
+
+
 @KINDS.add("a decimal comma in every position", SINGLE, EITHER, repairs=True)
 def comma_position(scan):
     for shot in scan.shots:
@@ -848,3 +943,42 @@ def no_position(scan):
     for shot in scan.shots:
         shot.data.ImagePositionPatient = None
     return _refused("position", Reason.CINE_GEOMETRY)
+
+
+# Two at once
+
+
+@KINDS.add("one slice of 9 frames that cover the cycle, and a margin of padding", DICOM, repairs=True)
+def fewer_frames_padded(scan):
+    """What fills the slice must not mix tissue with padding."""
+    right = fewer_frames(scan).check
+    _padded(scan, 4095, 12, False)
+
+    def same(read: np.ndarray, frames: np.ndarray) -> None:
+        _check_padding(read, frames)
+        without = np.where(_MARGIN, frames, read)
+        right.same(without, frames)
+
+    return Outcome(replace(right, same=same, repair="padding"))
+
+
+_TURNS = ("siemens", "enhanced", "philips", "ge", "enhanced-slices")
+_FIRST = (phase_maps, twice, twice_apart, later_series, tagged, broken_off, stills)
+_SECOND = (one_uid, temporal_position, bare)
+_PAIRS = {f"{first.__name__} {second.__name__}": (first, second) for first in _FIRST for second in _SECOND}
+_PAIRS |= {f"missing_frame {second.__name__}": (missing_frame, second) for second in _SECOND}
+
+
+@KINDS.add(
+    "two kinds at once: which frames, and one UID, temporal positions alone, or no preamble",
+    tuple(
+        f"{form} {pair}"
+        for form, pair in zip(cycle(("siemens", "enhanced", "philips", "ge", "enhanced-slices")), _PAIRS)
+    ),
+    repairs=True,
+)
+def pairs(scan):
+    first, second = _PAIRS[scan.how]
+    right = first(scan).check
+    second(scan)
+    return Outcome(replace(right, rr_ms=None) if second is temporal_position else right)
