@@ -10,9 +10,7 @@ import numpy as np
 from cines import Scan
 from ecg_files import dicom_file, group, muse_xml, wfdb_record
 from kinds import EITHER, REFUSAL, Kinds, Outcome, Refusal
-from pydicom import dcmread
-from pydicom.dataset import Dataset
-from strips import (
+from known_strips import (
     FORMS,
     STEP_MV,
     WRITERS,
@@ -25,6 +23,8 @@ from strips import (
     wfdb,
     with_spikes,
 )
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from cof.config.data import EcgSettings
 from cof.ecg.record import LEADS
