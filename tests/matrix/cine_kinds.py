@@ -8,6 +8,7 @@ from itertools import cycle
 import numpy as np
 from cines import (
     DICOM,
+    EVERY,
     FRAME_MS,
     FRAMES,
     MULTI,
@@ -59,7 +60,7 @@ def _shuffled(scan: Scan) -> None:
 # As it should be
 
 
-@KINDS.add("files as the scanner writes them", DICOM)
+@KINDS.add("files as the scanner writes them", EVERY)
 def as_written(scan):
     return _read(repair="")
 
@@ -191,7 +192,7 @@ def padding_rescaled(scan):
     return _padded(scan, -2000, 16, True, slope=2)
 
 
-@KINDS.add("slope 2 and intercept -10", DICOM)
+@KINDS.add("slope 2 and intercept -10", EVERY)
 def rescaled(scan):
     for shot in scan.shots:
         shot.data.RescaleSlope, shot.data.RescaleIntercept = "2", "-10"
@@ -329,7 +330,7 @@ def phase_private(scan):
     return Outcome(Right(truth(), repair="phase"), Refusal("phase|twice|double", (Reason.CINE_UNREADABLE,)))
 
 
-@KINDS.add("a later tagged series of the same slices beside", DICOM, repairs=True)
+@KINDS.add("a later tagged series of the same slices beside", EVERY, repairs=True)
 def tagged(scan):
     for shot in scan.take(1):
         shot.data.SeriesDescription = "SAX_tagging_grid"
@@ -426,7 +427,7 @@ def _again(scan: Scan, delay_ms: float, numbered: bool) -> Outcome:
     return _read(truth(1), repair="acqui|twice|double")
 
 
-@KINDS.add("every slice acquired twice in one series, at the same trigger times", DICOM, repairs=True)
+@KINDS.add("every slice acquired twice in one series, at the same trigger times", EVERY, repairs=True)
 def twice(scan):
     return _again(scan, 0, numbered=True)
 
@@ -507,7 +508,7 @@ def _later(scan: Scan, planes=range(SLICES), frames=range(FRAMES), uids=("1.2.99
             scan.shots.append(shot)
 
 
-@KINDS.add("two acquisitions, the later with the smaller text of its UID (.10 after .9)", DICOM, repairs=True)
+@KINDS.add("two acquisitions, the later with the smaller text of its UID (.10 after .9)", EVERY, repairs=True)
 def later_series(scan):
     _later(scan)
     return _read(truth(1), repair="series|acqui")
@@ -570,7 +571,7 @@ def slices_broken_off(scan):
     return _read(same=same, repair="series|acqui|incomplete")
 
 
-@KINDS.add("the SOPInstanceUID of a slice's images repeats, with other pixels", SINGLE)
+@KINDS.add("the SOPInstanceUID of a slice's images repeats, with other pixels", (*SINGLE, "philips"))
 def repeated_uid(scan):
     for shot in scan.shots:
         shot.data.SOPInstanceUID = f"1.2.9.{shot.plane + 1}"
@@ -659,7 +660,7 @@ def shuffled(scan):
     return _read()
 
 
-@KINDS.add("random instance numbers and no trigger; the temporal position tells the order", DICOM)
+@KINDS.add("random instance numbers and no trigger; the temporal position tells the order", EVERY)
 def temporal_position(scan):
     _without_trigger(scan)
     _shuffled(scan)
@@ -669,7 +670,7 @@ def temporal_position(scan):
     return _read(rr_ms=None)
 
 
-@KINDS.add("trigger 0 everywhere; the temporal position tells the order", DICOM)
+@KINDS.add("trigger 0 everywhere; the temporal position tells the order", EVERY)
 def zero_trigger_position(scan):
     _shuffled(scan)
     for shot in scan.shots:
@@ -678,7 +679,7 @@ def zero_trigger_position(scan):
     return _read(rr_ms=None)
 
 
-@KINDS.add("trigger 0 everywhere; instance numbers tell the order", SINGLE)
+@KINDS.add("trigger 0 everywhere; instance numbers tell the order", (*SINGLE, "philips"))
 def zero_trigger_instance(scan):
     for shot in scan.shots:
         shot.data.TriggerTime = "0"
@@ -714,7 +715,7 @@ def acquisition_time(scan):
     return _by_time(scan, "AcquisitionTime")
 
 
-@KINDS.add("trigger 0 and instance 1 everywhere; the acquisition time tells the order", SINGLE)
+@KINDS.add("trigger 0 and instance 1 everywhere; the acquisition time tells the order", (*SINGLE, "philips"))
 def zero_trigger_time(scan):
     outcome = _by_time(scan, "AcquisitionTime")
     for shot in scan.shots:
@@ -722,7 +723,7 @@ def zero_trigger_time(scan):
     return outcome
 
 
-@KINDS.add("trigger 0 and instance 1 everywhere, and nothing else", SINGLE, REFUSAL)
+@KINDS.add("trigger 0 and instance 1 everywhere, and nothing else", (*SINGLE, "philips"), REFUSAL)
 def no_order(scan):
     for shot in scan.shots:
         shot.data.TriggerTime, shot.data.InstanceNumber = "0", 1
@@ -731,7 +732,7 @@ def no_order(scan):
     return _refused("order", Reason.CINE_UNREADABLE)
 
 
-@KINDS.add("trigger times counted from the scan's start", DICOM, repairs=True)
+@KINDS.add("trigger times counted from the scan's start", EVERY, repairs=True)
 def scan_clock(scan):
     _shuffled(scan)
     for shot in scan.shots:
@@ -805,7 +806,7 @@ def _other_count(scan: Scan, count: int, same_rr: bool) -> Outcome:
     return _read(same=same, repair="slice 4.*(time|resampl|cycle)")
 
 
-@KINDS.add("one slice of 9 frames that cover the cycle", DICOM, repairs=True)
+@KINDS.add("one slice of 9 frames that cover the cycle", EVERY, repairs=True)
 def fewer_frames(scan):
     return _other_count(scan, 9, same_rr=True)
 

@@ -297,9 +297,10 @@ def _shots(writer: Callable[[int, int, int], Shot], take: int) -> list[Shot]:
 
 # The images of a series become one file in the enhanced forms.
 _WRITERS = {"siemens": siemens, "ge": ge, "philips": philips, "enhanced": philips, "enhanced-slices": siemens}
-SINGLE = ("siemens", "ge", "philips")
+SINGLE = ("siemens", "ge")
 MULTI = ("enhanced", "enhanced-slices")
 DICOM = SINGLE + MULTI
+EVERY = (*DICOM, "philips")
 
 
 class Scan:
