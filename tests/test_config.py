@@ -9,6 +9,7 @@ from cof import config
 from cof.config.controls import TrueEfSettings
 from cof.config.flow import CofSettings
 from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
+from cof.config.overlay import overlaid
 from cof.config.rivals import (
     DiffusionSettings,
     EchoDiffusionSettings,
@@ -276,3 +277,60 @@ def test_settings_survive_the_command_line(tmp_path: Path) -> None:
 def test_the_committed_schema_is_the_one_of_the_code() -> None:
     committed = json.loads((REPOSITORY / "workflow/schemas/config.schema.json").read_text())
     assert committed == json.loads(json.dumps(config.schema()))
+
+
+def test_null_removes_a_model_from_everything_that_lists_it() -> None:
+    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"intervals": {"models": ["cof", "static"]}}
+    raw["tables"]["table1"]["repeats"] = {"cof": ["static", "random"]}
+    parsed = config.parse(overlaid(raw, {"models": {"static": None}}))
+    assert set(parsed.models) == {"cof", "random", "mean_motion", "oracle"}
+    assert all("static" not in table.trainings for table in parsed.tables.values())
+    assert parsed.tables["table1"].repeats == {"cof": ("random",)}
+    assert parsed.intervals.models == ("cof",)
+
+
+def test_null_removes_a_table_a_registration_and_one_row_of_a_table() -> None:
+    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    raw["registrations"]["other"] = {"iterations": 3}
+    more = {
+        "registrations": {"other": None},
+        "tables": {"exact": None, "table1": {"models": {"random": None}}},
+    }
+    parsed = config.parse(overlaid(raw, more))
+    assert set(parsed.registrations) == {"toppr"}
+    assert "exact" not in parsed.tables
+    assert list(parsed.tables["table1"].models) == ["cof", "static", "mean_motion", "oracle"]
+    assert "random" in parsed.tables["table2"].models
+    assert "random" in parsed.models
+
+
+def test_null_stays_a_value_where_a_setting_takes_it() -> None:
+    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    assert (
+        config.parse(overlaid(raw, {"registrations": {"toppr": {"augmentation": None}}}))
+        .registrations["toppr"]
+        .augmentation
+        is None
+    )
+
+
+@pytest.mark.parametrize("removed", ["cof", "toppr"])
+def test_what_others_need_is_not_removed_unnoticed(removed: str) -> None:
+    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    group = "models" if removed == "cof" else "registrations"
+    with pytest.raises(UsageError, match=removed if removed == "toppr" else "report.model"):
+        config.parse(overlaid(raw, {group: {removed: None}}))
+
+
+@pytest.mark.parametrize("group", ["models", "registrations", "tables"])
+def test_a_group_that_is_no_mapping_is_refused(group: str) -> None:
+    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {group: ["cof"]}
+    with pytest.raises(UsageError, match=group):
+        config.parse(raw)
+
+
+def test_the_demos_hearts_are_none_that_shipped_weights_have_seen() -> None:
+    demo = config.load(REPOSITORY / "config.yaml").phantom
+    trained = config.parse(json.loads((REPOSITORY / "weights/bench/config.json").read_text())).phantom
+    others = [config.parse(merged(name)).phantom for name in ("bench.yaml", "further.yaml", "further_enriched.yaml")]
+    assert all(demo.first > other.first + other.train + other.validation + other.test for other in (trained, *others))

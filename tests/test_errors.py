@@ -1,7 +1,10 @@
+import errno
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cof.errors import CofError, Exclusions, Reason, redact
 
@@ -40,3 +43,37 @@ def test_a_clean_batch_gives_a_table_without_rows(tmp_path: Path) -> None:
 def test_an_interrupt_is_not_an_exclusion() -> None:
     with pytest.raises(KeyboardInterrupt), Exclusions("ecg").guard("sub-0001-v2"):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "error",
+    [np.linalg.LinAlgError("singular"), UnicodeDecodeError("utf-8", b"", 0, 1, ""), IndexError(), OverflowError()],
+)
+def test_an_error_of_the_data_is_an_exclusion(error: Exception) -> None:
+    exclusions = Exclusions("grid")
+    with exclusions.guard("sub-0001-v2"):
+        raise error
+    assert [row["reason"] for row in exclusions.rows] == ["unexpected"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EIO, "Input/output error"),
+        AttributeError("'NoneType' object has no attribute 'shape'"),
+        TypeError(),
+        KeyError("LV"),
+        AssertionError(),
+        ImportError(),
+    ],
+    ids=lambda error: type(error).__name__ + str(getattr(error, "errno", "") or ""),
+)
+def test_a_broken_machine_or_program_fails_the_job(error: Exception) -> None:
+    exclusions = Exclusions("grid")
+    with pytest.raises(type(error)), exclusions.guard("sub-0001-v2"):
+        raise error
+    assert exclusions.rows == []

@@ -9,6 +9,10 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+# What faulty data can raise, beside CofError, where a stage computes with them: no beat, no voxel, no inverse. Anything
+# else (no memory, a full disk, an error of programming) is no subject's fault.
+DATA_ERRORS = (ValueError, IndexError, ArithmeticError)
+
 # The shape of a UK Biobank participant id: it must reach no log, message or report.
 _PARTICIPANT_ID = re.compile(r"(?<!\d)[1-6]\d{6}(?!\d)")
 
@@ -35,6 +39,7 @@ class Reason(StrEnum):
     ANCHOR_MISMATCH = "anchor_mismatch"
     ANNOTATION_UNREADABLE = "annotation_unreadable"
     ANNOTATION_MISMATCH = "annotation_mismatch"
+    ANNOTATION_CODES = "annotation_codes"
     HEART_NOT_FOUND = "heart_not_found"
     QUALITY_ECG = "quality_ecg"
     QUALITY_BEAT = "quality_beat"
@@ -84,12 +89,16 @@ class Exclusions:
 
     @contextmanager
     def guard(self, subject: str) -> Iterator[None]:
-        """Turn any error inside the block into an exclusion row, so that one subject never stops the batch."""
+        """Turn an error of the subject's data inside the block into an exclusion row, so that the batch goes on.
+
+        Every error but CofError and `DATA_ERRORS` passes: a broken machine or program must fail the job, which can be
+        run again, and never look like a smaller cohort.
+        """
         try:
             yield
         except CofError as error:
             self.add(subject, error.reason, str(error))
-        except Exception as error:
+        except DATA_ERRORS as error:
             log.debug("traceback of %s", subject, exc_info=True)
             self.add(subject, Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
 

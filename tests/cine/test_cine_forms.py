@@ -84,6 +84,11 @@ def test_an_enhanced_file_holds_the_whole_cine(kit, small, datasets, archived):
     assert cine.rr_ms == kit.rr_ms
 
 
+def test_an_enhanced_file_needs_no_archive(kit, small, datasets, tmp_path):
+    (tmp_path / "whole.dcm").write_bytes(kit.encode(enhanced(datasets)))
+    np.testing.assert_array_equal(read_cine_source(tmp_path / "whole.dcm", 0.1).frames, small.frames)
+
+
 def test_an_enhanced_file_of_one_frame_is_one_image(small, datasets, archived):
     cine = read_cine_source(archived([enhanced([data]) for data in datasets]), 0.1)
     np.testing.assert_array_equal(cine.frames, small.frames)

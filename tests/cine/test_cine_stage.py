@@ -13,7 +13,7 @@ from cof.errors import UsageError
 from cof.tables import write_table
 
 SETTINGS = CineSettings(min_slices=5, min_frames=8)
-KEY = ("subject", "participant", "visit", "ecg", "cine", "anchor", "annotation", "ed_frame")
+KEY = ("subject", "participant", "visit", "ecg", "cine", "anchor", "annotation", "ed_frame", "labels_map")
 
 
 class Batch:
@@ -22,8 +22,8 @@ class Batch:
     def __init__(self, root, scan, kit):
         self.root, self.scan, self.kit, self.rows = root, scan, kit, []
 
-    def add(self, name, cine="", anchor="", annotation="", ed_frame=0):
-        files = {"cine": str(cine), "anchor": str(anchor), "annotation": str(annotation)}
+    def add(self, name, cine="", anchor="", annotation="", ed_frame=0, labels_map=""):
+        files = {"cine": str(cine), "anchor": str(anchor), "annotation": str(annotation), "labels_map": labels_map}
         self.rows.append({"subject": name, "participant": "raw", "visit": 2, "ecg": "", "ed_frame": ed_frame} | files)
 
     def archive(self, name, scan=None):
@@ -125,6 +125,18 @@ def test_cine_and_annotation_roll_together_to_ed(batch, scan):
     assert json.loads((batch.root / "cine/b000/sub.json").read_text())["provenance"]["config_hash"]
 
 
+def test_codes_of_another_convention_are_mapped_or_left_out(batch, scan):
+    ours = np.zeros(scan.frames.shape, np.uint8)
+    ours[3, :, 3:11, 3:11], ours[3, :, 5:9, 5:9], ours[3, :, 4:8, 11:13] = 2, 1, 3
+    theirs = batch.volume("drawn", np.array([0, 3, 2, 1], np.uint8)[ours])
+    batch.add("mapped", batch.archive("mapped"), annotation=theirs, ed_frame=3, labels_map="1:3,2:2,3:1")
+    batch.add("as-it-is", batch.archive("as-it-is"), annotation=theirs, ed_frame=3)
+    assert batch.stack() == {("as-it-is", "annotations"): "annotation_codes"}
+    rolled = read_labels(batch.root / "annotations/b000/mapped.nii.gz")
+    np.testing.assert_array_equal(rolled, np.roll(ours, -3, axis=0))
+    assert len(batch.cine("as-it-is").frames) == 10
+
+
 def test_a_faulty_annotation_leaves_the_cine_in(batch, scan):
     labels = np.full(scan.frames.shape, 9, np.uint8)
     batch.add("sub", batch.archive("sub"), annotation=batch.volume("drawn", labels))
@@ -209,3 +221,25 @@ def test_the_same_input_gives_the_same_bytes(labelled):
     grid(labelled, "two")
     for path in (labelled.root / "one").iterdir():
         assert path.read_bytes() == (labelled.root / "two" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_annotation_tells_base_from_apex_where_the_header_does_not(batch, scan, reverse):
+    labels = np.zeros(scan.frames.shape, np.uint8)
+    for plane in range(scan.frames.shape[1]):
+        labels[0, plane, 2 : 13 - plane, 2 : 11 - plane] = 1
+    turn = np.s_[:, ::-1] if reverse else np.s_[:]
+    unknown = np.diag([-1.7, -1.9, 10.0, 1.0])
+    cine = batch.volume("cine", scan.frames[turn], unknown)
+    batch.add("told", cine, annotation=batch.volume("labels", labels[turn], unknown))
+    batch.add("untold", cine)
+    assert batch.stack() == {}
+    told, untold = batch.cine("told"), batch.cine("untold")
+    np.testing.assert_array_equal(told.frames, scan.frames)
+    np.testing.assert_array_equal(read_labels(batch.root / "annotations/b000/told.nii.gz"), labels)
+    np.testing.assert_array_equal(untold.frames, scan.frames[turn])
+    assert any("as the annotation shows" in repair for repair in told.repairs) == reverse
+    assert any("make sure that the first is basal" in repair for repair in untold.repairs)
+    # Each voxel of the annotation's own file is still where that file says.
+    corner = untold.affine @ [3, 4, 5, 1]
+    np.testing.assert_allclose(told.affine @ [3, 4, 0 if reverse else 5, 1], corner, atol=1e-4)

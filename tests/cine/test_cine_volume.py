@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,20 @@ def test_a_lone_anchor_has_no_rr_on_disk(scan, tmp_path):
     read = read_cine(tmp_path / "sub.nii")
     assert math.isnan(read.rr_ms)
     np.testing.assert_array_equal(read.frames, scan.frames[:1])
+
+
+@pytest.mark.parametrize("oriented", [True, False])
+def test_whether_a_stack_has_an_orientation_is_kept_on_disk(cine, tmp_path, oriented):
+    write_cine(tmp_path / "sub.nii", replace(cine, oriented=oriented))
+    assert read_cine(tmp_path / "sub.nii").oriented is oriented
+
+
+def test_a_sidecar_of_an_earlier_version_is_of_an_oriented_stack(cine, tmp_path):
+    write_cine(tmp_path / "sub.nii", cine)
+    record = json.loads((tmp_path / "sub.json").read_text())
+    del record["oriented"]
+    (tmp_path / "sub.json").write_text(json.dumps(record))
+    assert read_cine(tmp_path / "sub.nii").oriented
 
 
 @pytest.mark.parametrize("first", [0, 1, 9])

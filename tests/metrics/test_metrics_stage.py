@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, read_cine, write_cine, write_labels
 from cof.errors import CofError
+from cof.metrics import stage
 from cof.metrics.catalogue import LONG_FORM, METRICS
 from cof.metrics.conformal import QUANTITIES, Intervals
 from cof.metrics.exact_motion import write_exact_fields
@@ -381,3 +382,14 @@ def test_a_lone_anchor_is_no_reference(results: Path) -> None:
     write_cine(path, Cine(np.array(cine.frames[:1]), cine.affine, np.zeros(1), float("nan")))
     assert set(run(results, "metrics.parquet")["subject"]) == {"b-v2"}
     assert set(read_table(results / "excluded-metrics.parquet")["subject"]) == {"broken-v2"}
+
+
+@pytest.mark.parametrize(("oriented", "mirrored"), [(True, True), (False, False)])
+def test_only_a_stack_with_an_orientation_can_be_mirrored(monkeypatch, tmp_path, oriented, mirrored):
+    """Without one, images are taken to be views from the apex, whatever the nominal directions make of them."""
+    frames = np.zeros((2, 3, 4, 4), np.int16)
+    native = Cine(frames, np.diag([-1.5, -1.5, 10, 1]), np.array([0, 400.0]), 800.0, oriented=oriented)
+    monkeypatch.setattr(stage, "read_grid", lambda path: (frames, None, None))
+    monkeypatch.setattr(stage, "read_labels", lambda path: frames)
+    reference = stage.read_reference("a", native, tmp_path, tmp_path, tmp_path, None, "")
+    assert reference.mirrored is mirrored

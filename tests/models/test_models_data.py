@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, uniform_times, write_labels
-from cof.config.controls import TrueEfSettings
+from cof.config.controls import RandomSettings, StaticSettings, TrueEfSettings
 from cof.config.flow import CofSettings, VelocitySettings
 from cof.config.rivals import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.config.training import TrialSettings
@@ -274,3 +274,13 @@ def test_two_processes_of_the_command_make_the_model_that_one_makes(cohort):
     travelled = torch.cat([value.flatten() for value in one.values()]).norm()
     assert torch.cat([(one[name] - two[name]).flatten() for name in one]).norm() < 1e-3 * travelled
     assert [path.name for path in cohort.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_cohort_that_is_all_test_makes_what_learns_nothing_and_no_more(cohort):
+    table = pd.read_parquet(cohort / "subjects.parquet").assign(split="test")
+    table.to_parquet(cohort / "subjects.parquet")
+    run(cohort, "static", StaticSettings())
+    record = json.loads((cohort / "static/settings.json").read_text())
+    assert (record["shape"], record["subjects"]) == (list(SHAPE), {"train": 0, "validation": 0})
+    with pytest.raises(UsageError, match="random: no train subject has everything that is needed"):
+        run(cohort, "random", RandomSettings())

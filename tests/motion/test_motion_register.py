@@ -127,6 +127,45 @@ def test_itk_applies_the_displacement_as_we_do(tmp_path, flipped):
     assert np.abs(ours - still)[known].max() > 100
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        _affine(),
+        np.round(_affine(), 2),  # axes at right angles but for .3 degrees, which ITK reads by the qform alone
+        np.diag([-1.8, -1.8, 10.0, 1.0]),
+    ],
+)
+def test_itk_reads_the_displacement_of_any_header_that_is_let_in(scan, stored):
+    volume = _image()
+    files = {name: _save(scan["out"].parent / f"{name}.nii", volume, stored) for name in ("fixed", "moving")}
+    _register(scan | files)
+    field = sitk.ReadImage(str(scan["out"] / "displacement.nii.gz"), sitk.sitkVectorFloat64)
+    for index in ((0, 0, 0), (55, 0, 7), (20, 59, 3)):
+        place = np.array(field.TransformIndexToPhysicalPoint(index)) * [-1, -1, 1]
+        np.testing.assert_allclose(place, (stored @ [*index, 1])[:3], atol=0.3)
+    vector = np.array(field[28, 30, 4]) * [-1, -1, 1]
+    units = stored[:3, :3] / np.linalg.norm(stored[:3, :3], axis=0)
+    np.testing.assert_allclose(vector, units @ SHIFT_MM[::-1], atol=0.03)
+
+
+def test_a_unit_sform_beside_real_pixdim_is_registered_as_itk_sees_it(scan, tmp_path, caplog):
+    paths = {}
+    for name in ("fixed", "moving"):
+        path = _save(tmp_path / f"{name}.nii", _image(), np.diag([-1.0, -1.0, 1.0, 1.0]))
+        content = bytearray(path.read_bytes())
+        content[80:92] = np.array(SPACING[::-1], "<f4").tobytes()  # pixdim
+        path.write_bytes(content)
+        paths[name] = path
+    _register(scan | paths)
+    theirs, ours = (sitk.ReadImage(str(path)) for path in (paths["fixed"], scan["out"] / "warped.nii.gz"))
+    np.testing.assert_allclose(ours.GetSpacing(), theirs.GetSpacing(), rtol=1e-5)
+    np.testing.assert_allclose(ours.GetDirection(), theirs.GetDirection(), atol=1e-5)
+    np.testing.assert_allclose(ours.GetOrigin(), theirs.GetOrigin(), atol=1e-4)
+    said = " ".join(record.message for record in caplog.records)
+    assert "FIXED: the header's sform" in said
+    assert "FIXED: no orientation in the header" in said
+
+
 def test_slices_from_apex_to_base_give_the_same_motion(tmp_path):
     weights = _weights(tmp_path / "toppr", (4.0, 2.0, -3.0), std=0.3)
     found = []
@@ -185,6 +224,16 @@ def test_labels_tell_the_centre_and_nothing_tells_the_middle_with_a_warning(scan
     assert (record["centred_by"], record["centre_voxel_xyz"][:2]) == ("middle", [27.5, 29.5])
 
 
+def test_labels_of_a_scaling_tell_the_same_centre(scan, tmp_path):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2:5, 35:38, 20:23] = 1
+    centres = []
+    for values in (labels, labels * np.float32(1.0000153)):
+        _register(scan, "--labels", _save(tmp_path / "labels.nii", values, _affine()))
+        centres.append(json.loads((scan["out"] / "registration.json").read_text())["centre_voxel_xyz"])
+    assert centres[0] == centres[1]
+
+
 def test_refinement_makes_the_images_agree_better(scan, tmp_path):
     scan = scan | {"weights": _weights(tmp_path / "still", (0.0, 0.0, 0.0))}
     agreement = []
@@ -218,6 +267,9 @@ def _shifted(affine):
         ("twice", "give the centre once"),
         ("empty_labels", "no left ventricle"),
         ("other_labels", "labels do not lie on the voxels"),
+        ("half_labels", "labels are whole numbers"),
+        ("sheared", "20.0 degrees off right angles"),
+        ("turned", "slices of FIXED do not lie along its third axis"),
     ],
 )
 def test_bad_input_is_one_clear_line(scan, tmp_path, capsys, fault, message):
@@ -244,6 +296,11 @@ def test_bad_input_is_one_clear_line(scan, tmp_path, capsys, fault, message):
         more = ["--moving-frame", 3] if fault == "no_frame" else []
     elif fault == "text":
         path.write_text("no image")
+    elif fault in ("sheared", "turned"):
+        affine = _affine()
+        affine[:3, 2] += np.tan(np.radians(20)) * SPACING[0] * affine[:3, 0] / SPACING[2]
+        _save(path, *((volume, affine) if fault == "sheared" else (volume.swapaxes(0, 1), _affine()[:, [0, 2, 1, 3]])))
+        scan = scan | {"fixed": path}
     else:
         _save(path, volume, _affine())
         more = {
@@ -251,6 +308,7 @@ def test_bad_input_is_one_clear_line(scan, tmp_path, capsys, fault, message):
             "outside": ["--centre", 99, 3, 3],
             "twice": ["--centre", 9, 3, 3, "--labels", path],
             "empty_labels": ["--labels", _save(tmp_path / "l.nii", np.zeros(SHAPE, np.uint8), _affine())],
+            "half_labels": ["--labels", _save(tmp_path / "h.nii", np.full(SHAPE, 0.5, np.float32), _affine())],
             "other_labels": ["--labels", _save(tmp_path / "m.nii", np.ones(SHAPE, np.uint8), _shifted(_affine()))],
         }[fault]
     said = _register(scan | {"moving": path}, *more, expect=2, capsys=capsys)

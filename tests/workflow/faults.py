@@ -334,6 +334,19 @@ def no_spacing(path: Path) -> None:
         header_value(path, offset, "<f4", 0)
 
 
+def sheared(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every slice 4 mm further along the rows: 22 degrees."""
+    affine[:3, 2] += 4 * affine[:3, 0] / np.linalg.norm(affine[:3, 0])
+    return voxels, affine
+
+
+def unit_sform(path: Path) -> None:
+    """The sform that programs write which know no orientation; the spacing stands in pixdim alone."""
+    for offset, row in ((280, (-1, 0, 0, 0)), (296, (0, -1, 0, 0)), (312, (0, 0, 1, 0))):
+        for column, value in enumerate(row):
+            header_value(path, offset + 4 * column, "<f4", value)
+
+
 def moved(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     affine[:3, 3] += 40
     return voxels, affine
@@ -341,6 +354,10 @@ def moved(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def infinite(path: Path) -> None:
     header_value(path, 292, "<f4", np.inf)  # srow_x[3]
+
+
+def other_codes(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([0, 3, 2, 1], voxels.dtype)[voxels], affine
 
 
 def other_values(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -445,7 +462,7 @@ FAULTS = [
     Fault("nifti-truncated", "nifti", "ends in the middle", truncate, "cine", "cine_unreadable"),
     Fault("nifti-web-page", "nifti", "an HTML page", web_page, "cine", "cine_unreadable"),
     Fault("nifti-nan", "nifti", "an intensity of `nan`", partial(volume, change=with_nan), "cine", "cine_not_finite"),
-    Fault("nifti-five-axes", "nifti", "five axes", partial(volume, change=lambda v, a: (v[..., None], a)),
+    Fault("nifti-five-axes", "nifti", "five axes", partial(volume, change=lambda v, a: (np.stack([v, v], -1), a)),
           "cine", "cine_unreadable"),
     Fault("nifti-still", "nifti", "a single frame", partial(volume, change=lambda v, a: (v[..., 0], a)),
           "cine", "cine_too_few_frames"),
@@ -455,12 +472,21 @@ FAULTS = [
           partial(header_value, offset=42, kind="<i2", value=30_000), "cine", "cine_unreadable"),
     Fault("nifti-no-spacing", "nifti", "an affine of zeros", no_spacing, "cine", "cine_geometry"),
     Fault("nifti-infinite", "nifti", "an infinite position", infinite, "cine", "cine_geometry"),
+    Fault("nifti-sheared", "nifti", "axes 22 degrees off right angles", partial(volume, change=sheared),
+          "cine", "cine_geometry"),
+    Fault("nifti-exchanged", "nifti", "frames and slices exchanged",
+          partial(volume, change=lambda v, a: (np.ascontiguousarray(v.transpose(0, 1, 3, 2)), a)),
+          "cine", "cine_geometry"),
     # Annotation and anchor
     Fault("annotation-absent", "annotation", "the file is not there", remove, "annotations", "annotation_unreadable"),
     Fault("annotation-truncated", "annotation", "ends in the middle", truncate,
           "annotations", "annotation_unreadable"),
     Fault("annotation-values", "annotation", "labels 0, 85, 170, 255", partial(volume, change=other_values),
           "annotations", "annotation_unreadable"),
+    Fault("annotation-codes", "annotation", "LV and RV in each other's codes", partial(volume, change=other_codes),
+          "annotations", "annotation_codes"),
+    Fault("annotation-blurred", "annotation", "labels between whole numbers",
+          partial(volume, change=lambda v, a: (v * np.float32(0.75), a)), "annotations", "annotation_unreadable"),
     Fault("annotation-empty", "annotation", "no frame is labelled", partial(volume, change=lambda v, a: (v * 0, a)),
           "annotations", "annotation_unreadable"),
     Fault("annotation-frames", "annotation", "fewer frames than the cine",
@@ -479,6 +505,7 @@ FAULTS = [
     Fault("mended-surplus", "cine", "files that are no images of the cine", surplus, "", ""),
     Fault("mended-spacing", "cine", "one slice of another pixel spacing",
           partial(images, change=mixed_spacing), "", ""),
+    Fault("mended-unit-sform", "nifti", "an sform of unit vectors beside the spacing", unit_sform, "", ""),
     Fault("mended-frame", "cine", "a frame is not there", partial(frames, keep=range(9), of_slices="4"), "", ""),
 ]  # fmt: skip
 

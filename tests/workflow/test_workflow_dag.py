@@ -120,6 +120,14 @@ def test_chosen_subjects_are_a_batch_of_their_own(tmp_path: Path) -> None:
     assert "report" not in jobs(done.stdout)
 
 
+def test_a_failed_step_says_why_where_the_command_was_typed(tmp_path: Path) -> None:
+    (tmp_path / "subjects.csv").write_text("subject,visit,ecg,cine\nsub-0001,2,,\n")
+    own = tmp_path / "own.yaml"
+    own.write_text("cohort: { sheet: subjects.csv }")
+    done = snakemake(tmp_path, "--cores", "1", "results/tiny/cohort/subjects.parquet", more=own, check=False)
+    assert "row 2, column 'cine': empty, and there is no anchor either" in done.stdout + done.stderr
+
+
 def test_a_misspelt_key_is_one_clear_line(tmp_path: Path) -> None:
     broken = tmp_path / "config.yaml"
     broken.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | {"gird": {"frames": 10}}))

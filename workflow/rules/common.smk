@@ -11,12 +11,13 @@ from snakemake.exceptions import WorkflowError
 import cof.config
 from cof.config import dump
 from cof.config.base import REAL, TRUTH
+from cof.config.borrowed import borrow, trainable
 from cof.errors import UsageError
 from cof.families import package
-from cof.provenance import differences, digest, source
+from cof.provenance import digest, source
 
 try:
-    CONFIG = cof.config.parse(config, "configuration")
+    CONFIG, BORROWED, AS_TRAINED = borrow(cof.config.parse(config, "configuration"))
 except UsageError as error:
     raise WorkflowError(str(error)) from None
 
@@ -162,19 +163,3 @@ def table_twins(wildcards):
     """The generated hearts of a table."""
     models = CONFIG.tables[wildcards.table].models
     return expand(f"{R}/twins/{{model}}/{{batch}}", model=models, batch=BATCHES)
-
-
-def other_settings(name):
-    """How a labeller, registration or model that another run has trained differs in its settings from this run's."""
-    kind, _, key = name.partition("/")
-    record, asked = {
-        "labeller": lambda: ("labeller.json", CONFIG.labels),
-        "registrations": lambda: ("settings.json", CONFIG.registrations[key].trained()),
-        "models": lambda: ("settings.json", CONFIG.models[key]),
-    }[kind]()
-    file = Path(CONFIG.trained, name, record)
-    try:
-        made_with = json.loads(file.read_text())["settings"] if file.is_file() else {}
-    except (ValueError, KeyError, TypeError):
-        raise WorkflowError(f"trained: {file} does not tell its settings") from None
-    return sorted(differences(made_with, asked.model_dump(mode="json")))

@@ -1,28 +1,19 @@
 # What another run has trained, in the place of what would be trained here; what it has not is trained here after all. Only
 # the family `shuffled` is always made here: it exchanges the ECGs of this cohort's held-out subjects.
 if CONFIG.trained:
-    TRAINABLE = [
-        "labeller",
-        *(f"registrations/{name}" for name in CONFIG.registrations),
-        *(f"models/{n}" for n, m in CONFIG.models.items() if m.family != "shuffled"),
-    ]
-    BORROWED = [name for name in TRAINABLE if Path(CONFIG.trained, name).is_dir()]
+    MISSING = [name for name in trainable(CONFIG) if name not in BORROWED]
     if not BORROWED:
         raise WorkflowError(
             f"trained: nothing of this configuration lies in {CONFIG.trained}"
         )
-    if not CONFIG.cohort.sheet and not CONFIG.phantom.train and BORROWED != TRAINABLE:
-        missing = ", ".join(name for name in TRAINABLE if name not in BORROWED)
+    if SYNTHETIC and not CONFIG.phantom.train and MISSING:
         raise WorkflowError(
-            f"trained: nobody to train on, and {CONFIG.trained} lacks {missing}"
+            f"trained: nobody to train on, and {CONFIG.trained} lacks {', '.join(MISSING)}"
         )
 
     if workflow.is_main_process:
-        for name in BORROWED:
-            if found := other_settings(name):
-                logger.warning(
-                    f"trained: {name} is used as it is, with {', '.join(found)}"
-                )
+        for remark in AS_TRAINED:
+            logger.warning(f"trained: {remark}")
 
     localrules:
         borrow,

@@ -1,35 +1,52 @@
 """Expert labels, brought onto the voxels of the native stack that they were drawn on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from cof.cine.geometry import onto_stack
-from cof.cine.nifti import read_array
+from cof.cine.codes import advice, check_anatomy
+from cof.cine.geometry import onto_stack, spacing_of
+from cof.cine.nifti import Stored, read_array
 from cof.cine.volume import Cine
 from cof.errors import CofError, Reason
+from cof.labels.codes import write_map
 
 CLASSES = 4
+_ROUNDING = 1e-3
 
 
-def read_annotation(path: Path, cine: Cine) -> np.ndarray:
+def read_annotation(path: Path, cine: Cine, codes: Mapping[int, int] | None = None) -> np.ndarray:
     """The labels of a cine as recorded, that is before it is rolled to ED.
 
     The 4D NIfTI must have the voxels of the cine, in any order and direction of axes, and as many frames; frames
-    without annotation are zero. Labels are 0 background, 1 LV, 2 myocardium, 3 RV: other conventions (such as 1 RV,
-    3 LV) look the same to a program and must be converted by their owner.
+    without annotation are zero. Labels are 0 background, 1 LV, 2 myocardium, 3 RV, or become so by `codes`. Other
+    conventions are told by the anatomy: in the middle slices the myocardium encloses the LV, and no other structure.
+
+    Args:
+        path: the NIfTI.
+        cine: as recorded.
+        codes: from the codes of the file to ours (`cof.labels.codes`); every code but 0 must be in it.
 
     Returns:
         uint8 [T, Z, Y, X].
 
     Raises:
-        CofError: ANNOTATION_UNREADABLE (no file, broken, other values than 0 to 3, empty) or ANNOTATION_MISMATCH.
+        CofError: ANNOTATION_UNREADABLE (no file, broken, unknown codes, empty), ANNOTATION_MISMATCH, or
+            ANNOTATION_CODES (labels are not where these structures are).
     """
     if not path.is_file():
         raise CofError(Reason.ANNOTATION_UNREADABLE, "the annotation is not there")
-    values, _, affine = read_array(path, Reason.ANNOTATION_UNREADABLE)
-    if not np.isin(values, np.arange(CLASSES)).all():
-        raise CofError(Reason.ANNOTATION_UNREADABLE, f"values other than 0 to {CLASSES - 1}")
+    stored = read_array(path, Reason.ANNOTATION_UNREADABLE)
+    values = whole_labels(stored.values)
+    known = codes or {code: code for code in range(1, CLASSES)}
+    others = np.unique(values[~np.isin(values, [0, *known])])
+    if len(others):
+        expected = f"those of the map {write_map(codes)}" if codes else f"0 to {CLASSES - 1}"
+        raise CofError(
+            Reason.ANNOTATION_UNREADABLE,
+            f"values other than {expected}, such as {', '.join(map(str, others[:4]))}: {advice(values)}",
+        )
     if not values.any():
         raise CofError(Reason.ANNOTATION_UNREADABLE, "no frame is labelled")
     if len(values) != len(cine.frames):
@@ -37,7 +54,64 @@ def read_annotation(path: Path, cine: Cine) -> np.ndarray:
             Reason.ANNOTATION_MISMATCH, f"the annotation has {len(values)} frames and the cine {len(cine.frames)}"
         )
     slices, rows, columns = cine.frames.shape[1:]
-    labels = onto_stack(values, affine, (slices, rows, columns), cine.affine)
+    labels = onto_stack(values, stored.affine, (slices, rows, columns), cine.affine)
+    if labels is None and _without_place(stored, cine):
+        labels = values
     if labels is None:
-        raise CofError(Reason.ANNOTATION_MISMATCH, "the annotation does not lie on the voxels of the cine")
-    return np.ascontiguousarray(labels, np.uint8)
+        raise CofError(
+            Reason.ANNOTATION_MISMATCH,
+            "the annotation does not lie on the voxels of the cine: matrix, spacing, direction or position differ; "
+            "resample it, or copy the cine's header where the voxels are the same",
+        )
+    ours = np.zeros(labels.shape, np.uint8)
+    for theirs, code in known.items():
+        ours[labels == theirs] = code
+    check_anatomy(ours, known)
+    return ours
+
+
+def whole_labels(values: np.ndarray) -> np.ndarray:
+    """Labels as whole numbers; what a header's scaling leaves of them, as in 1.0000153, is rounded.
+
+    Raises:
+        CofError: ANNOTATION_UNREADABLE, a value is further than `_ROUNDING` from a whole number, or none.
+    """
+    if values.dtype.kind in "iu":
+        return values
+    whole = np.rint(values)
+    near = np.isfinite(values) & (np.abs(values - whole) <= _ROUNDING)
+    if not near.all():
+        raise CofError(
+            Reason.ANNOTATION_UNREADABLE,
+            f"a label of {float(values[~near][0]):g}: labels are whole numbers, up to {_ROUNDING:g}; these were "
+            "interpolated or scaled: resample the original ones by the nearest neighbour",
+        )
+    return whole.astype(np.int64)
+
+
+def towards_apex(labels: np.ndarray) -> bool | None:
+    """Whether slices run from base to apex: the heart is smaller towards the apex.
+
+    Right in each of the 200 annotated volumes of ACDC.
+
+    Args:
+        labels: [T, Z, Y, X]; frames without labels do not count.
+
+    Returns:
+        None if fewer than three slices are labelled.
+    """
+    areas = (labels > 0).sum(axis=(0, 2, 3))
+    slices = np.flatnonzero(areas)
+    if len(slices) < 3 or np.ptp(areas[slices]) == 0:
+        return None
+    return bool(np.corrcoef(slices, areas[slices])[0, 1] < 0)
+
+
+def _without_place(stored: Stored, cine: Cine) -> bool:
+    """Whether neither header tells how the stack lies, and the annotation's does not contradict the cine's."""
+    if cine.oriented or stored.oriented or stored.values.shape != cine.frames.shape:
+        return False
+    own, other = (affine[:3, :3] / spacing_of(affine) for affine in (stored.affine, cine.affine))
+    spacing = spacing_of(stored.affine)
+    told = not np.allclose(spacing, 1)
+    return np.allclose(own, other, atol=0.01) and (not told or np.allclose(spacing, spacing_of(cine.affine), rtol=0.01))

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from isal import isal_zlib
 
+from cof.cine.foreign import SINGLE_DICOM, describe
 from cof.errors import CofError, Reason
 
 # Far above any short-axis archive (1,500 files, 0.15 GiB), far below what harms a machine.
@@ -27,7 +28,7 @@ _SIGNATURE = b"PK\3\4"
 
 
 def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every regular file in the archive or folder at `path`, sorted by name.
+    """Name and content of every regular file in the archive or folder at `path`, sorted by name, or of a DICOM file.
 
     Hidden files (among them the doubles that some systems put into archives) are passed over.
 
@@ -38,7 +39,15 @@ def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
     if not path.exists():
         raise CofError(Reason.CINE_MISSING, "the cine is not there")
     try:
-        yield from _read_folder(path) if path.is_dir() else _read_zip(path)
+        if path.is_dir():
+            yield from _read_folder(path)
+        elif zipfile.is_zipfile(path):
+            yield from _read_zip(path)
+        elif (kind := describe(path)) == SINGLE_DICOM:
+            _check_sizes([path.stat().st_size])
+            yield path.name, path.read_bytes()
+        else:
+            raise _refused(f"the file is {kind}; a scan is a zip or folder of DICOM files, or a NIfTI")
     except CofError:
         raise
     except Exception as error:  # whatever reading foreign bytes stumbles over

@@ -12,20 +12,74 @@ _UNSURE_COSINE = 0.3
 _IN_PLANE_MM = (0.3, 5.0)
 _SLICES_MM = (2.0, 25.0)
 
+# Slices lie along an axis that is coarser than both others by this factor; else along the third.
+_CLEARLY_COARSER = 1.5
+
+# What rounding in a header amounts to; volumes by the spacing alone are right to 0.05 % below it.
+MAX_SHEAR_DEGREES = 1.0
+
 # Headers are rounded: axes count as aligned up to this share of a voxel at every corner.
 _ALIGNED_VOXELS = 0.3
 
 
-def check_spacing(affine: np.ndarray) -> None:
-    """Raise CofError (CINE_GEOMETRY) unless the affine is finite, of full rank and of plausible spacing."""
-    if not np.isfinite(affine).all():
-        raise CofError(Reason.CINE_GEOMETRY, "the position of the stack is not finite")
-    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+def spacing_of(affine: np.ndarray) -> np.ndarray:
+    """The spacing [3] along x, y, z in the affine's unit."""
+    return np.linalg.norm(affine[:3, :3], axis=0)
+
+
+def spacing_words(spacing: np.ndarray) -> str:
+    """A spacing [3] in words, such as "1.64 x 1.64 x 10"."""
+    return " x ".join(f"{value:.4g}" for value in spacing)
+
+
+def slice_axis(spacing: np.ndarray) -> int:
+    """The axis (0 to 2) along which the slices of a stack follow one another, by its spacing [3]."""
+    coarsest = int(np.argmax(spacing))
+    others = np.delete(spacing, coarsest)
+    return coarsest if spacing[coarsest] > _CLEARLY_COARSER * others.max() else 2
+
+
+def is_short_axis_spacing(spacing: np.ndarray) -> bool:
+    """Whether a spacing [3] in mm is that of a short-axis stack, whose slices may lie along any axis."""
+    along = slice_axis(spacing)
     low, high = _IN_PLANE_MM
-    if not (low <= x <= high and low <= y <= high and _SLICES_MM[0] <= z <= _SLICES_MM[1]):
-        raise CofError(Reason.CINE_GEOMETRY, f"a spacing of {z:.3g} x {y:.3g} x {x:.3g} mm (z, y, x) cannot be")
-    if abs(np.linalg.det(affine[:3, :3] / [x, y, z])) < 0.5:
-        raise CofError(Reason.CINE_GEOMETRY, "the axes of the stack are not at right angles")
+    in_plane = np.delete(spacing, along)
+    in_range = low <= in_plane.min() and in_plane.max() <= high
+    return bool(in_range and _SLICES_MM[0] <= spacing[along] <= _SLICES_MM[1])
+
+
+def shear_degrees(affine: np.ndarray) -> float:
+    """How far the two axes that are least at right angles depart from it, in degrees."""
+    units = affine[:3, :3] / spacing_of(affine)
+    cosine = np.abs((units.T @ units)[np.triu_indices(3, 1)]).max()
+    return float(np.degrees(np.arcsin(min(cosine, 1.0))))
+
+
+def check_spacing(affine: np.ndarray) -> None:
+    """Check that a stack, slices along its third axis, can be one of short-axis slices.
+
+    Raises:
+        CofError: CINE_GEOMETRY, unless the affine is finite, of plausible spacing, and its axes are at right angles up
+            to `MAX_SHEAR_DEGREES`: what follows knows a stack by its spacing alone.
+    """
+    if not np.isfinite(affine).all():
+        raise CofError(Reason.CINE_GEOMETRY, "the position of the stack is not finite: its header is damaged")
+    spacing = spacing_of(affine)
+    if slice_axis(spacing) != 2 or not is_short_axis_spacing(spacing):
+        raise CofError(
+            Reason.CINE_GEOMETRY,
+            f"a spacing of {spacing_words(spacing)} mm (x, y, z) is not that of a short-axis stack, which has "
+            "{:g} to {:g} mm in its plane".format(*_IN_PLANE_MM)
+            + " and slices {:g} to {:g} mm apart: ".format(*_SLICES_MM)
+            + "correct the header, or convert the original images again",
+        )
+    shear = shear_degrees(affine)
+    if shear > MAX_SHEAR_DEGREES:
+        raise CofError(
+            Reason.CINE_GEOMETRY,
+            f"the axes of the stack are {shear:.1f} degrees off right angles (sheared); at most "
+            f"{MAX_SHEAR_DEGREES:g} is accepted: resample it to axes at right angles, or give the DICOM files",
+        )
 
 
 def base_to_apex(direction: np.ndarray) -> tuple[bool, tuple[str, ...]]:

@@ -1,102 +1,278 @@
 """Cines, anchors and label maps from NIfTI files."""
 
 import gzip
-import struct
+import zlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BufferedIOBase
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.fileholders import FileHolder
+from nibabel.spatialimages import HeaderDataError
 
-from cof.cine.geometry import base_to_apex, check_spacing, flip_slices
+from cof.cine.affine import place_voxels
+from cof.cine.foreign import describe
+from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, slice_axis, spacing_of
 from cof.cine.volume import Cine, to_int16, uniform_times
 from cof.errors import CofError, Reason
 
-SUFFIXES = (".nii", ".nii.gz")
+UNORIENTED = (
+    "no orientation in the header: slices taken to run from base to apex as stored; make sure that the first is basal"
+)
 PLAUSIBLE_RR_MS = (300.0, 2000.0)
 DEFAULT_RR_MS = 1000.0
 # As float64: twice a cine of 15 slices of 256 x 256 voxels and 50 frames.
 _MAX_BYTES = 768 * 2**20
 _MAX_OFFSET = 2**20
-_TO_MS = {"sec": (1000.0,), "msec": (1.0,), "usec": (0.001,)}
+_TO_MS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
+_NO_DURATION = (0.0, 1.0)  # what programs write that know no time
+# From the first slice to the last: no heart is longer.
+_MAX_STACK_MM = 250.0
+# Neighbouring slices of real cines are 5 to 10 times as unlike as neighbouring frames, the first and the last slice
+# about twice as unlike as neighbours, and the first and the last frame about as unlike as neighbours: a cycle closes.
+_FRAMES_UNLIKE = 2.0
+_OPEN = 1.5
+
+_SUFFIXES = (".nii", ".hdr", ".img")
+_GZIP = b"\x1f\x8b"
+_KINDS: dict[int, tuple[Any, Any, Any]] = {  # by the size of the header
+    348: (nib.Nifti1Header, nib.Nifti1Image, nib.Nifti1Pair),
+    540: (nib.Nifti2Header, nib.Nifti2Image, nib.Nifti2Pair),
+}
 
 
-def read_array(path: Path, reason: Reason) -> tuple[np.ndarray, nib.Nifti1Header, np.ndarray]:
-    """The array [T, Z, Y, X] of a 3D or 4D NIfTI in stored axes, its header and its affine.
+@dataclass(frozen=True)
+class Stored:
+    """What a NIfTI holds.
+
+    Attributes:
+        values: [T, Z, Y, X] in the file's order of axes, but for slices, which are always Z.
+        affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres; not checked.
+        oriented: the header tells how the stack lies in the patient.
+        reordered: slices did not lie along the third axis.
+        step: the header's duration of a frame, in its unit of time.
+        header: as nibabel reads it.
+        repairs: what was mended, in words.
+    """
+
+    values: np.ndarray
+    affine: np.ndarray
+    oriented: bool
+    reordered: bool
+    step: float
+    header: nib.Nifti1Header
+    repairs: tuple[str, ...]
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file is a NIfTI by its name or, whatever its name, by its first bytes."""
+    if path.is_dir():
+        return False
+    if path.name.lower().removesuffix(".gz").endswith(_SUFFIXES):
+        return True
+    try:
+        with _opened(path) as file:
+            head = file.read(348)
+    except (OSError, EOFError, zlib.error):
+        return False
+    size = _header_size(head)[0]
+    return size == 540 or (size == 348 and head[344:346] in (b"n+", b"ni"))
+
+
+def read_array(path: Path, reason: Reason) -> Stored:
+    """Read a NIfTI of three or four axes; further axes of a single element are passed over.
+
+    Whether it is compressed is told by its content. Of a pair, either file may be named.
 
     Raises:
         CofError: with `reason`, if the file is no whole NIfTI of three or four axes.
     """
     try:
-        if not _data_offset(path) <= _MAX_OFFSET:
-            raise CofError(reason, "the header of the NIfTI is larger than any")
-        image: Any = nib.load(path)
-        shape = image.shape
-        if len(shape) not in (3, 4) or min(shape) < 1:
-            raise CofError(reason, f"a NIfTI of {len(shape)} axes; three or four are read")
-        # The header alone says how much will be unpacked.
-        if np.prod(shape, dtype=float) * 8 > _MAX_BYTES:
-            raise CofError(reason, "the NIfTI is too large for a cine")
-        array = np.asarray(image.dataobj)
+        with ExitStack() as files:
+            image, pixdim = _load(path, reason, files)
+            shape = image.shape
+            # The header alone says how much will be unpacked.
+            if np.prod(shape, dtype=float) * 8 > _MAX_BYTES:
+                raise CofError(reason, f"the NIfTI has {_words(shape)} voxels by its header: too large for a cine")
+            frames = [axis for axis in range(3, len(shape)) if shape[axis] > 1]
+            if len(shape) < 3 or min(shape) < 1 or len(frames) > 1:
+                raise CofError(
+                    reason,
+                    f"a NIfTI of {len(shape)} axes ({_words(shape)}); three are read (x, y, z) or four (x, y, z, t)",
+                )
+            array = np.asarray(image.dataobj)
     except CofError:
         raise
     except Exception as error:  # whatever a parser of foreign bytes stumbles over
-        raise CofError(reason, f"no readable NIfTI ({type(error).__name__})") from None
+        fault = str(error) if isinstance(error, HeaderDataError) else type(error).__name__
+        raise CofError(
+            reason, f"no readable NIfTI ({fault}): it is cut off or damaged; write or fetch it again"
+        ) from None
     if array.dtype.kind not in "iuf":
-        raise CofError(reason, f"a NIfTI of data type {array.dtype} holds no intensities")
-    return array.reshape(*shape, *([1] * (4 - len(shape)))).transpose(3, 2, 1, 0), image.header, np.array(image.affine)
+        raise CofError(
+            reason, f"a NIfTI of data type {array.dtype} holds no intensities: save it as numbers of one part"
+        )
+    placed = place_voxels(image.header, pixdim[1:4], shape)
+    affine, repairs = placed.affine, placed.repairs
+    axes = [0, 1, 2]
+    along = slice_axis(spacing_of(affine))
+    if along != 2:
+        axes = [axis for axis in axes if axis != along] + [along]
+        affine = affine[:, [*axes, 3]]
+        repairs += (f"slices lie along the file's axis {'xyz'[along]} by the spacing: axes reordered",)
+    values = array.reshape(*shape[:3], -1).transpose(3, *axes[::-1])
+    steps = pixdim[[axis + 1 for axis in frames] + [4]]
+    step = float(next((step for step in steps if step not in _NO_DURATION), 0.0))
+    return Stored(values, affine, placed.oriented, along != 2, step, image.header, repairs)
 
 
-def _data_offset(path: Path) -> float:
-    """Where the voxels begin by the header: what lies before them would be unpacked and read whole."""
-    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
-        head = file.read(352)
-    order = "<" if head[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
-    second = struct.unpack(f"{order}i", head[:4])[0] == 540
-    return float(
-        struct.unpack_from(f"{order}q", head, 168)[0] if second else struct.unpack_from(f"{order}f", head, 108)[0]
-    )
+def _load(path: Path, reason: Reason, files: ExitStack) -> tuple[Any, np.ndarray]:
+    """The image, its voxels unread, and the pixdim of its file. The files stay open as long as `files`."""
+    first = _partner(path, ".img", ".hdr") or path
+    header = files.enter_context(_opened(first))
+    head = header.read(540)
+    size, order = _header_size(head)
+    if size not in _KINDS:
+        alone = first.name.lower().removesuffix(".gz").endswith(".img")
+        kind = "one of voxels, without its header (.hdr) beside it" if alone else describe(first)
+        raise CofError(reason, f"no readable NIfTI: the file is {kind}")
+    header_class, single, pair = _KINDS[size]
+    raw = header_class(head[:size], endianness=order, check=False)
+    pixdim = raw["pixdim"].astype(float)
+    magic = bytes(raw["magic"])[:2]
+    if magic == b"ni":
+        second = _partner(first, ".hdr", ".img")
+        if second is None:
+            raise CofError(reason, "the NIfTI is a pair of files, and the one of the voxels (.img) is not there")
+        voxels = files.enter_context(_opened(second))
+        return pair.from_file_map({"header": FileHolder(fileobj=header), "image": FileHolder(fileobj=voxels)}), pixdim
+    if magic != b"n+":
+        raise CofError(reason, "a header of Analyze 7.5, which does not tell how the stack lies: convert it to NIfTI")
+    # What lies before the voxels would be unpacked and read whole.
+    if not float(raw["vox_offset"]) <= _MAX_OFFSET:
+        raise CofError(reason, "the header of the NIfTI is larger than any")
+    return single.from_file_map({"image": FileHolder(fileobj=header)}), pixdim
+
+
+def _opened(path: Path) -> BufferedIOBase:
+    """A file for reading, unpacked where its content is compressed, whatever its name."""
+    with path.open("rb") as file:
+        packed = file.read(2) == _GZIP
+    return gzip.open(path) if packed else path.open("rb")
+
+
+def _header_size(head: bytes) -> tuple[int, str]:
+    """The size of the header by its first four bytes, 0 if it is none, and the order of bytes."""
+    for order in "<>":
+        size = int.from_bytes(head[:4], "little" if order == "<" else "big")
+        if size in _KINDS:
+            return size, order
+    return 0, "<"
+
+
+def _partner(path: Path, suffix: str, other: str) -> Path | None:
+    """The other file of a pair, if `path` ends in `suffix` and the other one is there."""
+    name = path.name.lower().removesuffix(".gz")
+    if not name.endswith(suffix):
+        return None
+    wanted = name.removesuffix(suffix) + other
+    same = (file for file in path.parent.iterdir() if file.name.lower().removesuffix(".gz") == wanted)
+    return next(same, None)
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def read_nifti(path: Path) -> Cine:
-    """A cine from a 4D NIfTI, or a lone anchor from one of a single frame; the third axis is that of the slices.
+    """Read a cine from a NIfTI (x, y, z, t), or a lone anchor from one of a single frame.
 
-    Without an orientation in the header (no sform, no qform) the order of the slices is kept.
+    Without an orientation in the header the order of the slices is kept.
 
     Raises:
         CofError: CINE_MISSING, CINE_UNREADABLE, CINE_NOT_FINITE or CINE_GEOMETRY.
     """
     if not path.is_file():
         raise CofError(Reason.CINE_MISSING, "the cine is not there")
-    values, header, affine = read_array(path, Reason.CINE_UNREADABLE)
+    stored = read_array(path, Reason.CINE_UNREADABLE)
+    affine, repairs = stored.affine, stored.repairs
     check_spacing(affine)
-    frames, repairs = to_int16(values)
-    if header["sform_code"] or header["qform_code"]:
+    frames, stretched = to_int16(stored.values)
+    _check_axes(frames, affine)
+    if stored.oriented:
         ordered, doubt = base_to_apex(affine[:3, 2])
         repairs += doubt
         if not ordered:
             frames, affine = flip_slices(frames, affine)
             repairs += ("slices reversed to run from base to apex",)
     else:
-        repairs += ("no orientation in the header: slices taken to run from base to apex",)
+        repairs += (UNORIENTED,)
+    repairs += stretched
     if len(frames) == 1:
-        return Cine(frames, affine, uniform_times(1, np.nan), np.nan, repairs=repairs)
-    rr_ms = _rr_ms(header, len(frames))
-    if rr_ms is None:
-        rr_ms = DEFAULT_RR_MS
-        repairs += (f"no plausible frame duration in the header: RR taken as {DEFAULT_RR_MS:.0f} ms",)
-    return Cine(frames, affine, uniform_times(len(frames), rr_ms), rr_ms, repairs=repairs)
+        return Cine(frames, affine, uniform_times(1, np.nan), np.nan, repairs=repairs, oriented=stored.oriented)
+    rr_ms, doubt = _rr_ms(stored.header, stored.step, len(frames))
+    times = uniform_times(len(frames), rr_ms)
+    return Cine(frames, affine, times, rr_ms, repairs=(*repairs, *doubt), oriented=stored.oriented)
 
 
-def _rr_ms(header: nib.Nifti1Header, frames: int) -> float | None:
-    """The RR interval by the header's frame duration; where it names no unit, that which makes it plausible."""
-    duration = float(header["pixdim"][4])
+def _check_axes(values: np.ndarray, affine: np.ndarray) -> None:
+    """Refuse a stack [T, Z, Y, X] in which frames and slices seem to be exchanged."""
+    frames, slices = values.shape[:2]
+    length = (slices - 1) * spacing_of(affine)[2]
+    if length > _MAX_STACK_MM:
+        raise CofError(
+            Reason.CINE_GEOMETRY,
+            f"{slices} slices reach over {length:.0f} mm, and no heart over {_MAX_STACK_MM:.0f} mm: the axes must be "
+            "x, y, z, t; frames and slices may be exchanged, or the spacing is wrong",
+        )
+    if frames < 3 or slices < 3:
+        return
+    some = values[..., ::2, ::2].astype(np.float32)
+    by_frame, across_frames = _unlike(some)
+    by_slice, across_slices = _unlike(some.swapaxes(0, 1))
+    closed, opened = across_slices < by_slice, across_frames > _OPEN * by_frame
+    if by_frame > _FRAMES_UNLIKE * by_slice or (_FRAMES_UNLIKE * by_frame > by_slice and closed and opened):
+        raise CofError(
+            Reason.CINE_GEOMETRY,
+            "slices look like the frames of a cycle, and frames like slices: they seem to be exchanged; the axes must "
+            "be x, y, z, t",
+        )
+
+
+def _unlike(images: np.ndarray) -> tuple[float, float]:
+    """The mean absolute difference of neighbours along the first axis, and that of the first and the last."""
+    neighbours = np.mean([np.abs(after - before).mean() for before, after in pairwise(images)])
+    return float(neighbours), float(np.abs(images[-1] - images[0]).mean())
+
+
+def _rr_ms(header: nib.Nifti1Header, step: float, frames: int) -> tuple[float, tuple[str, ...]]:
+    """The RR interval by the header's duration of a frame, and in words what was assumed.
+
+    In the unit of the header, or else in that which makes it plausible; a number that is no frame's duration in any
+    unit is taken for the RR interval itself if it can be one. A header without a unit means seconds or milliseconds.
+    """
     try:
         unit = header.get_xyzt_units()[1]
     except KeyError:  # a code that is no unit
         unit = "unknown"
-    for factor in _TO_MS.get(unit, (1000.0, 1.0)):
-        rr_ms = duration * factor * frames
-        if PLAUSIBLE_RR_MS[0] <= rr_ms <= PLAUSIBLE_RR_MS[1]:
-            return round(rr_ms, 3)
-    return None
+    stated = (_TO_MS[unit],) if unit in _TO_MS else (1000.0, 1.0)
+    if np.isfinite(step) and abs(step) not in _NO_DURATION:
+        for count in (frames, 1):
+            for factor in (*stated, *_TO_MS.values()):
+                rr_ms = abs(step) * factor * count
+                if PLAUSIBLE_RR_MS[0] <= rr_ms <= PLAUSIBLE_RR_MS[1]:
+                    if count == 1:
+                        return round(rr_ms, 3), (
+                            f"the header's duration of a frame ({step:.4g}) can be none: RR taken as {rr_ms:.0f} ms",
+                        )
+                    if factor not in stated or step < 0:
+                        return round(rr_ms, 3), (
+                            f"the header's duration of a frame ({step:.4g} {unit}) cannot be in that unit: RR taken as "
+                            f"{rr_ms:.0f} ms",
+                        )
+                    return round(rr_ms, 3), ()
+    return DEFAULT_RR_MS, (f"no plausible frame duration in the header: RR taken as {DEFAULT_RR_MS:.0f} ms",)

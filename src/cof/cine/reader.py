@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from cof.cine.dicom import read_dicom
-from cof.cine.nifti import SUFFIXES, read_nifti
+from cof.cine.nifti import is_nifti, read_nifti
 from cof.cine.volume import Cine
 
 
 def read_cine_source(path: Path, max_missing: float) -> Cine:
-    """A cine as recorded: from a NIfTI by its suffix, else from a zip archive or a folder of DICOM files.
+    """A cine as recorded: from a NIfTI by its name or content, else from a zip archive or a folder of DICOM files.
 
     Slices run from base to apex; frame 0 is the first recorded one.
 
@@ -19,4 +19,4 @@ def read_cine_source(path: Path, max_missing: float) -> Cine:
     Raises:
         CofError: the reason tells what is wrong with the file.
     """
-    return read_nifti(path) if path.name.lower().endswith(SUFFIXES) else read_dicom(path, max_missing)
+    return read_nifti(path) if is_nifti(path) else read_dicom(path, max_missing)

@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from cof.cine.annotations import read_annotation
+from cof.cine.annotations import read_annotation, towards_apex
 from cof.cine.ed import find_ed
-from cof.cine.geometry import onto_stack
+from cof.cine.geometry import flip_slices, onto_stack
 from cof.cine.grid import make_grid, write_grid
 from cof.cine.reader import read_cine_source
 from cof.cine.volume import Cine, read_anchor_labels, read_cine, write_cine, write_labels
 from cof.config.data import CineSettings, GridSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
+from cof.labels.codes import read_map
 from cof.provenance import stamp
 from cof.tables import read_table
 
@@ -58,7 +59,9 @@ def stack_batch(
                 drawn = None
                 if files["annotation"]:
                     with unannotated.guard(subject):
-                        drawn = read_annotation(Path(files["annotation"]), recorded)
+                        codes = read_map(files["labels_map"]) if files["labels_map"] else None
+                        drawn = read_annotation(Path(files["annotation"]), recorded, codes)
+                        recorded, drawn = _ordered_by_labels(recorded, drawn)
                 named = files["ed_frame"]
                 ed_frame, ed_by = find_ed(recorded, None if pd.isna(named) else int(named), drawn)
                 cine = replace(recorded.rolled(ed_frame), ed_by=ed_by, provenance=provenance)
@@ -98,6 +101,15 @@ def read_subject(files: Any, settings: CineSettings) -> Cine:
     if onto_stack(anchor.frames, anchor.affine, (slices, rows, columns), cine.affine) is None:
         raise CofError(Reason.ANCHOR_MISMATCH, "the anchor does not lie on the voxels of the cine")
     return replace(cine, repairs=(*cine.repairs, "the given anchor is unused: the cine's own frame 0 is the anchor"))
+
+
+def _ordered_by_labels(cine: Cine, labels: np.ndarray) -> tuple[Cine, np.ndarray]:
+    """Cine and labels with slices from base to apex, as the labels tell it where the cine's header does not."""
+    if cine.oriented or towards_apex(labels) is not False:
+        return cine, labels
+    frames, affine = flip_slices(cine.frames, cine.affine)
+    said = "slices reversed to run from base to apex, as the annotation shows"
+    return replace(cine, frames=frames, affine=affine, repairs=(*cine.repairs, said)), labels[:, ::-1]
 
 
 def _check_slices(cine: Cine, settings: CineSettings) -> None:

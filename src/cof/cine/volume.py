@@ -31,6 +31,8 @@ class Cine:
         rolled_by: frames by which the recorded cycle was rolled so that frame 0 is ED.
         ed_by: how frame 0 was found: one of `cof.cine.ed`.
         delay_ms: time of frame 0 after the R peak by trigger times; nan where nothing tells.
+        oriented: the file told how the stack lies in the patient. Otherwise slices are taken to run from base to apex,
+            images to be views from the apex, and the directions of `affine` mean nothing.
     """
 
     frames: np.ndarray
@@ -43,6 +45,7 @@ class Cine:
     provenance: dict[str, Any] = field(default_factory=dict)
     ed_by: str = ""
     delay_ms: float = math.nan
+    oriented: bool = True
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -88,10 +91,15 @@ def to_int16(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """
     integer = np.issubdtype(values.dtype, np.integer)
     if not (integer or np.isfinite(values).all()):
-        raise CofError(Reason.CINE_NOT_FINITE, "intensities are not finite")
+        bad = int((~np.isfinite(values)).sum())
+        raise CofError(
+            Reason.CINE_NOT_FINITE,
+            f"{bad} of {values.size} intensities are not finite (NaN or infinite): export again, or set them to the "
+            "background's value",
+        )
     low, high = float(values.min()), float(values.max())
     if low == high:
-        raise CofError(Reason.CINE_NOT_FINITE, "all intensities are the same")
+        raise CofError(Reason.CINE_NOT_FINITE, f"all intensities are the same ({low:g}): the images are blank")
     whole = integer or bool((values == np.rint(values)).all())
     if whole and low >= -(2**15) and high < 2**15:
         return values.astype(np.int16), ()
@@ -129,6 +137,7 @@ def write_cine(path: Path, cine: Cine, more: dict[str, Any] | None = None) -> No
         "rolled_by": cine.rolled_by,
         "ed_by": cine.ed_by,
         "delay_ms": round(float(cine.delay_ms), 3) if math.isfinite(cine.delay_ms) else None,
+        "oriented": cine.oriented,
         "provenance": cine.provenance,
     } | (more or {})
     sidecar(path).write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))
@@ -154,6 +163,7 @@ def read_cine(path: Path) -> Cine:
             dict(record["provenance"]),
             str(record["ed_by"]),
             math.nan if record["delay_ms"] is None else float(record["delay_ms"]),
+            bool(record.get("oriented", True)),
         )
     except Exception as error:  # whatever the parsers stumble over
         raise CofError(Reason.CINE_UNREADABLE, f"no cine with its sidecar ({type(error).__name__})") from None

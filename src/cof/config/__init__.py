@@ -28,6 +28,7 @@ from cof.config.evaluation import EvaluationSettings, IntervalSettings, ReportSe
 from cof.config.flow import CofSettings
 from cof.config.models import ModelSettings, settings_of
 from cof.config.motion import RegistrationSettings
+from cof.config.overlay import overlaid, resolved, without_removed
 from cof.config.rivals import EchoDiffusionSettings
 from cof.errors import UsageError
 from cof.metrics.catalogue import METRICS
@@ -102,34 +103,15 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
     return f"{where}: {path}: {first['msg']} (got {first.get('input')!r})"
 
 
-def _resolved(entries: Any, where: str) -> Any:
-    """Entries by name, those with `like: NAME` laid over the entry that they name."""
-    if not isinstance(entries, dict):
-        return entries  # validation says what is wrong
-
-    def resolve(name: str, above: tuple[str, ...]) -> Any:
-        entry = entries[name]
-        base = entry.get("like") if isinstance(entry, dict) else None
-        if base is None:
-            return entry
-        if base not in entries or base in (*above, name):
-            raise UsageError(
-                f"{where}.{name}.like: " + ("a circle" if base in entries else f"no entry is called '{base}'")
-            )
-        changes = {key: value for key, value in entry.items() if key != "like"}
-        return _overlaid(resolve(base, (*above, name)), changes)
-
-    return {name: resolve(name, ()) for name in entries}
-
-
 def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
     """The typed configuration of a plain mapping.
 
     Raises:
         UsageError: a key is unknown, missing or of the wrong type, or a name refers to nothing.
     """
+    raw = without_removed(raw)
     variants = {
-        group: _resolved(raw[group], f"{where}: {group}") for group in ("registrations", "models") if group in raw
+        group: resolved(raw[group], f"{where}: {group}") for group in ("registrations", "models") if group in raw
     }
     try:
         config = Config.model_validate(raw | variants)
@@ -186,18 +168,8 @@ def load(path: Path, *more: Path) -> Config:
     """Read and validate a configuration file, with the keys of others laid over it as Snakemake does."""
     raw: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
     for file in more:
-        raw = _overlaid(raw, yaml.safe_load(file.read_text()) or {})
+        raw = overlaid(raw, yaml.safe_load(file.read_text()) or {})
     return parse(raw, str(more[-1] if more else path))
-
-
-def _overlaid(raw: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """A mapping with the keys of another laid over it, group by group."""
-    nested = {key: _overlaid(raw[key], value) for key, value in more.items() if _groups(raw.get(key), value)}
-    return raw | more | nested
-
-
-def _groups(one: Any, other: Any) -> bool:
-    return isinstance(one, dict) and isinstance(other, dict)
 
 
 def read_settings(text: str, kind: Any) -> Any:

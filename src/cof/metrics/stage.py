@@ -163,7 +163,7 @@ def read_reference(
         truth,
         sex,
         # In the view from the apex, columns cross rows towards the base, against the order of the slices.
-        float(np.linalg.det(native.affine[:3, :3])) > 0,
+        native.oriented and float(np.linalg.det(native.affine[:3, :3])) > 0,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
+from cof.cohort import SPLITS
 from cof.config.base import Triple
 from cof.config.controls import TrueEfSettings
 from cof.config.flow import CofSettings
@@ -101,7 +102,7 @@ def train(
     artefacts = Artefacts.of(beats, grid, labels, fields)
     cohort = read_table(subjects)
     seed = _seed(settings, seed)
-    learns_on = family.learns_on or "train"  # a family that learns nothing still has to know the canonical grid
+    learns_on = family.learns_on or "train"
     learns_from = family.learns_from | _cycle(settings)
     with_displacement = "displacement" in learns_from
     known: dict[str, Known] = {}
@@ -127,15 +128,19 @@ def train(
         return example
 
     nobody = OpenedExamples([], opened, artefacts.ecg)
-    train, validation = split(learns_on), split("validation") if learns_on == "train" else nobody
+    if family.learns_on is None:  # it learns nothing, and yet has to know the canonical grid
+        train, validation = next(filter(None, map(split, SPLITS)), nobody), nobody
+    else:
+        train, validation = split(learns_on), split("validation") if learns_on == "train" else nobody
     if not train:
         needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(family.learns_from & {"displacement"})])
-        raise UsageError(f"{settings.family}: no {learns_on} subject has everything that is needed ({needed})")
+        wanted = f"{family.learns_on} subject" if family.learns_on else "subject"
+        raise UsageError(f"{settings.family}: no {wanted} has everything that is needed ({needed})")
     if len({one.geometry for one in known.values()}) > 1:
         raise UsageError(f"{settings.family}: the subjects lie on different canonical grids")
     first = train[0]
     if family.learns_on is None:
-        train = validation = nobody
+        train = nobody
     record = {
         "settings": settings.model_dump(mode="json"),
         "seed": seed,

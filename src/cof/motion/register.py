@@ -10,9 +10,10 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from cof.cine.annotations import whole_labels
 from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, onto_stack
 from cof.cine.grid import Placement, place, place_at, to_canonical
-from cof.cine.nifti import read_array
+from cof.cine.nifti import UNORIENTED, Stored, read_array
 from cof.config.base import Triple
 from cof.config.data import GridSettings
 from cof.config.motion import PathSettings, RefinementSettings
@@ -140,13 +141,19 @@ def read_volumes(fixed: Path, moving: Path, fixed_frame: int | None, moving_fram
         UsageError: a file or frame is not there, or a frame is to be named.
         CofError: CINE_UNREADABLE, CINE_NOT_FINITE, CINE_TOO_FEW_SLICES or CINE_GEOMETRY.
     """
-    target, header, affine = _read_volume(fixed, "FIXED", fixed_frame)
-    source, _, moving_affine = _read_volume(moving, "MOVING", moving_frame)
+    target, stored = _read_volume(fixed, "FIXED", fixed_frame)
+    source, other = _read_volume(moving, "MOVING", moving_frame)
+    affine = stored.affine
     check_spacing(affine)
+    if stored.reordered:
+        raise CofError(
+            Reason.CINE_GEOMETRY,
+            "the slices of FIXED do not lie along its third axis by the spacing: store its axes as x, y, z",
+        )
     slices, rows, columns = target.shape
     if slices < 2:
         raise CofError(Reason.CINE_TOO_FEW_SLICES, "FIXED is a single slice; a volume has several")
-    onto = onto_stack(source, moving_affine, (slices, rows, columns), affine)
+    onto = onto_stack(source, other.affine, (slices, rows, columns), affine)
     if onto is None:
         raise CofError(
             Reason.CINE_GEOMETRY,
@@ -154,9 +161,11 @@ def read_volumes(fixed: Path, moving: Path, fixed_frame: int | None, moving_fram
             "resample one of them to the other first",
         )
     flipped = False
-    if header["sform_code"] or header["qform_code"]:
+    if stored.oriented:
         towards_apex, _ = base_to_apex(affine[:3, 2])
         flipped = not towards_apex
+    else:
+        log.warning("FIXED: %s", UNORIENTED)
     volumes = Volumes(target, np.ascontiguousarray(onto), affine, flipped, affine)
     if not flipped:
         return volumes
@@ -164,17 +173,19 @@ def read_volumes(fixed: Path, moving: Path, fixed_frame: int | None, moving_fram
     return Volumes(np.ascontiguousarray(ordered), volumes.ordered(onto), ordered_affine, True, affine)
 
 
-def _read_volume(path: Path, name: str, frame: int | None) -> tuple[np.ndarray, nib.Nifti1Header, np.ndarray]:
-    """One volume, float32 [Z, Y, X], its header and its affine."""
+def _read_volume(path: Path, name: str, frame: int | None) -> tuple[np.ndarray, Stored]:
+    """One volume, float32 [Z, Y, X], and the file that it is of."""
     if not path.is_file():
         raise UsageError(f"there is no {name}: {path.name}")
-    frames, header, affine = read_array(path, Reason.CINE_UNREADABLE)
-    volume = _choose(frames, name, frame).astype(np.float32)
+    stored = read_array(path, Reason.CINE_UNREADABLE)
+    for repair in stored.repairs:
+        log.warning("%s: %s", name, repair)
+    volume = _choose(stored.values, name, frame).astype(np.float32)
     if not np.isfinite(volume).all():
         raise CofError(Reason.CINE_NOT_FINITE, f"intensities of {name} are not finite")
     if volume.min() == volume.max():
         raise CofError(Reason.CINE_NOT_FINITE, f"all intensities of {name} are the same")
-    return volume, header, affine
+    return volume, stored
 
 
 def _choose(frames: np.ndarray, name: str, frame: int | None) -> np.ndarray:
@@ -222,10 +233,11 @@ def _read_labels(path: Path, volumes: Volumes, frame: int | None) -> np.ndarray:
     """Labels [Z, Y, X] of MOVING, slices from base to apex."""
     if not path.is_file():
         raise UsageError(f"there is no label file: {path.name}")
-    frames, _, affine = read_array(path, Reason.ANNOTATION_UNREADABLE)
+    stored = read_array(path, Reason.ANNOTATION_UNREADABLE)
+    frames = whole_labels(stored.values)
     labels = _choose(frames, "MOVING", frame if len(frames) > 1 else None)
     slices, rows, columns = volumes.moving.shape
-    onto = onto_stack(labels, affine, (slices, rows, columns), volumes.file_affine)
+    onto = onto_stack(labels, stored.affine, (slices, rows, columns), volumes.file_affine)
     if onto is None:
         raise CofError(Reason.ANNOTATION_MISMATCH, "the labels do not lie on the voxels of MOVING")
     return volumes.ordered(onto)
@@ -282,6 +294,7 @@ def _write(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     """A volume [Z, Y, X], or vectors [3, Z, Y, X] in the fifth axis of a NIfTI, as its standard says."""
     data: Any = array.transpose(2, 1, 0) if array.ndim == 3 else array.transpose(3, 2, 1, 0)[:, :, :, None, :]
     image = nib.Nifti1Image(np.ascontiguousarray(data, np.float32), affine)
+    image.set_qform(affine, "aligned")  # for ITK, which does not read an sform whose axes are rounded
     image.header.set_xyzt_units("mm")
     if array.ndim == 4:
         image.header.set_intent("vector")

@@ -71,6 +71,7 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
         affine=cine.affine,
         frame_times_ms=uniform_times(frames, rr_ms) if lone else cine.frame_times_ms,
         rr_ms=rr_ms,
+        oriented=cine.oriented,
     )
     to_ed = made.displacement
     if to_ed is not None:

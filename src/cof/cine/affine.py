@@ -1,0 +1,152 @@
+"""Where the voxels of a NIfTI lie: the affine by those parts of its header that make sense together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from cof.cine.geometry import MAX_SHEAR_DEGREES, is_short_axis_spacing, shear_degrees, spacing_of, spacing_words
+
+# An axis above this cosine counts as one of the scanner's own. Nobody's short axis lies along them: programs write
+# them that know no orientation.
+_AXIS_COSINE = 0.999
+# Parts of a header agree if spacings differ by less than this share and corners by less than this length.
+_SAME_SHARE = 0.01
+_SAME_MM = 0.5
+_TO_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An affine by a header.
+
+    Attributes:
+        affine: [4, 4], voxel index (x, y, z, 1) as stored to RAS millimetres; not checked.
+        oriented: it says how the stack lies in the patient.
+        repairs: what counted where parts of the header disagree, in words.
+    """
+
+    affine: np.ndarray
+    oriented: bool
+    repairs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A part of the header that tells an affine, in the header's own unit."""
+
+    part: str
+    affine: np.ndarray
+
+    @property
+    def whole(self) -> bool:
+        """Finite, of full rank, and axes at right angles but for rounding."""
+        return bool(np.isfinite(self.affine).all() and abs(np.linalg.det(self.affine[:3, :3])) > 0) and (
+            shear_degrees(self.affine) <= MAX_SHEAR_DEGREES
+        )
+
+    @property
+    def oblique(self) -> bool:
+        """Not all axes are the scanner's own."""
+        units = self.affine[:3, :3] / spacing_of(self.affine)
+        return bool((np.abs(units).max(axis=0) < _AXIS_COSINE).any())
+
+
+def place_voxels(header: nib.Nifti1Header, pixdim: np.ndarray, shape: tuple[int, ...]) -> Placed:
+    """Tell the affine of a NIfTI in millimetres.
+
+    The sform counts, then the qform, then the directions of the sform with the lengths of pixdim, then pixdim alone:
+    the first of them whose spacing is that of a short-axis stack, in the unit of the header or else in another one;
+    and one that says how the stack lies before one along the scanner's own axes. Where none has such a spacing, or the
+    first is damaged or sheared, it is given back as it is, to be refused.
+
+    Args:
+        header: as nibabel reads it.
+        pixdim: [3], spacing along x, y, z as it stands in the file; nibabel's header has 1 in place of 0.
+        shape: voxels along x, y, z.
+    """
+    readings = list(_readings(header, pixdim))
+    first = readings[0]
+    unit = _unit(header)
+    scales = {reading.part: _scale(reading, unit) for reading in readings if reading.whole}
+    usable = [reading for reading in readings if scales.get(reading.part)]
+    if not usable or (first.part != "pixdim" and not first.whole):
+        return Placed(first.affine, False, ())
+    chosen = next((reading for reading in usable if reading.oblique), usable[0])
+    scale = scales[chosen.part] or 1.0
+    affine = np.diag([scale, scale, scale, 1.0]) @ chosen.affine
+    spacing = spacing_words(spacing_of(affine))
+    repairs = []
+    if scale != _TO_MM.get(unit, 1.0):
+        meant = next(name for name, factor in _TO_MM.items() if factor == scale)
+        named = unit if unit in _TO_MM else "mm (it names no unit)"
+        repairs.append(f"the header's spacing cannot be in {named}: taken in {meant}, as {spacing} mm")
+    if first.part != chosen.part:
+        fault = "lies along the scanner's own axes" if first in usable else "has not the spacing of a stack"
+        repairs.append(
+            f"the header's {first.part} ({spacing_words(spacing_of(first.affine))}) {fault}: {chosen.part} counts, "
+            f"spacing {spacing} mm"
+        )
+    qform = next((reading for reading in usable if reading.part == "qform"), None)
+    if chosen.part == "sform" and qform and (apart := _apart(chosen, qform, shape) * scale) > _SAME_MM:
+        repairs.append(f"sform and qform of the header differ by up to {apart:.1f} mm: the sform counts")
+    if chosen.part == "sform" and _contradicts(pixdim, chosen):
+        repairs.append(
+            f"pixdim of the header ({spacing_words(np.abs(pixdim))}) contradicts its sform: the sform counts, "
+            f"spacing {spacing} mm"
+        )
+    if chosen.part == "pixdim" and (pixdim < 0).any():
+        repairs.append(f"negative spacing in the header's pixdim: its sign is ignored, spacing {spacing} mm")
+    return Placed(affine, chosen.oblique, tuple(repairs))
+
+
+def _readings(header: nib.Nifti1Header, pixdim: np.ndarray) -> Iterator[_Reading]:
+    """Every part of the header that tells an affine, first the one that nibabel would take."""
+    lengths = np.abs(pixdim) if np.isfinite(pixdim).all() else np.zeros(3)
+    sform = _Reading("sform", header.get_sform())
+    if header["sform_code"] > 0:
+        yield sform
+    if header["qform_code"] > 0:
+        yield _Reading("qform", _qform(header) if lengths.all() else np.zeros((4, 4)))
+    if header["sform_code"] > 0 and sform.whole:
+        yield _Reading("pixdim", sform.affine * [*(lengths / spacing_of(sform.affine)), 1.0])
+    else:
+        yield _Reading("pixdim", header.get_base_affine() if lengths.all() else np.diag([*lengths, 1.0]))
+
+
+def _qform(header: nib.Nifti1Header) -> np.ndarray:
+    """The affine of the qform; zeros if its quaternion is none."""
+    try:
+        return np.asarray(header.get_qform())
+    except (HeaderDataError, ValueError):
+        return np.zeros((4, 4))
+
+
+def _unit(header: nib.Nifti1Header) -> str:
+    """Name of the header's unit of length."""
+    try:
+        return str(header.get_xyzt_units()[0])
+    except KeyError:  # a code that is no unit
+        return "unknown"
+
+
+def _scale(reading: _Reading, unit: str) -> float | None:
+    """The factor to millimetres: that of the unit, or else the one that gives the spacing of a short-axis stack."""
+    spacing = spacing_of(reading.affine)
+    factors = (_TO_MM.get(unit, 1.0), *_TO_MM.values())
+    return next((factor for factor in factors if is_short_axis_spacing(factor * spacing)), None)
+
+
+def _apart(one: _Reading, other: _Reading, shape: tuple[int, ...]) -> float:
+    """The largest distance of a corner of the stack between two readings."""
+    corners = np.array(np.meshgrid(*([0, size - 1] for size in shape[:3]), [1])).reshape(4, -1)
+    return float(np.linalg.norm(((one.affine - other.affine) @ corners)[:3], axis=0).max())
+
+
+def _contradicts(pixdim: np.ndarray, reading: _Reading) -> bool:
+    """Whether pixdim says another spacing; a 0 and what is no number say nothing."""
+    spacing = spacing_of(reading.affine)
+    told = np.isfinite(pixdim) & (pixdim != 0)
+    return bool((np.abs(np.abs(pixdim) / spacing - 1) > _SAME_SHARE)[told].any())
