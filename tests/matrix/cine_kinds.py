@@ -116,7 +116,7 @@ def signed_twelve_dirty(scan):
     return _read(lower)
 
 
-@KINDS.add("unsigned 16 bits above 32,767", ("siemens", "enhanced"))
+@KINDS.add("unsigned 16 bits above 32,767", ("siemens", "enhanced"), repairs=True)
 def sixteen_bits(scan):
     bright = truth() * 40
     for shot in scan.shots:
@@ -321,7 +321,7 @@ def phase_series(scan):
     return _read(repair="phase")
 
 
-@KINDS.add("phase maps that GE marks by a private element alone", ("ge",), EITHER)
+@KINDS.add("phase maps that GE marks by a private element alone", ("ge",), EITHER, repairs=True)
 def phase_private(scan):
     _phase_maps(scan)
     for shot in scan.shots:

@@ -98,6 +98,11 @@ class Right:
     geometry: np.ndarray | None = field(default_factory=affine)
     same: Callable[[np.ndarray, np.ndarray], None] | None = None
 
+    @property
+    def demands_repair(self) -> bool:
+        """Whether the reader must say that it mended something."""
+        return bool(self.repair) and not re.search(self.repair, "")
+
     def __call__(self, cine: Cine) -> None:
         assert cine.frames.shape == self.frames.shape, f"{cine.frames.shape}: {marks(cine.frames)}, {cine.repairs}"
         if self.same is None:

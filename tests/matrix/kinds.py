@@ -35,6 +35,13 @@ class Outcome:
     check: Callable[[Any], None] | None = None
     refusal: Refusal | None = None
 
+    @property
+    def name(self) -> str:
+        """VALUE, EITHER or REFUSAL."""
+        if self.check is None:
+            return REFUSAL
+        return VALUE if self.refusal is None else EITHER
+
     def judge(self, read: Callable[[], Any]) -> None:
         """Read, and assert that the outcome is this one."""
         error, result = _attempt(read)

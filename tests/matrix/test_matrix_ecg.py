@@ -8,4 +8,5 @@ from known_strips import read_beats
 @pytest.mark.parametrize("cell", KINDS.cells, ids=str)
 def test_an_ecg(cell, tmp_path):
     path, settings, outcome = cell.kind.make(tmp_path, cell.form)
+    assert outcome.name == cell.kind.outcome
     outcome.judge(lambda: read_beats(path, settings))
