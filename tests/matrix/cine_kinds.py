@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle
 
@@ -24,12 +25,18 @@ from cines import (
     up_to_factor,
     up_to_offset,
 )
-from coded import LOSSLESS, run_length
+from coded import LOSSLESS, compressed, images_of, run_length
 from ecg_files import dicom_file, group
 from kinds import EITHER, REFUSAL, Kinds, Outcome, Refusal
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+)
 
 from cof.cine.ed import find_ed
 from cof.cine.volume import Cine
@@ -146,7 +153,7 @@ _MARGIN[-3:] = _MARGIN[5:, -2:] = True
 def _padded(scan: Scan, value: int, bits: int, signed: bool, limit: int | None = None, slope: int = 1) -> Outcome:
     """A margin of padding about every image."""
     for shot in scan.shots:
-        image = _images(shot.data)[0].astype(int)
+        image = images_of(shot.data)[0].astype(int)
         image[_MARGIN] = value
         if limit is not None:
             image[-1] = limit
@@ -199,19 +206,8 @@ def rescaled(scan):
     return _read(truth() * 2 - 10)
 
 
-def _images(data: Dataset) -> np.ndarray:
-    kind = f"<{'i' if data.PixelRepresentation else 'u'}{data.BitsAllocated // 8}"
-    return np.frombuffer(data.PixelData, kind).reshape(-1, data.Rows, data.Columns)
-
-
-def _compress(scan: Scan, syntax, encode) -> None:
-    def coding(data: Dataset) -> None:
-        data.PixelData = encapsulate([encode(np.ascontiguousarray(image)) for image in _images(data)])
-        data["PixelData"].VR = "OB"
-        data["PixelData"].is_undefined_length = True
-        data.file_meta.TransferSyntaxUID = syntax
-
-    scan.coding = coding
+def _compress(scan: Scan, syntax: str, encode: Callable[[np.ndarray], bytes]) -> None:
+    scan.coding = lambda data: compressed(data, UID(syntax), encode)
 
 
 @KINDS.add("lossless JPEG", ("siemens", "enhanced"))
@@ -237,36 +233,30 @@ def jpeg_2000_signed(scan):
     lower = truth() - 700
     for shot in scan.shots:
         shot.store(lower[shot.frame, shot.plane], stored=16, signed=True)
-    _compress(scan, JPEG2000Lossless, LOSSLESS[JPEG2000Lossless])
+    _compress(scan, JPEG2000Lossless, lambda image: LOSSLESS[JPEG2000Lossless](image.view(np.int16)))
     return _read(lower)
 
 
 @KINDS.add("run-length coding of images with an overlay in high bits", ("siemens", "philips", "enhanced"))
 def rle_dirty(scan):
     overlay_bits(scan)
-    scan.coding = _run_length
+    scan.coding = run_length
     return _read()
 
 
 @KINDS.add("run-length coding of signed 12 bits", ("siemens", "enhanced"))
 def rle_signed(scan):
     outcome = signed_twelve(scan)
-    scan.coding = _run_length
+    scan.coding = run_length
     return outcome
-
-
-def _run_length(data: Dataset) -> None:
-    coded = run_length(data)
-    data.PixelData, data.file_meta = coded.PixelData, coded.file_meta
-    data["PixelData"].VR = "OB"
-    data["PixelData"].is_undefined_length = True
 
 
 @KINDS.add("big-endian files", ("siemens", "enhanced"))
 def big_endian(scan):
-    def coding(data: Dataset) -> None:
+    def coding(data: Dataset) -> Dataset:
         data.PixelData = np.frombuffer(data.PixelData, "<u2").astype(">u2").tobytes()
         data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        return data
 
     scan.coding = coding
     return _read()
@@ -274,8 +264,9 @@ def big_endian(scan):
 
 @KINDS.add("files whose elements do not tell their type, 12 bits with dirt above", ("siemens", "enhanced"))
 def implicit(scan):
-    def coding(data: Dataset) -> None:
+    def coding(data: Dataset) -> Dataset:
         data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        return data
 
     overlay_bits(scan)
     scan.coding = coding
@@ -925,8 +916,9 @@ def unknown_coding(scan):
 
 @KINDS.add("pixel data shorter than the image", ("siemens", "enhanced"), REFUSAL)
 def short_pixels(scan):
-    def coding(data: Dataset) -> None:
+    def coding(data: Dataset) -> Dataset:
         data.PixelData = data.PixelData[: len(data.PixelData) // 2]
+        return data
 
     scan.coding = coding
     return _refused("pixel|short|bytes", Reason.CINE_UNREADABLE)

@@ -324,7 +324,7 @@ class Scan:
         self._form, _, self.how = form.partition(" ")
         self.shots = self.take(0)
         self.more: dict[str, bytes] = {}
-        self.coding: Callable[[Dataset], None] = lambda data: None
+        self.coding: Callable[[Dataset], Dataset] = lambda data: data
         self.preamble = True
         self.suffix = ".dcm"
 
@@ -354,7 +354,7 @@ class Scan:
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
         data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
         data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        self.coding(data)
+        data = self.coding(data)
         buffer = io.BytesIO()
         if self.preamble:
             data.save_as(buffer, enforce_file_format=True)
