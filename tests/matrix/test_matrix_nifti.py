@@ -10,7 +10,7 @@ from cof.cine.reader import read_cine_source
 from cof.cine.volume import Cine
 
 
-@pytest.mark.parametrize("cell", KINDS.cells, ids=str)
+@pytest.mark.parametrize("cell", [cell.case() for cell in KINDS.cells])
 def test_a_nifti_cine(cell, tmp_path):
     path, outcome = cell.kind.make(tmp_path, cell.form)
     assert outcome.name == cell.kind.outcome
@@ -18,7 +18,7 @@ def test_a_nifti_cine(cell, tmp_path):
     outcome.judge(lambda: read_cine_source(path, 0.1))
 
 
-@pytest.mark.parametrize("cell", LABELS.cells, ids=str)
+@pytest.mark.parametrize("cell", [cell.case() for cell in LABELS.cells])
 def test_an_annotation(cell, tmp_path):
     path, outcome = cell.kind.make(tmp_path, cell.form)
     assert outcome.name == cell.kind.outcome
