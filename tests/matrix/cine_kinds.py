@@ -679,7 +679,11 @@ def zero_trigger_instance(scan):
     return _read(rr_ms=None)
 
 
-@KINDS.add("trigger times rounded so that frames share them; instance numbers tell the order", SINGLE)
+@KINDS.add(
+    "trigger times rounded so that frames share them; instance numbers tell the order",
+    SINGLE,
+    open="half of the frames, as of two acquisitions",
+)
 def rounded_trigger(scan):
     for shot in scan.shots:
         shot.data.TriggerTime = f"{shot.frame // 2 * 2 * FRAME_MS:g}"
@@ -881,7 +885,12 @@ def zero_gap(scan):
     return _read()
 
 
-@KINDS.add("slice 4 is not there", DICOM, REFUSAL)
+@KINDS.add(
+    "slice 4 is not there",
+    DICOM,
+    REFUSAL,
+    open="refused with a spacing of 30 mm, which no file has",
+)
 def slices_missing(scan):
     scan.shots = [shot for shot in scan.shots if shot.plane != 3]
     return _refused("equally spaced", Reason.CINE_GEOMETRY)
@@ -924,7 +933,12 @@ def short_pixels(scan):
     return _refused("pixel|short|bytes", Reason.CINE_UNREADABLE)
 
 
-@KINDS.add("an ECG in place of the cine", ("siemens",), REFUSAL)
+@KINDS.add(
+    "an ECG in place of the cine",
+    ("siemens",),
+    REFUSAL,
+    open="refused, and called no DICOM file",
+)
 def ecg_instead(scan):
     counts = {lead: np.arange(5000) % 300 for lead in LEADS}
     scan.shots, scan.more = [], {"ecg.dcm": dicom_file([group(counts)])}

@@ -94,7 +94,11 @@ def premature(folder, form):
     return _made(_premature(0.85, 5), form, folder, ectopic=1)
 
 
-@KINDS.add("two ventricular beats that come early", ("muse", "wfdb"))
+@KINDS.add(
+    "two ventricular beats that come early",
+    ("muse", "wfdb"),
+    open="a third, atrial one is counted after a pause",
+)
 def premature_two(folder, form):
     return _made(_premature(0.9, 3, 8), form, folder, ectopic=2)
 
