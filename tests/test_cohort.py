@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from cof import cohort
+from cof import cli, cohort
 from cof.cohort import build_cohort, select_batch
 from cof.config.data import CohortSettings
 from cof.errors import UsageError
@@ -27,7 +28,8 @@ class Sheet:
     def build(self, text: str, **settings) -> pd.DataFrame:
         (self.root / "subjects.csv").write_text(text)
         self.out, self.key = self.root / "cohort/subjects.parquet", self.root / "cohort/key.parquet"
-        build_cohort(sheet=self.root / "subjects.csv", out=self.out, key=self.key, settings=CohortSettings(**settings))
+        asked = CohortSettings(**settings)
+        self.split = build_cohort(sheet=self.root / "subjects.csv", out=self.out, key=self.key, settings=asked)
         return read_table(self.out).set_index("subject")
 
     def refused(self, text: str, **settings) -> str:
@@ -63,7 +65,7 @@ def test_names_paths_and_columns(sheet):
     folder = sheet.root.resolve()
     assert key.loc["ann-1-v2"].to_dict() == {
         "participant": "ann-1", "visit": 2, "ecg": f"{folder}/e.xml", "cine": f"{folder}/c.zip", "anchor": "",
-        "annotation": f"{folder}/a.nii.gz", "ed_frame": 7,
+        "annotation": f"{folder}/a.nii.gz", "ed_frame": 7, "labels_map": "",
     }  # fmt: skip
     assert key.loc["bob-v3", ["ecg", "cine"]].tolist() == ["", "/abs/c.nii"]
     assert pd.isna(key.loc["bob-v3", "ed_frame"])  # for the cine stage to find
@@ -189,10 +191,68 @@ def test_annotated_subjects_train_unless_the_sheet_says_otherwise(sheet):
     table = sheet.build("\n".join([f"{HEADER},annotation", *lines]))
     assert set(table["split"]) == {"train"}
     assert table["annotated"].sum() == 30
-    said = sheet_of(sheet.root / "other").refused(f"{HEADER},annotation,split\na,2,e,c,a.nii,test\n")
-    assert "row 2, column 'split'" in said
-    said = sheet_of(sheet.root / "visit").refused(f"{HEADER},annotation,split\na,2,e,c,a.nii,\na,3,e,c,,test\n")
-    assert "row 3, column 'split'" in said
+    assert str(sheet.split).endswith("60 train, 0 validation, 0 test; 60 annotated, and so to train")
+    for split in ("test", "validation"):
+        table = sheet.build(f"{HEADER},annotation,split\na,2,e,c,a.nii,{split}\na,3,e,c,,\nb,2,e,c,a.nii,\n")
+        assert table["split"].tolist() == [split, split, "train"]
+        assert table["annotated"].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("shares", [{"test": 1.0}, {"validation": 0.5, "test": 0.5}])
+def test_where_nothing_trains_annotated_subjects_are_drawn_as_all_others(sheet, shares):
+    lines = [f"p{n},2,e,c,{'a.nii' if n % 2 else ''}" for n in range(200)]
+    table = sheet.build("\n".join([f"{HEADER},annotation", *lines]), split=shares)
+    plain = sheet.build("\n".join([HEADER, *rows(0), *(f"p{n},2,e,c" for n in range(200))]), split=shares)
+    assert table["split"].tolist() == plain["split"].tolist()
+    assert set(table["split"]) == set(shares)
+    assert table["annotated"].sum() == 100
+
+
+def test_an_annotated_participant_with_a_visit_without_a_cine_must_say_so(sheet):
+    text = f"{HEADER},anchor,annotation,split\na,2,e,c,,a.nii,{{split}}\na,3,e,,x.nii,,\n"
+    assert "row 2, column 'cine'" in sheet.refused(text.format(split=""))
+    assert set(sheet.build(text.format(split="test"))["split"]) == {"test"}
+    assert set(sheet.build(text.format(split=""), split={"test": 1})["split"]) == {"test"}
+
+
+def test_the_split_is_told_with_its_reasons(sheet):
+    lines = ["a,2,e,c,,,validation", "a,3,e,c,,,", "b,2,e,c,,n.nii,", "c,2,e,,x.nii,,", "d,2,e,c,,,test"]
+    table = sheet.build("\n".join([f"{HEADER},anchor,annotation,split", *lines]))
+    assert str(sheet.split) == (
+        "5 subjects of 4 participants: 1 train, 2 validation, 2 test; 3 by the sheet, 1 annotated, and so to train, "
+        "1 without a cine, and so to test"
+    )
+    assert not sheet.split.stated
+    assert read_provenance(sheet.out)["split"] == str(sheet.split)
+    table = sheet.build("\n".join([HEADER, *rows(12)]))
+    counts = table["split"].value_counts()
+    assert sheet.split.counts == {name: counts.get(name, 0) for name in cohort.SPLITS}
+    assert str(sheet.split).endswith("test; 12 drawn by participant (75% train, 5% validation, 20% test)")
+    sheet.build("\n".join([f"{HEADER},split", *(f"{row},train" for row in rows(3))]))
+    assert sheet.split.stated
+
+
+@pytest.mark.parametrize("column", ["", ",split"])
+def test_the_verb_prints_the_split_and_how_to_choose_it(sheet, capsys, column):
+    stated = ",test" if column else ""
+    (sheet.root / "subjects.csv").write_text(f"{HEADER}{column}\na,2,e,c{stated}\nb,2,e,c{stated}\n")
+    (sheet.root / "settings.yaml").write_text("split: { test: 1 }")
+    asked = ["--sheet", "subjects.csv", "--out", "s.parquet", "--key", "k.parquet", "--settings", "settings.yaml"]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["cohort", *(str(sheet.root / text) if "." in text else text for text in asked)])
+    said = capsys.readouterr().out
+    assert not stopped.value.code
+    assert "2 subjects of 2 participants: 0 train, 0 validation, 2 test; 2 " in said
+    assert ("To choose, give the sheet a column split" in said) == (not column)
+
+
+def test_maps_of_codes_come_from_the_sheet_and_then_from_the_settings(sheet):
+    text = f'{HEADER},annotation,labels_map\na,2,e,c,a.nii,"3:1, 2:2"\nb,2,e,c,b.nii,\nc,2,e,c,,\n'
+    for chosen, others in (({}, ""), ({"labels_map": "1:3,2:2,3:1"}, "1:3,2:2,3:1"), ({"labels_map": {4: 1}}, "4:1")):
+        sheet.build(text, **chosen)
+        assert read_table(sheet.key)["labels_map"].tolist() == ["2:2,3:1", others, ""]
+    with pytest.raises(ValidationError, match="1:9 maps to 9"):
+        CohortSettings(labels_map="1:9")
 
 
 def sheet_of(root: Path) -> Sheet:
@@ -234,6 +294,7 @@ def test_visits_of_a_participant_share_the_split_of_either(sheet):
         (f"{HEADER},split\na,2,e,c,tets\n", "row 2, column 'split'"),
         (f"{HEADER},ed_frame\na,2,e,c,x\n", "row 2, column 'ed_frame'"),
         (f"{HEADER}\na,2,e,\n", "row 2, column 'cine'"),
+        (f"{HEADER},annotation,labels_map\na,2,e,c,x.nii,1-3\n", "row 2, column 'labels_map': '1-3' is no pair"),
         (f"{HEADER},anchor,annotation\na,2,e,,x.nii,y.nii\n", "row 2, column 'annotation'"),
         (f"{HEADER},anchor,ed_frame\na,2,e,,x.nii,3\n", "row 2, column 'ed_frame'"),
     ],

@@ -39,6 +39,25 @@ def test_the_shipped_weights_fit_the_demo_as_they_are() -> None:
     assert run.models["mean_motion"] == asked.models["mean_motion"]
 
 
+def test_where_no_network_trains_all_are_tested() -> None:
+    sheet = {"sheet": "subjects.csv"}
+    run, _, remarks = borrow(demo(trained=str(BENCH), cohort=sheet))
+    assert run.cohort.shares == {"test": 1.0}
+    assert remarks[-1].startswith("no network is trained here: subjects whose sheet names no split are tested")
+    shares = {"train": 0.5, "test": 0.5}
+    assert borrow(demo(trained=str(BENCH), cohort=sheet | {"split": shares}))[0].cohort.shares == shares
+    assert borrow(demo(trained=str(BENCH)))[0].cohort == demo().cohort  # a synthetic cohort names its split
+
+
+@pytest.mark.parametrize(
+    "more", [{"models": {"mine": {"like": "cof"}}}, {"registrations": {"mine": {"like": "toppr"}}}]
+)
+def test_where_a_network_trains_subjects_are_drawn_for_it(more: dict[str, Any]) -> None:
+    run, _, remarks = borrow(demo(trained=str(BENCH), cohort={"sheet": "subjects.csv"}, **more))
+    assert run.cohort.shares == {"train": 0.75, "validation": 0.05, "test": 0.2}
+    assert not any("no network" in remark for remark in remarks)
+
+
 def test_without_another_run_nothing_changes() -> None:
     assert borrow(demo()) == (demo(), [], [])
 

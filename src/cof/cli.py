@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from cof import __version__, config
 from cof.config.base import REAL, Labelling
@@ -97,6 +98,79 @@ def phantom(
     make_cohort(out=out, settings=config.read_settings(settings, PhantomSettings), seed=seed, workers=workers)
 
 
+class _FolderFirst(TyperGroup):
+    """Sources of names as sub-commands; what is none of them is the folder of `files`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["files", *args]
+        return super().parse_args(ctx, args)
+
+
+sheet = typer.Typer(
+    cls=_FolderFirst,
+    help="Write a subject sheet from files as they lie: `cof sheet FOLDER ...` by patterns, or by known names.",
+    no_args_is_help=True,
+)
+app.add_typer(sheet, name="sheet")
+
+Raw = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder below which the files lie; it is only read.")]
+SheetOut = Annotated[Path, typer.Option("--out", help="The sheet.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a sheet that is there.")]
+
+
+@sheet.command("files")
+def sheet_of_files(
+    folder: Raw,
+    ecg: Annotated[str, typer.Option(help="Pattern of the ECGs, such as '{subject}/ecg_{visit}.xml'.")],
+    scan: Annotated[str | None, typer.Option(help="Pattern of the cines: files, or folders of DICOM files.")] = None,
+    anchor: Annotated[str | None, typer.Option(help="Pattern of anchors, for subjects without a cine.")] = None,
+    annotation: Annotated[str | None, typer.Option(help="Pattern of expert annotations.")] = None,
+    labels_map: Annotated[
+        str | None, typer.Option(help="From the codes of the annotations to ours: 1:3,2:2,3:1 for ACDC's.")
+    ] = None,
+    out: SheetOut = Path("subjects.csv"),
+    overwrite: Overwrite = False,
+) -> None:
+    """By patterns of paths relative to FOLDER, with {subject}, {visit}, `*` and `**`; same as `cof sheet FOLDER`."""
+    from cof.labels.codes import read_map
+    from cof.sheets.patterns import list_by_patterns
+    from cof.sheets.table import write_sheet
+
+    if not scan and not anchor:
+        raise UsageError("name the scans by --scan, or anchors by --anchor")
+    try:
+        codes = read_map(labels_map) if labels_map else None
+    except ValueError as error:
+        raise UsageError(f"--labels-map: {error}") from None
+    patterns = {"ecg": ecg, "cine": scan, "anchor": anchor, "annotation": annotation}
+    listing = list_by_patterns(_folder(folder), {column: text for column, text in patterns.items() if text})
+    typer.echo(redact(write_sheet(listing, folder, out, codes, overwrite)))
+
+
+@sheet.command("ukb")
+def sheet_of_ukb(
+    folder: Raw,
+    withdrawn: Annotated[
+        list[Path] | None, typer.Option(help="List of participants who have withdrawn, an id a line; repeatable.")
+    ] = None,
+    out: SheetOut = Path("subjects.csv"),
+    overwrite: Overwrite = False,
+) -> None:
+    """By the names of UK Biobank's bulk files, flat, by first digits, or in the Research Analysis Platform's tree."""
+    from cof.sheets.table import write_sheet
+    from cof.sheets.ukb import list_ukb
+
+    listing = list_ukb(_folder(folder), withdrawn or ())
+    typer.echo(redact(write_sheet(listing, folder, out, overwrite=overwrite)))
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise UsageError(f"{path} is {'a file' if path.exists() else 'not there'}; a folder is asked for")
+    return path
+
+
 @app.command()
 def cohort(
     sheet: Annotated[Path, typer.Option(help="subjects.csv")], out: Out, key: Key, settings: SettingsText = "{}"
@@ -104,7 +178,10 @@ def cohort(
     """Read the subject sheet; give pseudonyms, splits and batches."""
     from cof.cohort import build_cohort
 
-    build_cohort(sheet=sheet, out=out, key=key, settings=config.read_settings(settings, CohortSettings))
+    split = build_cohort(sheet=sheet, out=out, key=key, settings=config.read_settings(settings, CohortSettings))
+    typer.echo(split)
+    if not split.stated:
+        typer.echo("To choose, give the sheet a column split (train, validation, test), or shares to cohort.split.")
 
 
 @app.command()

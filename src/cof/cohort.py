@@ -8,25 +8,27 @@ import difflib
 import hashlib
 import hmac
 import math
-import os
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from cof.config.data import CohortSettings
 from cof.errors import UsageError, redact
+from cof.folders import private_files
+from cof.labels.codes import read_map, write_map
 from cof.provenance import stamp
 from cof.tables import read_table, write_table
 
 REQUIRED = ("subject", "visit", "ecg", "cine")
-OPTIONAL = ("anchor", "annotation", "split", "ed_frame")
+OPTIONAL = ("anchor", "annotation", "split", "ed_frame", "labels_map")
 SPLITS = ("train", "validation", "test")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # fit for files without a salt
 _FILES = ("ecg", "cine", "anchor", "annotation")
-_KEY_COLUMNS = ("subject", "participant", "visit", *_FILES, "ed_frame")
+_KEY_COLUMNS = ("subject", "participant", "visit", *_FILES, "ed_frame", "labels_map")
 _COLUMNS = ("subject", "participant", "visit", "split", "batch", "annotated")
 
 # Letters only, so that no pseudonym ever looks like a participant id; 26^8 names.
@@ -35,23 +37,66 @@ _LETTERS = 8
 _MIN_SALT_BYTES = 16
 
 
-def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings) -> None:
+# Why a subject is in its split, in words that a count goes before.
+_SPLIT_BY = {
+    "sheet": "by the sheet",
+    "annotation": "annotated, and so to train",
+    "anchor": "without a cine, and so to test",
+    "drawn": "drawn by participant ({shares})",
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """How many subjects a cohort has in each split, and why.
+
+    Attributes:
+        counts: subjects of each split.
+        participants: of the cohort.
+        by: subjects that are in their split by the sheet, by an annotation, for want of a cine, or drawn.
+        shares: those by which is drawn.
+    """
+
+    counts: dict[str, int]
+    participants: int
+    by: dict[str, int]
+    shares: dict[str, float]
+
+    @property
+    def stated(self) -> bool:
+        """Whether the sheet names the split of everybody."""
+        return self.by["sheet"] == sum(self.counts.values())
+
+    def __str__(self) -> str:
+        shares = ", ".join(f"{share:.0%} {split}" for split, share in self.shares.items() if share)
+        reasons = ", ".join(f"{self.by[why]} {said}" for why, said in _SPLIT_BY.items() if self.by[why])
+        counts = ", ".join(f"{count} {split}" for split, count in self.counts.items())
+        said = f"{sum(self.counts.values())} subjects of {self.participants} participants: {counts}"
+        return f"{said}; {reasons.format(shares=shares)}"
+
+
+def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings) -> Split:
     """Read the subject sheet; write the cohort and its key.
 
     The sheet is a CSV file with the columns subject (the participant), visit, ecg and cine, and optionally anchor (a
-    volume of one frame, for subjects without a cine), annotation (expert labels of the cine), split and ed_frame (the
-    recorded frame at end diastole; where empty, the cine stage finds it). Paths are relative to the sheet's folder; a
-    cell may be empty. Files that do not exist are found out by the stage that reads them.
+    volume of one frame, for subjects without a cine), annotation (expert labels of the cine), labels_map (from the
+    codes of the annotation to ours, such as 1:3,2:2,3:1), split and ed_frame (the recorded frame at end diastole; where
+    empty, the cine stage finds it). Paths are relative to the sheet's folder; a cell may be empty. Files that do not
+    exist are found out by the stage that reads them.
 
     Subjects without a split are split by a hash of the participant; annotated ones train, since nnU-Net learns from
-    them, and those without a cine are tested, since they hold no motion to learn from.
+    them, and those without a cine are tested, since they hold no motion to learn from. Where `cohort.split` has no
+    share for training, nothing trains, and annotated ones are drawn as all others.
 
     Args:
         sheet: subjects.csv.
         out: `cohort/subjects.parquet`, a row a subject, without any raw name or path if there is a salt.
         key: `cohort/key.parquet`, mode 0600: raw names, and paths that start where the sheet's does ("" where
             there is none).
-        settings: salt, split and number of batches.
+        settings: salt, split, number of batches, and the map of codes where the sheet has none.
+
+    Returns:
+        The split that was made.
 
     Raises:
         UsageError: the sheet is no valid sheet (the message names row and column), names look like participant ids and
@@ -61,19 +106,26 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
     names = _pseudonyms(table["participant"], settings.salt_file)
     table["pseudonym"] = table["participant"].map(names)
     table["subject"] = table["pseudonym"] + "-v" + table["visit"].astype(str)
-    table["split"] = _splits(table, settings)
+    table["split"], by = _splits(table, settings)
     batches = settings.batch_names
     table["batch"] = [batches[int(_uniform("batch", name) * len(batches))] for name in table["participant"]]
     table["annotated"] = table["annotation"] != ""
+    if settings.labels_map:
+        table.loc[table["annotated"] & table["labels_map"].eq(""), "labels_map"] = write_map(settings.labels_map)
+    counts = table["split"].value_counts()
+    split = Split(
+        {name: int(counts.get(name, 0)) for name in SPLITS}, table["participant"].nunique(), by, settings.shares
+    )
     table = table.sort_values("subject", ignore_index=True)
 
     provenance = stamp(settings.model_dump(mode="json"))
     for path in (key, out):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _private_files():
+    with private_files():
         write_table(key, table[list(_KEY_COLUMNS)], provenance)
     cohort = table.drop(columns="participant").rename(columns={"pseudonym": "participant"})
-    write_table(out, cohort[list(_COLUMNS)], provenance)
+    write_table(out, cohort[list(_COLUMNS)], provenance | {"split": str(split)})
+    return split
 
 
 def batches_of(subjects: Path) -> list[str]:
@@ -153,6 +205,7 @@ def _read_sheet(path: Path) -> pd.DataFrame:
     for row, cell in table["split"].items():
         if cell not in ("", *SPLITS):
             raise _fault(row, "split", f"'{cell}' is none of {', '.join(SPLITS)}")
+    table["labels_map"] = [_codes(row, cell) for row, cell in table["labels_map"].items()]
     for row, repeated in table.duplicated(["participant", "visit"]).items():
         if repeated:
             raise _fault(row, "subject", "this subject and visit were listed before")
@@ -184,6 +237,13 @@ def _whole_number(row: Hashable, column: str, cell: str) -> int:
     return int(cell)
 
 
+def _codes(row: Hashable, cell: str) -> str:
+    try:
+        return write_map(read_map(cell)) if cell else ""
+    except ValueError as error:
+        raise _fault(row, "labels_map", str(error)) from None
+
+
 def _check_files(table: pd.DataFrame) -> None:
     """What must be said of a subject's files before any of them is opened."""
     for row, cine, anchor, annotation, ed_frame in table[["cine", "anchor", "annotation", "ed_frame"]].itertuples():
@@ -201,7 +261,7 @@ def _pseudonyms(participants: pd.Series, salt_file: str | None) -> dict[str, str
         for row, name in participants.items():
             if redact(name) != name:
                 raise _fault(row, "subject", "this looks like a participant id; set cohort.salt_file for pseudonyms")
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+            if not PLAIN_NAME.fullmatch(name):
                 raise _fault(row, "subject", "only letters, digits, '-' and '_' (or set cohort.salt_file)")
         names = {name: name for name in participants}
     else:
@@ -242,45 +302,41 @@ def _uniform(purpose: str, name: str) -> float:
     return int.from_bytes(hashlib.sha256(f"{purpose}:{name}".encode()).digest()[:6]) / 2**48
 
 
-def _splits(table: pd.DataFrame, settings: CohortSettings) -> pd.Series:
-    """The split of every row, the same for all visits of a participant."""
-    if not math.isclose(sum(settings.split.values()), 1, abs_tol=1e-6):
-        raise UsageError(f"cohort.split: the shares add up to {sum(settings.split.values()):g}, not to 1")
+def _splits(table: pd.DataFrame, settings: CohortSettings) -> tuple[pd.Series, dict[str, int]]:
+    """The split of every row, the same for all visits of a participant; and how many rows each reason has decided."""
+    shares = settings.shares
+    if not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
+        raise UsageError(f"cohort.split: the shares add up to {sum(shares.values()):g}, not to 1")
     visits = defaultdict(list)
     for visit in table[["participant", "split", "cine", "annotation"]].itertuples():
         visits[visit.participant].append(visit)
-    chosen = {}
+    chosen, by = {}, dict.fromkeys(_SPLIT_BY, 0)
     for participant, rows in visits.items():
         stated = {visit.split: visit.Index for visit in rows if visit.split}
         if len(stated) > 1:
             raise _fault(list(stated.values())[-1], "split", "another visit of this participant is in another split")
         split, row = next(iter(stated.items()), ("", rows[0].Index))
         annotated, without_cine = any(visit.annotation for visit in rows), not all(visit.cine for visit in rows)
-        if annotated and split == "test":
-            raise _fault(row, "split", "annotated participants train nnU-Net and cannot be in 'test'")
-        if without_cine and (annotated or split in ("train", "validation")):
+        trains = split in ("train", "validation") or (not split and annotated and bool(shares.get("train")))
+        if without_cine and trains:
             raise _fault(row, "cine", "a visit without a cine holds no motion: its participant can only be in 'test'")
-        chosen[participant] = split or (
-            "train" if annotated else "test" if without_cine else _drawn_split(str(participant), settings)
-        )
-    return table["participant"].map(chosen)
+        if split:
+            why = "sheet"
+        elif trains:
+            split, why = "train", "annotation"
+        elif without_cine:
+            split, why = "test", "anchor"
+        else:
+            split, why = _drawn_split(str(participant), shares), "drawn"
+        chosen[participant] = split
+        by[why] += len(rows)
+    return table["participant"].map(chosen), by
 
 
-def _drawn_split(participant: str, settings: CohortSettings) -> str:
+def _drawn_split(participant: str, shares: dict[str, float]) -> str:
     drawn, reached = _uniform("split", participant), 0.0
-    shares = [(split, settings.split.get(split, 0.0)) for split in SPLITS]  # type: ignore[call-overload]
-    for split, share in shares:
-        reached += share
+    for split in SPLITS:
+        reached += shares.get(split, 0.0)
         if drawn < reached:
             return split
-    return next(split for split, share in reversed(shares) if share)
-
-
-@contextmanager
-def _private_files() -> Iterator[None]:
-    """Files created inside are for their owner alone, from their first byte."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
+    return next(split for split in reversed(SPLITS) if shares.get(split))

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     ANCHOR_MISMATCH = "anchor_mismatch"
     ANNOTATION_UNREADABLE = "annotation_unreadable"
     ANNOTATION_MISMATCH = "annotation_mismatch"
+    ANNOTATION_CODES = "annotation_codes"
     HEART_NOT_FOUND = "heart_not_found"
     QUALITY_ECG = "quality_ecg"
     QUALITY_BEAT = "quality_beat"

@@ -46,6 +46,16 @@ def whole_folder(out: Path) -> Iterator[Path]:
         _remove(aside)
 
 
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Files created inside are for their owner alone, from their first byte."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 class Batches(list[Path]):
     """The folders of one stage, one a batch, each listed once: to ask every folder for every file takes far longer."""
 

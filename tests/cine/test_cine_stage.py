@@ -13,7 +13,7 @@ from cof.errors import UsageError
 from cof.tables import write_table
 
 SETTINGS = CineSettings(min_slices=5, min_frames=8)
-KEY = ("subject", "participant", "visit", "ecg", "cine", "anchor", "annotation", "ed_frame")
+KEY = ("subject", "participant", "visit", "ecg", "cine", "anchor", "annotation", "ed_frame", "labels_map")
 
 
 class Batch:
@@ -22,8 +22,8 @@ class Batch:
     def __init__(self, root, scan, kit):
         self.root, self.scan, self.kit, self.rows = root, scan, kit, []
 
-    def add(self, name, cine="", anchor="", annotation="", ed_frame=0):
-        files = {"cine": str(cine), "anchor": str(anchor), "annotation": str(annotation)}
+    def add(self, name, cine="", anchor="", annotation="", ed_frame=0, labels_map=""):
+        files = {"cine": str(cine), "anchor": str(anchor), "annotation": str(annotation), "labels_map": labels_map}
         self.rows.append({"subject": name, "participant": "raw", "visit": 2, "ecg": "", "ed_frame": ed_frame} | files)
 
     def archive(self, name, scan=None):
@@ -123,6 +123,18 @@ def test_cine_and_annotation_roll_together_to_ed(batch, scan):
     rolled = read_labels(batch.root / "annotations/b000/sub.nii.gz")
     assert np.flatnonzero(rolled.any(axis=(1, 2, 3))).tolist() == [0, 4]
     assert json.loads((batch.root / "cine/b000/sub.json").read_text())["provenance"]["config_hash"]
+
+
+def test_codes_of_another_convention_are_mapped_or_left_out(batch, scan):
+    ours = np.zeros(scan.frames.shape, np.uint8)
+    ours[3, :, 3:11, 3:11], ours[3, :, 5:9, 5:9], ours[3, :, 4:8, 11:13] = 2, 1, 3
+    theirs = batch.volume("drawn", np.array([0, 3, 2, 1], np.uint8)[ours])
+    batch.add("mapped", batch.archive("mapped"), annotation=theirs, ed_frame=3, labels_map="1:3,2:2,3:1")
+    batch.add("as-it-is", batch.archive("as-it-is"), annotation=theirs, ed_frame=3)
+    assert batch.stack() == {("as-it-is", "annotations"): "annotation_codes"}
+    rolled = read_labels(batch.root / "annotations/b000/mapped.nii.gz")
+    np.testing.assert_array_equal(rolled, np.roll(ours, -3, axis=0))
+    assert len(batch.cine("as-it-is").frames) == 10
 
 
 def test_a_faulty_annotation_leaves_the_cine_in(batch, scan):

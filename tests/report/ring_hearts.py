@@ -111,7 +111,7 @@ def make_results(root: Path) -> Path:
             "annotated": [split == "train" for split in SPLITS.values()],
         }
     )
-    write_table(root / "cohort/subjects.parquet", subjects, {})
+    write_table(root / "cohort/subjects.parquet", subjects, {"split": "the split, and why"})
     key = subjects[["subject", "participant", "visit"]]
     write_table(root / "cohort/key.parquet", key, {})
     truth = root / "phantom/truth"

@@ -13,6 +13,7 @@ from cof.errors import Reason
 ROOT = Path(__file__).parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "results/README.md"])
 VERBS = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+VERBS |= {group.name for group in cli.app.registered_groups}
 
 
 @pytest.fixture(params=DOCS, ids=lambda path: path.relative_to(ROOT).as_posix())

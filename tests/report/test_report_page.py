@@ -132,6 +132,10 @@ def test_cohort_counts_and_exclusions(page: Page) -> None:
     assert "quality quality within the limits 6 of 7 0" in page.text
 
 
+def test_how_the_cohort_was_split_is_said(page: Page) -> None:
+    assert "the split, and why. A column split of the sheet" in re.sub(r"\s+", " ", page.text)
+
+
 def test_stages_that_only_some_configurations_have_tell_whom_they_left_out(tiny_results: Path, tmp_path: Path) -> None:
     results = shutil.copytree(tiny_results, tmp_path / "results")
     config = json.loads((results / "config.json").read_text())

@@ -356,6 +356,10 @@ def infinite(path: Path) -> None:
     header_value(path, 292, "<f4", np.inf)  # srow_x[3]
 
 
+def other_codes(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([0, 3, 2, 1], voxels.dtype)[voxels], affine
+
+
 def other_values(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return voxels * 85, affine
 
@@ -481,6 +485,8 @@ FAULTS = [
           "annotations", "annotation_unreadable"),
     Fault("annotation-blurred", "annotation", "labels between whole numbers",
           partial(volume, change=lambda v, a: (v * np.float32(0.75), a)), "annotations", "annotation_unreadable"),
+    Fault("annotation-codes", "annotation", "LV and RV in each other's codes", partial(volume, change=other_codes),
+          "annotations", "annotation_codes"),
     Fault("annotation-empty", "annotation", "no frame is labelled", partial(volume, change=lambda v, a: (v * 0, a)),
           "annotations", "annotation_unreadable"),
     Fault("annotation-frames", "annotation", "fewer frames than the cine",

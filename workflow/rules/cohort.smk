@@ -20,7 +20,7 @@ rule cohort:
         source=source("cohort", "tables"),
     shell:
         "exec cof cohort --sheet {input.sheet:q} --out {output.subjects:q} --key {output.key:q}"
-        " --settings {params.settings:q} 2> {log:q}"
+        " --settings {params.settings:q} > >(tee {log:q}) 2>&1"
 
 
 rule batch:

@@ -18,6 +18,7 @@ from cof.cine.volume import Cine, read_anchor_labels, read_cine, write_cine, wri
 from cof.config.data import CineSettings, GridSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
+from cof.labels.codes import read_map
 from cof.provenance import stamp
 from cof.tables import read_table
 
@@ -58,7 +59,8 @@ def stack_batch(
                 drawn = None
                 if files["annotation"]:
                     with unannotated.guard(subject):
-                        drawn = read_annotation(Path(files["annotation"]), recorded)
+                        codes = read_map(files["labels_map"]) if files["labels_map"] else None
+                        drawn = read_annotation(Path(files["annotation"]), recorded, codes)
                         recorded, drawn = _ordered_by_labels(recorded, drawn)
                 named = files["ed_frame"]
                 ed_frame, ed_by = find_ed(recorded, None if pd.isna(named) else int(named), drawn)

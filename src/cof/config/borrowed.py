@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cof.config import Config
 from cof.config.base import Settings
+from cof.config.controls import Control
 from cof.config.data import BeatSettings, GridSettings, LabelSettings
 from cof.config.models import ModelSettings
 from cof.config.motion import RegistrationSettings
@@ -53,11 +54,18 @@ def trainable(config: Config) -> Iterator[str]:
     yield from (f"models/{name}" for name, model in config.models.items() if model.family != "shuffled")
 
 
+def _networks(config: Config) -> Iterator[str]:
+    """Names of everything trainable that is a network, and so needs training subjects for hours."""
+    controls = {f"models/{name}" for name, model in config.models.items() if isinstance(model, Control)}
+    yield from (name for name in trainable(config) if name not in controls)
+
+
 def borrow(config: Config) -> tuple[Config, list[str], list[str]]:
     """The configuration with the settings of everything that `trained` has.
 
     Each borrowed artefact comes with the settings of its training. Where a registration or a model is borrowed, so do
-    the grid and the beats, since it fits no others.
+    the grid and the beats, since it fits no others. Where no network is left to train, subjects whose sheet names no
+    split are tested, unless `cohort.split` says otherwise.
 
     Args:
         config: may name another run's results in `trained`.
@@ -91,7 +99,11 @@ def borrow(config: Config) -> tuple[Config, list[str], list[str]]:
     if on_grid:
         changed |= (made_for := _made_for(config, folder, on_grid))
         remarks |= {group: _differences(settings, getattr(config, group)) for group, settings in made_for.items()}
+    if config.cohort.sheet and config.cohort.split is None and not set(_networks(config)) - {one.name for one in found}:
+        changed["cohort"] = config.cohort.model_copy(update={"split": {"test": 1.0}})
     said = [f"{name} as trained there, with {', '.join(others)}" for name, others in remarks.items() if others]
+    if "cohort" in changed:
+        said.append("no network is trained here: subjects whose sheet names no split are tested (cohort.split)")
     return config.model_copy(update=changed), [artefact.name for artefact in found], said
 
 

@@ -81,3 +81,17 @@ class OracleSettings(Settings):
     registration: str = Field(
         "toppr", description="a registration variant, or truth: the exact displacement of a synthetic cohort"
     )
+
+
+# Models that train no network: what they keep of the training hearts takes minutes.
+Control = (
+    StaticSettings
+    | RandomSettings
+    | MeanMotionSettings
+    | ScaledMotionSettings
+    | ShuffledSettings
+    | AnchoredSettings
+    | TrueEfSettings
+    | EnsembleSettings
+    | OracleSettings
+)

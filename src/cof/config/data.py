@@ -1,10 +1,11 @@
 """From raw files to labelled cines on the canonical grid."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from cof.config.base import Count, Positive, Probability, Settings, Triple
+from cof.labels.codes import read_map
 
 
 class OdditySettings(Settings):
@@ -33,6 +34,9 @@ class PhantomSettings(Settings):
     oddities: OdditySettings = OdditySettings()
 
 
+_SHARES = {"train": 0.75, "validation": 0.05, "test": 0.2}
+
+
 class CohortSettings(Settings):
     """Which raw files form the cohort, and how it is split and batched."""
 
@@ -41,9 +45,21 @@ class CohortSettings(Settings):
         None, description="file with the secret salt of the pseudonyms; without one, names are kept (public data only)"
     )
     batches: int = Field(1, ge=1, le=10_000, description="jobs a stage; about one for every 250 subjects")
-    split: dict[Literal["train", "validation", "test"], Probability] = Field(
-        {"train": 0.75, "validation": 0.05, "test": 0.2}
+    split: dict[Literal["train", "validation", "test"], Probability] | None = Field(
+        None,
+        description="shares of the splits, for subjects whose sheet names none; where left out, .75, .05 and .2, and "
+        "all are tested where `trained` has every network",
     )
+    labels_map: Annotated[dict[int, int], BeforeValidator(read_map)] | None = Field(
+        None,
+        description="from the codes of annotations to ours, for rows whose column labels_map is empty: '1:3,2:2,3:1' "
+        "for ACDC's",
+    )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of each split among the subjects whose sheet names none."""
+        return {str(name): share for name, share in (self.split or _SHARES).items()}
 
     @property
     def batch_names(self) -> list[str]:

@@ -39,7 +39,7 @@ class Row:
 def shares(config: Config) -> dict[str, float]:
     """The share of the subjects in each split."""
     if config.cohort.sheet:
-        return {str(split): share for split, share in config.cohort.split.items()}
+        return config.cohort.shares
     counts = {split: getattr(config.phantom, split) for split in ("train", "validation", "test")}
     return {split: count / sum(counts.values()) for split, count in counts.items()}
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cof.cine.volume import Cine
 from cof.config import Config
-from cof.tables import read_table, read_tables
+from cof.tables import read_provenance, read_table, read_tables
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ class Results:
     def synthetic(self) -> bool:
         """Whether the cohort is the synthetic one."""
         return self.config.cohort.sheet is None
+
+    @property
+    def split(self) -> str:
+        """How the cohort was split, in words; empty where the run does not hold it."""
+        path = self.root / "cohort/subjects.parquet"
+        return read_provenance(path).get("split", "") if path.is_file() else ""
 
     @cached_property
     def subjects(self) -> pd.DataFrame | None:

@@ -203,6 +203,7 @@ def cohort(results: Results, assets: Assets) -> dict[str, Any]:
             for split, label in SPLITS.items()
             for rows in [subjects[subjects["split"] == split]]
         ],
+        "split": results.split,
         "total": len(subjects),
         "participants": int(subjects["participant"].nunique()),
         "funnel": assets.figure("funnel", alt, figures.funnel(steps)),

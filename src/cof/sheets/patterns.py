@@ -1,0 +1,167 @@
+"""Subjects by patterns of paths, such as `{subject}/ecg_{visit}.xml`."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cof.errors import UsageError
+from cof.sheets.table import Files, Listing, Visit, some
+from cof.sheets.walk import size, walk
+
+# Where no pattern has {visit}.
+ONLY_VISIT = 1
+# A scan may be a folder of DICOM files; an ECG or an annotation is one file.
+_MAY_BE_FOLDERS = ("cine", "anchor")
+
+_TOKEN = re.compile(r"\{([^{}]*)\}|(\*+)|(\?)")
+# A visit's number is never a part of a longer one.
+_PLACEHOLDERS = {"subject": "[^/]+", "visit": "(?<![0-9])[0-9]{1,3}(?![0-9])"}
+
+
+class Pattern:
+    """A glob of paths relative to a folder, with {subject} and perhaps {visit} in the place of names.
+
+    `*` stands for any text within a name, `?` for one character, and `**` as a whole part of the path for any number of
+    folders. A pattern that ends in `/` takes folders alone. A placeholder that comes twice stands for the same text.
+
+    Args:
+        text: the pattern.
+        option: whose it is, for messages.
+
+    Raises:
+        UsageError: an unknown placeholder, no {subject}, or a path that is not below the folder.
+    """
+
+    def __init__(self, text: str, option: str) -> None:
+        self.option = option
+        names = {match[1] for match in _TOKEN.finditer(text) if match[1] is not None}
+        if unknown := sorted(names - _PLACEHOLDERS.keys()):
+            raise UsageError(f"{option}: '{{{unknown[0]}}}' is unknown; there are {{subject}} and {{visit}}")
+        if "subject" not in names:
+            raise UsageError(f"{option}: '{text}' has no {{subject}}")
+        self.with_visit = "visit" in names
+        self.folders_only = text.endswith("/")
+        self.parts = [part for part in text.split("/") if part not in ("", ".")]
+        if text.startswith("/") or ".." in self.parts:
+            raise UsageError(f"{option}: '{text}' must be relative to FOLDER and lie below it")
+        # Where the two differ, a path can be read in more than one way.
+        self._long, self._short = (re.compile(_regex(self.parts, longest)) for longest in (True, False))
+        deep = self.parts.index("**") if "**" in self.parts else len(self.parts)
+        self._deep = deep < len(self.parts)
+        self._prefixes = [re.compile(_regex(self.parts[:depth], True)) for depth in range(deep + 1)]
+
+    def match(self, path: str) -> tuple[str, int] | None:
+        """Subject and visit of a path that fits.
+
+        Raises:
+            ValueError: it fits in more than one way.
+        """
+        long = self._long.fullmatch(path)
+        if not long:
+            return None
+        short = self._short.fullmatch(path)
+        assert short, "both read the same language"
+        if long.groupdict() != short.groupdict():
+            raise ValueError(path)
+        return long["subject"], int(long["visit"]) if self.with_visit else ONLY_VISIT
+
+    def enters(self, folder: str) -> bool:
+        """Whether something in the folder of this path can fit."""
+        parts = folder.split("/")
+        depth = len(parts)
+        if self._deep and depth >= len(self._prefixes):
+            depth = len(self._prefixes) - 1
+        elif depth >= len(self.parts):
+            return False
+        return bool(self._prefixes[depth].fullmatch("/".join(parts[:depth])))
+
+
+def _regex(parts: list[str], longest: bool) -> str:
+    """The regular expression of a path's parts; subjects take as much as they can if `longest`, else as little."""
+    take, leave = ("", "?") if longest else ("?", "")
+    seen: set[str] = set()
+    whole = []
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        if part == "**":
+            whole.append(f".+{leave}" if last else f"(?:[^/]+/)*{leave}")
+            continue
+        text, end = "", 0
+        for token in _TOKEN.finditer(part):
+            text += re.escape(part[end : token.start()])
+            end = token.end()
+            name, stars, _ = token.groups()
+            if name is None:
+                text += f"[^/]*{leave}" if stars else "[^/]"
+            elif name in seen:
+                text += f"(?P={name})"
+            else:
+                seen.add(name)
+                text += f"(?P<{name}>{_PLACEHOLDERS[name]}{take if name == 'subject' else ''})"
+        whole.append(text + re.escape(part[end:]) + ("" if last else "/"))
+    return "".join(whole)
+
+
+def list_by_patterns(folder: Path, patterns: Mapping[str, str]) -> Listing:
+    """The files of every subject and visit below a folder, by the patterns of their paths.
+
+    Args:
+        folder: below which all files lie.
+        patterns: column of the sheet -> pattern.
+
+    Raises:
+        UsageError: a pattern is none, or only some of them have {visit}.
+    """
+    compiled = {column: Pattern(text, f"--{_OPTIONS.get(column, column)}") for column, text in patterns.items()}
+    without = [pattern.option for pattern in compiled.values() if not pattern.with_visit]
+    if 0 < len(without) < len(compiled):
+        raise UsageError(f"{', '.join(without)}: no {{visit}}, which others have; give it to all patterns or to none")
+
+    found: dict[Visit, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    empty: list[str] = []
+    unclear: list[str] = []
+    unreadable: list[str] = []
+    entries = walk(folder, lambda path: any(pattern.enters(path) for pattern in compiled.values()), unreadable)
+    for path, entry in tqdm(entries, desc="sheet", unit=" files", disable=None):
+        for column, pattern in compiled.items():
+            try:
+                visit = pattern.match(path)
+            except ValueError:
+                unclear.append(path)
+                continue
+            if visit is None:
+                continue
+            if entry.is_dir():
+                if column not in _MAY_BE_FOLDERS:
+                    continue
+            elif pattern.folders_only:
+                continue
+            elif not (bytes_ := size(entry)):
+                (empty if bytes_ == 0 else unreadable).append(path)
+                continue
+            found[visit][column].append(path)
+
+    chosen: dict[Visit, Files] = {}
+    ambiguous = []
+    for visit, columns in found.items():
+        if several := [paths for paths in columns.values() if len(paths) > 1]:
+            ambiguous.append(" and ".join(sorted(several[0])[:2]))
+        else:
+            chosen[visit] = {column: paths[0] for column, paths in columns.items()}
+    faults = {
+        "several files for one cell (of DICOM files name the folder; or make the pattern narrower)": (
+            ambiguous,
+            "visit",
+        ),
+        "{subject} or {visit} can be read in more than one way": (unclear, "path"),
+        "empty (0 bytes)": (empty, "file"),
+        "cannot be read": (unreadable, "path"),
+    }
+    remarks = tuple(f"left out, {fault}: {some(names, kind)}" for fault, (names, kind) in faults.items() if names)
+    return Listing(chosen, remarks, named=True)
+
+
+_OPTIONS = {"cine": "scan"}

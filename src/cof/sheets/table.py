@@ -1,0 +1,166 @@
+"""The subject sheet itself: who is complete, where paths begin, and who may read it."""
+
+import csv
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cof.cohort import OPTIONAL, PLAIN_NAME, REQUIRED
+from cof.errors import UsageError, redact
+from cof.folders import private_files, whole_file
+from cof.labels.codes import write_map
+
+# Participant and visit; and column of the sheet -> path relative to the folder of the files.
+Visit = tuple[str, int]
+Files = dict[str, str]
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source of names has found in a folder.
+
+    Attributes:
+        visits: the files of each.
+        remarks: what was left out or chosen, a line each.
+        named: whether its names may be printed; the others are participants' ids.
+    """
+
+    visits: Mapping[Visit, Files]
+    remarks: tuple[str, ...]
+    named: bool
+
+
+def counted(number: int, kind: str) -> str:
+    """A number and the noun that it counts, such as `1,204 visits`."""
+    return f"{number:,} {kind}{'s' * (number != 1)}"
+
+
+def some(names: Iterable[str], kind: str) -> str:
+    """How many there are, and the first few by name."""
+    ordered = sorted(name.encode(errors="replace").decode() for name in names)
+    more = ", ..." if len(ordered) > _SHOWN else ""
+    return f"{counted(len(ordered), kind)} ({', '.join(ordered[:_SHOWN])}{more})"
+
+
+def write_sheet(
+    listing: Listing, folder: Path, out: Path, codes: Mapping[int, int] | None = None, overwrite: bool = False
+) -> str:
+    """Write the sheet of every visit that has an ECG and a scan or an anchor, for its owner alone (mode 0600).
+
+    Args:
+        listing: the files.
+        folder: where their paths begin.
+        out: the sheet; paths in it are relative to its folder, unless the two have nothing but the root in common.
+        codes: from the codes of the annotations to ours, if they are others.
+        overwrite: replace a sheet that is there.
+
+    Returns:
+        What is in it, what is missing, and what to type next: a line each, without ids.
+
+    Raises:
+        UsageError: no visit is complete, `out` is there or cannot be written, or it would hold participants' ids within
+            a git checkout that does not ignore it.
+    """
+    unpaired: dict[str, list[str]] = {}
+    complete = []
+    for visit in sorted(listing.visits):
+        if lacks := _lacks(listing.visits[visit]):
+            unpaired.setdefault(lacks, []).append(f"{visit[0]}-v{visit[1]}")
+        else:
+            complete.append(visit)
+    remarks = [*(_unpaired(lacks, names, listing.named) for lacks, names in unpaired.items()), *listing.remarks]
+    if not complete:
+        raise UsageError("; ".join((f"no visit below {folder} has both an ECG and a scan", *remarks)))
+
+    private = not listing.named or any(redact(name) != name for name, _ in complete)
+    _check_place(out, private, overwrite)
+    optional = [column for column in OPTIONAL if any(column in listing.visits[visit] for visit in complete)]
+    columns = [*REQUIRED, *optional, *(["labels_map"] if codes and "annotation" in optional else [])]
+    start = _start(folder, out)
+    try:
+        with private_files(), whole_file(out) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            for name, number in complete:
+                files = listing.visits[name, number]
+                cells: dict[str, str | int] = {column: start + path for column, path in files.items()}
+                cells |= {"subject": name, "visit": number}
+                if codes and "annotation" in files:
+                    cells["labels_map"] = write_map(codes)
+                if any(str(cell) != str(cell).strip() for cell in cells.values()):
+                    raise UsageError("a path begins or ends with a blank, which a sheet cannot hold: rename the file")
+                writer.writerow([cells.get(column, "") for column in columns])
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}") from None
+    except UnicodeEncodeError:
+        raise UsageError("a path is not UTF-8 text, as those in a sheet must be: rename the file") from None
+    return "\n".join((_contents(listing, complete, out), *remarks, *_next(complete, out)))
+
+
+def _lacks(files: Files) -> str:
+    """What a visit is that cannot be in a sheet; empty for one that can."""
+    if "ecg" not in files:
+        return "without an ECG" if files.keys() & {"cine", "anchor"} else "with an annotation alone"
+    if "cine" not in files and "annotation" in files:
+        return "with an annotation and without its cine"
+    return "" if files.keys() & {"cine", "anchor"} else "without a scan"
+
+
+def _unpaired(lacks: str, names: Sequence[str], named: bool) -> str:
+    return f"left out, {lacks}: {some(names, 'visit') if named else counted(len(names), 'visit')}"
+
+
+def _contents(listing: Listing, complete: Sequence[Visit], out: Path) -> str:
+    drawn = sum("annotation" in listing.visits[visit] for visit in complete)
+    subjects = len({name for name, _ in complete})
+    said = f"{out}: {counted(subjects, 'subject')}, {counted(len(complete), 'visit')} with ECG and scan"
+    return f"{said}, {drawn:,} of them with annotations" if drawn else said
+
+
+def _next(complete: Sequence[Visit], out: Path) -> list[str]:
+    """What to type after this."""
+    if all(PLAIN_NAME.fullmatch(name) and redact(name) == name for name, _ in complete):
+        return [f'next: snakemake --cores 2 --config "cohort={{sheet: {out}}}" -n all']
+    return [
+        "next, once, a secret for the pseudonyms: head -c 32 /dev/urandom | base64 > salt.txt && chmod 600 salt.txt",
+        f'then: snakemake --cores 2 --config "cohort={{sheet: {out}, salt_file: salt.txt}}" -n all',
+    ]
+
+
+def _start(folder: Path, out: Path) -> str:
+    """What paths in the sheet begin with: "" where its folder is that of the files."""
+    there, here = folder.resolve(), out.parent.resolve()
+    if os.path.commonpath((there, here)) == there.anchor and here != Path(there.anchor):
+        return f"{there}/"
+    relative = os.path.relpath(there, here)
+    return "" if relative == "." else f"{relative}/"
+
+
+def _check_place(out: Path, private: bool, overwrite: bool) -> None:
+    """Raise UsageError where no sheet may be written."""
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name the sheet in it")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} is there; --overwrite replaces it")
+    if private and _may_be_committed(out):
+        raise UsageError(
+            f"{out} would hold participants' ids in a git checkout that does not ignore it; add it to .gitignore, or "
+            "name another place by --out"
+        )
+
+
+def _may_be_committed(path: Path) -> bool:
+    """Whether a file lies, or would lie, in a git checkout that does not ignore it."""
+    here = path.parent.resolve()
+    while not here.is_dir():
+        here = here.parent
+    if not any((above / ".git").exists() for above in (here, *here.parents)):
+        return False
+    git = shutil.which("git")
+    asked = [git or "", "-C", str(here), "check-ignore", "--quiet", str(path.absolute())]
+    return git is None or subprocess.run(asked, capture_output=True).returncode != 0

@@ -1,0 +1,132 @@
+"""Subjects of UK Biobank by the names of its bulk files, `EID_FIELD_VISIT_ARRAY.zip`, which tell participants' ids."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cof.errors import UsageError, redact
+from cof.sheets.table import Files, Listing, Visit, counted
+from cof.sheets.walk import size, walk
+
+_NAME = re.compile(r"([0-9A-Za-z-]+)_([0-9]{3,6})_([0-9]{1,3})_([0-9]{1,3})(\.[A-Za-z]+)?")
+# Field -> column, and the endings of its files; a scan may have been unpacked to a folder of the same name.
+_FIELDS = {"20209": ("cine", (".zip", None)), "20205": ("ecg", (".xml",))}
+_CALLED = {"cine": "scan", "ecg": "ECG"}
+# Of the Research Analysis Platform's tree, which also holds genomes, the branches that are needed.
+_TREE = {
+    "Bulk": ("Heart MRI", "Electrocardiogram"),
+    "Heart MRI": ("Short axis",),
+    "Electrocardiogram": ("Resting",),
+}
+
+_SEPARATORS = re.compile(r"[,;\s]")
+_ID = re.compile(r"[0-9A-Za-z-]*[0-9][0-9A-Za-z-]*")
+
+
+def list_ukb(folder: Path, withdrawn: Sequence[Path] = ()) -> Listing:
+    """The short-axis cine (field 20209) and the resting ECG (20205) of every participant and visit.
+
+    Files may lie flat, in folders by the first digits of the id, or in the tree of the Research Analysis Platform
+    (`Bulk/Heart MRI/Short axis/12/`, `Bulk/Electrocardiogram/Resting/12/`), of which nothing else is walked. Of several
+    arrays the latest that is not empty is taken.
+
+    Args:
+        folder: below which all files lie.
+        withdrawn: lists of participants who have withdrawn (`read_withdrawn`), who are left out.
+
+    Raises:
+        UsageError: a list of withdrawn participants is none.
+    """
+    left_out = {name: path for path in withdrawn for name in read_withdrawn(path)}
+    platform = (folder / "Bulk").is_dir()
+
+    def enter(path: str) -> bool:
+        above, _, name = path.rpartition("/")
+        if platform and not above:
+            return name == "Bulk"
+        known = _TREE.get(above.rpartition("/")[2] if above else folder.name)
+        return name in known if known else not _NAME.fullmatch(name)
+
+    latest: dict[Visit, dict[str, tuple[int, str]]] = {}
+    arrays: Counter[tuple[Visit, str]] = Counter()
+    empty: Counter[str] = Counter()
+    twice: Counter[str] = Counter()
+    unreadable: list[str] = []
+    missed = set()
+    for path, entry in tqdm(walk(folder, enter, unreadable), desc="sheet", unit=" files", disable=None):
+        name = _NAME.fullmatch(entry.name)
+        if not name or name[2] not in _FIELDS:
+            continue
+        column, endings = _FIELDS[name[2]]
+        ending = name[5] and name[5].lower()
+        if ending not in endings or entry.is_dir() != (ending is None):
+            continue
+        if name[1] in left_out:
+            missed.add(name[1])
+            continue
+        if ending and not (bytes_ := size(entry)):
+            if bytes_ is None:
+                unreadable.append(path)
+            else:
+                empty[column] += 1
+            continue
+        visit, array = (name[1], int(name[3])), int(name[4])
+        before = latest.setdefault(visit, {}).get(column)
+        if before is not None and before[0] == array:
+            twice[column] += 1
+            path = min(path, before[1])
+        else:
+            arrays[visit, column] += 1
+        if before is None or before[0] <= array:
+            latest[visit][column] = (array, path)
+
+    for participant, listed in left_out.items():
+        if redact(participant) == participant and any(redact(other) != other for other, _ in latest):
+            raise UsageError(f"--withdrawn: {listed}: a line begins with what is no participant's id")
+    several = Counter(column for (_, column), count in arrays.items() if count > 1)
+    remarks = [
+        f"several arrays, of which the latest is taken: {_counts(several)}" if several else "",
+        f"there twice, of which the first path is taken: {_counts(twice)}" if twice else "",
+        f"left out, empty (0 bytes): {_counts(empty)}" if empty else "",
+        f"left out, withdrawn: {counted(len(missed), 'participant')} here, of {len(left_out):,} on the list"
+        if withdrawn
+        else "no list of withdrawn participants was given (--withdrawn)",
+        f"left out, cannot be read: {counted(len(unreadable), 'path')}" if unreadable else "",
+    ]
+    visits: dict[Visit, Files] = {
+        visit: {column: path for column, (_, path) in columns.items()} for visit, columns in latest.items()
+    }
+    return Listing(visits, tuple(remark for remark in remarks if remark), named=False)
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(counted(count, _CALLED[column]) for column, count in sorted(counter.items()))
+
+
+def read_withdrawn(path: Path) -> frozenset[str]:
+    """The participants on a list of withdrawals: one id a line, the first word of it, with a header or without.
+
+    Raises:
+        UsageError: no such file, or a line that holds no id; it is named by its number alone.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UsageError(f"--withdrawn: {error.strerror}: {path}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--withdrawn: {path} is no text") from None
+    ids = set()
+    header = True
+    for number, line in enumerate(lines, 1):
+        word = _SEPARATORS.split(line.strip(), maxsplit=1)[0].strip("\"'").removesuffix(".0")
+        if not line.strip():
+            continue
+        if _ID.fullmatch(word):
+            ids.add(word)
+        elif not header:
+            raise UsageError(f"--withdrawn: {path}, line {number} begins with no participant id")
+        header = False
+    return frozenset(ids)
