@@ -1,0 +1,19 @@
+"""Every kind of DICOM cine in every form: the right frames, slices and geometry, or a refusal that names the fault."""
+
+from itertools import cycle
+
+import pytest
+from cine_kinds import KINDS
+from cines import Scan
+
+from cof.cine.reader import read_cine_source
+
+_CELLS = [pytest.param(cell, where, id=f"{cell}-{where}") for cell, where in zip(KINDS.cells, cycle(("zip", "folder")))]
+
+
+@pytest.mark.parametrize(("cell", "where"), _CELLS)
+def test_a_dicom_cine(cell, where, tmp_path):
+    scan = Scan(cell.form)
+    outcome = cell.kind.make(scan)
+    path = scan.archive(tmp_path / {"zip": "cine.zip", "folder": "cine"}[where])
+    outcome.judge(lambda: read_cine_source(path, 0.1))

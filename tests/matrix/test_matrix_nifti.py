@@ -1,0 +1,24 @@
+"""Every kind of NIfTI cine and annotation: right frames, order and geometry, or a refusal that names the fault."""
+
+import numpy as np
+import pytest
+from cines import affine, truth
+from nifti_kinds import KINDS, LABELS
+
+from cof.cine.annotations import read_annotation
+from cof.cine.reader import read_cine_source
+from cof.cine.volume import Cine
+
+
+@pytest.mark.parametrize("cell", KINDS.cells, ids=str)
+def test_a_nifti_cine(cell, tmp_path):
+    path, outcome = cell.kind.make(tmp_path, cell.form)
+    outcome.judge(lambda: read_cine_source(path, 0.1))
+
+
+@pytest.mark.parametrize("cell", LABELS.cells, ids=str)
+def test_an_annotation(cell, tmp_path):
+    path, outcome = cell.kind.make(tmp_path, cell.form)
+    frames = truth()
+    cine = Cine(frames, affine(), 96.0 * np.arange(len(frames)), 960.0)
+    outcome.judge(lambda: read_annotation(path, cine))
