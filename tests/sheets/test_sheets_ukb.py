@@ -35,6 +35,10 @@ def flat(root: Path, kind: str, number: int) -> Path:
     return root
 
 
+def by_field(root: Path, kind: str, number: int) -> Path:
+    return root / f"bulk_{kind}_2_0"
+
+
 def by_digits(root: Path, kind: str, number: int) -> Path:
     return root / kind / eid(number)[:2]
 
@@ -73,7 +77,7 @@ def rows(sheet: Path) -> list[tuple[str, ...]]:
         return list(map(tuple, csv.reader(file)))
 
 
-@pytest.mark.parametrize("place", [flat, by_digits, platform])
+@pytest.mark.parametrize("place", [flat, by_field, by_digits, platform])
 def test_participants_and_visits_are_paired_wherever_the_files_lie(tmp_path, capsys, place):
     folder = cohort(tmp_path / "data", place)
     code, out, err = run(capsys, folder, "--out", tmp_path / "subjects.csv")

@@ -88,6 +88,26 @@ def test_what_another_run_has_not_trained_is_trained_here(tmp_path: Path) -> Non
     assert (counts["borrow"], counts["train"]) == (3, 4)  # random, static, mean motion and oracle
 
 
+def test_a_cohort_that_trains_no_network_is_tested_and_says_so(tmp_path: Path) -> None:
+    rows = [f"p{number},1,e.xml,c.nii,{'a.nii' if number < 2 else ''}" for number in range(9)]
+    (tmp_path / "subjects.csv").write_text("\n".join(["subject,visit,ecg,cine,annotation", *rows]))
+    own = {"trained": str(REPOSITORY / "weights/bench"), "cohort": {"sheet": "subjects.csv"}}
+    said = {}
+    for name, cohort in (("own", {}), ("drawn", {"split": {"train": 1, "test": 0}})):
+        (tmp_path / "own.yaml").write_text(yaml.safe_dump(own | {"results": name, "cohort": own["cohort"] | cohort}))
+        target = f"{name}/cohort/subjects.parquet"
+        done = snakemake(tmp_path, "--cores", "1", "--", target, config=tmp_path / "own.yaml")
+        said[name] = done.stdout + done.stderr
+        assert "To choose, give the sheet a column split" in said[name]
+        assert (tmp_path / name / "logs/cohort.log").read_text() in done.stdout
+        assert set(pd.read_parquet(tmp_path / target)["split"]) == {"test" if name == "own" else "train"}
+    assert "no network is trained here: subjects whose sheet names no split are tested" in said["own"]
+    assert (
+        "9 subjects of 9 participants: 0 train, 0 validation, 9 test; 9 drawn by participant (100% test)" in said["own"]
+    )
+    assert "no network is trained here" not in said["drawn"]
+
+
 def test_a_labeller_alone_can_be_borrowed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/labeller").mkdir(parents=True)
     (tmp_path / "own.yaml").write_text("{ results: results/own, trained: elsewhere }")

@@ -11,7 +11,9 @@ from cof.errors import UsageError, redact
 from cof.sheets.table import Files, Listing, Visit, counted
 from cof.sheets.walk import size, walk
 
-_NAME = re.compile(r"([0-9A-Za-z-]+)_([0-9]{3,6})_([0-9]{1,3})_([0-9]{1,3})(\.[A-Za-z]+)?")
+# Of a participant, with a digit at least: a folder may be called ecg_20205_2_0.
+_ID = re.compile(r"[0-9A-Za-z-]*[0-9][0-9A-Za-z-]*")
+_NAME = re.compile(rf"({_ID.pattern})_([0-9]{{3,6}})_([0-9]{{1,3}})_([0-9]{{1,3}})(\.[A-Za-z]+)?")
 # Field -> column, and the endings of its files; a scan may have been unpacked to a folder of the same name.
 _FIELDS = {"20209": ("cine", (".zip", None)), "20205": ("ecg", (".xml",))}
 _CALLED = {"cine": "scan", "ecg": "ECG"}
@@ -23,7 +25,6 @@ _TREE = {
 }
 
 _SEPARATORS = re.compile(r"[,;\s]")
-_ID = re.compile(r"[0-9A-Za-z-]*[0-9][0-9A-Za-z-]*")
 
 
 def list_ukb(folder: Path, withdrawn: Sequence[Path] = ()) -> Listing:
@@ -41,13 +42,13 @@ def list_ukb(folder: Path, withdrawn: Sequence[Path] = ()) -> Listing:
         UsageError: a list of withdrawn participants is none.
     """
     left_out = {name: path for path in withdrawn for name in read_withdrawn(path)}
-    platform = (folder / "Bulk").is_dir()
+    platform, top = (folder / "Bulk").is_dir(), folder.resolve().name
 
     def enter(path: str) -> bool:
         above, _, name = path.rpartition("/")
         if platform and not above:
             return name == "Bulk"
-        known = _TREE.get(above.rpartition("/")[2] if above else folder.name)
+        known = _TREE.get(above.rpartition("/")[2] if above else top)
         return name in known if known else not _NAME.fullmatch(name)
 
     latest: dict[Visit, dict[str, tuple[int, str]]] = {}
@@ -83,9 +84,9 @@ def list_ukb(folder: Path, withdrawn: Sequence[Path] = ()) -> Listing:
         if before is None or before[0] <= array:
             latest[visit][column] = (array, path)
 
-    for participant, listed in left_out.items():
-        if redact(participant) == participant and any(redact(other) != other for other, _ in latest):
-            raise UsageError(f"--withdrawn: {listed}: a line begins with what is no participant's id")
+    shapeless = next((path for name, path in left_out.items() if redact(name) == name), None)
+    if shapeless and any(redact(name) != name for name, _ in latest):
+        raise UsageError(f"--withdrawn: {shapeless}: a line begins with what is no participant's id")
     several = Counter(column for (_, column), count in arrays.items() if count > 1)
     remarks = [
         f"several arrays, of which the latest is taken: {_counts(several)}" if several else "",
