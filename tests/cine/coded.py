@@ -2,11 +2,14 @@
 frames in one enhanced multi-frame file."""
 
 import copy
+import io
+import struct
 
 import imagecodecs
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
+from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     JPEG2000,
@@ -26,8 +29,8 @@ from pydicom.uid import (
 
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
 LOSSLESS = {
-    JPEGLossless: lambda image: imagecodecs.ljpeg_encode(image, bitspersample=16),
-    JPEGLosslessSV1: lambda image: imagecodecs.ljpeg_encode(image, bitspersample=16),
+    JPEGLossless: lambda image: imagecodecs.ljpeg_encode(image, bitspersample=8 * image.itemsize),
+    JPEGLosslessSV1: lambda image: imagecodecs.ljpeg_encode(image, bitspersample=8 * image.itemsize),
     JPEGLSLossless: imagecodecs.jpegls_encode,
     JPEG2000Lossless: lambda image: imagecodecs.jpeg2k_encode(image, codecformat="j2k", reversible=True, level=0),
 }
@@ -39,7 +42,7 @@ LOSSY = {
 
 
 def image_of(data: Dataset) -> np.ndarray:
-    return np.frombuffer(data.PixelData, "<u2").reshape(data.Rows, data.Columns)
+    return np.frombuffer(data.PixelData, f"<u{data.BitsAllocated // 8}").reshape(data.Rows, data.Columns)
 
 
 def compressed(data: Dataset, syntax: UID, encode) -> Dataset:
@@ -64,9 +67,37 @@ def eight_bit(data: Dataset, factor: float) -> Dataset:
 
 
 def run_length(data: Dataset) -> Dataset:
-    other = copy.deepcopy(data)
-    other.compress(RLELossless, generate_instance_uid=False)
-    return other
+    """A copy in RLE; unlike pydicom's own, with whatever lies in unused bits."""
+
+    def encode(image: np.ndarray) -> bytes:
+        planes = image.astype(image.dtype.newbyteorder(">")).view("u1").reshape(image.size, image.itemsize).T
+        segments = [
+            b"".join(_literal(plane[at : at + 128].tobytes()) for at in range(0, image.size, 128)) for plane in planes
+        ]
+        segments = [segment + b"\x80" * (len(segment) % 2) for segment in segments]
+        offsets = np.cumsum([64, *map(len, segments)])[:-1]
+        return struct.pack("<16I", len(segments), *offsets, *[0] * (15 - len(segments))) + b"".join(segments)
+
+    return compressed(data, RLELossless, encode)
+
+
+def _literal(run: bytes) -> bytes:
+    """Up to 128 bytes, as they are."""
+    return bytes([len(run) - 1]) + run
+
+
+def bare(data: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
+    """The dataset alone: neither preamble nor group 0002."""
+    other, buffer = copy.deepcopy(data), io.BytesIO()
+    del other.file_meta
+    dcmwrite(
+        buffer,
+        other,
+        implicit_vr=syntax == ImplicitVRLittleEndian,
+        little_endian=syntax != ExplicitVRBigEndian,
+        enforce_file_format=False,
+    )
+    return buffer.getvalue()
 
 
 def enhanced(datasets: list[Dataset]) -> Dataset:

@@ -263,6 +263,7 @@ def test_a_rescaled_image_is_in_rescaled_units(kit, scan, archived):
 def test_unsigned_intensities_beyond_int16_are_stretched_and_said(kit, scan, archived):
     datasets = kit.images(scan)
     for data in datasets:
+        data.BitsStored, data.HighBit = 16, 15
         kit.set_pixels(data, np.frombuffer(data.PixelData, "<u2").reshape(kit.rows, kit.columns) * 15)
     cine = read_cine_source(archived(datasets), 0.1)
     expected = scan.frames * (30_000 / scan.frames.max())

@@ -282,6 +282,20 @@ def test_paths_lead_from_the_sheet_to_the_files(tmp_path, place):
     assert (sheet.parent / row["cine"]).samefile(folder / "x/a.zip")
 
 
+@pytest.mark.parametrize(("inside", "refused"), [("p1", False), (IDENTITY, True), (f"p1/{IDENTITY}", True)])
+def test_ids_in_names_or_paths_are_not_written_where_git_would_take_them(tmp_path, inside, refused):
+    folder = tree(tmp_path / "d", f"{inside}/e.xml", f"{inside}/s.zip")
+    (tmp_path / ".git").mkdir()
+    end = "/*" if "/" in inside else ""
+    listing = list_by_patterns(folder, {"ecg": f"{{subject}}{end}/e.xml", "cine": f"{{subject}}{end}/s.zip"})
+    if refused:
+        with pytest.raises(UsageError, match="would hold participants' ids in a git checkout"):
+            write_sheet(listing, folder, tmp_path / "s.csv")
+    else:
+        write_sheet(listing, folder, tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").exists() != refused
+
+
 def test_names_that_csv_must_quote_come_back(tmp_path):
     folder = tree(tmp_path, *(f"{name}.{kind}" for name in ('a, "b"', "c;d", "ä") for kind in ("xml", "zip")))
     write_sheet(

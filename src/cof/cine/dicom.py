@@ -14,6 +14,7 @@ from scipy.ndimage import affine_transform
 
 from cof.cine.geometry import base_to_apex, check_spacing
 from cof.cine.images import Image, Plane, read_images
+from cof.cine.intensities import settled
 from cof.cine.nifti import DEFAULT_RR_MS, PLAUSIBLE_RR_MS
 from cof.cine.volume import Cine, to_int16, uniform_times
 from cof.errors import CofError, Reason, redact
@@ -57,6 +58,7 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
             raise CofError(Reason.CINE_TOO_FEW_FRAMES, f"slice {index} has {len(slice_)} of {count} frames")
     offset = _trigger_offset(slices, count)
     cycles = [_cycle(slice_, count, offset, index, repairs) for index, slice_ in enumerate(slices, 1)]
+    cycles = settled(cycles, repairs)
     affine = _affine(cycles)
     values, affine = _stack(cycles, affine, repairs)
     check_spacing(affine)
@@ -251,8 +253,8 @@ def _stack(cycles: list[list[Image]], affine: np.ndarray, repairs: list[str]) ->
     """The frames [T, Z, Y, X] on the voxels of one slice, and the affine with that slice's origin.
 
     The slice is the most basal of the most frequent matrix and spacing. Slices of another matrix, or shifted in their
-    plane, are cropped and padded with zeros by whole voxels to where their positions say; slices of another spacing, or
-    turned in their plane, are resampled there by linear interpolation.
+    plane, are cropped and padded by whole voxels to where their positions say; slices of another spacing, or turned in
+    their plane, are resampled there by linear interpolation. Beyond an image is the least value of all.
     """
 
     def form(image: Image) -> tuple:
@@ -267,12 +269,13 @@ def _stack(cycles: list[list[Image]], affine: np.ndarray, repairs: list[str]) ->
     if len(cycles) * len(cycles[0]) * model.pixels.size > _MAX_VOXELS:
         raise CofError(Reason.CINE_UNREADABLE, "the stack is too large for a cine")
     kind = np.result_type(*{image.pixels.dtype for images in cycles for image in images})
-    values = np.zeros((len(cycles[0]), len(cycles), *model.pixels.shape), kind)
+    values = np.empty((len(cycles[0]), len(cycles), *model.pixels.shape), kind)
+    least = min(image.pixels.min() for images in cycles for image in images)
     shifted, resampled = [], []
     for plane, images in enumerate(cycles):
         ways = {image.plane: _onto(image, affine) for image in images}
         for frame, image in enumerate(images):
-            _put(image.pixels, *ways[image.plane], values[frame, plane])
+            _put(image.pixels, *ways[image.plane], least, values[frame, plane])
         whole = [_whole_voxels(matrix, image.pixels.shape) for image in images for matrix, _ in [ways[image.plane]]]
         if not all(whole):
             resampled.append(plane + 1)
@@ -297,8 +300,8 @@ def _whole_voxels(matrix: np.ndarray, shape: tuple[int, ...]) -> bool:
     return bool(np.abs((matrix - np.eye(2)) @ shape).max() <= _SAME_VOXELS)
 
 
-def _put(source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, target: np.ndarray) -> None:
-    """Fill `target` from where its voxels lie in `source`; zero beyond it.
+def _put(source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, beyond: float, target: np.ndarray) -> None:
+    """Fill `target` from where its voxels lie in `source`, and with `beyond` where they lie beyond it.
 
     Raises:
         CofError: CINE_GEOMETRY, less than half of the target's height or width is covered.
@@ -311,6 +314,8 @@ def _put(source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, target: np.
                 raise CofError(Reason.CINE_GEOMETRY, "a slice lies beside the others")
             to.append(slice(low, high))
             out.append(slice(low + first, high + first))
+        if source[tuple(out)].shape != target.shape:
+            target[:] = beyond
         target[tuple(to)] = source[tuple(out)]
         return
     corners = np.array([[y, x] for y in (0, target.shape[0] - 1) for x in (0, target.shape[1] - 1)])
@@ -318,7 +323,7 @@ def _put(source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, target: np.
     low, high = np.maximum(reached.min(0), 0), np.minimum(reached.max(0), np.array(source.shape) - 1)
     if ((high - low) < (reached.max(0) - reached.min(0)) / 2).any():
         raise CofError(Reason.CINE_GEOMETRY, "a slice lies beside the others")
-    sampled = affine_transform(source.astype(np.float32), matrix, offset, target.shape, order=1)
+    sampled = affine_transform(source.astype(np.float32), matrix, offset, target.shape, order=1, cval=beyond)
     target[:] = np.rint(sampled) if np.issubdtype(target.dtype, np.integer) else sampled
 
 

@@ -26,6 +26,7 @@ TAGS = {
     "ImagePositionPatient": 0x00200032,
     "ImageOrientationPatient": 0x00200037,
     "SamplesPerPixel": 0x00280002,
+    "PhotometricInterpretation": 0x00280004,
     "NumberOfFrames": 0x00280008,
     "Rows": 0x00280010,
     "Columns": 0x00280011,
@@ -34,12 +35,17 @@ TAGS = {
     "BitsStored": 0x00280101,
     "HighBit": 0x00280102,
     "PixelRepresentation": 0x00280103,
+    "PixelPaddingValue": 0x00280120,
+    "PixelPaddingRangeLimit": 0x00280121,
     "RescaleIntercept": 0x00281052,
     "RescaleSlope": 0x00281053,
+    "ModalityLUTSequence": 0x00283000,
+    "FloatPixelData": 0x7FE00008,
+    "DoubleFloatPixelData": 0x7FE00009,
     "PixelData": 0x7FE00010,
 }
 # What pydicom needs beside these to decode pixels, and the groups of enhanced multi-frame images.
-_PYDICOM_TAGS = (*TAGS.values(), 0x00280004, 0x00280006, 0x52009229, 0x52009230)
+_PYDICOM_TAGS = (*TAGS.values(), 0x00280006, 0x52009229, 0x52009230)
 _NAMES = {struct.pack("<HH", tag >> 16, tag & 0xFFFF): name for name, tag in TAGS.items()}
 
 _EXPLICIT, _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
@@ -52,7 +58,10 @@ _UNDEFINED = 0xFFFFFFFF
 _PIXELS, _ITEM = b"\xe0\x7f\x10\x00", b"\xfe\xff\x00\xe0"
 _ITEM_END, _SEQUENCE_END = b"\xfe\xff\x0d\xe0", b"\xfe\xff\xdd\xe0"
 _FUNCTIONAL_GROUPS = (b"\x00\x52\x29\x92", b"\x00\x52\x30\x92")
+_PIXEL_TRANSFORMATION = b"\x28\x00\x45\x91"  # a functional group: slope and intercept
+_MODALITY_LUT = b"\x28\x00\x00\x30"
 _MAX_DEPTH = 8
+_MAGIC = b"DICM"  # after a preamble of 128 bytes
 
 _short = struct.Struct("<4s2sH").unpack_from
 _long = struct.Struct("<I").unpack_from
@@ -61,6 +70,10 @@ _implicit = struct.Struct("<4sI").unpack_from
 
 class _Doubtful(Exception):
     """Not a file for the walk."""
+
+
+class Unreadable(ValueError):
+    """An image that cannot be used; the message says why and names nothing of the patient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +93,12 @@ class Elements:
         return self.values.get(name, b"").decode("latin-1").strip(" \0\t\r\n")
 
     def numbers(self, name: str) -> list[float]:
-        """The numbers of a decimal or integer string; raises ValueError for anything else."""
+        """The numbers of a decimal or integer string; raises Unreadable for anything else."""
         text = self.text(name)
-        return [float(part) for part in text.split("\\")] if text else []
+        try:
+            return [float(part) for part in text.split("\\")] if text else []
+        except ValueError:
+            raise Unreadable(f"{name} is not a number with a decimal point") from None
 
     def number(self, name: str) -> float | None:
         """A lone number, or None if it is absent."""
@@ -90,31 +106,46 @@ class Elements:
         return numbers[0] if numbers else None
 
     def whole(self, name: str) -> int:
-        """An unsigned whole number of 16 bits; raises KeyError or ValueError."""
-        value = self.values[name]
+        """An unsigned whole number of 16 bits; raises Unreadable for anything else."""
+        value = self.values.get(name)
+        if not value:
+            raise Unreadable(f"{name} is missing")
         if len(value) != 2:
-            raise ValueError(name)
+            raise Unreadable(f"{name} is not a whole number of 16 bits")
         return value[0] | value[1] << 8
+
+
+def is_dicom(content: bytes) -> bool:
+    """Whether a file is DICOM: by its magic or, without a preamble, by an element of group 0002 or 0008 in front."""
+    if _has_preamble(content):
+        return True
+    group, vr = content[:2], content[4:6]
+    if vr in _SHORT_VRS or vr in _LONG_VRS:
+        return group in (b"\x02\x00", b"\x08\x00", b"\x00\x08")  # the last is big endian
+    return group == b"\x08\x00" and len(content) > 8 and _implicit(content, 0)[1] <= len(content) - 8
 
 
 def read_elements(content: bytes) -> Elements:
     """The elements of one file.
 
     Raises:
+        Unreadable: a deflated file.
         Exception: no readable DICOM file; of what kind depends on where pydicom stumbles.
     """
-    if content[128:132] == b"DICM":
-        try:
-            return Elements(_walk(content))
-        except (_Doubtful, struct.error):
-            pass
-    return _by_pydicom(content)
+    try:
+        return Elements(_walk(content))
+    except (_Doubtful, struct.error):
+        return _by_pydicom(content)
+
+
+def _has_preamble(content: bytes) -> bool:
+    return content[128:132] == _MAGIC
 
 
 def _walk(content: bytes) -> dict[str, bytes]:
     """The elements of an ordinary file; raises _Doubtful or struct.error for any other."""
     values: dict[str, bytes] = {}
-    at, end = 132, len(content)
+    at, end = 132 if _has_preamble(content) else 0, len(content)
     while content[at : at + 2] == b"\x02\x00":
         tag, length, at = _header(content, at, True)
         if length > end - at:
@@ -122,32 +153,49 @@ def _walk(content: bytes) -> dict[str, bytes]:
         if tag in _NAMES:
             values[_NAMES[tag]] = content[at : at + length]
         at += length
-    syntax = values.get("TransferSyntaxUID", b"").rstrip(b"\0 ").decode("latin-1")
-    if syntax not in (_EXPLICIT, _IMPLICIT):
-        raise _Doubtful
-    explicit, last = syntax == _EXPLICIT, (0, 0)
+    explicit, last = _is_explicit(content, at, values), (0, 0)
     while at < end:
         tag, length, at = _header(content, at, explicit)
         order = struct.unpack("<HH", tag)
         if order <= last:
             raise _Doubtful
         last = order
-        if tag in _FUNCTIONAL_GROUPS and "ImagePositionPatient" not in values:
-            raise _Doubtful
-        if tag == _PIXELS:
-            if length > end - at or values.get("NumberOfFrames", b"1").strip(b" \0") not in (b"1", b""):
-                raise _Doubtful
-            values["PixelData"] = content[at : at + length]
-            return values
-        if length == _UNDEFINED:
+        start = at
+        if length == _UNDEFINED and tag != _PIXELS:
             at = _after_sequence(content, at, explicit, 0)
-            continue
-        if length > end - at:
+        elif length > end - at:
+            raise _Doubtful
+        else:
+            at += length
+        if tag in _FUNCTIONAL_GROUPS and (
+            "ImagePositionPatient" not in values or content.find(_PIXEL_TRANSFORMATION, start, at) >= 0
+        ):
+            raise _Doubtful
+        if tag == _MODALITY_LUT and length:
             raise _Doubtful
         if tag in _NAMES:
-            values[_NAMES[tag]] = content[at : at + length]
-        at += length
+            values[_NAMES[tag]] = content[start:at]
+        if tag == _PIXELS:
+            if values.get("NumberOfFrames", b"1").strip(b" \0") not in (b"1", b""):
+                raise _Doubtful
+            return values
     return values
+
+
+def _is_explicit(content: bytes, at: int, values: dict[str, bytes]) -> bool:
+    """Whether the elements from `at` on name their value representations; notes the transfer syntax if it is missing.
+
+    Raises:
+        _Doubtful: another transfer syntax, one that contradicts the first element, or no element of group 0008 there.
+    """
+    vr = content[at + 4 : at + 6]
+    explicit = vr in _SHORT_VRS or vr in _LONG_VRS
+    syntax = values.setdefault("TransferSyntaxUID", (_EXPLICIT if explicit else _IMPLICIT).encode())
+    if content[at : at + 2] != b"\x08\x00":
+        raise _Doubtful
+    if syntax.rstrip(b"\0 ").decode("latin-1") != (_EXPLICIT if explicit else _IMPLICIT):
+        raise _Doubtful
+    return explicit
 
 
 def _header(content: bytes, at: int, explicit: bool) -> tuple[bytes, int, int]:
@@ -188,9 +236,9 @@ def _after_sequence(content: bytes, at: int, explicit: bool, depth: int) -> int:
 
 def _by_pydicom(content: bytes) -> Elements:
     """The elements as pydicom reads them."""
-    if _DEFLATED in content:
-        raise NotImplementedError("unpacking a deflated file has no limit; no scanner writes one")
-    data = pydicom.dcmread(io.BytesIO(content), force=content[128:132] != b"DICM", specific_tags=list(_PYDICOM_TAGS))
+    if _DEFLATED in content:  # unpacking it has no limit, and no scanner writes one
+        raise Unreadable("a deflated transfer syntax; write the files with Explicit VR Little Endian")
+    data = pydicom.dcmread(io.BytesIO(content), force=not _has_preamble(content), specific_tags=list(_PYDICOM_TAGS))
     if "TransferSyntaxUID" not in data.file_meta:  # pydicom found out how to read it
         implicit, little = data.original_encoding
         data.file_meta.TransferSyntaxUID = UID(_IMPLICIT if implicit else _EXPLICIT if little else _BIG_ENDIAN)
@@ -202,10 +250,14 @@ def _by_pydicom(content: bytes) -> Elements:
 
 
 def _bytes(element: DataElement) -> bytes:
-    """The value of an element as an ordinary file would hold it."""
+    """The value of an element as an ordinary file would hold it; of a sequence only whether it has an item."""
     value: Any = element.value
-    if element.VR == "US" and isinstance(value, int):
-        return struct.pack("<H", value)
+    if isinstance(value, bytes):
+        return value
+    if element.VR in ("US", "SS") and isinstance(value, int):
+        return struct.pack("<H", value & 0xFFFF)
+    if element.VR == "SQ":
+        return b"item" if value else b""
     if isinstance(value, MultiValue):
         value = "\\".join(map(str, value))
     return b"" if value is None else str(value).encode("latin-1", "replace")

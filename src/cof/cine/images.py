@@ -5,6 +5,7 @@ One file may hold one image (UK Biobank and most archives) or many (enhanced mul
 
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import pydicom.config
 from pydicom.dataset import Dataset
 
 from cof.cine.archive import read_members
-from cof.cine.elements import Elements, read_elements
-from cof.cine.pixels import read_pixels
+from cof.cine.elements import Elements, Unreadable, is_dicom, read_elements
+from cof.cine.pixels import Grey, read_pixels, rescaled
 from cof.errors import CofError, Reason
 
 # The scanner's own evaluation repeats all slices with contours burnt in.
@@ -24,6 +25,7 @@ _RESULT = re.compile(r"inline_?vf", re.IGNORECASE)
 # Bytes of all pixels of one archive: half of what a job is given.
 _MAX_PIXEL_BYTES = 512 * 2**20
 
+_NO_DICOM = "not a DICOM file, in spite of its name"
 _NEEDED = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
@@ -53,7 +55,7 @@ class Image:
     """One frame of one slice.
 
     Attributes:
-        pixels: [Y, X], rescaled if the file says so.
+        grey: pixels [Y, X], rescaled if the file says so, and what is known of them.
         plane: where it lies; images of one place share the object.
         description, series: name and UID of the series.
         instance: number within the series.
@@ -61,13 +63,18 @@ class Image:
         interval_ms: the scanner's RR interval.
     """
 
-    pixels: np.ndarray
+    grey: Grey
     plane: Plane
     description: str
     series: str
     instance: int | None
     trigger_ms: float | None
     interval_ms: float | None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """[Y, X], rescaled if the file says so."""
+        return self.grey.pixels
 
 
 def read_images(path: Path, repairs: list[str]) -> list[Image]:
@@ -82,17 +89,17 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
     """
     images: dict[str, list[Image]] = {}
     planes: dict[tuple[bytes, ...], Plane] = {}
-    unreadable = without_position = room = 0
+    unreadable: Counter[str] = Counter()  # files by what is wrong with them
+    without_position = room = files = 0
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")  # remarks on values, which may name the patient
         for name, content in read_members(path):
-            has_magic = content[128:132] == b"DICM"
-            if not has_magic and not name.lower().endswith((".dcm", ".ima")):
+            files += 1
+            if not (known := is_dicom(content)) and not name.lower().endswith((".dcm", ".ima")):
                 continue
             try:
                 elements = read_elements(content)
-                if not _has_pixels(elements):
-                    unreadable += not has_magic  # a DICOM file may hold other things than images
+                if not _has_pixels(elements, known):
                     continue
                 if _RESULT.search(elements.text("SeriesDescription")):
                     continue
@@ -105,28 +112,49 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
                     found = _plain(elements, planes)
             except CofError:
                 raise
-            except Exception:  # whatever a parser of foreign bytes stumbles over
-                unreadable += 1
+            except Unreadable as fault:
+                unreadable[str(fault)] += 1
+                continue
+            except Exception as error:  # whatever a parser of foreign bytes stumbles over
+                unreadable[f"damaged ({type(error).__name__}): fetch the file again" if known else _NO_DICOM] += 1
                 continue
             room += sum(image.pixels.nbytes for image in found)
             if room > _MAX_PIXEL_BYTES:
                 raise CofError(Reason.CINE_UNREADABLE, "the images are too large for a cine")
             images[elements.text("SOPInstanceUID") or name] = found
+    causes = [f"{cause} ({count} files)" for cause, count in unreadable.most_common()]
     if not images:
         if unreadable:
-            raise CofError(Reason.CINE_UNREADABLE, f"none of {unreadable} DICOM files holds a readable image")
+            raise CofError(
+                Reason.CINE_UNREADABLE,
+                f"none of {unreadable.total()} DICOM files holds a readable image: {'; '.join(causes)}",
+            )
         if without_position:
             raise CofError(Reason.CINE_GEOMETRY, f"none of {without_position} DICOM images has a position in space")
-        raise CofError(Reason.CINE_NO_SHORT_AXIS, "no DICOM image of a cine")
+        raise CofError(Reason.CINE_NO_SHORT_AXIS, f"none of {files} files is a DICOM image of a cine")
     if unreadable:
-        repairs.append(f"{unreadable} unreadable files left out")
+        repairs.append(f"{unreadable.total()} unreadable files left out")
+        repairs.extend(f"left out: {cause}" for cause in causes)
     if without_position:
         repairs.append(f"{without_position} images without a position left out")
     return [image for found in images.values() for image in found]
 
 
-def _has_pixels(elements: Elements) -> bool:
-    return "PixelData" in (elements.values if elements.dataset is None else elements.dataset)
+def _has_pixels(elements: Elements, known: bool) -> bool:
+    """Whether there is an image; a DICOM file may hold other things.
+
+    Raises:
+        Unreadable: an image without pixels of whole numbers, or a file that is not `known` to be DICOM.
+    """
+    if "PixelData" in (elements.values if elements.dataset is None else elements.dataset):
+        return True
+    if "FloatPixelData" in elements.values or "DoubleFloatPixelData" in elements.values:
+        raise Unreadable("pixels in floating point (FloatPixelData); export whole numbers (PixelData)")
+    if not known:
+        raise Unreadable(_NO_DICOM)
+    if "Rows" in elements.values:
+        raise Unreadable("an image without PixelData: fetch the file again")
+    return False
 
 
 def _plain(elements: Elements, planes: dict[tuple[bytes, ...], Plane]) -> list[Image]:
@@ -134,12 +162,15 @@ def _plain(elements: Elements, planes: dict[tuple[bytes, ...], Plane]) -> list[I
     where = tuple(elements.values[tag] for tag in _NEEDED)
     if where not in planes:
         planes[where] = make_plane(*(elements.numbers(tag) for tag in _NEEDED))
-    pixels = rescaled(read_pixels(elements), elements.number("RescaleSlope"), elements.number("RescaleIntercept"))
+    pixels = [
+        rescaled(grey, elements.number("RescaleSlope"), elements.number("RescaleIntercept"))
+        for grey in read_pixels(elements)
+    ]
     instance = elements.number("InstanceNumber")
     lone = len(pixels) == 1
     return [
         Image(
-            image,
+            grey,
             planes[where],
             elements.text("SeriesDescription"),
             elements.text("SeriesInstanceUID"),
@@ -147,7 +178,7 @@ def _plain(elements: Elements, planes: dict[tuple[bytes, ...], Plane]) -> list[I
             elements.number("TriggerTime") if lone else None,
             elements.number("NominalInterval"),
         )
-        for number, image in enumerate(pixels, 1)
+        for number, grey in enumerate(pixels, 1)
     ]
 
 
@@ -175,13 +206,6 @@ def make_plane(spacing_mm: list[float], position: list[float], orientation: list
     )
 
 
-def rescaled(pixels: np.ndarray, slope: float | None, intercept: float | None) -> np.ndarray:
-    """Stored values in the units that slope and intercept give them."""
-    if slope in (None, 1.0) and intercept in (None, 0.0):
-        return pixels
-    return np.asarray(pixels * np.float32(1.0 if slope is None else slope) + np.float32(intercept or 0.0))
-
-
 def _is_enhanced(data: Dataset) -> bool:
     """Whether frames have functional groups; some scanners write one empty item into an ordinary image."""
     return any(len(frame) for frame in data.get(_PER_FRAME) or [])
@@ -202,7 +226,7 @@ def _frames(elements: Elements, data: Dataset) -> list[Image]:
     pixels = read_pixels(elements)
     images = []
     planes: dict[tuple[float, ...], Plane] = {}
-    for number, (values, frame) in enumerate(zip(pixels, data[_PER_FRAME].value, strict=True), 1):
+    for number, (grey, frame) in enumerate(zip(pixels, data[_PER_FRAME].value, strict=True), 1):
 
         def group(name: str, frame: Dataset = frame) -> Any:
             return _group(shared, name, frame)
@@ -218,11 +242,12 @@ def _frames(elements: Elements, data: Dataset) -> list[Image]:
         place = tuple(number for numbers in where for number in numbers)
         if place not in planes:
             planes[place] = make_plane(*where)
-        scale = group("PixelValueTransformationSequence")
+        # Some exporters leave slope and intercept where ordinary files have them.
+        scale = group("PixelValueTransformationSequence") or data
         timing = group("CardiacSynchronizationSequence")
         images.append(
             Image(
-                rescaled(values, _number(scale.get("RescaleSlope")), _number(scale.get("RescaleIntercept"))),
+                rescaled(grey, _number(scale.get("RescaleSlope")), _number(scale.get("RescaleIntercept"))),
                 planes[place],
                 elements.text("SeriesDescription"),
                 elements.text("SeriesInstanceUID"),

@@ -1,4 +1,8 @@
-"""Pixels of DICOM files, uncompressed or by pydicom's decoders; nothing is unpacked that is larger than it says."""
+"""Pixels of DICOM files, uncompressed or by pydicom's decoders; nothing is unpacked that is larger than it says.
+
+Values are those of the stored bits (BitsStored, HighBit, PixelRepresentation). What the file says about padding and
+about which end of the values is white goes along, for `cof.cine.intensities` to settle it for all images of a scan.
+"""
 
 import resource
 import signal
@@ -6,15 +10,18 @@ import struct
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from math import prod
+from dataclasses import dataclass, replace
+from math import isfinite, prod
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.uid import RLELossless
+from pydicom.pixels import get_decoder
+from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, RLELossless
 
-from cof.cine.elements import Elements
+from cof.cine.elements import Elements, Unreadable
 
 _MAX_BYTES = 512 * 2**20
 _MAX_CHILD_BYTES = 2 * 2**30
@@ -23,43 +30,230 @@ _child: ProcessPoolExecutor | None = None
 # Image header segments of JPEG and JPEG-LS (start of frame) hold height and width; so does that of JPEG 2000.
 _JPEG_FRAMES = frozenset([*range(0xC0, 0xD0), 0xF7]) - {0xC4, 0xC8, 0xCC}
 _JPEG_2000 = b"\xff\x4f\xff\x51"
+_LOSSY = (JPEG2000, JPEGLSNearLossless, JPEGBaseline8Bit, JPEGExtended12Bit)
+_GREYS = ("MONOCHROME1", "MONOCHROME2")
+_COLOURS = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "HSV", "ARGB", "CMYK")
 
 
-def read_pixels(elements: Elements) -> np.ndarray:
-    """The grey images of one file as stored.
+@dataclass(frozen=True, eq=False)
+class Grey:
+    """A grey image and what is known of its values.
 
-    Returns:
-        [frames, Y, X], read-only.
+    Attributes:
+        pixels: [Y, X], may be read-only.
+        padded: bool [Y, X], the pixels that the file says are padding; None if none is.
+        mirror: None if high values are white (MONOCHROME2). If they are black (MONOCHROME1), the sum of the least and
+            the greatest value that the stored bits can hold: `mirror - pixels` is the image with high values white.
+        stray_bits: whether bits beyond BitsStored held something (an overlay, or dirt), which was ignored.
+    """
+
+    pixels: np.ndarray
+    padded: np.ndarray | None = None
+    mirror: float | None = None
+    stray_bits: bool = False
+
+
+@dataclass(frozen=True)
+class _Bits:
+    """Where the bits of a pixel lie in its word."""
+
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
+
+    @property
+    def least(self) -> int:
+        return -(1 << self.stored - 1) if self.signed else 0
+
+    @property
+    def greatest(self) -> int:
+        return self.least + (1 << self.stored) - 1
+
+
+def read_pixels(elements: Elements) -> list[Grey]:
+    """The grey images of one file, one a frame, as stored.
 
     Raises:
-        Exception: no grey image, cut short, too large, or not to be decoded.
+        Unreadable: no grey image of whole numbers, bits that contradict each other, cut short, too long, or too large.
+        Exception: not to be decoded.
     """
     rows, columns = elements.whole("Rows"), elements.whole("Columns")
     frames = int(elements.number("NumberOfFrames") or 1)
-    bits = elements.whole("BitsAllocated")
-    samples = elements.whole("SamplesPerPixel") if "SamplesPerPixel" in elements.values else 1
-    if samples != 1 or bits not in (8, 16, 32) or min(rows, columns, frames) < 1:
-        raise ValueError("no grey image")
-    if rows * columns * frames * bits // 8 > _MAX_BYTES:
-        raise ValueError("too large for a cine")
-    if elements.dataset is not None:
-        return _decoded(elements.dataset, (frames, rows, columns))
-    signed = elements.whole("PixelRepresentation") == 1
-    kind = np.dtype(f"<{'i' if signed else 'u'}{bits // 8}")
-    return np.frombuffer(elements.values["PixelData"], kind, rows * columns).reshape(1, rows, columns)
+    mirrored = _high_is_black(elements)
+    bits = _bits(elements)
+    if min(rows, columns, frames) < 1:
+        raise Unreadable(f"{frames} frames of {rows} x {columns} pixels are no image")
+    shape = (frames, rows, columns)
+    if prod(shape) * bits.allocated // 8 > _MAX_BYTES:
+        raise Unreadable(f"{frames} frames of {rows} x {columns} pixels are too large for a cine")
+    if elements.values.get("ModalityLUTSequence"):
+        raise Unreadable("a ModalityLUTSequence, which is not applied; export with RescaleSlope and RescaleIntercept")
+    lossy = False
+    if elements.dataset is None:
+        content = elements.values["PixelData"]
+        _check_length(len(content), shape, bits)
+        words = np.frombuffer(content, f"<{'i' if bits.signed else 'u'}{bits.allocated // 8}", prod(shape))
+        words = words.reshape(shape)
+    else:
+        words = _decoded(elements.dataset, shape, bits)
+        lossy = elements.dataset.file_meta.TransferSyntaxUID in _LOSSY
+    words = _shifted(words, bits, lossy)
+    values, stray = (_checked(words, bits), None) if lossy else _stored(words, bits)
+    padded = _padding(elements, words, values, bits)
+    if stray is not None and padded is not None:
+        stray &= ~padded
+    mirror = float(bits.least + bits.greatest) if mirrored else None
+    return [
+        Grey(
+            values[frame],
+            padded[frame] if padded is not None and padded[frame].any() else None,
+            mirror,
+            stray is not None and bool(stray[frame].any()),
+        )
+        for frame in range(frames)
+    ]
 
 
-def _decoded(data: Dataset, shape: tuple[int, int, int]) -> np.ndarray:
-    """The images by pydicom's decoders, [frames, Y, X]."""
+def rescaled(grey: Grey, slope: float | None, intercept: float | None) -> Grey:
+    """Stored values in the units that slope and intercept give them; raises Unreadable if they are no numbers or 0."""
+    if slope in (None, 1.0) and intercept in (None, 0.0):
+        return grey
+    scale, offset = np.float32(1.0 if slope is None else slope), np.float32(intercept or 0.0)
+    if not (isfinite(scale) and isfinite(offset) and scale):
+        raise Unreadable(f"RescaleSlope {slope} and RescaleIntercept {intercept}, which leave no image")
+    mirror = None if grey.mirror is None else float(scale) * grey.mirror + 2 * float(offset)
+    return replace(grey, pixels=np.asarray(grey.pixels * scale + offset), mirror=mirror)
+
+
+def _high_is_black(elements: Elements) -> bool:
+    """Whether high values are black; raises Unreadable for anything but grey images."""
+    samples = elements.whole("SamplesPerPixel") if elements.values.get("SamplesPerPixel") else 1
+    photometric = elements.text("PhotometricInterpretation").upper()
+    if samples == 1 and photometric in _GREYS:
+        return photometric == "MONOCHROME1"
+    kind = photometric if photometric in _GREYS + _COLOURS else "unknown" if photometric else "missing"
+    raise Unreadable(
+        f"SamplesPerPixel {samples} and PhotometricInterpretation {kind}; only grey images (MONOCHROME1, MONOCHROME2) "
+        "are read: export the scanner's images, not pictures of them"
+    )
+
+
+def _bits(elements: Elements) -> _Bits:
+    """Where the bits lie; raises Unreadable if the file contradicts itself."""
+    allocated, stored = elements.whole("BitsAllocated"), elements.whole("BitsStored")
+    high = elements.whole("HighBit") if elements.values.get("HighBit") else stored - 1
+    signed = elements.whole("PixelRepresentation")
+    if allocated not in (8, 16, 32):
+        raise Unreadable(f"BitsAllocated {allocated}; 8, 16 and 32 are read")
+    if not 1 <= stored <= allocated:
+        raise Unreadable(f"BitsStored {stored} of BitsAllocated {allocated}; it must be 1 to {allocated}: correct it")
+    if not stored - 1 <= high < allocated:
+        raise Unreadable(
+            f"HighBit {high} with BitsStored {stored} of BitsAllocated {allocated}; it must be {stored - 1}: correct it"
+        )
+    if signed not in (0, 1):
+        raise Unreadable(f"PixelRepresentation {signed}; it must be 0 (unsigned) or 1 (signed): correct it")
+    return _Bits(allocated, stored, high, signed == 1)
+
+
+def _check_length(length: int, shape: tuple[int, int, int], bits: _Bits) -> None:
+    """Raise Unreadable if uncompressed pixels are not as many as the file says; a few bytes may fill up the end."""
+    size = bits.allocated // 8
+    surplus = length - prod(shape) * size
+    if surplus < 0:
+        raise Unreadable(f"PixelData are cut short by {-surplus} of {prod(shape) * size} bytes: fetch the file again")
+    if surplus > 1 and surplus >= min(shape[1:]) * size:
+        raise Unreadable(
+            f"PixelData hold {surplus} bytes more than {shape[0]} frames of {shape[1]} x {shape[2]} pixels of "
+            f"{bits.allocated} bits: correct Rows, Columns, NumberOfFrames or BitsAllocated"
+        )
+
+
+def _decoded(data: Dataset, shape: tuple[int, int, int], bits: _Bits) -> np.ndarray:
+    """The images by pydicom's decoders, [frames, Y, X], with whatever lies in unused bits."""
     syntax = data.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated:
-        for stream in generate_frames(data.PixelData, number_of_frames=shape[0]):
-            if syntax != RLELossless and _coded_size(stream) != shape[1:]:
-                raise ValueError("the compressed image has another size than the file says")
-    elif len(data.PixelData) * 8 < prod(shape) * data.BitsAllocated:
-        raise ValueError("cut short")
     coded = syntax.is_encapsulated and syntax != RLELossless
-    return np.asarray(_decode_apart(data) if coded else data.pixel_array).reshape(shape)
+    if not syntax.is_encapsulated:
+        _check_length(len(data.PixelData), shape, bits)
+    elif coded:
+        for stream in generate_frames(data.PixelData, number_of_frames=shape[0]):
+            if _coded_size(stream) != shape[1:]:
+                raise Unreadable(f"a compressed image not of {shape[1]} x {shape[2]} pixels: correct Rows and Columns")
+    try:
+        words = np.asarray(_decode_apart(data) if coded else _words(data)).reshape(shape)
+    except Unreadable:
+        raise
+    except Exception as error:  # whatever a decoder stumbles over
+        named = "an unknown transfer syntax" if syntax.name == syntax else syntax.name
+        raise Unreadable(f"pixels in {named} that cannot be decoded ({type(error).__name__})") from None
+    return words.astype(words.dtype.newbyteorder("="), copy=False)
+
+
+def _words(data: Dataset) -> np.ndarray:
+    """What pydicom decodes, before it clears unused bits."""
+    options: Any = {"correct_unused_bits": False}
+    return get_decoder(data.file_meta.TransferSyntaxUID).as_array(data, raw=True, **options)[0]
+
+
+def _shifted(words: np.ndarray, bits: _Bits, lossy: bool) -> np.ndarray:
+    """Words whose lowest bit is the lowest stored one.
+
+    A HighBit above BitsStored - 1 may itself be wrong: it is believed only if the bits below the stored ones are empty.
+
+    Raises:
+        Unreadable: they are not empty.
+    """
+    below = bits.high + 1 - bits.stored
+    if not below:
+        return words
+    if lossy or bits.high >= 8 * words.itemsize or (words & ((1 << below) - 1)).any():
+        raise Unreadable(
+            f"HighBit {bits.high} with BitsStored {bits.stored}, and the {below} bits below hold something: clear them "
+            f"or, if they are the pixels' own, correct HighBit to {bits.stored - 1}"
+        )
+    return words >> below
+
+
+def _stored(words: np.ndarray, bits: _Bits) -> tuple[np.ndarray, np.ndarray | None]:
+    """The values of the stored bits; and where other bits hold anything but zeros or the sign, None if nowhere."""
+    above = 8 * words.itemsize - bits.stored
+    if above <= 0 or (words.max() <= bits.greatest and (not bits.signed or words.min() >= bits.least)):
+        return words, None
+    values = (words << above) >> above
+    return values, (values != words) & (words.view(f"u{words.itemsize}") >> bits.stored != 0)
+
+
+def _checked(words: np.ndarray, bits: _Bits) -> np.ndarray:
+    """Lossily coded values, which overshoot a little; raises Unreadable if they lie far from what the bits can hold."""
+    margin = (1 << bits.stored) // 16
+    if words.max() > bits.greatest + margin or words.min() < bits.least - margin:
+        raise Unreadable(f"compressed values beyond what BitsStored {bits.stored} can hold: correct BitsStored")
+    return words
+
+
+def _padding(elements: Elements, words: np.ndarray, values: np.ndarray, bits: _Bits) -> np.ndarray | None:
+    """Where the file pads, by its PixelPaddingValue or the range from there to PixelPaddingRangeLimit; None if nowhere.
+
+    A value that the stored bits cannot hold is looked for in the whole words.
+    """
+    names = ("PixelPaddingValue", "PixelPaddingRangeLimit")
+    if not elements.values.get(names[0]):
+        return None
+    ends = [_padding_value(elements, name, bits) for name in names if elements.values.get(name)]
+    padded = (values >= min(ends)) & (values <= max(ends))
+    if values is not words:
+        padded |= (words >= min(ends)) & (words <= max(ends))
+    return padded if padded.any() else None
+
+
+def _padding_value(elements: Elements, name: str, bits: _Bits) -> int:
+    """A value of the pixels' own signedness, whatever type the file gave it; raises Unreadable if it is no number."""
+    raw = elements.values[name]
+    if len(raw) not in (2, 4):
+        raise Unreadable(f"{name} is not a whole number of 16 or 32 bits: correct or remove it")
+    value = int.from_bytes(raw, "little", signed=bits.signed)
+    return value - (1 << bits.stored) if bits.signed and bits.greatest < value < 1 << bits.stored else value
 
 
 def _decode_apart(data: Dataset) -> np.ndarray:
@@ -70,7 +264,7 @@ def _decode_apart(data: Dataset) -> np.ndarray:
         return _child.submit(_decode, data).result()
     except BrokenProcessPool:
         _child = None
-        raise ValueError("the decoder crashed, or took too long") from None
+        raise Unreadable("compressed pixels at which the decoder crashed, or took too long") from None
 
 
 def _quieten() -> None:
@@ -82,7 +276,7 @@ def _decode(data: Dataset) -> np.ndarray:
     """In the child: the pixels, with bounds on time (whose signal ends the child) and memory."""
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_CHILD_BYTES, _MAX_CHILD_BYTES))
     signal.setitimer(signal.ITIMER_PROF, _MAX_SECONDS)
-    pixels = data.pixel_array
+    pixels = _words(data)
     signal.setitimer(signal.ITIMER_PROF, 0)
     return pixels
 
@@ -93,14 +287,14 @@ def _coded_size(stream: bytes) -> tuple[int, int]:
         right, bottom, left, top = struct.unpack(">4I", stream[8:24])
         return bottom - top, right - left
     if stream[:2] != b"\xff\xd8":
-        raise ValueError("no compressed image")
+        raise Unreadable("a compressed transfer syntax without a compressed image")
     at = 2
     while at + 9 <= len(stream):
         if stream[at] != 0xFF:
-            raise ValueError("no marker where one must be")
+            raise Unreadable("a compressed image that is damaged")
         marker = stream[at + 1]
         if marker in _JPEG_FRAMES:
             rows, columns = struct.unpack(">2H", stream[at + 5 : at + 9])
             return rows, columns
         at += 1 if marker == 0xFF else 2 + int.from_bytes(stream[at + 2 : at + 4])
-    raise ValueError("no image in the stream")
+    raise Unreadable("a compressed image that is damaged")

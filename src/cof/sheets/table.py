@@ -77,7 +77,8 @@ def write_sheet(
     if not complete:
         raise UsageError("; ".join((f"no visit below {folder} has both an ECG and a scan", *remarks)))
 
-    private = not listing.named or any(redact(name) != name for name, _ in complete)
+    texts = (text for visit in complete for text in (visit[0], *listing.visits[visit].values()))
+    private = not listing.named or any(redact(text) != text for text in texts)
     _check_place(out, private, overwrite)
     optional = [column for column in OPTIONAL if any(column in listing.visits[visit] for visit in complete)]
     columns = [*REQUIRED, *optional, *(["labels_map"] if codes and "annotation" in optional else [])]
