@@ -18,7 +18,6 @@ import pytest
 import strips
 from conftest import ENVIRONMENT, REPOSITORY
 
-from cof.labels.codes import ACDC
 from cof.phantom.cardiosoft import write_ecg
 
 pytestmark = pytest.mark.slow
