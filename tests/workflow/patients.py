@@ -35,8 +35,8 @@ class Patient:
     """A simulated heart and its scan.
 
     Attributes:
-        latents: the heart; frames: uint16 [T, Z, Y, X], frame 0 at the R peak; drawn: what an expert drew, uint8, the same
-            shape, at ED and ES; stack: where the slices lie.
+        latents: the heart; frames: uint16 [T, Z, Y, X], frame 0 at the R peak; drawn: what an expert drew at ED and ES,
+            uint8, the same shape; stack: where the slices lie.
     """
 
     latents: Latents
@@ -65,7 +65,7 @@ def patient(name: str, **latents: float) -> Patient:
 
 
 def write_dicom(path: Path, form: str, own: Patient) -> None:
-    """The scan in a form of `cines`: a zip or a folder, or the one file of an enhanced scan if the name ends in .dcm."""
+    """The scan in a form of `cines`: a zip or a folder, or the one file of an enhanced scan where the name is .dcm."""
     scan = Scan(form)
     scan.shots = [_shot(form, own, frame, plane) for plane in range(own.frames.shape[1]) for frame in range(FRAMES)]
     if path.suffix == ".dcm":
