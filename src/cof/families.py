@@ -18,6 +18,11 @@ def _entry(name: str) -> EntryPoint | None:
     return next(iter(found.values()), None)
 
 
+def is_outside(name: str) -> bool:
+    """Whether an installed package registers a family of this name."""
+    return bool(entry_points(group=GROUP, name=name))
+
+
 def package_of(entry: EntryPoint) -> str:
     """Name and version of the package that an entry point comes from."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package without a name"

@@ -117,6 +117,34 @@ def enhanced(datasets: list[Dataset]) -> Dataset:
     return whole
 
 
+def enhanced_fully(datasets: list[Dataset]) -> Dataset:
+    """All images in one enhanced file whose functional groups say all that the images do."""
+    timed = copy.deepcopy(datasets)
+    for data in timed:
+        data.TriggerTime = data.get("TriggerTime", "0")
+    whole = enhanced(timed)
+    for data, frame in zip(datasets, whole.PerFrameFunctionalGroupsSequence, strict=True):
+        timing = frame.CardiacSynchronizationSequence[0]
+        if "TriggerTime" not in data:
+            del timing.NominalCardiacTriggerDelayTime
+        timing.RRIntervalTimeNominal = float(data.NominalInterval)
+        kind, content = Dataset(), Dataset()
+        if "ImageType" in data:
+            kind.FrameType = data.ImageType
+        if "ComplexImageComponent" in data:
+            kind.ComplexImageComponent = data.ComplexImageComponent
+        if "TemporalPositionIdentifier" in data:
+            content.TemporalPositionIndex = int(data.TemporalPositionIdentifier)
+        if "AcquisitionNumber" in data:
+            content.FrameAcquisitionNumber = int(data.AcquisitionNumber)
+        if "AcquisitionTime" in data:
+            content.FrameAcquisitionDateTime = f"{data.AcquisitionDate}{data.AcquisitionTime}"
+        frame.MRImageFrameTypeSequence, frame.FrameContentSequence = Sequence([kind]), Sequence([content])
+    for tag in ("ImageType", "ComplexImageComponent", "AcquisitionNumber", "AcquisitionTime", "InstanceNumber"):
+        whole.pop(tag, None)
+    return whole
+
+
 def _item(**elements) -> Dataset:
     item = Dataset()
     for name, value in elements.items():

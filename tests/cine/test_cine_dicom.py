@@ -131,7 +131,10 @@ def test_of_repeated_series_the_last_counts(kit, scan, archived):
         data.SeriesInstanceUID, data.SOPInstanceUID = "1.2.0.2", data.SOPInstanceUID.replace("1.2.3", "1.2.0")
     cine = read_cine_source(archived([*first_take, *datasets]), 0.1)
     np.testing.assert_array_equal(cine.frames, scan.frames)
-    assert cine.repairs == ("slice 2: the last of 2 series used",)
+    assert cine.repairs == (
+        "slice 2: acquired 2 times, nothing tells which is the latest: that of the highest series UID, by its numbers, "
+        "taken, 10 images of the others left out",
+    )
 
 
 def test_a_broken_off_repetition_does_not_count(kit, scan, archived):

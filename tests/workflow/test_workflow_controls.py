@@ -93,6 +93,13 @@ def test_a_cohort_that_trains_no_network_is_tested_and_says_so(tmp_path: Path) -
     (tmp_path / "subjects.csv").write_text("\n".join(["subject,visit,ecg,cine,annotation", *rows]))
     own = {"trained": str(REPOSITORY / "weights/bench"), "cohort": {"sheet": "subjects.csv"}}
     said = {}
+    dry = tmp_path / "dry.yaml"
+    dry.write_text(yaml.safe_dump(own | {"results": "dry"}))
+    planned = snakemake(tmp_path, "-n", "--", "all", config=dry)
+    assert "no training subject: mean_motion, random left out of the tables" in planned.stdout + planned.stderr
+    counts = jobs(planned.stdout)
+    assert (counts["borrow"], counts["train"]) == (3, 2)  # static and the oracle, which learn nothing
+    assert counts["twins"] == 3 * counts["ecg"]
     for name, cohort in (("own", {}), ("drawn", {"split": {"train": 1, "test": 0}})):
         (tmp_path / "own.yaml").write_text(yaml.safe_dump(own | {"results": name, "cohort": own["cohort"] | cohort}))
         target = f"{name}/cohort/subjects.parquet"

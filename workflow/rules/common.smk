@@ -1,4 +1,5 @@
 # The validated configuration, and what every rule needs from it.
+import csv
 import hashlib
 import json
 import math
@@ -11,13 +12,33 @@ from snakemake.exceptions import WorkflowError
 import cof.config
 from cof.config import dump
 from cof.config.base import REAL, TRUTH
-from cof.config.borrowed import borrow, trainable
+from cof.config.borrowed import borrow
+from cof.config.untrained import without_untrained
 from cof.errors import UsageError
 from cof.families import package
 from cof.provenance import digest, source
 
+
+def may_train():
+    """Whether the cohort may have training subjects, by the phantom's size or by the sheet's column `split`."""
+    if CONFIG.cohort.sheet is None:
+        return CONFIG.phantom.train > 0
+    sheet = Path(CONFIG.cohort.sheet)
+    if not sheet.is_file():  # the step that reads it says so
+        return True
+    drawn = "train" if CONFIG.cohort.shares.get("train") else "test"
+    with sheet.open(newline="", encoding="utf-8-sig", errors="replace") as rows:
+        return any(
+            (row.get("split") or drawn).strip() == "train"
+            for row in csv.DictReader(rows)
+        )
+
+
 try:
     CONFIG, BORROWED, AS_TRAINED = borrow(cof.config.parse(config, "configuration"))
+    LEFT_OUT = []
+    if not may_train():
+        CONFIG, LEFT_OUT = without_untrained(CONFIG, BORROWED)
 except UsageError as error:
     raise WorkflowError(str(error)) from None
 

@@ -1,19 +1,13 @@
 # What another run has trained, in the place of what would be trained here; what it has not is trained here after all. Only
 # the family `shuffled` is always made here: it exchanges the ECGs of this cohort's held-out subjects.
 if CONFIG.trained:
-    MISSING = [name for name in trainable(CONFIG) if name not in BORROWED]
-    if not BORROWED:
-        raise WorkflowError(
-            f"trained: nothing of this configuration lies in {CONFIG.trained}"
-        )
-    if SYNTHETIC and not CONFIG.phantom.train and MISSING:
-        raise WorkflowError(
-            f"trained: nobody to train on, and {CONFIG.trained} lacks {', '.join(MISSING)}"
-        )
-
     if workflow.is_main_process:
         for remark in AS_TRAINED:
             logger.warning(f"trained: {remark}")
+        if LEFT_OUT:
+            logger.warning(
+                f"no training subject: {', '.join(LEFT_OUT)} left out of the tables"
+            )
 
     localrules:
         borrow,

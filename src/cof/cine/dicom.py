@@ -1,8 +1,9 @@
 """Short-axis cines from DICOM images: UK Biobank (field 20209) and most other archives and folders.
 
-The manifest of an archive is not needed and not read, so that it cannot mislead: slices follow from series names
-(`..._b1` is the most basal) or, where there are none or they contradict the positions, from positions; frames follow
-from trigger times.
+The manifest of an archive is not needed and not read, so that it cannot mislead. What the images say decides:
+`cof.cine.selection` which of them are of the cine, `cof.cine.acquisitions` which acquisition of a slice counts,
+`cof.cine.order` the order of frames. Slices follow from series names (`..._b1` is the most basal) or, where there are
+none or they contradict the positions, from positions.
 """
 
 import re
@@ -12,18 +13,18 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import affine_transform
 
+from cof.cine.acquisitions import later, named, one_acquisition
+from cof.cine.files import read_images
 from cof.cine.geometry import base_to_apex, check_spacing
-from cof.cine.images import Image, Plane, read_images
+from cof.cine.images import Image, Plane
 from cof.cine.intensities import settled
-from cof.cine.nifti import DEFAULT_RR_MS, PLAUSIBLE_RR_MS
+from cof.cine.order import Frames, common_cycle, in_order, on_cycle
+from cof.cine.selection import short_axis_cine
 from cof.cine.volume import Cine, to_int16, uniform_times
 from cof.errors import CofError, Reason, redact
 
-_SHORT_AXIS = re.compile(r"sax|short.?ax", re.IGNORECASE)
-_LONG_AXIS = re.compile(r"lax|long.?ax|[234] ?_?ch", re.IGNORECASE)
 _PLANE_NUMBER = re.compile(r"_b(\d{1,3})$")
 
-_PARALLEL_COSINE = np.cos(np.deg2rad(1.0))
 _SAME_PLANE_MM = 1.0
 _UNEVEN_GAP = 0.15  # share of the slice distance by which gaps may differ
 _SAME_VOXELS = 0.3  # voxels by which the corners of a slice may be off the rounded place of its matrix
@@ -33,7 +34,8 @@ _MAX_VOXELS = 2**28
 def read_dicom(path: Path, max_missing: float) -> Cine:
     """The short-axis cine in a zip archive or folder of DICOM files; other files are passed over.
 
-    A slice acquired more than once counts by its last series; a missing frame is replaced by the one before it.
+    A slice acquired more than once counts by its latest complete acquisition; a missing frame is replaced by the one
+    before it.
 
     Args:
         path: the archive or folder.
@@ -44,67 +46,43 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
             slice, against the others) or CINE_GEOMETRY.
     """
     repairs: list[str] = []
-    images = _short_axis(read_images(path, repairs))
-    images = _parallel(images, repairs)
-    slices = [
-        _one_place(_without_doubles(_last_series(slice_, index, repairs), index, repairs), index, repairs)
-        for index, slice_ in enumerate(_by_slice(images, repairs), 1)
-    ]
-    # The usual number of frames, of two equally usual ones the larger.
-    sizes = Counter(map(len, slices))
-    count = max(sizes, key=lambda size: (sizes[size], size))
-    for index, slice_ in enumerate(slices, 1):
-        if abs(count - len(slice_)) > max_missing * count:
-            raise CofError(Reason.CINE_TOO_FEW_FRAMES, f"slice {index} has {len(slice_)} of {count} frames")
-    offset = _trigger_offset(slices, count)
-    cycles = [_cycle(slice_, count, offset, index, repairs) for index, slice_ in enumerate(slices, 1)]
-    cycles = settled(cycles, repairs)
-    affine = _affine(cycles)
-    values, affine = _stack(cycles, affine, repairs)
+    images, cine_left_out = short_axis_cine(read_images(path, repairs), repairs)
+    taken = one_acquisition(_one_stack(_by_slice(images, repairs), repairs), max_missing, repairs)
+    placed = settled([_one_place(images, number, repairs) for number, images in enumerate(taken, 1)], repairs)
+    slices = _in_order(placed, repairs)
+    cycle = common_cycle(slices, repairs)
+    if cycle.count == 1 and cine_left_out:
+        raise CofError(
+            Reason.CINE_TOO_FEW_FRAMES,
+            f"the source holds a cine, and single images remain: no anchor volume ({'; '.join(repairs)})",
+        )
+    cycles = [on_cycle(frames, cycle, max_missing, number, repairs) for number, frames in enumerate(slices, 1)]
+    values, affine = _stack(cycles, _affine(cycles), repairs)
     check_spacing(affine)
     frames, stretched = to_int16(values)
     repairs.extend(f"slice {index + 1} is black" for index in range(len(slices)) if not frames[:, index].any())
-    rr_ms = _rr_ms(slices, count, repairs) if count > 1 else np.nan
-    delay_ms = _delay_ms(slices, count)
-    names = dict.fromkeys(redact(images[0].description) for images in slices if images[0].description)
-    return Cine(
-        frames, affine, uniform_times(count, rr_ms), rr_ms, tuple(names), (*repairs, *stretched), delay_ms=delay_ms
-    )
+    names = dict.fromkeys(redact(image.series.description) for images in cycles for image in images[:1])
+    names.pop("", None)
+    times = uniform_times(cycle.count, cycle.rr_ms)
+    return Cine(frames, affine, times, cycle.rr_ms, tuple(names), (*repairs, *stretched), delay_ms=cycle.delay_ms)
 
 
-def _short_axis(images: list[Image]) -> list[Image]:
-    """The images of short-axis series by name; where no name says so, all that are not long-axis ones."""
-    named = [image for image in images if _SHORT_AXIS.search(image.description)]
-    chosen = named or [image for image in images if not _LONG_AXIS.search(image.description)]
-    if not chosen:
-        raise CofError(Reason.CINE_NO_SHORT_AXIS, "only long-axis series")
-    return chosen
-
-
-def _parallel(images: list[Image], repairs: list[str]) -> list[Image]:
-    """The largest set of images in parallel planes; of many single images and few cines, that of the cines."""
-    planes = {image.plane: image.plane.normal for image in images}
-    sets: list[set] = []
-    normals: list[np.ndarray] = []
-    for plane, normal in planes.items():
-        for members, other in zip(sets, normals):
-            if other @ normal > _PARALLEL_COSINE:
-                members.add(plane)
-                break
-        else:
-            sets.append({plane})
-            normals.append(normal)
-    sizes = Counter(image.plane for image in images)
-    largest = max(sets, key=lambda members: sum(sizes[plane] for plane in members))
-    kept = [image for image in images if image.plane in largest]
-    if len(kept) < len(images):
-        repairs.append(f"{len(images) - len(kept)} images of other planes left out")
-    return kept
+def _in_order(slices: list[list[Image]], repairs: list[str]) -> list[Frames]:
+    """The frames of every slice in order of time."""
+    ordered: list[Frames] = []
+    doubtful: dict[str, list[int]] = defaultdict(list)
+    for number, images in enumerate(slices, 1):
+        frames, doubt = in_order(images, number)
+        ordered.append(frames)
+        if doubt:
+            doubtful[doubt].append(number)
+    repairs.extend(f"{named(numbers)}: {doubt}" for doubt, numbers in doubtful.items())
+    return ordered
 
 
 def _by_slice(images: list[Image], repairs: list[str]) -> list[list[Image]]:
     """The images of each slice, from base to apex: by number where every series has one, else by position."""
-    numbers = [_PLANE_NUMBER.search(image.description) for image in images]
+    numbers = [_PLANE_NUMBER.search(image.series.description) for image in images]
     if all(numbers):
         slices: dict[int, list[Image]] = defaultdict(list)
         for image, number in zip(images, numbers):
@@ -128,6 +106,29 @@ def _by_slice(images: list[Image], repairs: list[str]) -> list[list[Image]]:
     ordered, doubt = base_to_apex(normal)
     repairs.extend(doubt)
     return stack if ordered else stack[::-1]
+
+
+def _one_stack(slices: list[list[Image]], repairs: list[str]) -> list[list[Image]]:
+    """Of two stacks whose slices lie between each other, the one acquired later."""
+    if len(slices) < 4 or _even(slices):
+        return slices
+    stacks = [stack for stack in (slices[::2], slices[1::2]) if _even(stack)]
+    if len(stacks) < 2:
+        return slices
+    chosen, by = later([[image for images in stack for image in images] for stack in stacks])
+    kept = next(stack for stack in stacks if stack[0][0] is chosen[0])
+    left = sum(map(len, slices)) - sum(map(len, kept))
+    repairs.append(
+        f"two stacks, of which the slices of one lie between those of the other: {by}, {left} images left out"
+    )
+    return kept
+
+
+def _even(slices: list[list[Image]]) -> bool:
+    """Whether slices are equally spaced along the normal."""
+    gaps = np.diff(_heights([_usual_place(images) for images in slices]))
+    step = float(np.median(gaps))
+    return step != 0 and bool(np.abs(gaps - step).max() <= _UNEVEN_GAP * abs(step))
 
 
 def _heights(images: list[Image]) -> np.ndarray:
@@ -154,76 +155,6 @@ def _one_place(images: list[Image], number: int, repairs: list[str]) -> list[Ima
     return kept
 
 
-def _last_series(images: list[Image], number: int, repairs: list[str]) -> list[Image]:
-    """Of a slice acquired repeatedly, the images of the last series by UID that is not a mere fragment."""
-    sizes = Counter(image.series for image in images)
-    if len(sizes) == 1:
-        return images
-    last = max(series for series, size in sizes.items() if size > max(sizes.values()) / 2)
-    repairs.append(f"slice {number}: the last of {len(sizes)} series used")
-    return [image for image in images if image.series == last]
-
-
-def _without_doubles(images: list[Image], number: int, repairs: list[str]) -> list[Image]:
-    """The images of a slice without those of the same trigger time and number as another."""
-    found: dict[object, Image] = {}
-    for image in images:
-        known = image.trigger_ms is not None and image.instance is not None
-        found[(image.trigger_ms, image.instance) if known else image] = image
-    if len(found) < len(images):
-        repairs.append(f"slice {number}: {len(images) - len(found)} doubles left out")
-    return list(found.values())
-
-
-def _triggers(images: list[Image]) -> np.ndarray | None:
-    """Ascending trigger times [n] of a slice in ms, or None if they tell no order."""
-    times = [image.trigger_ms for image in images]
-    if any(time is None or not np.isfinite(time) for time in times) or len(set(times)) < len(times):
-        return None
-    return np.sort(np.array(times, float))
-
-
-def _trigger_offset(slices: list[list[Image]], count: int) -> float:
-    """The trigger time of a first frame in frame durations, by the slices that miss no frame."""
-    complete = [_triggers(images) for images in slices if len(images) == count > 1]
-    offsets = [times[0] / np.median(np.diff(times)) for times in complete if times is not None]
-    return float(np.median(offsets)) if offsets else 0.0
-
-
-def _cycle(images: list[Image], count: int, offset: float, number: int, repairs: list[str]) -> list[Image]:
-    """The frames of one slice in order of time, `count` of them.
-
-    Where one is missing, the one before it stands in; of too many the last are left out.
-    """
-    times = _triggers(images)
-    if times is not None:
-        images = sorted(images, key=lambda image: image.trigger_ms or 0.0)
-    elif len({image.instance for image in images} - {None}) == len(images):
-        images = sorted(images, key=lambda image: image.instance or 0)
-    else:
-        raise CofError(Reason.CINE_UNREADABLE, f"slice {number}: nothing tells the order of frames")
-    if len(images) > count:
-        repairs.append(f"slice {number}: {len(images) - count} surplus frames left out")
-    if len(images) >= count:
-        return images[:count]
-    if times is not None and len(times) > 2:
-        places = np.rint(times / np.median(np.diff(times)) - offset).astype(int)
-    else:
-        places = np.array([((image.instance or 1) - 1) % count for image in images])
-    if len(set(places)) < len(images) or places.min() < 0 or places.max() >= count:
-        places = np.arange(len(images))
-    at = dict(zip(places.tolist(), images))
-    repairs.extend(
-        f"slice {number}: frame {frame + 1} is missing, the one before repeated"
-        for frame in range(count)
-        if frame not in at
-    )
-    cycle = [at[max(at)]]  # before the first frame comes the last
-    for frame in range(count):
-        cycle.append(at.get(frame, cycle[-1]))
-    return cycle[1:]
-
-
 def _affine(cycles: list[list[Image]]) -> np.ndarray:
     """The affine of the stack by its most basal slice, and a check that slices are equally spaced along the normal."""
     planes = [images[0].plane for images in cycles]
@@ -234,8 +165,11 @@ def _affine(cycles: list[list[Image]]) -> np.ndarray:
     gaps = np.diff(heights)
     step = float(np.median(gaps))
     if np.abs(gaps - step).max() > _UNEVEN_GAP * abs(step) or step == 0:
-        described = ", ".join(f"{gap:.1f}" for gap in gaps[:30])
-        raise CofError(Reason.CINE_GEOMETRY, f"slices are not equally spaced: {described} mm")
+        described = ", ".join(f"{abs(gap):.1f}" for gap in gaps[:30])
+        raise CofError(
+            Reason.CINE_GEOMETRY,
+            f"slices are not equally spaced: {described} mm; a slice is missing, or images of several stacks are mixed",
+        )
     return _plane_affine(base, base.normal * heights[-1] / (len(planes) - 1))
 
 
@@ -325,23 +259,3 @@ def _put(source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, beyond: flo
         raise CofError(Reason.CINE_GEOMETRY, "a slice lies beside the others")
     sampled = affine_transform(source.astype(np.float32), matrix, offset, target.shape, order=1, cval=beyond)
     target[:] = np.rint(sampled) if np.issubdtype(target.dtype, np.integer) else sampled
-
-
-def _delay_ms(slices: list[list[Image]], count: int) -> float:
-    """The time of the first frame after the R peak, by the slices that miss no frame; nan if none has trigger times."""
-    times = [found for images in slices if len(images) == count for found in [_triggers(images)] if found is not None]
-    return float(np.median([found[0] for found in times])) if times else np.nan
-
-
-def _rr_ms(slices: list[list[Image]], count: int, repairs: list[str]) -> float:
-    """The RR interval: `count` frame durations by the trigger times, else the scanner's nominal interval."""
-    times = [_triggers(images) for images in slices]
-    durations = [float(np.median(np.diff(found))) for found in times if found is not None and len(found) > 1]
-    nominal = [image.interval_ms for images in slices for image in images if image.interval_ms]
-    candidates = [count * float(np.median(durations))] if durations else []
-    candidates += [float(np.median(nominal))] if nominal else []
-    for rr_ms in candidates:
-        if PLAUSIBLE_RR_MS[0] <= rr_ms <= PLAUSIBLE_RR_MS[1]:
-            return round(rr_ms, 3)
-    repairs.append(f"no plausible trigger times: RR taken as {DEFAULT_RR_MS:.0f} ms")
-    return DEFAULT_RR_MS

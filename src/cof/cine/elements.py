@@ -10,21 +10,40 @@ from dataclasses import dataclass
 from typing import Any
 
 import pydicom
-from pydicom.dataelem import DataElement
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 TAGS = {
     "TransferSyntaxUID": 0x00020010,
+    "ImageType": 0x00080008,
     "SOPInstanceUID": 0x00080018,
+    "StudyDate": 0x00080020,
+    "SeriesDate": 0x00080021,
+    "AcquisitionDate": 0x00080022,
+    "ContentDate": 0x00080023,
+    "AcquisitionDateTime": 0x0008002A,
+    "SeriesTime": 0x00080031,
+    "AcquisitionTime": 0x00080032,
+    "ContentTime": 0x00080033,
     "SeriesDescription": 0x0008103E,
+    "ComplexImageComponent": 0x00089208,
+    "SequenceName": 0x00180024,
+    "ProtocolName": 0x00181030,
     "TriggerTime": 0x00181060,
     "NominalInterval": 0x00181062,
+    "HeartRate": 0x00181088,
+    "CardiacNumberOfImages": 0x00181090,
+    "PulseSequenceName": 0x00189005,
     "SeriesInstanceUID": 0x0020000E,
+    "SeriesNumber": 0x00200011,
+    "AcquisitionNumber": 0x00200012,
     "InstanceNumber": 0x00200013,
     "ImagePositionPatient": 0x00200032,
     "ImageOrientationPatient": 0x00200037,
+    "TemporalPositionIdentifier": 0x00200100,
     "SamplesPerPixel": 0x00280002,
     "PhotometricInterpretation": 0x00280004,
     "NumberOfFrames": 0x00280008,
@@ -40,12 +59,15 @@ TAGS = {
     "RescaleIntercept": 0x00281052,
     "RescaleSlope": 0x00281053,
     "ModalityLUTSequence": 0x00283000,
+    "GeCreator": 0x00430010,  # of General Electric's private elements: "GEMS_PARM_01"
+    "GeRawDataType": 0x0043102F,  # magnitude 0, phase 1, real 2, imaginary 3
     "FloatPixelData": 0x7FE00008,
     "DoubleFloatPixelData": 0x7FE00009,
     "PixelData": 0x7FE00010,
 }
-# What pydicom needs beside these to decode pixels, and the groups of enhanced multi-frame images.
-_PYDICOM_TAGS = (*TAGS.values(), 0x00280006, 0x52009229, 0x52009230)
+# What pydicom needs beside these to decode pixels, and the groups and dimensions of enhanced multi-frame images.
+_PYDICOM_TAGS = (*TAGS.values(), 0x00280006, 0x00209222, 0x52009229, 0x52009230)
+_NUMBERS = frozenset(tag for tag in TAGS.values() if not tag >> 16 & 1 and dictionary_VR(tag) in ("DS", "IS"))
 _NAMES = {struct.pack("<HH", tag >> 16, tag & 0xFFFF): name for name, tag in TAGS.items()}
 
 _EXPLICIT, _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
@@ -245,8 +267,16 @@ def _by_pydicom(content: bytes) -> Elements:
     values = {"TransferSyntaxUID": str(data.file_meta.TransferSyntaxUID).encode()}
     for name, tag in TAGS.items():
         if tag in data and name != "PixelData":
-            values[name] = _bytes(data[tag])
+            values[name] = _raw_text(data, tag) or _bytes(data[tag])
     return Elements(values, data)
+
+
+def _raw_text(data: Dataset, tag: int) -> bytes:
+    """The bytes of a decimal or integer string that pydicom has not parsed: it stumbles over a decimal comma."""
+    element = data.get_item(tag)
+    if isinstance(element, RawDataElement) and tag in _NUMBERS and element.VR in (None, "DS", "IS"):
+        return element.value or b""
+    return b""
 
 
 def _bytes(element: DataElement) -> bytes:

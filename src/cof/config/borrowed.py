@@ -74,13 +74,15 @@ def borrow(config: Config) -> tuple[Config, list[str], list[str]]:
         The configuration, the names of what is borrowed, and a remark for each setting group that is not as configured.
 
     Raises:
-        UsageError: an artefact does not tell its settings, is of another family than the configuration says, or was
-            trained on another grid than the others.
+        UsageError: nothing of the configuration lies there, or an artefact does not tell its settings, is of another
+            family than the configuration says, or was trained on another grid than the others.
     """
     if config.trained is None:
         return config, [], []
     folder = Path(config.trained)
     found = [_borrowed(config, folder, name) for name in trainable(config) if (folder / name).is_dir()]
+    if not found:
+        raise UsageError(f"trained: nothing of this configuration lies in {folder}")
     changed: dict[str, Any] = {"registrations": dict(config.registrations), "models": dict(config.models)}
     for artefact in found:
         group, _, name = artefact.name.partition("/")

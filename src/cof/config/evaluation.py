@@ -67,6 +67,9 @@ class TableSettings(Settings):
     paper: Literal["table1", "table2", "table3"] | None = Field(
         None, description="the paper's table to print beside ours, row by printed name"
     )
+    left_out: tuple[str, ...] = Field(
+        (), description="printed names of rows that a cohort without training subjects cannot have, for its note"
+    )
 
     @property
     def trainings(self) -> tuple[str, ...]:

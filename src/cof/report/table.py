@@ -66,6 +66,7 @@ class Table:
         provenance: configuration hash, package versions and the version of the metrics' definitions.
         bootstrap: number of resamples.
         distances: what stands behind the columns of Fréchet distances, by their keys.
+        left_out: printed names of models that this cohort cannot have.
     """
 
     title: str
@@ -77,6 +78,7 @@ class Table:
     provenance: Mapping[str, Any]
     bootstrap: int
     distances: Mapping[str, Distances] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
 
 def per_subject(rows: pd.DataFrame, metric: Metric) -> pd.Series:
@@ -197,6 +199,7 @@ def build_table(
         provenance,
         evaluation.bootstrap,
         dict(distances or {}),
+        settings.left_out,
     )
 
 
@@ -397,6 +400,11 @@ def _notes(table: Table) -> list[str]:
         notes.append(f"{DASH}: the model has no such quantity.")
     if any(math.isinf(cell.mean) for (_, key), cell in table.cells.items() if "_interval_width_" in key):
         notes.append("inf: too few validation subjects were there to calibrate an interval that has bounds.")
+    if table.left_out:
+        notes.append(
+            f"Left out, since this cohort has no training subjects and no other run has trained them: "
+            f"{', '.join(table.left_out)}."
+        )
     if table.paper_cohort:
         notes.append(
             f"† The paper's own numbers, measured on another data set ({table.paper_cohort}) with its own, partly "

@@ -1,6 +1,7 @@
 """One person's heart from one ECG file and one scan, through the same stages as a cohort: a batch of one."""
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from cof.models.stage import Trained, load
 from cof.motion.stage import register_batch
 from cof.tables import read_table, write_table
 from cof.twins.stage import generate_batch
+
+log = logging.getLogger(__name__)
 
 NAME = "twin"
 SPLIT = "test"
@@ -114,6 +117,7 @@ def twin_from_files(
             annotations=root / "annotations",
             settings=reading.cine,
         )
+        _say_repairs(root / "cine" / f"{NAME}.nii")
         run(label_batch, cine=root / "cine", labeller=labeller, out=root / "labels", settings=reading.labels)
         run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
         if trained.sees_motion:
@@ -157,6 +161,12 @@ def _run(exclusions: Path, stage: Callable[..., None], **arguments: Any) -> None
     stage(**arguments, exclusions=exclusions)
     for _, row in read_table(exclusions).iterrows():
         raise CofError(Reason(row["reason"]), row["message"])
+
+
+def _say_repairs(cine: Path) -> None:
+    """Log what was mended in a scan on the way in."""
+    for repair in read_cine(cine).repairs:
+        log.info("scan: %s", repair)
 
 
 def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:

@@ -1,0 +1,297 @@
+"""One acquisition of every slice: the latest complete one by date, time and number, and no image of it twice."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from cof.cine.images import Image
+from cof.errors import CofError, Reason
+
+_HOLE = 2.5  # frame durations between two parts of one beat
+_WITHIN = 0.5  # share of an acquisition's images that lie in the time of another one
+_SPAN = 0.75  # share of the recorded time that a complete acquisition covers
+_MANY, _BLOCK = 5, 3  # frames that tell a run, a block of numbers, from a coincidence
+_MAX_PARTS = 4
+_ALIKE = 0.8  # share of the moments that repeat alike
+_ONE_BEAT = 1.2  # RR intervals that the frames of one beat may take
+
+Images = list[Image]
+
+
+def one_acquisition(slices: list[Images], max_missing: float, repairs: list[str]) -> list[Images]:
+    """The images [slices] of one acquisition each.
+
+    Args:
+        slices: all images of every slice.
+        max_missing: share of the usual number of frames by which a complete acquisition may differ from it.
+        repairs: takes what was left out, and why.
+
+    Raises:
+        CofError: CINE_UNREADABLE, unlike images have one moment and nothing tells which belongs to which acquisition;
+            CINE_TOO_FEW_FRAMES, single images would remain of a cine.
+    """
+    slices = [_without_doubles(images, number, repairs) for number, images in enumerate(slices, 1)]
+    parted = [acquisitions(images, number) for number, images in enumerate(slices, 1)]
+    sizes = Counter(max(map(len, parts)) for parts in parted)
+    usual = max(sizes, key=lambda size: (sizes[size], size))
+    chosen, said = [], defaultdict(list)
+    for number, parts in enumerate(parted, 1):
+        images, by = _latest(parts, usual, max_missing)
+        chosen.append(images)
+        if by:
+            said[len(parts), by, sum(map(len, parts)) - len(images)].append(number)
+    for (times, by, others), numbers in said.items():
+        each = "" if len(numbers) == 1 else " each"
+        repairs.append(f"{named(numbers)}: acquired {times} times, {by}, {others} images of the others left out{each}")
+    if max(map(len, chosen)) == 1 and max(map(len, slices)) > 2:
+        raise CofError(
+            Reason.CINE_TOO_FEW_FRAMES, "single images would remain of a cine: nothing tells its frames apart"
+        )
+    return chosen
+
+
+def named(numbers: list[int]) -> str:
+    """Slices by their numbers, in words."""
+    return f"slice {numbers[0]}" if len(numbers) == 1 else f"slices {', '.join(map(str, numbers))}"
+
+
+def _without_doubles(images: Images, number: int, repairs: list[str]) -> Images:
+    """The images of a slice without those whose pixels and moment another one has."""
+    found: dict[Hashable, Images] = defaultdict(list)
+    for image in images:
+        moment = image.moment
+        alike = found[(image.series.uid, moment)]
+        if not any(np.array_equal(image.pixels, other.pixels) for other in alike):
+            alike.append(image)
+    kept = [image for alike in found.values() for image in alike]
+    if len(kept) < len(images):
+        repairs.append(f"slice {number}: {len(images) - len(kept)} doubles left out")
+    return kept
+
+
+def acquisitions(images: Images, number: int) -> list[Images]:
+    """The acquisitions that the images of one slice come from.
+
+    Told apart by series, by number or time of acquisition, by moments that repeat, and by runs of instance numbers in
+    which time begins anew.
+
+    Raises:
+        CofError: CINE_UNREADABLE, nothing tells them apart.
+    """
+    series = _together(_grouped(images, lambda image: image.series.uid))
+    return [part for group in series for part in _within_series(group, number)]
+
+
+def _within_series(images: Images, number: int) -> list[Images]:
+    """The acquisitions that images of one slice and one series come from."""
+    counted = images[0].cycle_frames
+    if counted != len(images):  # the scanner itself may count all of them into one cycle
+        for key in (lambda image: image.moment.acquisition, lambda image: image.moment.acquired_s):
+            if any(key(image) is None for image in images):
+                continue
+            groups = _grouped(images, key)
+            if len(groups) > len(images) / 2:  # a number or time of every frame
+                continue
+            groups = _together(groups)
+            if len(groups) > 1:
+                return [part for group in groups for part in _within_series(group, number)]
+    repeated = _repeated(images, number)
+    if len(repeated) > 1 or counted == len(images):
+        return repeated
+    return _runs(images)
+
+
+def _grouped(images: Images, key: Callable[[Image], Hashable]) -> list[Images]:
+    groups: dict[Hashable, Images] = defaultdict(list)
+    for image in images:
+        groups[key(image)].append(image)
+    return list(groups.values())
+
+
+def _together(groups: list[Images]) -> list[Images]:
+    """Groups of images as they are, or as one where together they are the frames of one beat."""
+    images = [image for group in groups for image in group]
+    if max(map(len, groups)) == 1 and len(groups) > 2:
+        return [images]
+    times = cycle_times(images)
+    if times is None:
+        return groups if len(groups) <= _MAX_PARTS else [images]
+    at = dict(zip(map(id, images), times))
+    step = _step(np.sort(times))
+    parts = sorted(([at[id(image)] for image in group] for group in groups), key=min)
+    follow = all(0 < min(late) - max(early) <= _HOLE * step for early, late in pairwise(parts))
+    interval = images[0].interval_ms
+    timed = images[0].moment.trigger_ms is not None and interval and interval > 0
+    fits = not timed or np.ptp(times) + step <= _ONE_BEAT * float(interval or 0)
+    return [images] if follow and fits else groups
+
+
+def cycle_times(images: Images) -> np.ndarray | None:
+    """What tells times [n] within the cycle: trigger times, positions or phases; None if none of them differ."""
+    keys: Sequence[Callable[[Image], float | None]] = (
+        lambda image: image.moment.trigger_ms,
+        lambda image: image.moment.position,
+        lambda image: image.moment.percent,
+    )
+    for key in keys:
+        values = [key(image) for image in images]
+        if not any(value is None for value in values) and len(set(values)) > 1:
+            times = np.array(values, float)
+            if np.isfinite(times).all():
+                return times
+    return None
+
+
+def _step(ascending: np.ndarray) -> float:
+    """The usual distance of unlike neighbours."""
+    steps = np.diff(ascending)
+    return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+
+
+def _repeated(images: Images, number: int) -> list[Images]:
+    """The acquisitions by moments that repeat: each has one image of a moment, in the order of `_rank`."""
+    times = cycle_times(images)
+    if times is None:
+        times = np.array([np.nan if image.moment.instance is None else image.moment.instance for image in images])
+        if np.isnan(times).any() or len(set(times)) < 2:
+            return [images]
+    at: dict[float, Images] = defaultdict(list)
+    for time, image in zip(times.tolist(), images):
+        at[time].append(image)
+    counts = Counter(map(len, at.values()))
+    usual, alike = counts.most_common(1)[0]
+    if max(counts) == 1:
+        return [images]
+    instances = [image.moment.instance for image in images]
+    if (usual == 1 or alike < _ALIKE * len(at)) and None not in instances and len(set(instances)) == len(images):
+        by_instance = times[np.argsort(np.array(instances, float))]
+        if (np.diff(by_instance) >= 0).all():  # coarsely rounded times
+            return [images]
+    parts: list[Images] = [[] for _ in range(max(counts))]
+    for same in at.values():
+        ranks = [_rank(image) for image in same]
+        if len(set(ranks)) < len(ranks):
+            raise CofError(
+                Reason.CINE_UNREADABLE,
+                f"slice {number}: {len(same)} unlike images have one moment, and no date, time or number tells which "
+                "acquisition each belongs to; export one acquisition",
+            )
+        for part, (_, image) in zip(parts, sorted(zip(ranks, same), key=lambda pair: pair[0])):
+            part.append(image)
+    return parts
+
+
+def _rank(image: Image) -> tuple[float, ...]:
+    moment = image.moment
+    known = (moment.acquisition, moment.acquired_s, moment.file, moment.instance, moment.content_s)
+    return tuple(-np.inf if value is None else float(value) for value in known)
+
+
+def _runs(images: Images) -> list[Images]:
+    """The acquisitions by runs of time, in the order of recording; without times, by blocks of numbers."""
+    if cycle_times(images) is None:
+        return _blocks(images)
+    keys: Sequence[Callable[[Image], float | None]] = (
+        lambda image: image.moment.instance,
+        lambda image: image.moment.acquired_s,
+        lambda image: image.moment.content_s,
+    )
+    for key in keys:
+        values = [key(image) for image in images]
+        if None in values or len(set(values)) < len(values):
+            continue
+        runs = _restarts([image for _, image in sorted(zip(values, images), key=lambda pair: pair[0] or 0)])
+        if len(runs) > 1:
+            return runs
+    return [images]
+
+
+def _restarts(recorded: Images) -> list[Images]:
+    """Images in the order of recording, cut where the cycle begins anew; whole if the cuts make no acquisitions."""
+    times = cycle_times(recorded)
+    assert times is not None, "asked before"
+    cuts = np.flatnonzero(np.diff(times) < 0) + 1
+    if not 1 <= len(cuts) < _MAX_PARTS:
+        return [recorded]
+    spans = np.split(times, cuts)
+    longest = max(spans, key=len)
+    steps = np.diff(longest)
+    if len(longest) < _MANY or steps.max() >= _HOLE * np.median(steps) or np.ptp(longest) < _SPAN * np.ptp(times):
+        return [recorded]
+    margin = _SPAN * np.median(steps)
+    low, high = longest[0] - margin, longest[-1] + margin
+    again = all(np.mean((low < span) & (span < high)) >= _WITHIN for span in spans)
+    return [recorded[part[0] : part[-1] + 1] for part in np.split(np.arange(len(times)), cuts)] if again else [recorded]
+
+
+def _blocks(images: Images) -> list[Images]:
+    """Images by blocks of instance numbers of equal size that lie far apart; whole if there are none."""
+    numbered = sorted((image.moment.instance, k) for k, image in enumerate(images) if image.moment.instance is not None)
+    if len(numbered) < len(images) or len(images) < 2 * _BLOCK:
+        return [images]
+    steps = np.diff([instance for instance, _ in numbered])
+    cuts = np.flatnonzero(steps >= len(images) / 2 * max(np.median(steps), 1)) + 1
+    blocks = np.split(np.array([k for _, k in numbered]), cuts)
+    if len(set(map(len, blocks))) > 1 or len(blocks[0]) < _BLOCK:
+        return [images]
+    return [[images[k] for k in block] for block in blocks]
+
+
+def _latest(parts: list[Images], usual: int, max_missing: float) -> tuple[Images, str]:
+    """The latest complete acquisition of a slice, and by what it was chosen ("" of one)."""
+    if len(parts) == 1:
+        return parts[0], ""
+    largest = max(map(len, parts))
+    complete = [part for part in parts if _is_complete(part, usual, max_missing)]
+    left = complete or [part for part in parts if len(part) == largest]
+    return (left[0], "the only complete one taken") if len(left) == 1 else later(left)
+
+
+def later(parts: list[Images]) -> tuple[Images, str]:
+    """The latest of several acquisitions by date, time and number, and what told."""
+    left, by = parts, ""
+    for what, key in _AGES:
+        one_series = what.startswith("series") and len({part[0].series.uid for part in left}) == 1
+        ages = [key(part) for part in left]
+        known = [age for age in ages if age is not None]
+        if len(left) == 1 or one_series or len(known) < len(left) or min(known) == max(known):
+            continue
+        left = [part for part, age in zip(left, ages) if age == max(known)]
+        by = f"the latest complete one by {what} taken"
+    if len(left) > 1:
+        left = [max(left, key=lambda part: (_uid(part[0].series.uid), _rank(part[0])))]
+        by = "nothing tells which is the latest: that of the highest series UID, by its numbers, taken"
+    return left[0], by
+
+
+def _is_complete(part: Images, usual: int, max_missing: float) -> bool:
+    """Whether an acquisition has the usual number of frames, or its frames take the scanner's RR interval."""
+    if abs(len(part) - usual) <= max_missing * usual:
+        return True
+    times, interval = cycle_times(part), part[0].interval_ms
+    if times is None or part[0].moment.trigger_ms is None or not interval or len(part) < _MANY:
+        return False
+    return bool(abs(len(part) * _step(np.sort(times)) / interval - 1) < max_missing)
+
+
+def _first(values: list[float | None]) -> float | None:
+    """The least of some values, None if one is not known."""
+    return None if any(value is None for value in values) else min(value for value in values if value is not None)
+
+
+def _uid(uid: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in uid.split(".") if part.isdigit())
+
+
+# What tells which of several acquisitions is the latest, in the order in which it counts.
+_AGES: tuple[tuple[str, Callable[[Images], float | None]], ...] = (
+    ("acquisition time", lambda part: _first([image.moment.acquired_s for image in part])),
+    ("series time", lambda part: part[0].series.begun_s),
+    ("content time", lambda part: _first([image.moment.content_s for image in part])),
+    ("series number", lambda part: part[0].series.number),
+    ("acquisition number", lambda part: _first([image.moment.acquisition for image in part])),
+    ("file number", lambda part: _first([image.moment.file for image in part])),
+    ("instance number", lambda part: _first([image.moment.instance for image in part])),
+)

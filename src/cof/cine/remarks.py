@@ -1,0 +1,65 @@
+"""What was passed over or mended while the files of a source were read, and why none could be used."""
+
+from collections import Counter
+
+from cof.errors import CofError, Reason
+
+
+class Remarks:
+    """Numbers of files or images by what became of them.
+
+    Attributes:
+        unreadable: files by fault.
+        without: images by the element that they lack.
+        commas: images by the element that has decimal commas.
+        not_unit: images whose directions are not of unit length.
+        results: images of the scanner's own evaluation.
+        others: files that hold no image.
+    """
+
+    def __init__(self) -> None:
+        self.unreadable: Counter[str] = Counter()
+        self.without: Counter[str] = Counter()
+        self.commas: Counter[str] = Counter()
+        self.not_unit = self.results = self.others = 0
+
+    @property
+    def causes(self) -> list[str]:
+        """The faults of unreadable files, the most frequent first."""
+        return [f"{cause} ({count} files)" for cause, count in self.unreadable.most_common()]
+
+    def refusal(self) -> CofError:
+        """Why not one image can be used."""
+        if self.unreadable:
+            return CofError(
+                Reason.CINE_UNREADABLE,
+                f"none of {self.unreadable.total()} DICOM files holds a readable image: {'; '.join(self.causes)}",
+            )
+        if self.without:
+            lacking = ", ".join(f"{name} is missing in {count}" for name, count in self.without.items())
+            return CofError(
+                Reason.CINE_GEOMETRY,
+                f"none of {self.without.total()} DICOM images has a position in space: {lacking}; export the original "
+                "images",
+            )
+        if self.results:
+            return CofError(Reason.CINE_NO_SHORT_AXIS, "only the scanner's own evaluation (InlineVF); export the cine")
+        return CofError(
+            Reason.CINE_NO_SHORT_AXIS,
+            f"none of {self.others} files is a DICOM image of a cine: none holds an image, or begins as DICOM files "
+            "do (128 bytes and DICM, or an element of group 0002 or 0008)",
+        )
+
+    def repairs(self) -> list[str]:
+        """What was left out or mended, in words."""
+        said = []
+        if self.unreadable:
+            said.append(f"{self.unreadable.total()} unreadable files left out")
+            said.extend(f"left out: {cause}" for cause in self.causes)
+        said.extend(f"{count} images without {name} left out" for name, count in self.without.items())
+        said.extend(
+            f"{name} of {count} images has decimal commas, read as points" for name, count in self.commas.items()
+        )
+        if self.not_unit:
+            said.append(f"ImageOrientationPatient of {self.not_unit} images is not of unit length: taken as directions")
+        return said

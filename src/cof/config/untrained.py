@@ -1,0 +1,79 @@
+"""What a cohort without training subjects leaves out: models that learn from some and that no other run has trained."""
+
+from collections.abc import Collection
+
+from cof.config import Config
+from cof.config.base import TRUTH, Settings
+from cof.config.controls import MeanMotionSettings, RandomSettings, ScaledMotionSettings
+from cof.config.evaluation import TableSettings
+from cof.config.training import TrainingSettings
+from cof.errors import UsageError
+from cof.families import from_outside, is_outside
+
+_LEARN = (TrainingSettings, RandomSettings, MeanMotionSettings, ScaledMotionSettings)
+
+
+def learns(settings: Settings) -> bool:
+    """Whether a model of these settings is made from training subjects."""
+    family: str = getattr(settings, "family", "")
+    if is_outside(family):
+        return getattr(from_outside(family), "learns_on", "train") == "train"
+    return isinstance(settings, _LEARN)
+
+
+def without_untrained(config: Config, borrowed: Collection[str]) -> tuple[Config, list[str]]:
+    """The configuration without the models that would need training subjects, for a cohort that has none.
+
+    Models that apply one of them, and oracles of a registration that is not borrowed, go with them. Each table names
+    what it had of them in `left_out`; a table without any other row goes as a whole.
+
+    Args:
+        config: after `cof.config.borrowed.borrow`.
+        borrowed: names of what another run has trained, such as `models/cof`.
+
+    Returns:
+        The configuration, and the names of the models that were left out.
+
+    Raises:
+        UsageError: labeller, registration of the evaluation or model of the report are not borrowed.
+    """
+    needed = ["labeller", f"registrations/{config.evaluation.registration}"]
+    if learns(config.models[config.report.model]):
+        needed.append(f"models/{config.report.model}")
+    if missing := [name for name in needed if name not in borrowed]:
+        source = f"{config.trained} lacks" if config.trained else "`trained` names no run to borrow from for"
+        raise UsageError(
+            f"nobody to train on, and {source} {', '.join(missing)}: mark subjects as 'train' in the sheet's column "
+            "split, or set trained to the results or weights of a run that has them (such as weights/bench)"
+        )
+    gone = {name for name, model in config.models.items() if f"models/{name}" not in borrowed and learns(model)}
+    for name, model in config.models.items():
+        applied = {getattr(model, "model", None), *getattr(model, "members", ())} - {None}
+        registration = getattr(model, "registration", None) if not learns(model) else None
+        without_motion = registration not in (None, TRUTH) and f"registrations/{registration}" not in borrowed
+        if without_motion or applied & gone:
+            gone.add(name)
+    if config.report.model in gone:
+        raise UsageError(f"report.model: '{config.report.model}' is left out: the cohort has no training subject")
+    changed = {
+        "models": {name: model for name, model in config.models.items() if name not in gone},
+        "tables": {name: kept for name, table in config.tables.items() if (kept := _table(table, gone)).models},
+        "intervals": config.intervals.model_copy(
+            update={"models": tuple(name for name in config.intervals.models if name not in gone)}
+        ),
+    }
+    return config.model_copy(update=changed), sorted(gone)
+
+
+def _table(table: TableSettings, gone: Collection[str]) -> TableSettings:
+    """A table without the rows of some models, which it names."""
+    changed = {
+        "models": {name: title for name, title in table.models.items() if name not in gone},
+        "left_out": tuple(title for name, title in table.models.items() if name in gone),
+        "repeats": {
+            name: kept
+            for name, others in table.repeats.items()
+            if name not in gone and (kept := tuple(other for other in others if other not in gone))
+        },
+    }
+    return table.model_copy(update=changed)
