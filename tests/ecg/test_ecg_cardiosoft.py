@@ -299,3 +299,16 @@ def test_missing_file(tmp_path):
 
 def test_oversized_file_is_refused(tmp_path):
     assert reason(tmp_path, b"<CardiologyXML>" + b" " * (33 << 20) + b"</CardiologyXML>") == Reason.ECG_UNREADABLE
+
+
+@pytest.mark.parametrize(("resolution", "unit"), [("5000", "nVperLsb"), ("0.005", "mVperLsb"), ("5", "UVPERLSB")])
+def test_resolutions_in_other_units_give_the_same_voltages(tmp_path, counts, resolution, unit):
+    usual = read(tmp_path, document(strip_xml(counts)))
+    other = read(tmp_path, document(strip_xml(counts, resolution=resolution, unit=unit)))
+    np.testing.assert_allclose(other.signal, usual.signal, atol=1e-6)
+
+
+@pytest.mark.parametrize(("resolution", "unit"), [("4,88", "uVperLsb"), ("5", "VperLsb"), ("5", ""), ("0", "uVperLsb")])
+def test_resolutions_that_are_not_understood_are_named(tmp_path, counts, resolution, unit):
+    with pytest.raises(CofError, match=f"resolution '{resolution}' '{unit}' is not understood"):
+        read(tmp_path, document(strip_xml(counts, resolution=resolution, unit=unit)))

@@ -98,7 +98,7 @@ FAULTS = {
     "an unknown unit": (lambda c: dicom_file([group(c, unit="mmHg")]), Reason.ECG_UNITS),
     "no unit": (lambda c: dicom_file([group(c, unit="")]), Reason.ECG_UNITS),
     "no sensitivity": (
-        lambda c: broken(c, lambda g: g.ChannelDefinitionSequence[0].pop("ChannelSensitivity")), Reason.ECG_UNREADABLE,
+        lambda c: broken(c, lambda g: g.ChannelDefinitionSequence[0].pop("ChannelSensitivity")), Reason.ECG_UNITS,
     ),
     "zero sensitivity": (lambda c: dicom_file([group(c, sensitivity=0)]), Reason.ECG_UNITS),
     "infinite sensitivity": (lambda c: dicom_file([group(c, sensitivity="inf")]), Reason.ECG_UNITS),

@@ -66,3 +66,27 @@ def test_missing_lead_and_broken_base64(tmp_path, eight):
         with pytest.raises(CofError) as caught:
             read(tmp_path, content.replace(old, new))
         assert caught.value.reason == expected
+
+
+def altered(counts, lead: str, more: str) -> bytes:
+    return muse_xml(counts).replace(f"<LeadID>{lead}</LeadID>".encode(), f"<LeadID>{lead}</LeadID>{more}".encode())
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("<LeadOff>TRUE</LeadOff>", Reason.ECG_POOR_QUALITY),
+        ("<LeadTimeOffset>2500</LeadTimeOffset>", Reason.ECG_UNREADABLE),
+        ("<LeadOffsetFirstSample>3</LeadOffsetFirstSample>", Reason.ECG_UNREADABLE),
+        ("<LeadOff>FALSE</LeadOff><LeadTimeOffset>0</LeadTimeOffset>", None),
+    ],
+)
+def test_leads_that_were_off_or_begin_at_other_times_are_refused(tmp_path, counts, more, expected):
+    path = tmp_path / "ecg.xml"
+    path.write_bytes(altered(counts, "V2", more))
+    if expected is None:
+        assert read_ecg(path).signal.shape == (12, 5000)
+        return
+    with pytest.raises(CofError) as caught:
+        read_ecg(path)
+    assert caught.value.reason == expected

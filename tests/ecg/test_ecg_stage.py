@@ -3,6 +3,8 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+from ecg_files import muse_xml
+from strips import every, spikes, strip
 
 from cof.config.data import BeatSettings, EcgSettings
 from cof.ecg.record import LEADS, Ecg
@@ -57,8 +59,8 @@ def test_good_subjects_pass_and_bad_ones_get_a_reason(batch, caplog):
     assert beats["beat"][0].dtype == np.float32
     assert set(beats) == {
         "subject", "beat", "rr_ms", "correlation", "low_quality", "irregular", "first_sample", "last_sample", "rate_hz",
-        "beats", "mean_rate_bpm", "rate_deviation", "ectopic_beats", "measured_p_axis_deg", "measured_qrs_axis_deg",
-        "suspected_reversal", "features", "sex",
+        "beats", "mean_rate_bpm", "rate_deviation", "ectopic_beats", "ventricular_ectopic_beats", "paced",
+        "measured_p_axis_deg", "measured_qrs_axis_deg", "suspected_reversal", "features", "sex",
     }  # fmt: skip
     assert (beats["rate_deviation"].abs() < 0.1).all()
     assert list(beats["suspected_reversal"]) == ["", ""]
@@ -138,3 +140,45 @@ def test_a_participant_id_that_staff_typed_into_the_device_is_blanked_out(batch,
     run(batch)
     statements = read_table(batch / "ecg.parquet").set_index("subject").loc["a-v2", "statements"]
     assert statements[-1] == "Compared with <id>"
+
+
+@pytest.fixture
+def paced_batch(tmp_path):
+    """One strip whose spikes are found, one whose device states pacing, and one without."""
+    times = every(0.9)
+    clean = strip(times, 500.0)
+    signals = {"found-v2": clean + spikes(times - 0.18, 500.0, (3.0,)), "stated-v2": clean, "free-v2": clean}
+    said = "<StmtText>Electronic atrial pacemaker</StmtText>"
+    said = f"<Diagnosis><DiagnosisStatement>{said}</DiagnosisStatement></Diagnosis>"
+    paths = {}
+    for name, signal in signals.items():
+        counts = {lead: np.rint(values * 1000 / 4.88) for lead, values in zip(LEADS, signal)}
+        text = muse_xml(counts, diagnosis=said if name == "stated-v2" else "").replace(b">48<", b">67<")
+        paths[name] = tmp_path / f"{name}.xml"
+        paths[name].write_bytes(text)
+    write_table(tmp_path / "key.parquet", pd.DataFrame({"subject": list(paths), "ecg": map(str, paths.values())}), {})
+    write_table(tmp_path / "sheet.parquet", pd.DataFrame({"subject": list(paths)}), {})
+    return tmp_path
+
+
+def test_stated_and_found_pacing_are_left_out_alike(paced_batch):
+    run(paced_batch)
+    left_out = read_table(paced_batch / "ecg_exclusions.parquet").set_index("subject")
+    assert dict(left_out["reason"]) == {"found-v2": "ecg_poor_quality", "stated-v2": "ecg_poor_quality"}
+    assert "11 pacing spikes were found" in left_out.loc["found-v2", "message"]
+    assert "the device says so" in left_out.loc["stated-v2", "message"]
+    assert list(read_table(paced_batch / "beats.parquet")["subject"]) == ["free-v2"]
+
+
+def test_stated_and_found_pacing_are_kept_alike_and_flagged(paced_batch):
+    run(paced_batch, EcgSettings(paced="keep"))
+    ecg = read_table(paced_batch / "ecg.parquet").set_index("subject")
+    beats = read_table(paced_batch / "beats.parquet").set_index("subject")
+    assert dict(beats["paced"]) == {"found-v2": True, "stated-v2": True, "free-v2": False}
+    assert dict(ecg["pacing_spikes"]) == {"found-v2": 11, "stated-v2": 0, "free-v2": 0}
+    assert list(ecg.loc["found-v2", "repairs"]) == ["11 pacing spikes found and bridged"]
+    assert "excluded" not in ecg.loc["stated-v2", "categories"]
+    assert Ecg.from_row(ecg.loc["found-v2"]).pacing_spikes == 11
+    # All three show the same heart.
+    for name in ("found-v2", "stated-v2"):
+        np.testing.assert_allclose(beats.loc[name, "beat"], beats.loc["free-v2", "beat"], atol=0.03)

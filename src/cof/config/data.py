@@ -78,6 +78,11 @@ class EcgSettings(Settings):
     flat_mv: Positive = Field(0.02, description="a lead that spans less than this within 2 s is flat")
     max_flat: Probability = Field(0.25, description="share of the strip over which an independent lead may be flat")
     max_clipped: Probability = Field(0.05, description="share of an independent lead that may be clipped")
+    paced: Literal["exclude", "keep"] = Field(
+        "exclude",
+        description="what becomes of a paced heart, whether the device states pacing or spikes are found; those are "
+        "bridged in any case",
+    )
 
 
 class BeatSettings(Settings):

@@ -20,6 +20,8 @@ _MEASUREMENTS = {
     "qrs_ms": "QRSDuration", "qt_ms": "QTInterval", "qtc_ms": "QTCInterval", "rr_ms": "RRInterval",
     "p_axis_deg": "PAxis", "r_axis_deg": "RAxis", "t_axis_deg": "TAxis",
 }  # fmt: skip
+# Units of the resolution, in lower case, in uV a count.
+_MICROVOLT = {"uvperlsb": 1.0, "nvperlsb": 1e-3, "mvperlsb": 1e3}
 _LONGEST_ORDER = 500  # characters
 _BODY = {"age_y": "Age", "height_cm": "Height", "weight_kg": "Weight"}
 _DEVICE = ("Desc", "SoftwareVer", "AnalysisVer")
@@ -70,9 +72,14 @@ def _sampling(block: Node) -> tuple[float, float]:
         raise CofError(Reason.ECG_UNITS, f"sampling rate {text(rate)[:20]!r} {unit[:20]!r} is not understood")
     unit = attribute(resolution, "units")
     microvolt = number(resolution)
-    if microvolt is None or not 0.01 <= microvolt <= 1000 or unit.lower() != "uvperlsb":
-        raise CofError(Reason.ECG_UNITS, f"resolution {text(resolution)[:20]!r} {unit[:20]!r} is not uVperLsb")
-    return hz, microvolt / 1000
+    factor = _MICROVOLT.get(unit.lower())
+    if microvolt is None or factor is None or not 0.01 <= microvolt * factor <= 1000:
+        raise CofError(
+            Reason.ECG_UNITS,
+            f"resolution {text(resolution)[:20]!r} {unit[:20]!r} is not understood: a number with a decimal point, of "
+            f"{', '.join(_MICROVOLT)}",
+        )
+    return hz, microvolt * factor / 1000
 
 
 def _strip_leads(strip: Node) -> dict[str, np.ndarray]:

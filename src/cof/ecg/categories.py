@@ -1,12 +1,13 @@
 """The device's statements as overlapping diagnostic categories."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+_PACING = r"pacemaker|\bpaced\b"
 # In order of precedence: the first that is hit is the primary category.
 PATTERNS = {
-    "excluded": r"poor data quality|pacemaker|\bpaced\b|lead reversal",
+    "excluded": rf"poor data quality|{_PACING}|lead reversal",
     # ST elevation by early repolarisation is no injury.
     "ischaemia": (
         r"infarct|isch(?:a)?emi|\binjury|\bacute mi\b|\bst depression|"
@@ -30,6 +31,7 @@ PATTERNS = {
 NORMAL, UNCLASSIFIED = "normal", "unclassified"
 ORDER = (*PATTERNS, NORMAL, UNCLASSIFIED)
 
+_PACED = re.compile(_PACING)
 _FINDINGS = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
 _NORMAL = re.compile(r"(?<!otherwise )\bnormal ecg\b|\bnormal sinus rhythm\b")
 # What follows such a word is a guess; a variant makes a guess of the whole statement.
@@ -72,14 +74,24 @@ def categorise(statements: Iterable[str]) -> Categories:
     definite: set[str] = set()
     hedged: set[str] = set()
     normal = False
-    for sentence in (part for statement in statements for part in _SENTENCE.split(statement.lower())):
-        firm, guess = _split(" ".join(sentence.replace("t-wave", "t wave").split()))
+    for firm, guess in _sentences(statements):
         definite |= {name for name, pattern in _FINDINGS.items() if pattern.search(firm)}
         hedged |= {name for name, pattern in _FINDINGS.items() if pattern.search(guess)}
         normal |= bool(_NORMAL.search(firm))
     names = tuple(name for name in PATTERNS if name in definite)
     soft = tuple(name for name in PATTERNS if name in hedged and name not in definite)
     return Categories(names or ((NORMAL,) if normal else (UNCLASSIFIED,)), soft)
+
+
+def states_pacing(statements: Iterable[str]) -> bool:
+    """Whether a device's statements say definitely that the heart is paced."""
+    return any(_PACED.search(firm) for firm, _ in _sentences(statements))
+
+
+def _sentences(statements: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The definite and the hedged part of each sentence."""
+    for sentence in (part for statement in statements for part in _SENTENCE.split(statement.lower())):
+        yield _split(" ".join(sentence.replace("t-wave", "t wave").split()))
 
 
 def _split(statement: str) -> tuple[str, str]:

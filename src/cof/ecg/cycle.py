@@ -9,9 +9,11 @@ from scipy.interpolate import CubicSpline
 from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt
 
 from cof.config.data import BeatSettings
+from cof.ecg.categories import states_pacing
 from cof.ecg.delineate import qrs_limits
+from cof.ecg.ectopy import find_ectopic
 from cof.ecg.electrodes import frontal
-from cof.ecg.peaks import count_ectopic, find_r_peaks
+from cof.ecg.peaks import find_r_peaks
 from cof.ecg.record import Ecg
 from cof.errors import CofError, Reason
 
@@ -36,7 +38,9 @@ class Cycle:
         beats: R peaks found in the strip.
         mean_rate_bpm: their mean rate.
         rate_deviation: by which share `mean_rate_bpm` differs from the device's ventricular rate; NaN without one.
-        ectopic_beats: beats whose RR intervals look premature, which the cycle avoids.
+        ectopic_beats: premature beats, as `cof.ecg.ectopy` finds them.
+        ventricular_ectopic_beats: those of them that come from a ventricle, which the cycle avoids.
+        paced: pacing spikes were found in the strip, or the device states pacing.
         measured_p_axis_deg, measured_qrs_axis_deg: frontal axes of the median beat, as `cof.ecg.electrodes` finds them.
         suspected_reversal: limb electrodes that may have been exchanged, "LA-RA" or "RA-LL", else "".
     """
@@ -52,6 +56,8 @@ class Cycle:
     mean_rate_bpm: float
     rate_deviation: float
     ectopic_beats: int
+    ventricular_ectopic_beats: int
+    paced: bool
     measured_p_axis_deg: float
     measured_qrs_axis_deg: float
     suspected_reversal: str
@@ -76,7 +82,12 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
     peaks = find_r_peaks(signal, rate, device_rate, settings.rate_tolerance)
     rr = np.diff(peaks) * 1000 / rate
     typical = float(np.median(rr))
-    chosen = _candidates(peaks, rr, typical, signal.shape[1], rate, settings.rr_tolerance)
+    ectopy = find_ectopic(signal, peaks, rate)
+    # Cycles that a ventricular beat begins or ends count only where there are no others.
+    apart = ~(ectopy.ventricular[:-1] | ectopy.ventricular[1:])
+    chosen = _candidates(peaks, rr, typical, signal.shape[1], rate, settings.rr_tolerance, apart)
+    if not len(chosen):
+        chosen = _candidates(peaks, rr, typical, signal.shape[1], rate, settings.rr_tolerance, np.ones_like(apart))
     if not len(chosen):
         raise CofError(Reason.BEAT_NONE, "no cycle of a typical RR interval lies inside the strip")
     splines = CubicSpline(np.arange(signal.shape[1]), signal, axis=1)
@@ -100,7 +111,9 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
         beats=len(peaks),
         mean_rate_bpm=mean_rate,
         rate_deviation=mean_rate / device_rate - 1 if device_rate else float("nan"),
-        ectopic_beats=count_ectopic(peaks, rate),
+        ectopic_beats=int((ectopy.ventricular | ectopy.atrial).sum()),
+        ventricular_ectopic_beats=int(ectopy.ventricular.sum()),
+        paced=ecg.pacing_spikes > 0 or states_pacing(ecg.statements),
         measured_p_axis_deg=axes.p_axis_deg,
         measured_qrs_axis_deg=axes.qrs_axis_deg,
         suspected_reversal=axes.suspected_reversal,
@@ -127,11 +140,20 @@ def _band(low_hz: float, high_hz: float, rate_hz: float) -> np.ndarray:
 
 
 def _candidates(
-    peaks: np.ndarray, rr: np.ndarray, typical: float, samples: int, rate_hz: float, tolerance: float
+    peaks: np.ndarray,
+    rr: np.ndarray,
+    typical: float,
+    samples: int,
+    rate_hz: float,
+    tolerance: float,
+    allowed: np.ndarray,
 ) -> np.ndarray:
-    """Indices i of usable cycles [R_i, R_i+1): within `tolerance` of the median RR, or 1.5 times it, or the nearest."""
+    """Indices i of usable cycles [R_i, R_i+1): within `tolerance` of the median RR, or 1.5 times it, or the nearest.
+
+    Only cycles of `allowed` [K - 1] are looked at.
+    """
     edge = _EDGE_S * rate_hz
-    usable = (peaks[:-1] >= edge) & (peaks[1:] <= samples - edge) & (rr >= _RR_MS[0]) & (rr <= _RR_MS[1])
+    usable = (peaks[:-1] >= edge) & (peaks[1:] <= samples - edge) & (rr >= _RR_MS[0]) & (rr <= _RR_MS[1]) & allowed
     usable[1:] &= rr[:-1] >= _POST_ECTOPIC * typical
     deviation = np.abs(rr - typical) / typical
     for limit in (tolerance, 1.5 * tolerance):

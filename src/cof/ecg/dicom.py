@@ -1,26 +1,31 @@
 """ECGs as DICOM waveforms: 12-lead ECG and General ECG."""
 
+import io
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pydicom.config
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_file_meta_info
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pydicom.waveforms import multiplex_array
+from pydicom.filereader import read_dataset, read_partial
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cof.config.data import EcgSettings
 from cof.ecg.delineate import INDEPENDENT
+from cof.ecg.document import SCAN
+from cof.ecg.gaps import without_gaps
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import LEADS, Ecg, clean_statements, convert, stated_sex
+from cof.ecg.samples import counts
 from cof.errors import CofError, Reason
 
 # Far above any resting ECG (0.3 MB), far below what keeps the parser busy for long.
 _MAX_BYTES = 4 * 2**20
 _MAX_ITEMS = 10_000
+_HEAD_BYTES = 2**16
 _ITEM = b"\xfe\xff\x00\xe0"
 
 # Storage classes that hold resting ECGs.
@@ -28,6 +33,11 @@ _CLASSES = {"1.2.840.10008.5.1.4.1.1.9.1.1": "12-lead ECG", "1.2.840.10008.5.1.4
 # Deflated files are refused: a small one can unpack to anything.
 _SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 _LOGARITHMIC = ("MB", "AB")
+_UNUSABLE = ("TEST DATA", "DISCONNECTED", "INVALID", "UNCALIBRATED")
+_MAX_SKEW_S = 1.0
+_SOP_CLASS = 0x00080016
+# A dataset without preamble begins with a short element of one of these groups, with or without the letters of its VR.
+_FIRST = re.compile(rb"[\x02\x08]\0.\0(?:[A-Z]{2}|[^\0]\0\0\0)", re.DOTALL)
 _TO_MV = {"uV": 1e-3, "mV": 1.0, "V": 1e3, "nV": 1e-6}
 
 # The numbers by which SCP-ECG ("5.6.3-9-1") and MDC ("2:1") name leads (PS3.16, CID 3001).
@@ -48,8 +58,8 @@ _MEASUREMENTS = {
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether a file that begins with these bytes (132 suffice) is DICOM."""
-    return start[128:132] == b"DICM"
+    """Whether a file that begins with these bytes (132 suffice) is DICOM, with a preamble or without."""
+    return start[128:132] == b"DICM" or _FIRST.match(start) is not None
 
 
 def read(path: Path, settings: EcgSettings) -> Ecg:
@@ -69,16 +79,41 @@ def read(path: Path, settings: EcgSettings) -> Ecg:
 
 
 def _dataset(path: Path) -> Dataset:
-    if path.stat().st_size > _MAX_BYTES:
+    with path.open("rb") as file:
+        content = file.read(_MAX_BYTES + 1)
+    _check_kind(content[:_HEAD_BYTES])
+    if len(content) > _MAX_BYTES:
         raise CofError(Reason.ECG_UNREADABLE, f"the file is larger than {_MAX_BYTES >> 20} MiB")
-    if path.read_bytes().count(_ITEM) > _MAX_ITEMS:
+    if content.count(_ITEM) > _MAX_ITEMS:
         raise CofError(Reason.ECG_UNREADABLE, f"the file has more than {_MAX_ITEMS} items")
-    if read_file_meta_info(path).get("TransferSyntaxUID") not in _SYNTAXES:
-        raise CofError(Reason.ECG_UNREADABLE, "the file is compressed, or in an unknown transfer syntax")
-    data = pydicom.dcmread(path)
-    if data.get("SOPClassUID") not in _CLASSES:
-        raise CofError(Reason.ECG_UNREADABLE, "DICOM of another kind than an ECG")
+    data = pydicom.dcmread(io.BytesIO(content), force=True)
+    if not data.original_encoding[1]:
+        raise CofError(Reason.ECG_UNREADABLE, "the file is big-endian; convert it to Explicit VR Little Endian")
     return data
+
+
+def _check_kind(head: bytes) -> None:
+    """Raise where the first elements of a file say that it is compressed, or no ECG."""
+    start = head[132:] if head[128:132] == b"DICM" else head
+    meta = read_dataset(io.BytesIO(start), False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    syntax = meta.get("TransferSyntaxUID")
+    # A file without preamble may state none; the forms of its first elements tell it then.
+    if syntax is not None and syntax not in _SYNTAXES:
+        raise CofError(
+            Reason.ECG_UNREADABLE,
+            f"the transfer syntax {UID(syntax).name[:60]!r} is not read; convert the file to Explicit VR Little Endian",
+        )
+    data = read_partial(io.BytesIO(head), lambda tag, vr, length: tag > _SOP_CLASS, force=True)
+    kind = data.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
+    if kind in _CLASSES:
+        return
+    name = UID(kind).name.removesuffix(" Storage")[:60] if kind else ""
+    if "Image" in name:
+        raise CofError(Reason.ECG_UNREADABLE, f"this is DICOM of the kind {name!r}, not an ECG; {SCAN}")
+    raise CofError(
+        Reason.ECG_UNREADABLE,
+        f"this is DICOM of the kind {name or 'unknown'!r}; of ECGs, {' and '.join(_CLASSES.values())} are read",
+    )
 
 
 def _ecg(data: Dataset, settings: EcgSettings) -> Ecg:
@@ -93,21 +128,21 @@ def _ecg(data: Dataset, settings: EcgSettings) -> Ecg:
     rate = float(group.SamplingFrequency)
     if not 50 <= rate <= 5000:
         raise CofError(Reason.ECG_UNITS, f"sampling rate {rate:g} Hz is not understood")
-    if group.WaveformSampleInterpretation in _LOGARITHMIC:
+    if group.get("WaveformSampleInterpretation") in _LOGARITHMIC:
         raise CofError(Reason.ECG_UNITS, "samples are companded, not linear")
-    to_mv = [_millivolt(channel) for channel in group.ChannelDefinitionSequence]
-    # The library applies sensitivity, its correction, and baseline.
-    values = multiplex_array(data, index, as_raw=False)
+    values = counts(group, rate)
     leads: dict[str, np.ndarray] = {}
-    steps = []
-    for channel, name in enumerate(_leads(group)):
+    steps, delays = [], {}
+    for channel, (name, described) in enumerate(zip(_leads(group), group.ChannelDefinitionSequence)):
         if name is None:
             continue
         if name in leads:
             raise CofError(Reason.ECG_UNREADABLE, f"lead {name} occurs twice")
-        factor, step = to_mv[channel]
-        leads[name] = values[:, channel] * factor
-        steps.append(step * factor)
+        leads[name], step = _millivolt(values[:, channel], described, name)
+        steps.append(step)
+        delays[name] = _delay_s(described, rate)
+    leads, shifted = _aligned(leads, delays, rate)
+    leads, cut = without_gaps(leads, rate, settings)
     annotations = list(data.get("WaveformAnnotationSequence") or ())
     return Ecg(
         signal=assemble(leads, rate, settings),
@@ -120,6 +155,7 @@ def _ecg(data: Dataset, settings: EcgSettings) -> Ecg:
         recorded=tuple(leads),
         lsb_mv=max(steps),
         source=f"DICOM {_CLASSES[data.SOPClassUID]}",
+        repairs=shifted + cut,
     )
 
 
@@ -138,14 +174,50 @@ def _lead(channel: Dataset) -> str | None:
     return canonical(re.sub(r"(?i)^lead\s+|\(.*\)$", "", _text(code, "CodeMeaning")))
 
 
-def _millivolt(channel: Dataset) -> tuple[float, float]:
-    """What one of the channel's units is in mV, and what one count is in its units."""
+def _millivolt(values: np.ndarray, channel: Dataset, name: str) -> tuple[np.ndarray, float]:
+    """The counts [N] of a channel in mV, and what one count is.
+
+    The baseline is in the units of the sensitivity, not in counts (PS3.3, C.10.9).
+    """
+    states = {str(value).upper() for value in _values(channel, "ChannelStatus")} & set(_UNUSABLE)
+    if states:
+        raise CofError(Reason.ECG_POOR_QUALITY, f"the file calls lead {name} {', '.join(sorted(states)).lower()}")
     unit = _text(_code(channel, "ChannelSensitivityUnitsSequence"), "CodeValue")
-    step = float(channel.ChannelSensitivity) * float(channel.get("ChannelSensitivityCorrectionFactor") or 1)
+    sensitivity = channel.get("ChannelSensitivity")
+    if sensitivity is None:
+        raise CofError(Reason.ECG_UNITS, f"lead {name} is not calibrated: the file states no channel sensitivity")
+    correction, baseline = (channel.get(f"Channel{word}") for word in ("SensitivityCorrectionFactor", "Baseline"))
+    correction, baseline = (1.0 if correction is None else correction), (0.0 if baseline is None else baseline)
+    step = float(sensitivity) * float(correction)
     factor = _TO_MV.get(unit)
     if factor is None or not 1e-6 <= step * factor <= 1:
-        raise CofError(Reason.ECG_UNITS, f"a channel has {step:g} {unit[:20]!r} a count")
-    return factor, step
+        raise CofError(Reason.ECG_UNITS, f"lead {name} has {step:g} {unit[:20]!r} a count")
+    if not np.isfinite(float(baseline)):
+        raise CofError(Reason.ECG_NOT_FINITE, f"the baseline of lead {name} is no number")
+    return (values * float(sensitivity) * float(correction) + float(baseline)) * factor, step * factor
+
+
+def _delay_s(channel: Dataset, rate_hz: float) -> float:
+    """Time of the channel's first sample after the beginning of its group."""
+    skew = _number(channel, "ChannelTimeSkew")
+    if skew is None:
+        skew = (_number(channel, "ChannelSampleSkew") or 0.0) / rate_hz
+    return skew + (_number(channel, "ChannelOffset") or 0.0)
+
+
+def _aligned(
+    leads: dict[str, np.ndarray], delays: dict[str, float], rate_hz: float
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The leads at common times, to the nearest sample; NaN where a lead that begins later has none yet."""
+    earliest = min(delays.values())
+    shifts = {name: round((delay - earliest) * rate_hz) for name, delay in delays.items()}
+    most = max(shifts.values())
+    if most > _MAX_SKEW_S * rate_hz:
+        raise CofError(Reason.ECG_UNREADABLE, f"leads are shifted against each other by more than {_MAX_SKEW_S:g} s")
+    if not most:
+        return leads, ()
+    moved = {name: np.concatenate([np.full(shifts[name], np.nan), x])[: len(x)] for name, x in leads.items()}
+    return moved, (f"leads moved by up to {most} samples to common times, as the file states",)
 
 
 def _measurements(annotations: list[Dataset]) -> dict[str, float]:
@@ -189,11 +261,16 @@ def _text(data: Dataset, keyword: str) -> str:
     return str(data.get(keyword) or "").strip()
 
 
+def _values(data: Dataset, keyword: str) -> list[Any]:
+    """All values of an element; none where it is absent or empty."""
+    value = data.get(keyword)
+    return list(value) if isinstance(value, list | pydicom.multival.MultiValue) else [] if value is None else [value]
+
+
 def _number(data: Dataset, keyword: str) -> float | None:
     """A finite number, or None; of several values the first."""
-    value = data.get(keyword)
     try:
-        number = float(value[0] if isinstance(value, list | pydicom.multival.MultiValue) else value)
-    except (TypeError, ValueError, IndexError):
+        number = float(next(iter(_values(data, keyword))))
+    except (TypeError, ValueError, StopIteration):
         return None
     return number if np.isfinite(number) else None

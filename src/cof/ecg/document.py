@@ -19,6 +19,30 @@ _ENCODING = re.compile(rb"""\A\s*<\?xml\b[^>]{,200}?\bencoding\s*=\s*["']([\w.-]
 # Encodings that devices declare, under the spellings they use; everything else is read as Latin-1.
 _CODECS = {"windows1252": "cp1252", "cp1252": "cp1252", "cp949": "cp949", "euckr": "cp949", "ksc56011987": "cp949"}
 
+# The remedy for a scan in place of an ECG.
+SCAN = "give it as the scan (cof twin --scan, or the sheet's columns cine and anchor), and the ECG's own file here"
+_UNKNOWN = "the file is neither XML, nor DICOM, nor a PhysioNet header (.hea)"
+_ARCHIVE = "unpack it, and give the ECG's own file"
+# Files that come in place of XML, by how they begin: offset, bytes, what it is and what to do.
+_OTHERS = (
+    (0, b"PK", "a zip archive, as scans come in", SCAN),
+    (344, b"n+1", "a NIfTI image", SCAN),
+    (344, b"ni1", "a NIfTI image", SCAN),
+    (4, b"n+2", "a NIfTI image", SCAN),
+    (0, b"\x1f\x8b", "a gzip archive, as .nii.gz and .xml.gz are", f"a scan: {SCAN}; an ECG: unpack it"),
+    (0, b"BZh", "a bzip2 archive", _ARCHIVE),
+    (0, b"7z\xbc\xaf", "a 7z archive", _ARCHIVE),
+    (0, b"\xfd7zXZ", "an xz archive", _ARCHIVE),
+    (0, b"Rar!", "a RAR archive", _ARCHIVE),
+    (0, b"%PDF", "a PDF: a picture of an ECG", "export the signal itself"),
+    (0, b"\x89PNG", "a picture", "export the signal itself"),
+    (0, b"\xff\xd8\xff", "a picture", "export the signal itself"),
+    (16, b"SCPECG", "an SCP-ECG file, which is not read", "convert it to DICOM or to a PhysioNet record"),
+    (0, b"0       ", "an EDF file, which is not read", "convert it to a PhysioNet record"),
+    (0, b"\xffBIOSEMI", "a BDF file, which is not read", "convert it to a PhysioNet record"),
+    (0, b"MATLAB", "a MATLAB file", "give the PhysioNet header (.hea) beside it, if there is one"),
+)
+
 
 Node = Any  # what xmltodict makes of an element: a mapping, its text, or None where it is empty
 
@@ -34,6 +58,9 @@ def parse(raw: bytes) -> dict[str, Node]:
     """
     if not raw.strip():
         raise CofError(Reason.ECG_UNREADABLE, "the file is empty")
+    for offset, magic, what, remedy in _OTHERS:
+        if raw.startswith(magic, offset):
+            raise CofError(Reason.ECG_UNREADABLE, f"this is {what}, not an ECG that is read here: {remedy}")
     if len(raw) > MAX_BYTES:
         raise CofError(Reason.ECG_UNREADABLE, f"the file is larger than {MAX_BYTES >> 20} MiB")
     # Counted beforehand: the parser's stack grows with elements that are never closed.
@@ -44,7 +71,8 @@ def parse(raw: bytes) -> dict[str, Node]:
         text = _decode(raw).lstrip().encode("utf-8", "replace")
         document = xmltodict.parse(text, encoding="utf-8", disable_entities=True, postprocessor=_bounded)
     except (ExpatError, ValueError) as error:
-        raise CofError(Reason.ECG_UNREADABLE, f"no XML that is read here: {error}") from None
+        what = "the XML is broken" if raw.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"<") else _UNKNOWN
+        raise CofError(Reason.ECG_UNREADABLE, f"{what}: {error}") from None
     return document
 
 

@@ -13,6 +13,8 @@ from cof.errors import CofError, Reason
 
 ROOT = "RestingECG"
 
+# Where a lead begins, which is the same in leads that were recorded at once.
+_BEGINS = ("LeadTimeOffset", "LeadOffsetFirstSample")
 # MUSE states no units: rates are in beats a minute, intervals in ms, axes in degrees.
 _MEASUREMENTS = {
     "ventricular_rate_bpm": "VentricularRate", "pq_ms": "PRInterval", "qrs_ms": "QRSDuration", "qt_ms": "QTInterval",
@@ -37,15 +39,21 @@ def read(document: dict[str, Node], settings: EcgSettings) -> Ecg:
     rate = base * 10**exponent
     leads: dict[str, np.ndarray] = {}
     steps = []
+    begins = set()
     for node in children(rhythm, "LeadData"):
         name = canonical(text(child(node, "LeadID")))
         if name is None:
             continue
         if name in leads:
             raise CofError(Reason.ECG_UNREADABLE, f"lead {name} occurs twice")
+        if text(child(node, "LeadOff")).upper() == "TRUE":
+            raise CofError(Reason.ECG_POOR_QUALITY, f"the device says that lead {name} was off")
+        begins.add(tuple(number(child(node, tag)) or 0.0 for tag in _BEGINS))
         step = _step_mv(node, name)
         leads[name] = _counts(node, name) * step
         steps.append(step)
+    if len(begins) > 1:
+        raise CofError(Reason.ECG_UNREADABLE, "the leads begin at different times; export them recorded at once")
     version = text(child(root, "MuseInfo", "MuseVersion"))
     return Ecg(
         signal=assemble(leads, rate, settings),

@@ -1,5 +1,7 @@
 """R peaks of a 12-lead strip, checked against the heart rate that the device measured."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from cof.ecg.delineate import INDEPENDENT, rms
@@ -9,8 +11,12 @@ from cof.errors import CofError, Reason
 _REFINE_MS = 40.0
 _REFRACTORY_MS = 200.0
 _FEWEST = 3
-# A QRS complex is at least this share as fast as the fastest of its strip; T waves reach about a fifth.
-_SLOWEST = 0.35
+# A QRS complex is at least this share as fast as the fastest of its strip; T waves reach about a fifth. One from a
+# ventricle may be slower, but is as large as the others, which T waves are not.
+_SLOWEST, _SLOWEST_LARGE = 0.35, 0.28
+# What is this fast between two peaks, and this far from both, is a beat that the detector has missed.
+_MISSED, _AWAY_MS = 0.7, 120.0
+_PAUSE_S, _SHORTER_PAUSE_S = 0.3, 0.2
 
 
 def find_r_peaks(
@@ -22,7 +28,9 @@ def find_r_peaks(
     steepest QRS complex, and where that fails too in the spatial velocity of all leads, which suppresses tall T waves.
     Without a device's rate to tell failure by, the spatial velocity comes first. Peaks too slow for a QRS complex are
     dropped (in bradycardia the detector takes T waves for beats), and each other moves to the largest RMS over the
-    leads within 40 ms. Beats are never added or moved to make the rhythm regular: that shifts ectopic beats.
+    leads within 40 ms. Where beats as fast or as strong as those found lie between them, as above 200 a minute, the
+    detector runs again with a shorter pause after each beat, and on the next lead. Beats are never added or moved to
+    make the rhythm regular: that shifts ectopic beats.
 
     Args:
         signal: [12, N] mV, filtered.
@@ -36,16 +44,25 @@ def find_r_peaks(
     gradient = np.gradient(signal[list(INDEPENDENT)], axis=1)
     steepest = INDEPENDENT[int(np.quantile(np.abs(gradient), 0.995, axis=1).argmax())]
     traces = [signal[LEADS.index("II")], signal[steepest], np.linalg.norm(gradient, axis=0)]
-    rates = []
+    rates: list[float] = []
+    second_best: list[np.ndarray] = []
     for trace in traces if device_rate_bpm else reversed(traces):
-        peaks = _steep(_detect(trace, rate_hz), traces[-1], rate_hz)
-        peaks = _refine(peaks, strength, rate_hz)
+        for pause_s in (_PAUSE_S, _SHORTER_PAUSE_S):
+            peaks = _steep(_detect(trace, rate_hz, pause_s), traces[-1], strength, rate_hz)
+            peaks = _refine(peaks, strength, rate_hz)
+            missed = _misses(peaks, traces[-1], strength, rate_hz)
+            if not missed:
+                break
         if len(peaks) < _FEWEST:
             continue
         rate = 60 * rate_hz / float(np.diff(peaks).mean())
         if not device_rate_bpm or abs(rate - device_rate_bpm) <= tolerance * device_rate_bpm:
-            return peaks
+            if not missed:
+                return peaks
+            second_best.append(peaks)
         rates.append(rate)
+    if second_best:
+        return second_best[0]
     if not rates:
         raise CofError(Reason.BEAT_NONE, f"fewer than {_FEWEST} beats were found")
     found = ", ".join(f"{rate:.0f}" for rate in rates)
@@ -54,32 +71,45 @@ def find_r_peaks(
     )
 
 
-def count_ectopic(peaks: np.ndarray, rate_hz: float) -> int:
-    """Beats of [K] whose RR intervals are those of premature ones (Lipponen and Tarvainen, J Med Eng Technol 2019)."""
-    import neurokit2
-
-    found, _ = neurokit2.signal_fixpeaks(peaks, sampling_rate=round(rate_hz), iterative=False, method="Kubios")
-    return len(found["ectopic"])
-
-
-def _detect(trace: np.ndarray, rate_hz: float) -> np.ndarray:
-    """NeuroKit2's own detector on one trace [N], without its correction of intervals."""
+def _detect(trace: np.ndarray, rate_hz: float, pause_s: float) -> np.ndarray:
+    """NeuroKit2's own detector on one trace [N], without its correction of intervals; beats are `pause_s` apart."""
     import neurokit2
 
     try:
         cleaned = neurokit2.ecg_clean(trace, sampling_rate=round(rate_hz), method="neurokit")
-        found = neurokit2.ecg_findpeaks(cleaned, sampling_rate=round(rate_hz), method="neurokit")
+        found = neurokit2.ecg_findpeaks(cleaned, sampling_rate=round(rate_hz), method="neurokit", mindelay=pause_s)
     except (IndexError, ValueError):
         # The detector fails in these ways on signals without a single QRS complex.
         return np.empty(0, int)
     return np.asarray(found["ECG_R_Peaks"], int)
 
 
-def _steep(peaks: np.ndarray, velocity: np.ndarray, rate_hz: float) -> np.ndarray:
-    """The peaks around which the spatial velocity [N] comes near to that of the fastest ones."""
+def _steep(peaks: np.ndarray, velocity: np.ndarray, strength: np.ndarray, rate_hz: float) -> np.ndarray:
+    """The peaks around which the spatial velocity [N] comes near to that of the fastest ones, or the strength does."""
+    if not len(peaks):
+        return peaks
     reach = round(_REFINE_MS * rate_hz / 1000)
-    fastest = np.array([velocity[max(peak - reach, 0) : peak + reach + 1].max() for peak in peaks])
-    return peaks[fastest >= _SLOWEST * np.quantile(fastest, 0.9)] if len(peaks) else peaks
+    around = [slice(max(peak - reach, 0), peak + reach + 1) for peak in peaks]
+    fastest = np.array([velocity[part].max() for part in around])
+    largest = np.array([strength[part].max() for part in around])
+    fastest /= max(float(np.quantile(fastest, 0.9)), 1e-12)
+    fast = fastest >= _SLOWEST
+    return peaks[fast | (fastest >= _SLOWEST_LARGE) & (largest >= np.median(largest[fast]))]
+
+
+def _misses(peaks: np.ndarray, velocity: np.ndarray, strength: np.ndarray, rate_hz: float) -> bool:
+    """Whether something as fast as the QRS complexes at `peaks`, or as strong, lies between two of them."""
+    if len(peaks) < 2:
+        return False
+    away, reach = (round(ms * rate_hz / 1000) for ms in (_AWAY_MS, _REFINE_MS))
+    around = [slice(max(peak - reach, 0), peak + reach + 1) for peak in peaks]
+    fast, strong = (np.median([trace[part].max() for part in around]) for trace in (velocity, strength))
+    between = (slice(first + away, last - away) for first, last in pairwise(peaks) if last - first > 2 * away)
+    return any(
+        velocity[part].max() >= _MISSED * fast
+        or (strength[part].max() >= strong and velocity[part].max() >= _SLOWEST_LARGE * fast)
+        for part in between
+    )
 
 
 def _refine(peaks: np.ndarray, strength: np.ndarray, rate_hz: float) -> np.ndarray:

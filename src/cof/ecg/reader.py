@@ -5,6 +5,7 @@ from pathlib import Path
 from cof.config.data import EcgSettings
 from cof.ecg import cardiosoft, dicom, document, muse, wfdb
 from cof.ecg.record import Ecg
+from cof.ecg.spikes import without_spikes
 from cof.errors import CofError, Reason
 
 
@@ -15,8 +16,16 @@ def read_ecg(path: Path, settings: EcgSettings | None = None) -> Ecg:
         CofError: the file is missing, of another kind, too large or broken.
     """
     settings = settings or EcgSettings()
+    if path.is_dir():
+        raise CofError(Reason.ECG_MISSING, "this is a folder, not an ECG file; a scan may be a folder")
     if not path.is_file():
         raise CofError(Reason.ECG_MISSING, "no such ECG file")
+    if path.suffix in (".dat", ".mat") and path.with_suffix(".hea").is_file():
+        raise CofError(Reason.ECG_UNREADABLE, "these are samples of a PhysioNet record; give its header, the .hea file")
+    return without_spikes(_read(path, settings))
+
+
+def _read(path: Path, settings: EcgSettings) -> Ecg:
     try:
         if path.suffix == ".hea":
             return wfdb.read(path, settings)
@@ -30,4 +39,5 @@ def read_ecg(path: Path, settings: EcgSettings | None = None) -> Ecg:
     for reader in (cardiosoft, muse):
         if reader.ROOT in parsed:
             return reader.read(parsed, settings)
-    raise CofError(Reason.ECG_UNREADABLE, f"XML of an unknown kind: root {', '.join(parsed)[:40]!r}")
+    root = ", ".join(parsed)[:40]
+    raise CofError(Reason.ECG_UNREADABLE, f"XML with the root {root!r}; read are {cardiosoft.ROOT} and {muse.ROOT}")

@@ -60,6 +60,8 @@ class Ecg:
         lsb_mv: one count of the file in mV (the coarsest lead's), the resolution of the signal.
         source: format and part of the file that the signal comes from, for example "CardioSoft StripData".
         sex: "M" or "F" as the file states it, "" where it does not.
+        pacing_spikes: number of spikes of a pacemaker that were found, and bridged in `signal`.
+        repairs: what was done to the recorded signal, a sentence an entry.
     """
 
     signal: np.ndarray
@@ -72,6 +74,8 @@ class Ecg:
     lsb_mv: float = 0.001
     source: str = ""
     sex: str = ""
+    pacing_spikes: int = 0
+    repairs: tuple[str, ...] = ()
 
     def to_row(self) -> dict[str, Any]:
         """The record as plain values for one row of `ecg/{batch}.parquet`; the signal is flattened lead by lead."""
@@ -85,6 +89,8 @@ class Ecg:
             "device": self.device,
             "sex": self.sex,
             "filters": "; ".join(f"{key}={value}" for key, value in sorted(self.filters.items())),
+            "pacing_spikes": int(self.pacing_spikes),
+            "repairs": list(self.repairs),
         }
         return row | {name: self.measurements.get(name, float("nan")) for name in MEASUREMENTS}
 
@@ -102,4 +108,6 @@ class Ecg:
             device=row["device"],
             sex=row["sex"],
             filters=dict(item.split("=", 1) for item in row["filters"].split("; ") if "=" in item),
+            pacing_spikes=int(row["pacing_spikes"]),
+            repairs=tuple(row["repairs"]),
         )

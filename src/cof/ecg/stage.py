@@ -9,7 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from cof.config.data import BeatSettings, EcgSettings
-from cof.ecg.categories import categorise
+from cof.ecg.categories import categorise, states_pacing
 from cof.ecg.checks import Checks, check
 from cof.ecg.cycle import Cycle, representative_cycle
 from cof.ecg.features import ecg_features
@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 _ECG_COLUMNS = (
     "subject", "signal", "rate_hz", "recorded_leads", "lsb_mv", "statements", "source", "device", "sex", "filters",
-    *MEASUREMENTS, *(field.name for field in fields(Checks)), "categories", "soft_categories", "primary_category",
+    "pacing_spikes", "repairs", *MEASUREMENTS,
+    *(field.name for field in fields(Checks)), "categories", "soft_categories", "primary_category",
 )  # fmt: skip
 _BEAT_COLUMNS = ("subject", *(field.name for field in fields(Cycle)), "rate_hz", "features", "sex")
 
@@ -81,9 +82,13 @@ def _parse(path: Any, settings: EcgSettings) -> dict[str, Any]:
     checks = {
         name: list(value) if isinstance(value, tuple) else value for name, value in vars(check(ecg, settings)).items()
     }
-    categories = categorise(ecg.statements)
+    stated = states_pacing(ecg.statements)
+    if settings.paced == "exclude" and (stated or ecg.pacing_spikes):
+        how = "the device says so" if stated else f"{ecg.pacing_spikes} pacing spikes were found"
+        raise CofError(Reason.ECG_POOR_QUALITY, f"the heart is paced: {how} (ecg.paced: keep would read it)")
+    categories = categorise(text for text in ecg.statements if not states_pacing([text]))
     if categories.primary == "excluded":
-        raise CofError(Reason.ECG_POOR_QUALITY, "the device reports poor data quality, a pacemaker or reversed leads")
+        raise CofError(Reason.ECG_POOR_QUALITY, "the device reports poor data quality or reversed leads")
     # What staff typed into the device may name the participant.
     said = {"statements": [redact(text) for text in ecg.statements], "device": redact(ecg.device)}
     return (

@@ -84,7 +84,7 @@ def twin_from_files(
         out: folder for the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
             and whose responsibility the pairing is); of a calibrated model, with intervals for EF, ESV and every
-            volume of the LV.
+            volume of the LV. What was mended is printed, too.
         ed_frame: the recorded frame of a cine that shows end diastole; None finds it.
         anchor_phase: in [0, 1): of an anchor volume, the phase that it shows, as ECG gating tells; of a cine, that of
             the frame that the model may see. None leaves it to the model: end diastole, but for the family `anchored`.
@@ -187,6 +187,9 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
             "correlation": round(float(beat["correlation"]), 3),
             "low_quality": bool(beat["low_quality"]),
             "irregular": bool(beat["irregular"]),
+            "ectopic_beats": int(beat["ectopic_beats"]),
+            "paced": bool(beat["paced"]),
+            "repairs": list(read_table(root / "ecg").iloc[0]["repairs"]),
         },
         "scan": {
             "kind": "anchor" if lone else "cine",
@@ -201,6 +204,9 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
         "provenance": twin["provenance"],
     }
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
+    for source in ("ecg", "scan"):
+        for repair in summary[source]["repairs"]:
+            print(f"{source}: {repair}")
 
 
 def _bound(folder: Path, intervals: Intervals, anchor_phase: float) -> None:

@@ -1,0 +1,115 @@
+"""Spikes of a pacemaker: found by how they stand out of the samples around them, and bridged."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from cof.ecg.delineate import INDEPENDENT
+from cof.ecg.record import Ecg
+
+# A pulse lasts .2 to 2 ms, and a little longer behind the filters of a recorder.
+_WIDEST_MS = 6.0
+# Below this rate a QRS complex has no more samples than a spike.
+_LOWEST_HZ = 200.0
+# All sizes are root sums of squares over the independent leads.
+_SMALLEST_MV = 0.25
+# How far a spike exceeds the strip's noise; what is rough around it once it is bridged; what the ECG spans there; and
+# the difference of the levels on either side, which tells it from a step.
+_OVER_NOISE, _OVER_ROUGHNESS, _OVER_SPAN, _OVER_STEP = 6.0, 3.5, 0.4, 1.2
+_AROUND_MS = 12.0
+# Of overlapping groups the most prominent is taken; a group with one sample more must be so by this factor.
+_WIDER = 1.5
+# Noise, not spikes, where a larger share of the samples is rough.
+_MOST_SHARP = 0.1
+# Fewer are some disturbance rather than pacing.
+_FEWEST = 3
+
+
+def without_spikes(ecg: Ecg) -> Ecg:
+    """The ECG with its pacing spikes bridged; the same object where it has none."""
+    spikes = find_spikes(ecg.signal, ecg.rate_hz)
+    if len(spikes) < _FEWEST:
+        return ecg
+    signal = ecg.signal.astype(float)
+    for first, width in spikes:
+        signal[:, first : first + width] = _across(signal, first, width)
+    repair = f"{len(spikes)} pacing spikes found and bridged"
+    return replace(ecg, signal=signal.astype(np.float32), pacing_spikes=len(spikes), repairs=(*ecg.repairs, repair))
+
+
+def find_spikes(signal: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
+    """First sample and number of samples of each spike in [12, N] mV, in order.
+
+    A spike is a group of samples, 6 ms at most, that departs from the cubic through the two samples on either side of
+    it. Once it is bridged, what remains around it must be smooth and small: the peak of a steep QRS complex departs
+    from such a cubic, too, but so do the samples beside it, and all of them by a small part of what the complex spans.
+    """
+    leads = signal[list(INDEPENDENT)]
+    widest = max(round(_WIDEST_MS * rate_hz / 1000), 2)
+    around = max(round(_AROUND_MS * rate_hz / 1000), 4)
+    if rate_hz < _LOWEST_HZ or leads.shape[1] < 2 * around + widest:
+        return []
+    rough = _roughness(leads)
+    noise = float(np.median(rough))
+    # The edges of a spike are rough; most of a strip is not, and is not looked at further.
+    sharp = np.flatnonzero(rough > max(_SMALLEST_MV / 5, 2 * noise)) + 2
+    if not 0 < len(sharp) <= _MOST_SHARP * leads.shape[1]:
+        return []
+    leads = np.pad(leads.astype(float), ((0, 0), (around, around)), mode="edge")
+    ranked = []
+    for width in range(1, widest + 1):
+        firsts = np.unique(sharp[:, None] - np.arange(width))
+        firsts = firsts[(firsts >= 2) & (firsts + width + 2 <= signal.shape[1])]
+        groups = leads[:, firsts[:, None] + around + np.arange(-2, width + 2)]
+        size = np.linalg.norm(groups[..., 2:-2] - _across(groups, 2, width), axis=0).max(axis=-1)
+        large = size > max(_SMALLEST_MV, _OVER_NOISE * noise)
+        firsts, size = firsts[large], size[large]
+        limit = _surroundings(leads[:, firsts[:, None] + np.arange(width + 2 * around)], around, width)
+        spiky = size > limit
+        prominence = size[spiky] / np.maximum(limit[spiky], 1e-9) / _WIDER**width
+        ranked += [(float(rank), int(first), width) for rank, first in zip(prominence, firsts[spiky])]
+    taken = np.zeros(signal.shape[1], bool)
+    found = []
+    for _, first, width in sorted(ranked, reverse=True):
+        if not taken[first - 2 : first + width + 2].any():
+            taken[first : first + width] = True
+            found.append((first, width))
+    return sorted(found)
+
+
+def _surroundings(near: np.ndarray, first: int, width: int) -> np.ndarray:
+    """What the departure of each group must exceed to be a spike, [K] mV.
+
+    Args:
+        near: leads about each group, [8, K, M] mV.
+        first: where in M the groups begin.
+    """
+    rest = near.copy()
+    rest[..., first : first + width] = _across(near, first, width)
+    span = np.linalg.norm(np.ptp(rest, axis=-1), axis=0)
+    step = np.linalg.norm(near[..., first + width] - near[..., first - 1], axis=0)
+    rough = _roughness(rest).max(axis=-1)
+    return np.max([_OVER_SPAN * span, _OVER_ROUGHNESS * rough, _OVER_STEP * step], axis=0)
+
+
+def _across(leads: np.ndarray, first: int, width: int) -> np.ndarray:
+    """The cubic through the two samples on either side of a group, at its samples: [..., width]."""
+    return leads[..., [first - 2, first - 1, first + width, first + width + 1]] @ _weights(width).T
+
+
+def _roughness(leads: np.ndarray) -> np.ndarray:
+    """The departure of each sample but two at either end from the cubic through its neighbours, [..., N - 4] mV."""
+    beside = (leads[..., 1:-3] + leads[..., 3:-1]) * (2 / 3) - (leads[..., :-4] + leads[..., 4:]) * (1 / 6)
+    beside -= leads[..., 2:-2]
+    return np.sqrt(np.einsum("l...,l...->...", beside, beside))
+
+
+@cache
+def _weights(width: int) -> np.ndarray:
+    """Lagrange's weights [width, 4] of the samples -2, -1, width and width + 1 at the samples 0 to width - 1."""
+    at, nodes = np.arange(width)[:, None], np.array([-2.0, -1.0, width, width + 1.0])
+    return np.stack(
+        [np.prod((at - np.delete(nodes, k)) / (node - np.delete(nodes, k)), axis=1) for k, node in enumerate(nodes)],
+        axis=1,
+    )
