@@ -12,7 +12,7 @@ from ecg_files import dicom_file, group, muse_xml, wfdb_record
 from kinds import EITHER, REFUSAL, Kinds, Outcome, Refusal
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from strips import (
+from recorders import (
     FORMS,
     STEP_MV,
     WRITERS,

@@ -2,7 +2,7 @@
 
 import pytest
 from ecg_kinds import KINDS
-from strips import read_beats
+from recorders import read_beats
 
 
 @pytest.mark.parametrize("cell", KINDS.cells, ids=str)
