@@ -12,6 +12,7 @@ from cof.labels import STRUCTURES, artefact
 from cof.metrics.overlap import dice
 from cof.models.stage import load
 from cof.motion.stage import load as load_registration
+from cof.origin import Origin
 from cof.phantom.stage import make_cohort
 from cof.twins.single import twin_from_files
 
@@ -33,6 +34,15 @@ def test_todays_code_reads_every_model(name: str) -> None:
 def test_labeller_and_registration_are_whole() -> None:
     assert artefact.load(BENCH / "labeller").configuration.patch_size
     load_registration(BENCH / "registrations/toppr")
+
+
+def test_each_says_that_it_has_seen_simulated_hearts_alone() -> None:
+    folders = [BENCH / "labeller", *(BENCH / "registrations").iterdir(), *(BENCH / "models").iterdir()]
+    origins = [Origin.read(folder) for folder in folders]
+    assert all(origin is not None and origin.kind == "simulated" for origin in origins)
+    assert [origin.count for origin in origins if origin] == [32, *[160] * (len(folders) - 1)]
+    for name in MODELS:
+        assert "| trained on | 160 simulated hearts (" in (BENCH / "models" / name / "card.md").read_text()
 
 
 def test_they_stay_small() -> None:

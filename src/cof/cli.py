@@ -308,6 +308,7 @@ def quality(
     out: Out,
     exclusions: ExclusionsOut,
     settings: SettingsText = "{}",
+    plausibility: Annotated[Path | None, typer.Option(help="Table of what the labels say, to write.")] = None,
 ) -> None:
     """Measure the quality of a batch's ECGs and cines; leave out what is beyond the limits."""
     from cof.quality.stage import measure_batch
@@ -320,6 +321,7 @@ def quality(
         out=out,
         exclusions=exclusions,
         settings=config.read_settings(settings, QualityLimits),
+        checked=plausibility,
     )
 
 
@@ -582,6 +584,7 @@ def table(
     config_hash: Annotated[str, typer.Option(help="Hash of the whole configuration.")] = "",
     card: Annotated[Path | None, typer.Option(help="phantom/card.json of a synthetic cohort.")] = None,
     features: Annotated[Path | None, typer.Option(help="Folder of the features, for Fréchet distances.")] = None,
+    labeller: Annotated[Path | None, typer.Option(help="Folder of the nnU-Net on whose labels it rests.")] = None,
 ) -> None:
     """Make one table from the metrics of its models."""
     from cof.cohort import batches_of
@@ -602,6 +605,8 @@ def table(
             hearts: [features / hearts / f"{batch}.safetensors" for batch in batches]
             for hearts in (REAL, *chosen.trainings)
         },
+        labeller=labeller,
+        subjects=subjects,
     )
 
 

@@ -7,6 +7,7 @@ removed subject changes nothing for the others.
 import difflib
 import hashlib
 import hmac
+import json
 import math
 import re
 from collections import defaultdict
@@ -20,11 +21,12 @@ from cof.config.data import CohortSettings
 from cof.errors import UsageError, redact
 from cof.folders import private_files
 from cof.labels.codes import read_map, write_map
+from cof.origin import ORIGINS, SIMULATED
 from cof.provenance import stamp
 from cof.tables import read_table, write_table
 
 REQUIRED = ("subject", "visit", "ecg", "cine")
-OPTIONAL = ("anchor", "annotation", "split", "ed_frame", "labels_map")
+OPTIONAL = ("anchor", "annotation", "split", "ed_frame", "labels_map", "origin")
 SPLITS = ("train", "validation", "test")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # fit for files without a salt
 _FILES = ("ecg", "cine", "anchor", "annotation")
@@ -78,11 +80,14 @@ class Split:
 def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings) -> Split:
     """Read the subject sheet; write the cohort and its key.
 
+    Subjects whose sheet states no origin have that of the settings; those of the synthetic cohort, whose card lies
+    beside the sheet, are simulated.
+
     The sheet is a CSV file with the columns subject (the participant), visit, ecg and cine, and optionally anchor (a
     volume of one frame, for subjects without a cine), annotation (expert labels of the cine), labels_map (from the
-    codes of the annotation to ours, such as 1:3,2:2,3:1), split and ed_frame (the recorded frame at end diastole; where
-    empty, the cine stage finds it). Paths are relative to the sheet's folder; a cell may be empty. Files that do not
-    exist are found out by the stage that reads them.
+    codes of the annotation to ours, such as 1:3,2:2,3:1), split, ed_frame (the recorded frame at end diastole; where
+    empty, the cine stage finds it) and origin (real or simulated). Paths are relative to the sheet's folder; a cell may
+    be empty. Files that do not exist are found out by the stage that reads them.
 
     Subjects without a split are split by a hash of the participant; annotated ones train, since nnU-Net learns from
     them, and those without a cine are tested, since they hold no motion to learn from. Where `cohort.split` has no
@@ -90,10 +95,11 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
 
     Args:
         sheet: subjects.csv.
-        out: `cohort/subjects.parquet`, a row a subject, without any raw name or path if there is a salt.
+        out: `cohort/subjects.parquet`, a row a subject, without any raw name or path if there is a salt; with a column
+            origin where any is known.
         key: `cohort/key.parquet`, mode 0600: raw names, and paths that start where the sheet's does ("" where
             there is none).
-        settings: salt, split, number of batches, and the map of codes where the sheet has none.
+        settings: salt, split, number of batches, and the map of codes and the origin where the sheet has none.
 
     Returns:
         The split that was made.
@@ -110,6 +116,9 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
     batches = settings.batch_names
     table["batch"] = [batches[int(_uniform("batch", name) * len(batches))] for name in table["participant"]]
     table["annotated"] = table["annotation"] != ""
+    stated = settings.origin or (SIMULATED if _is_synthetic(sheet.parent) else "")
+    table["origin"] = table["origin"].mask(table["origin"] == "", stated)
+    columns = [*_COLUMNS, "origin"] if table["origin"].any() else [*_COLUMNS]
     if settings.labels_map:
         table.loc[table["annotated"] & table["labels_map"].eq(""), "labels_map"] = write_map(settings.labels_map)
     counts = table["split"].value_counts()
@@ -124,7 +133,7 @@ def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings)
     with private_files():
         write_table(key, table[list(_KEY_COLUMNS)], provenance)
     cohort = table.drop(columns="participant").rename(columns={"pseudonym": "participant"})
-    write_table(out, cohort[list(_COLUMNS)], provenance | {"split": str(split)})
+    write_table(out, cohort[columns], provenance | {"split": str(split)})
     return split
 
 
@@ -162,6 +171,15 @@ def select_batch(*, subjects: Path, batch: str, only: tuple[str, ...], out: Path
     else:
         rows = table[table["batch"] == batch]
     write_table(out, rows.reset_index(drop=True), stamp({"batch": batch, "only": sorted(only)}))
+
+
+def _is_synthetic(folder: Path) -> bool:
+    """Whether a sheet's folder holds the card of the synthetic cohort."""
+    try:
+        card = json.loads((folder / "card.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and {"arm", "couplings"} <= card.keys()
 
 
 def _fault(row: Hashable, column: str, message: str) -> UsageError:
@@ -205,6 +223,9 @@ def _read_sheet(path: Path) -> pd.DataFrame:
     for row, cell in table["split"].items():
         if cell not in ("", *SPLITS):
             raise _fault(row, "split", f"'{cell}' is none of {', '.join(SPLITS)}")
+    for row, cell in table["origin"].items():
+        if cell not in ("", *ORIGINS):
+            raise _fault(row, "origin", f"'{cell}' is none of {', '.join(ORIGINS)}")
     table["labels_map"] = [_codes(row, cell) for row, cell in table["labels_map"].items()]
     for row, repeated in table.duplicated(["participant", "visit"]).items():
         if repeated:

@@ -1,6 +1,7 @@
 """The stage: one row a labelled subject, exclusions by the limits, and who reaches the grid."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 from scanned_phantom import Phantom
 
 from cof.cine.stage import grid_batch
-from cof.cine.volume import Cine, write_cine, write_labels
+from cof.cine.volume import Cine, read_labels, write_cine, write_labels
 from cof.config.data import GridSettings, QualityFlags, QualityLimits
 from cof.ecg.record import Ecg
 from cof.errors import Reason
+from cof.labels import STRUCTURES
 from cof.quality.catalogue import MEASURES, beyond
+from cof.quality.plausibility import CHECKS
 from cof.quality.stage import measure_batch
 from cof.tables import read_table, write_table
 
@@ -76,6 +79,32 @@ def test_a_row_a_labelled_subject_and_nobody_left_out_by_default(batch: Path, tm
     assert rows.loc[SHIFTED, "slice_shift_mm"] > rows.loc[HEALTHY, "slice_shift_mm"] + 10
     flagged = {name: [m.key for m in beyond(row, QualityFlags())] for name, row in rows.iterrows()}
     assert flagged == {SHIFTED: ["slice_shift_mm"], HEALTHY: [], WITHOUT_ECG: []}
+
+
+def test_labels_that_cannot_be_warn_in_the_log_and_have_their_row(
+    batch: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = shutil.copytree(batch, tmp_path / "batch")
+    file = root / f"labels/{HEALTHY}.nii.gz"
+    labels = read_labels(file)
+    labels[labels == STRUCTURES["RV"]] = 0
+    write_labels(file, labels, np.eye(4))
+    with caplog.at_level("WARNING", logger="cof"):
+        measure_batch(
+            ecg=root / "ecg.parquet", beats=root / "beats.parquet", cine=root / "cine", labels=root / "labels",
+            out=tmp_path / "quality.parquet", exclusions=tmp_path / "excluded.parquet", settings=QualityLimits(),
+            checked=tmp_path / "plausibility.parquet",
+        )  # fmt: skip
+    said = f"{HEALTHY}: RV EDV 0.0 mL, plausible is 40 to 500 mL (labels of the real cine)"
+    assert said in caplog.messages
+    table = read_table(tmp_path / "plausibility.parquet")
+    assert list(table.columns) == ["subject", *(check.key for check in CHECKS)]
+    rows = table.set_index("subject")
+    assert rows.loc[HEALTHY, "rv_edv_ml"] == 0
+    assert rows.loc[SHIFTED, "rv_edv_ml"] > 40
+    assert rows.loc[HEALTHY, "rr_ratio"] == pytest.approx(1000 / 900)
+    assert math.isnan(rows.loc[WITHOUT_ECG, "rr_ratio"])
+    assert read_table(tmp_path / "excluded.parquet").empty
 
 
 def test_an_excluded_subject_does_not_reach_the_grid_and_changes_nobody(batch: Path, tmp_path: Path) -> None:

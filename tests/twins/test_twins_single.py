@@ -34,6 +34,7 @@ from cof.motion.stage import register_batch
 from cof.motion.stage import train as train_registration
 from cof.phantom.stage import make_cohort
 from cof.twins import single
+from cof.twins.cautions import GENERATED, SCAN
 from cof.twins.single import NOTICE, twin_from_files
 
 NO_ODDITIES = OdditySettings(
@@ -97,6 +98,12 @@ def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
     twin_from_files(ecg=ecg, scan=cine, results=results, model="cof", out=tmp_path / "twin")
     summary = json.loads((tmp_path / "twin/summary.json").read_text())
     assert summary["notice"] == NOTICE
+    labeller = summary["trained_on"]["labeller"]
+    assert labeller["notice"] == "labels by a network trained on simulated hearts"
+    assert labeller["held_out"]["hearts"] == "simulated hearts"
+    assert set(labeller["held_out"]["dice"]) == {"ED", "ES"}
+    assert summary["trained_on"]["model"]["subjects"] == {"simulated": 4, "real": 0, "unknown": 0}
+    assert all(warning["of"] in (SCAN, GENERATED) and warning["source"] for warning in summary["warnings"])
     assert summary["scan"]["kind"] == "cine"
     assert 400 < summary["ecg"]["rr_ms"] < 1500
     made = read_cine(tmp_path / "twin/twin.nii")

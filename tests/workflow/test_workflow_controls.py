@@ -12,6 +12,7 @@ from test_workflow_dag import jobs
 
 from cof import config
 from cof.config.flow import CofSettings
+from cof.origin import Origin
 
 SCALES = REPOSITORY / "workflow/config"
 
@@ -159,3 +160,6 @@ def test_a_few_controls_for_real(continued: Path, tmp_path: Path) -> None:
         assert set(pd.read_parquet(continued / path)["subject"]) == {"sub-0101-v2", "sub-0102-v2"}
     weights = "models/cof/weights.safetensors"
     assert (continued / "results/further" / weights).read_bytes() == (results / weights).read_bytes()
+    labeller = Origin.read(continued / "results/further/labeller")
+    assert labeller is not None
+    assert (labeller.where, labeller.kind) == ("results/tiny", "simulated")

@@ -16,6 +16,7 @@ from cof.config.borrowed import borrow
 from cof.config.untrained import without_untrained
 from cof.errors import UsageError
 from cof.families import package
+from cof.origin import BORROWED as BORROWED_NOTE
 from cof.provenance import digest, source
 
 

@@ -1,5 +1,5 @@
 rule quality:
-    """Quality of ECG and cine: measures of every labelled subject, and who is left out for them."""
+    """Quality of ECG and cine: measures of every labelled subject, and who is left out for them; whether labels are plausible."""
     input:
         ecg=rules.ecg.output.table,
         beats=rules.beats.output.table,
@@ -7,6 +7,7 @@ rule quality:
         labels=rules.label.output.labels,
     output:
         table=f"{R}/quality/{{batch}}.parquet",
+        plausibility=f"{R}/plausibility/{{batch}}.parquet",
         exclusions=f"{R}/exclusions/quality/{{batch}}.parquet",
     log:
         f"{R}/logs/quality/{{batch}}.log",
@@ -24,9 +25,11 @@ rule quality:
             "tables",
             "cine/volume",
             "labels/__init__",
+            "metrics/function",
             "ecg/record",
             "ecg/peaks",
         ),
     shell:
         "exec cof quality --ecg {input.ecg:q} --beats {input.beats:q} --cine {input.cine:q} --labels {input.labels:q}"
-        " --out {output.table:q} --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
+        " --out {output.table:q} --exclusions {output.exclusions:q} --settings {params.settings:q}"
+        " --plausibility {output.plausibility:q} 2> {log:q}"

@@ -51,6 +51,7 @@ rule table:
         metrics=table_metrics,
         features=table_features,
         card=rules.phantom.output.couplings if SYNTHETIC else [],
+        labeller=f"{R}/labeller",
     output:
         csv=f"{R}/tables/{{table}}.csv",
         md=report(
@@ -77,10 +78,14 @@ rule table:
         out=lambda wildcards, output: Path(output.csv).with_suffix(""),
         config_hash=CONFIG_HASH,
         source=source(
-            "report", "metrics/catalogue", "metrics/statistics", "metrics/frechet"
+            "report",
+            "origin",
+            "metrics/catalogue",
+            "metrics/statistics",
+            "metrics/frechet",
         ),
     shell:
-        "exec cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.features} {params.card} --out {params.out:q} --settings {params.settings:q}"
+        "exec cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.features} {params.card} --labeller {input.labeller:q} --out {params.out:q} --settings {params.settings:q}"
         " --evaluation {params.evaluation:q} --config-hash {params.config_hash} 2> {log:q}"
 
 
@@ -134,6 +139,7 @@ rule report:
         tables=expand(rules.table.output.csv, table=CONFIG.tables),
         fairness=expand(rules.fairness.output.csv, table=CONFIG.tables),
         quality=batches(rules.quality.output.table),
+        plausibility=batches(rules.quality.output.plausibility),
     output:
         directory(f"{R}/report"),
     log:
@@ -148,8 +154,11 @@ rule report:
             "report",
             "metrics",
             "labels/__init__",
+            "labels/dataset",
+            "origin",
             "cine/volume",
             "quality/catalogue",
+            "quality/plausibility",
         ),
     shell:
         "exec cof report --results {params.results:q} --config {input.config:q} --out {output:q} 2> {log:q}"

@@ -17,7 +17,7 @@ if CONFIG.trained:
     ruleorder: borrow > train
 
     rule borrow:
-        """A copy of what another run has trained."""
+        """A copy of what another run has trained, with a note of where that was."""
         input:
             f"{CONFIG.trained}/{{artefact}}",
         output:
@@ -30,8 +30,12 @@ if CONFIG.trained:
             artefact="|".join(BORROWED),
         conda:
             "../../envs/cof.yaml"
+        params:
+            note=json.dumps({"from": CONFIG.trained}),
+            name=BORROWED_NOTE,
         shell:
-            "(rm -rf {output:q}.part && cp -R {input:q} {output:q}.part && mv {output:q}.part {output:q}) 2> {log:q}"
+            "(rm -rf {output:q}.part && cp -R {input:q} {output:q}.part && echo {params.note:q} > {output:q}.part/{params.name}"
+            " && mv {output:q}.part {output:q}) 2> {log:q}"
 
     localrules:
         borrow_intervals,

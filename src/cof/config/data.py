@@ -50,6 +50,10 @@ class CohortSettings(Settings):
         description="shares of the splits, for subjects whose sheet names none; where left out, .75, .05 and .2, and "
         "all are tested where `trained` has every network",
     )
+    origin: Literal["real", "simulated"] | None = Field(
+        None, description="what the hearts are, where the sheet's column `origin` does not say; the report tells it of "
+        "every network that has learnt from them"
+    )  # fmt: skip
     labels_map: Annotated[dict[int, int], BeforeValidator(read_map)] | None = Field(
         None,
         description="from the codes of annotations to ours, for rows whose column labels_map is empty: '1:3,2:2,3:1' "

@@ -64,6 +64,12 @@ def _phases(labels: np.ndarray, frames: np.ndarray) -> dict[int, str]:
     return named
 
 
+def annotated_frames(labels: np.ndarray) -> dict[int, str]:
+    """The frames of labels [T, Z, Y, X] that are not all zero, each with its phase: "ED", "ES" or "other"."""
+    frames = np.flatnonzero(labels.any(axis=(1, 2, 3)))
+    return _phases(labels, frames) if len(frames) else {}
+
+
 def _read_subject(subject: str, participant: str, cine: Path, annotation: Path) -> list[Case]:
     """The annotated frames of one subject.
 
@@ -78,13 +84,13 @@ def _read_subject(subject: str, participant: str, cine: Path, annotation: Path) 
         )
     if labels.max() > max(STRUCTURES.values()):
         raise CofError(Reason.ANNOTATION_UNREADABLE, f"unknown label {labels.max()}; known are 0 to 3")
-    frames = np.flatnonzero(labels.any(axis=(1, 2, 3)))
-    if not len(frames):
+    frames = annotated_frames(labels)
+    if not frames:
         raise CofError(Reason.ANNOTATION_UNREADABLE, "no frame of the annotation is labelled")
     # Images stay mapped; labels are copied, since a view would keep those of the whole cycle in memory.
     return [
         Case(subject, participant, frame, phase, stack.frames[frame], labels[frame].copy(), stack.spacing_mm)
-        for frame, phase in _phases(labels, frames).items()
+        for frame, phase in frames.items()
     ]
 
 

@@ -12,6 +12,7 @@ from cof.config.data import LabelSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.labels import STRUCTURES
+from cof.origin import LEARNT_FROM, learnt_from
 from cof.provenance import digest, stamp
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def train(
         cine: folders `cine/{batch}`.
         annotations: folders `annotations/{batch}`.
         out: folder for the labeller: an nnU-Net model folder, `log.csv` (a row an epoch) and `labeller.json` (hashes,
-            Dice and volume bias of the held-out participants, provenance).
+            Dice and volume bias of the held-out participants, what it has learnt from, provenance).
         work: folder for preprocessed data and checkpoints; a killed training resumes from it, and one with other data,
             settings or seed does not. Emptied of this training when it is done.
         settings: settings of labelling.
@@ -68,6 +69,7 @@ def train(
                 "held_out": sorted(held_out),
             },
             "left_out": exclusions.rows,
+            LEARNT_FROM: learnt_from(subjects, [case.subject for case in cases if case.participant not in held_out]),
         }
         artefact.describe(folder, description)
         labeller = Labeller.load(folder, settings.mirroring)

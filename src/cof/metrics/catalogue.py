@@ -52,6 +52,11 @@ class Metric:
     video: bool = False
 
     @property
+    def rests_on_labels(self) -> bool:
+        """Whether its values need the labels of a heart, be it to know where the heart is."""
+        return bool(self.structure) or self.extractor == "labeller"
+
+    @property
     def arrow(self) -> str:
         """The direction of improvement."""
         return "↑" if self.better == "up" else "↓"

@@ -23,6 +23,7 @@ from cof.models.data import Artefacts, Known, OpenedExamples
 from cof.models.ensemble import MEMBERS
 from cof.models.registry import family_of
 from cof.models.shuffled import MODEL
+from cof.origin import LEARNT_FROM, Origin, learnt_from
 from cof.provenance import digest, source, stamp
 from cof.tables import read_table
 from cof.training import Run
@@ -149,6 +150,7 @@ def train(
         "spacing_mm": list(first.placement.spacing_mm),
         "beat_samples": first.beat.shape[1],
         "subjects": {learns_on: len(train), "validation": len(validation)},
+        LEARNT_FROM: learnt_from(subjects, list(train.subjects)),
         "provenance": stamp(settings.model_dump(mode="json")) | {"package": package(settings.family)},
     }
     fingerprints = [known[subject].fingerprint for subject in (*train.subjects, *validation.subjects)]
@@ -257,6 +259,7 @@ def _card(family: Family, record: dict[str, Any]) -> str:
 | | |
 |---|---|
 | learns from | {learnt} of {subjects} ({counts["validation"]} for validation) |
+| trained on | {Origin.of(record).counted if family.learns_on else "nothing"} |
 | sees of a new subject | {inputs} |
 | canonical grid | {shape} voxels of {spacing} mm (z, y, x), {record["frames"]} phases |
 | seed | {record["seed"]} |

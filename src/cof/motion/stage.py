@@ -19,6 +19,7 @@ from cof.folders import whole_folder
 from cof.motion.cycle import register_cycle
 from cof.motion.fields import save_displacement
 from cof.motion.toppr import Toppr
+from cof.origin import LEARNT_FROM, learnt_from
 from cof.provenance import digest, source, stamp
 from cof.training import Run
 
@@ -92,6 +93,7 @@ def train(
             "spacing_mm": list(network.spacing_mm),
             "seed": seed,
             "subjects": len(data),
+            LEARNT_FROM: learnt_from(subjects, [subject.name for subject in files]),
             "trainings": [effort.record() for effort in run.efforts],
             "provenance": provenance,
         }

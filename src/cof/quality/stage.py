@@ -14,7 +14,7 @@ from cof.ecg.record import Ecg
 from cof.errors import CofError, Exclusions
 from cof.labels import STRUCTURES
 from cof.provenance import stamp
-from cof.quality import coverage, image, rhythm
+from cof.quality import coverage, image, plausibility, rhythm
 from cof.quality.catalogue import MEASURES, beyond
 from cof.tables import read_table, write_table
 
@@ -25,7 +25,15 @@ _GHOST_SLICES = 3
 
 
 def measure_batch(
-    *, ecg: Path, beats: Path, cine: Path, labels: Path, out: Path, exclusions: Path, settings: QualityLimits
+    *,
+    ecg: Path,
+    beats: Path,
+    cine: Path,
+    labels: Path,
+    out: Path,
+    exclusions: Path,
+    settings: QualityLimits,
+    checked: Path | None = None,
 ) -> None:
     """Measure the quality of every labelled subject of a batch into `quality/{batch}.parquet`.
 
@@ -38,18 +46,26 @@ def measure_batch(
             earlier stage left out what is measured. Subjects that are left out here have their row too.
         exclusions: table of the subjects beyond a limit, a row for every limit.
         settings: the limits.
+        checked: table to write, a row a labelled subject, a column each of `cof.quality.plausibility.CHECKS`; what is
+            not plausible warns in the log, and leaves nobody out.
     """
     excluded = Exclusions("quality")
     strips, cycles = read_table(ecg).set_index("subject"), read_table(beats).set_index("subject")
-    rows = []
+    rows, checks = [], []
     for path in tqdm(sorted(labels.glob("*.nii.gz")), desc="quality", unit="subject", disable=None):
         subject = path.name.removesuffix(".nii.gz")
         with excluded.guard(subject):
             scan = read_cine(cine / f"{subject}.nii")
-            measured = measure_cine(scan, read_labels(path))
+            drawn = read_labels(path)
+            measured = measure_cine(scan, drawn)
             strip = Ecg.from_row(strips.loc[subject]) if subject in strips.index else None
-            cycle = cycles.loc[subject] if subject in cycles.index else None
+            cycle: Any = cycles.loc[subject] if subject in cycles.index else None
             measured |= measure_ecg(strip, cycle, scan.rr_ms)
+            rr_ecg_ms = float("nan") if cycle is None else float(cycle["rr_ms"])
+            values = plausibility.measure(plausibility.Heart.of(drawn, scan.spacing_mm, scan.rr_ms, rr_ecg_ms))
+            for doubt in plausibility.doubts(values):
+                log.warning("%s: %s (labels of the real cine)", subject, doubt)
+            checks.append({"subject": subject} | values)
             rows.append({"subject": subject} | measured)
             for measure in beyond(measured, settings):
                 limit = getattr(settings, measure.key)
@@ -57,6 +73,9 @@ def measure_batch(
                 excluded.add(subject, measure.reason, f"{measure.label} {found}, the limit is {limit:g}")
     columns = ["subject", *(measure.key for measure in MEASURES)]
     write_table(out, pd.DataFrame(rows, columns=columns), stamp(settings.model_dump(mode="json")))
+    if checked is not None:
+        columns = ["subject", *(check.key for check in plausibility.CHECKS)]
+        write_table(checked, pd.DataFrame(checks, columns=columns), stamp({}))
     excluded.write(exclusions)
     log.info("measured %d subjects", len(rows))
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from cof.cine.volume import Cine
 from cof.config import Config
+from cof.origin import SIMULATED, UNKNOWN, Origin, origins
 from cof.tables import read_provenance, read_table, read_tables
 
 
@@ -50,6 +51,26 @@ class Results:
         """`cohort/subjects.parquet`, ordered by subject."""
         path = self.root / "cohort/subjects.parquet"
         return read_table(path).sort_values("subject", ignore_index=True) if path.is_file() else None
+
+    @cached_property
+    def kinds(self) -> set[str]:
+        """What the cohort's hearts are: simulated, real, unknown, as far as was stated."""
+        if self.synthetic:
+            return {SIMULATED}
+        return {UNKNOWN} if self.subjects is None else set(origins(self.subjects))
+
+    @property
+    def kind(self) -> str:
+        """What the head of every page says of the hearts that it shows."""
+        if self.synthetic:
+            return "Synthetic cohort: no person is shown here"
+        if self.kinds == {SIMULATED}:
+            return "Simulated hearts, as their sheet states: no person is shown here"
+        return "Data of real people: handle under your data agreement"
+
+    def origin(self, folder: str) -> Origin | None:
+        """What `labeller`, `registrations/{name}` or `models/{name}` has learnt from; None where the run holds none."""
+        return Origin.read(self.root / folder)
 
     @cached_property
     def batches(self) -> list[str]:

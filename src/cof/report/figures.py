@@ -40,6 +40,11 @@ class Theme:
     generated: str
     exact: str
 
+    @property
+    def expert(self) -> str:
+        """The colour of what an expert drew."""
+        return self.ink
+
     def series(self, name: str) -> str:
         """The colour of the real, generated or exact heart."""
         return str(getattr(self, name))
@@ -49,6 +54,14 @@ THEMES = (
     Theme("light", "#1b1f24", "#5b6570", "#d9dee3", "#f6e3e1", "#eec4c0", "#ffd54a", "#0f6ba8", "#c2410c", "#3f7d20"),
     Theme("dark", "#e8eaed", "#a4adb8", "#363d46", "#3a2a2c", "#54393b", "#8a6d00", "#72bdf0", "#ff9d66", "#9ad06e"),
 )
+
+# What the volumes of a heart were counted in, by the name of its curve.
+CURVE_NAMES = {
+    "real": "labels of the real cine",
+    "generated": "labels of the generated heart",
+    "exact": "exact truth",
+    "expert": "expert's contours",
+}
 
 _DASHES = {"real": "-", "generated": (0, (5, 2)), "exact": (0, (1, 1.5))}
 
@@ -257,11 +270,14 @@ def learning_curves(logs: dict[str, pd.DataFrame]) -> Callable[[Theme], Figure]:
     return draw
 
 
-def volume_curves(curves: dict[str, np.ndarray]) -> Callable[[Theme], Figure]:
+def volume_curves(
+    curves: dict[str, np.ndarray], expert: Sequence[tuple[float, float]] = ()
+) -> Callable[[Theme], Figure]:
     """LV volume over one cycle.
 
     Args:
         curves: mL at equally spaced phases, by the name of the heart: real, generated or exact.
+        expert: phase and mL of the frames that an expert annotated.
     """
 
     def draw(theme: Theme) -> Figure:
@@ -270,9 +286,24 @@ def volume_curves(curves: dict[str, np.ndarray]) -> Callable[[Theme], Figure]:
         for name, volumes in curves.items():
             phase = np.arange(len(volumes) + 1) / len(volumes)
             closed = np.append(volumes, volumes[0])
-            axes.plot(phase, closed, color=theme.series(name), linestyle=_DASHES[name], linewidth=1.8, label=name)
+            axes.plot(
+                phase, closed, color=theme.series(name), linestyle=_DASHES[name], linewidth=1.8, label=CURVE_NAMES[name]
+            )
+        if expert:
+            phases, drawn = zip(*expert)
+            axes.plot(
+                phases,
+                drawn,
+                "D",
+                color=theme.expert,
+                markersize=5,
+                clip_on=False,
+                zorder=3,
+                label=CURVE_NAMES["expert"],
+            )
         axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1.12 * max(float(np.max(volumes)) for volumes in curves.values()))
+        largest = [*(float(volumes.max()) for volumes in curves.values()), *(volume for _, volume in expert)]
+        axes.set_ylim(0, 1.12 * max(largest))
         axes.set_xlabel("phase of the cycle (0 is end diastole)", labelpad=2)
         axes.set_ylabel("LV volume (mL)")
         axes.yaxis.set_major_locator(MaxNLocator(5))

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from cof.errors import redact
 from cof.provenance import digest, versions
-from cof.report import qc, sections
+from cof.report import experts, flagged, origins, qc, sections
 from cof.report.artefacts import Results
 from cof.report.fairness import NOTES
 
@@ -55,26 +55,34 @@ def build(results: Results, out: Path) -> None:
     assets = sections.Assets(out / ASSETS)
     for name in ("report.css", "report.js", "qc.js"):
         assets.add(name, (TEMPLATES / name).read_bytes())
-    hearts = sections.hearts(results, assets)
+    judged = qc.judge(results)
+    remarks = flagged.remarks(judged)
+    banner = origins.labels_banner(results)
+    hearts = sections.hearts(results, assets, remarks)
+    tables = sections.tables(results, assets)
     first = hearts["subjects"][0]["name"] if hearts["subjects"] else None
     config = results.config.model_dump(mode="json")
     context = {
+        "kind": results.kind,
         "synthetic": results.synthetic,
         "config": results.config,
         "config_text": json.dumps(config, indent=1),
         "config_hash": _hash(digest(config)),
         "versions": versions(),
         "hearts": hearts,
-        "tables": sections.tables(results, assets),
+        "banner": banner,
+        "tables": tables,
+        "experts": experts.summary(results),
+        "flagged": flagged.summary(judged, remarks, results.rows("plausibility", ["subject"]) is not None),
         "ecg": sections.ecg(results, assets, first),
         "cohort": sections.cohort(results, assets),
-        "quality": qc.summary(results, assets),
+        "quality": qc.summary(results, assets, judged),
         "training": sections.training(results, assets),
-        "glossary": sections.glossary(results),
+        "glossary": sections.glossary(results, tables["defined"]),
     }
     pages = environment()
     (out / "index.html").write_text(pages.get_template("report.html").render(context))
     # Run times differ from run to run, and so have a page of their own.
-    shown = {"synthetic": results.synthetic, "tables": sections.fairness(results), "notes": NOTES}
+    shown = {"kind": results.kind, "tables": sections.fairness(results), "notes": NOTES}
     (out / FAIRNESS).write_text(pages.get_template(FAIRNESS).render(shown))
-    qc.build(results, out / "qc", pages)
+    qc.build(results, out / "qc", pages, judged, banner)

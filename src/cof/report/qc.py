@@ -4,8 +4,9 @@ A cohort of 10,000 must not become 10,000 heavy pages: a page is one small HTML 
 `report.qc_flagged` and `report.qc_others` say how many there are.
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cof.ecg.record import Ecg
 from cof.labels import STRUCTURES
 from cof.metrics.function import volume_curve
 from cof.quality.catalogue import MEASURES, Measure, beyond
+from cof.quality.plausibility import CHECKS, Doubt, doubts
 from cof.report import cines, figures
 from cof.report.artefacts import Missing, Results
 from cof.report.sections import SPLITS, Assets
@@ -29,7 +31,9 @@ OUTLINES = ("endocardium", "epicardium", "rv")
 
 @dataclass(frozen=True)
 class Judged:
-    """One measured subject: its row of the table of quality, and the measures by which it is beyond the limits."""
+    """One measured subject: its row of the table of quality, the measures by which it is beyond the limits, and the
+    numbers of its labels that are not plausible.
+    """
 
     name: str
     batch: str
@@ -37,6 +41,12 @@ class Judged:
     values: dict[str, float]
     flags: list[Measure]
     excluded: list[Measure]
+    doubts: list[Doubt] = field(default_factory=list)
+
+    @property
+    def weight(self) -> int:
+        """How much speaks against the subject."""
+        return len(self.flags) + len(self.excluded) + len(self.doubts)
 
 
 def judge(results: Results) -> list[Judged]:
@@ -46,28 +56,29 @@ def judge(results: Results) -> list[Judged]:
         return []
     limits = results.config.quality
     places = results.subjects.set_index("subject")
+    checked = results.rows("plausibility")
+    checks = {} if checked is None else {str(row["subject"]): row for row in checked.to_dict("records")}
     judged = []
     for row in rows.sort_values("subject").to_dict("records"):
         name = str(row.pop("subject"))
         values = {str(key): float(value) for key, value in row.items()}
         place = places.loc[name]
         flags, excluded = beyond(values, limits.flag), beyond(values, limits.exclude)
-        judged.append(Judged(name, str(place["batch"]), str(place["split"]), values, flags, excluded))
+        found = doubts({check.key: checks.get(name, {}).get(check.key, math.nan) for check in CHECKS})
+        judged.append(Judged(name, str(place["batch"]), str(place["split"]), values, flags, excluded, found))
     return judged
 
 
 def choose(judged: list[Judged], settings: ReportSettings) -> list[Judged]:
     """The subjects that get a page: those with the most flags, and others spread evenly over the rest."""
-    counts = {subject.name: len(subject.flags) + len(subject.excluded) for subject in judged}
-    flagged = sorted((s for s in judged if counts[s.name]), key=lambda s: (-counts[s.name], s.name))
-    rest = [subject for subject in judged if not counts[subject.name]]
+    flagged = sorted((s for s in judged if s.weight), key=lambda s: (-s.weight, s.name))
+    rest = [subject for subject in judged if not subject.weight]
     spread = np.unique(np.linspace(0, len(rest) - 1, min(settings.qc_others, len(rest))).round().astype(int))
     return flagged[: settings.qc_flagged] + [rest[index] for index in spread]
 
 
-def summary(results: Results, assets: Assets) -> dict[str, Any]:
+def summary(results: Results, assets: Assets, judged: list[Judged]) -> dict[str, Any]:
     """Every measure over the cohort: its spread, its limits, and how many subjects are beyond them."""
-    judged = judge(results)
     if not judged:
         return {"missing": [Missing("the measures of quality", "quality")], "measures": [], "count": 0}
     limits = results.config.quality
@@ -82,8 +93,8 @@ def summary(results: Results, assets: Assets) -> dict[str, Any]:
         measures.append(
             vars(measure)
             | {
-                "median": _text(measure, median),
-                "range": f"{_text(measure, low)} to {_text(measure, high)}" if len(known) else "",
+                "median": value_text(measure, median),
+                "range": f"{value_text(measure, low)} to {value_text(measure, high)}" if len(known) else "",
                 "flag": _limit(measure, flag),
                 "exclude": _limit(measure, exclude),
                 "flagged": sum(measure in subject.flags for subject in judged),
@@ -95,12 +106,18 @@ def summary(results: Results, assets: Assets) -> dict[str, Any]:
     return {"missing": [], "measures": measures, "count": len(judged), "figure": figure}
 
 
-def build(results: Results, out: Path, pages: jinja2.Environment) -> None:
+def build(results: Results, out: Path, pages: jinja2.Environment, judged: list[Judged], banner: Any) -> None:
     """Write the table of all subjects, the same as CSV, and the chosen subjects' pages into the folder `out`.
 
     Nothing is written for a run without measures.
+
+    Args:
+        results: of the run.
+        out: a folder that is not there yet.
+        pages: the templates.
+        judged: of `judge`.
+        banner: what must be said of the labels (`cof.report.origins.labels_banner`), or None.
     """
-    judged = judge(results)
     if not judged:
         return
     out.mkdir()
@@ -109,8 +126,10 @@ def build(results: Results, out: Path, pages: jinja2.Environment) -> None:
     table = pd.DataFrame([{"subject": s.name, "split": s.split} | s.values for s in judged])
     for column, kind in (("flags", "flags"), ("left_out_for", "excluded")):
         table[column] = [" ".join(measure.key for measure in getattr(subject, kind)) for subject in judged]
+    table["not_plausible"] = [" ".join(doubt.check.key for doubt in subject.doubts) for subject in judged]
     table.to_csv(out / "quality.csv", index=False, float_format="%.6g")
-    context = {"synthetic": results.synthetic, "measures": MEASURES, "splits": SPLITS, "text": _text}
+    context = {"kind": results.kind, "measures": MEASURES, "splits": SPLITS, "text": value_text}
+    context |= {"banner": banner}
     index = pages.get_template("qc_index.html").render(context, subjects=judged, named=named)
     (out / "index.html").write_text(index)
     page = pages.get_template("qc_subject.html")
@@ -152,18 +171,19 @@ def _rows(results: Results, subject: Judged, table: pd.DataFrame) -> list[dict[s
         rows.append(
             vars(measure)
             | {
-                "value": _text(measure, value),
+                "value": value_text(measure, value),
                 "flag": _limit(measure, getattr(limits.flag, measure.key)),
                 "exclude": _limit(measure, getattr(limits.exclude, measure.key)),
                 "beyond": "left out" if measure in subject.excluded else "flagged" if measure in subject.flags else "",
-                "median": _text(measure, float(known.median())) if len(known) else "",
+                "median": value_text(measure, float(known.median())) if len(known) else "",
                 "rank": f"{int(worse.sum()) + 1} of {len(known)}" if np.isfinite(value) and known.nunique() > 1 else "",
             }
         )
     return rows
 
 
-def _text(measure: Measure, value: float) -> str:
+def value_text(measure: Measure, value: float) -> str:
+    """A value as people read it."""
     return f"{value:.{measure.decimals}f}" if np.isfinite(value) else "not known"
 
 

@@ -1,8 +1,9 @@
 """What each section of the page says: facts from artefacts as plain values, and figures as files beside the page."""
 
 import json
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,13 @@ from cof.features.artefacts import Features
 from cof.labels import STRUCTURES
 from cof.metrics.catalogue import METRICS, Metric
 from cof.metrics.function import time_to_end_systole, ventricular_function, volume_curve
-from cof.report import cines, figures
+from cof.origin import origins
+from cof.quality.plausibility import Heart, doubts, measure
+from cof.report import cines, experts, figures
 from cof.report.artefacts import Missing, Results
 from cof.report.fairness import HEADINGS, cells, learnt, panel, parts, read_csv, read_logs
+from cof.report.few import few
+from cof.report.origins import labeller_heading, models_banner, networks
 
 SPLITS = {"train": "training", "validation": "validation", "test": "held out"}
 PROGRESS = ("iteration", "epoch", "step")
@@ -47,8 +52,14 @@ class Assets:
         return {name: self.add(f"{stem}-{name}.svg", image) for name, image in images.items()} | {"alt": alt}
 
 
-def hearts(results: Results, assets: Assets) -> dict[str, Any]:
-    """Held-out subjects, real against generated: cines in step, volume curves, function."""
+def hearts(results: Results, assets: Assets, remarks: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Held-out subjects, real against generated: cines in step, volume curves, function.
+
+    Args:
+        results: of the run.
+        assets: takes sheets and figures.
+        remarks: what speaks against a subject, by its name.
+    """
     model = results.config.report.model
     twins = results.files(f"twins/{model}", ".nii")
     real = results.files("cine", ".nii")
@@ -63,7 +74,7 @@ def hearts(results: Results, assets: Assets) -> dict[str, Any]:
         if found is None
     ]
     if twins is None or real is None or labels is None:
-        return {"model": model, "subjects": [], "missing": missing, "available": 0}
+        return {"model": model, "subjects": [], "missing": missing, "available": 0, "trained_on": []}
     held_out = [] if results.subjects is None else list(results.subjects.query("split == 'test'")["subject"])
     available = [
         subject
@@ -80,8 +91,10 @@ def hearts(results: Results, assets: Assets) -> dict[str, Any]:
         "model": model,
         "subjects": [
             _heart(results, assets, f"heart-{index}", subject, real[subject], labels[subject], twins[subject])
+            | {"remarks": [*remarks.get(subject, ()), *_doubts(twins[subject], "labels of the generated heart")]}
             for index, subject in enumerate(shown, 1)
         ],
+        "trained_on": models_banner(results, {model: model}) if shown else [],
         "missing": missing,
         "available": len(available),
         "held_out": len(held_out),
@@ -109,6 +122,8 @@ def _heart(
     data |= {"rr_ms": real.rr_ms, "axes": figures.CURVE_AXES}
     curves = {name: volume_curve(frames, STRUCTURES["LV"], real.spacing_mm) for name, frames in labels.items()}
     function = {name: ventricular_function(volumes, real.rr_ms) for name, volumes in curves.items()}
+    drawn = (results.files("annotations", ".nii.gz") or {}).get(subject)
+    expert = None if drawn is None else experts.read(drawn, real)
     quantities = [
         ("EDV (mL)", [f"{values.edv_ml:.1f}" for values in function.values()]),
         ("ESV (mL)", [f"{values.esv_ml:.1f}" for values in function.values()]),
@@ -116,21 +131,34 @@ def _heart(
         ("EF (%)", [f"{values.ef_pct:.1f}" for values in function.values()]),
         ("time to ES (ms)", [f"{time_to_end_systole(volumes, real.rr_ms):.0f}" for volumes in curves.values()]),
     ]
+    points = []
+    if expert is not None:
+        by_expert = experts.function(expert)
+        quantities = [(name, [experts.number(by_expert.get(name, math.nan)), *cells]) for name, cells in quantities]
+        points = [(frame / len(real.frames), expert.volume_ml(m, "LV")) for m, frame in expert.frames.items()]
     alt = "LV volume over the cycle: " + "; ".join(
-        f"{name} from {values.edv_ml:.0f} mL at end diastole to {values.esv_ml:.0f} mL at end systole"
+        f"{figures.CURVE_NAMES[name]}, from {values.edv_ml:.0f} mL at end diastole to {values.esv_ml:.0f} mL at end "
+        "systole"
         for name, values in function.items()
     )
     return {
         "name": subject,
         "facts": _subject_facts(results, subject, real),
         "viewer": data,
-        "curve": assets.figure(f"{stem}-volume", alt, figures.volume_curves(curves)),
+        "curve": assets.figure(f"{stem}-volume", alt, figures.volume_curves(curves, points)),
         "cursor": {"top": 1 - figures.CURVE_AXES[1] - figures.CURVE_AXES[3], "height": figures.CURVE_AXES[3]},
-        "function": list(function),
+        "function": [(name, figures.CURVE_NAMES[name]) for name in (*(["expert"] if expert else []), *function)],
         "quantities": quantities,
         "slices": [index + 1 for index in crop.slices],
         "sheets": sheets,
     }
+
+
+def _doubts(twin: Path, of: str) -> list[str]:
+    """Numbers of a generated heart that are not plausible."""
+    cine = read_cine(twin)
+    labels = read_labels(twin.with_name(f"{twin.stem}.labels.nii.gz"))
+    return [f"{doubt} ({of})" for doubt in doubts(measure(Heart.of(labels, cine.spacing_mm, cine.rr_ms)))]
 
 
 def _subject_facts(results: Results, subject: str, cine: Cine) -> list[str]:
@@ -203,6 +231,7 @@ def cohort(results: Results, assets: Assets) -> dict[str, Any]:
             for split, label in SPLITS.items()
             for rows in [subjects[subjects["split"] == split]]
         ],
+        "origins": [(kind, int(count)) for kind, count in origins(subjects).value_counts().items()],
         "split": results.split,
         "total": len(subjects),
         "participants": int(subjects["participant"].nunique()),
@@ -375,6 +404,9 @@ def training(results: Results, assets: Assets) -> dict[str, Any]:
         if not path.is_file():
             missing.append(Missing(f"the training log of {title}", f"{folder}/log.csv"))
             continue
+        origin = results.origin(folder)
+        if origin is not None and origin.where is not None:
+            title = f"{title} (trained in {origin.where})"
         for part, log in parts(pd.read_csv(path)).items():
             progress = next((name for name in PROGRESS if name in log.columns), log.columns[0])
             columns = [name for name in log.columns if name != progress and log[name].notna().any()]
@@ -387,7 +419,11 @@ def training(results: Results, assets: Assets) -> dict[str, Any]:
     if labeller is None:
         missing.append(Missing("the labeller's scores on participants that it never saw", "labeller/labeller.json"))
     scores = (labeller or {}).get("held_out", {})
+    counts = [values["n"] for structures in scores.values() for values in structures.values()]
     return {
+        "networks": networks(results),
+        "labeller_heading": labeller_heading(results),
+        "few": few(max(counts), intervals=False) if counts else None,
         "curves": curves,
         "learning": _learning(results, assets),
         "missing": missing,
@@ -434,8 +470,12 @@ def fairness(results: Results) -> list[dict[str, Any]]:
 
 
 def tables(results: Results, assets: Assets) -> dict[str, Any]:
-    """The tables of the configuration as `tables/{table}.csv` holds them, each with a figure of its intervals."""
-    found, missing = [], []
+    """The tables of the configuration as `tables/{table}.csv` holds them, each with a figure of its intervals.
+
+    A table none of whose metrics has a value is left out, and so are columns without any.
+    """
+    found, missing, empty = [], [], []
+    defined: set[str] = set()
     for name, settings in results.config.tables.items():
         path = results.root / "tables" / f"{name}.csv"
         if not path.is_file():
@@ -444,6 +484,12 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
         long = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"config_hash": str, "row": str})
         known = [metric for metric in long["metric"].unique() if metric in METRICS]
         metrics = [METRICS[key] for key in known if long.loc[long["metric"] == key, "n"].max() > 0]
+        if not metrics:
+            empty.append((settings.title, _why_undefined(known, results)))
+            continue
+        defined |= {metric.key for metric in metrics}
+        dropped = [key for key in known if key not in defined]
+        subjects = int(long["n"].max())
         rows = {
             str(row): {str(cell["metric"]): cell for _, cell in cells.iterrows()}
             for row, cells in long.groupby("row", sort=False)
@@ -455,7 +501,12 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
             {
                 "name": name,
                 "title": settings.title,
-                "subjects": int(long["n"].max()),
+                "subjects": subjects,
+                "few": few(subjects),
+                "labelled": any(metric.rests_on_labels for metric in metrics),
+                "trained_on": models_banner(results, settings.models),
+                "dropped": [METRICS[key].label for key in dropped],
+                "why_dropped": _why_undefined(dropped, results),
                 "bootstrap": results.config.evaluation.bootstrap,
                 "headings": [f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}" for metric in metrics],
                 "better": ["higher is better" if metric.better == "up" else "lower is better" for metric in metrics],
@@ -466,14 +517,21 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
                 "paper_cohort": next(iter(long["paper_cohort"].dropna()), None),
                 "config_hash": str(long["config_hash"].iloc[0]),
                 "fairness": (results.root / "fairness" / f"{name}.csv").is_file(),
-                "figure": assets.figure(f"table-{name}", alt, figures.intervals(rows, metrics)) if metrics else None,
+                "figure": assets.figure(f"table-{name}", alt, figures.intervals(rows, metrics)),
                 "anchors": assets.figure(f"anchors-{name}", over, figures.anchor_phases(lines, metrics))
-                if metrics and lines
+                if lines
                 else None,
                 "overview": _overview(assets, name, settings, rows, metrics),
             }
         )
-    return {"tables": found, "missing": missing}
+    return {"tables": found, "missing": missing, "empty": empty, "defined": defined}
+
+
+def _why_undefined(keys: list[str], results: Results) -> str:
+    """Why metrics have no value in this run, as far as their names tell."""
+    if keys and all("exact" in key or "true" in key or METRICS[key].attainable for key in keys):
+        return "" if results.synthetic else "only hearts that this software has simulated come with their exact truth"
+    return ""
 
 
 def _by_anchor(
@@ -580,9 +638,15 @@ TERMS = (
 )
 
 
-def glossary(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The metrics of the configured tables and the terms of this page, each with its meaning."""
+def glossary(results: Results, defined: set[str]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The metrics of the tables and the terms of this page, each with its meaning.
+
+    Args:
+        results: of the run.
+        defined: metrics that some table shows; of a run without tables, all configured ones are explained.
+    """
     keys = dict.fromkeys(key for table in results.config.tables.values() for key in table.metrics if key in METRICS)
+    keys = {key: None for key in keys if key in defined or not defined}
     better = {"up": "higher is better", "down": "lower is better"}
     metrics = [(f"{METRICS[key].label} ({better[METRICS[key].better]})", METRICS[key].definition) for key in keys]
     return [("Metrics of the tables", metrics), ("Terms", list(TERMS))]

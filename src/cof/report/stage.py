@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from cof.errors import UsageError
 from cof.features.artefacts import Features
 from cof.folders import whole_file, whole_folder
 from cof.metrics.catalogue import DEFINITIONS_VERSION
+from cof.origin import Origin, labels_notice, origins
 from cof.provenance import versions
 from cof.report import fairness
 from cof.report.artefacts import Results
@@ -33,6 +35,8 @@ def make_table(
     config_hash: str,
     card: Path | None = None,
     features: dict[str, list[Path]] | None = None,
+    labeller: Path | None = None,
+    subjects: Path | None = None,
 ) -> None:
     """Write one table as `.csv` (long form, unrounded), `.md` and `.tex` (booktabs).
 
@@ -44,6 +48,9 @@ def make_table(
         config_hash: hash of the whole configuration.
         card: `phantom/card.json`, which tells how much of EF can be known.
         features: model name, and `real`, to the features of its batches, for tables with Fréchet distances.
+        labeller: folder of the trained nnU-Net; a table whose numbers rest on its labels says what it was trained on,
+            where that is another cohort.
+        subjects: `cohort/subjects.parquet`, which tells what the cohort's hearts are.
 
     Raises:
         UsageError: an unknown metric or paper table, a model without rows, metrics of another version of the
@@ -60,10 +67,22 @@ def make_table(
         wanted = [metric for metric in shown if metric.extractor]
         found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
     table = build_table(measured, settings, evaluation, provenance, attainable, found)
+    if labeller is not None and any(metric.rests_on_labels for metric in shown):
+        table = replace(table, remarks=_labels_remark(labeller, subjects))
     for suffix, render in RENDERINGS.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
             aside.write_text(render(table), encoding="utf-8")
     log.info("table %s: %d models, %d subjects", out.name, len(table.models), len(table.subjects))
+
+
+def _labels_remark(labeller: Path, subjects: Path | None) -> tuple[str, ...]:
+    """What must be said of numbers that rest on the labels of this labeller."""
+    origin = Origin.read(labeller)
+    kinds = set() if subjects is None else set(origins(read_table(subjects)))
+    if origin is None or not origin.foreign(kinds):
+        return ()
+    notice = labels_notice(origin)
+    return (f"{notice[0].upper()}{notice[1:]}: {origin.counted}.",)
 
 
 def _rows(model: str, paths: list[Path]) -> Iterator[pd.DataFrame]:

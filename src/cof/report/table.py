@@ -16,6 +16,7 @@ from cof.metrics.catalogue import METRICS, Metric
 from cof.metrics.statistics import STATISTICS
 from cof.report.bootstrap import interval_of, resampled
 from cof.report.distances import Distances
+from cof.report.few import few
 from cof.report.markup import DASH, markdown_lines, tabular, tex
 from cof.report.paper import PaperTable, paper_table
 
@@ -67,6 +68,7 @@ class Table:
         bootstrap: number of resamples.
         distances: what stands behind the columns of Fréchet distances, by their keys.
         left_out: printed names of models that this cohort cannot have.
+        remarks: further sentences that a reader must know, such as on what the labeller was trained.
     """
 
     title: str
@@ -79,6 +81,12 @@ class Table:
     bootstrap: int
     distances: Mapping[str, Distances] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no model has a value of any metric."""
+        return all(cell.n == 0 for cell in self.cells.values())
 
 
 def per_subject(rows: pd.DataFrame, metric: Metric) -> pd.Series:
@@ -378,6 +386,11 @@ def _notes(table: Table) -> list[str]:
         f"{count} subject{'' if count == 1 else 's'}, the same in every row: mean ± SD over subjects "
         f"[95 % bootstrap interval of the mean, {table.bootstrap} resamples of subjects]."
     ]
+    if table.empty:
+        notes = ["Left out: none of its metrics is defined for these hearts."]
+    elif warning := few(count):
+        notes.append(warning)
+    notes += table.remarks
     if any(metric.statistic != "mean" or metric.extractor for metric in table.metrics):
         notes.append(
             "A value without ± is a statistic of the whole group, such as R² or a correlation; its interval, and "
@@ -420,7 +433,9 @@ def _notes(table: Table) -> list[str]:
 
 def to_markdown(table: Table) -> str:
     """The table for people: values, paired differences from the first row, definitions."""
-    parts = [f"# {table.title}", "", *markdown_lines(*_grid(table)), ""]
+    parts = [f"# {table.title}", ""]
+    if not table.empty:
+        parts += [*markdown_lines(*_grid(table)), ""]
     headings, body = _differences(table)
     if body:
         first = next(iter(table.models.values()))
@@ -440,7 +455,7 @@ def to_latex(table: Table) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{tex(table.title)}. {tex(' '.join(_notes(table)[:-1]))}}}",
-        *tabular(headings, body),
+        *([] if table.empty else tabular(headings, body)),
     ]
     headings, body = _differences(table)
     if body:

@@ -26,6 +26,7 @@ from cof.metrics.conformal import Intervals, Scale
 from cof.models.stage import Trained, load
 from cof.motion.stage import register_batch
 from cof.tables import read_table, write_table
+from cof.twins.cautions import caution
 from cof.twins.stage import generate_batch
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,9 @@ def twin_from_files(
         model: name of the model.
         out: folder for the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
-            and whose responsibility the pairing is); of a calibrated model, with intervals for EF, ESV and every
-            volume of the LV. What was mended is printed, too.
+            on what the networks were trained, which numbers are not plausible, and whose responsibility the pairing
+            is); of a calibrated model, with intervals for EF, ESV and every volume of the LV. What was
+            mended is printed, too.
         ed_frame: the recorded frame of a cine that shows end diastole; None finds it.
         anchor_phase: in [0, 1): of an anchor volume, the phase that it shows, as ECG gating tells; of a cine, that of
             the frame that the model may see. None leaves it to the model: end diastole, but for the family `anchored`.
@@ -142,6 +144,7 @@ def twin_from_files(
         )
         shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
         _summarise(root, folder, model, lone)
+        caution(root, folder, results, model, trained)
         calibration = results / "intervals" / f"{model}.json"
         if calibration.is_file():
             _bound(folder, Intervals.read(calibration), trained.anchor_phase)

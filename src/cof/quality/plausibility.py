@@ -1,0 +1,211 @@
+"""Whether numbers can be those of a heart: every check with its limits and their source, in one place.
+
+A check does not tell disease from health, but labels that lost a ventricle from labels that did not. Its limits are
+therefore far outside of the published normal ranges: wide enough for dilated, hypertrophied, failing and small hearts.
+`benchmarks/plausibility` measures how many hearts that experts labelled are warned about (docs/method.md).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cof.config.base import Triple
+from cof.labels import STRUCTURES
+from cof.metrics.function import myocardial_mass, volume_curve
+
+NORMAL = "Petersen et al., J Cardiovasc Magn Reson 19:18, 2017 (normal hearts of UK Biobank)"
+DISEASE = "Bernard et al., IEEE Trans Med Imaging 37:2514, 2018 (ACDC: hearts of five groups labelled by experts)"
+NORMAL_AND_DISEASE = f"wide about {NORMAL} and {DISEASE}"
+
+# From so many frames on, the labels are those of a cycle and not of its ED and ES alone.
+_CYCLE = 8
+_UNKNOWN = float("nan")
+
+
+@dataclass(frozen=True)
+class Heart:
+    """What the checks see of one heart.
+
+    Attributes:
+        lv_ml, rv_ml: volumes [T] of the ventricles, frame 0 at ED; one frame for a lone anchor.
+        mass_g: of the LV's wall at ED.
+        rr_scan_ms: RR interval of the scan; NaN where there is none.
+        rr_ecg_ms: of the chosen ECG cycle; NaN where there is none.
+    """
+
+    lv_ml: np.ndarray
+    rv_ml: np.ndarray
+    mass_g: float
+    rr_scan_ms: float = _UNKNOWN
+    rr_ecg_ms: float = _UNKNOWN
+
+    @classmethod
+    def of(
+        cls, labels: np.ndarray, spacing_mm: Triple, rr_scan_ms: float = _UNKNOWN, rr_ecg_ms: float = _UNKNOWN
+    ) -> "Heart":
+        """The heart that labels [T, Z, Y, X] with voxel spacing (z, y, x) show."""
+        lv, rv = (volume_curve(labels, STRUCTURES[name], spacing_mm) for name in ("LV", "RV"))
+        mass = myocardial_mass(labels[0], STRUCTURES["myocardium"], spacing_mm)
+        return cls(lv, rv, mass, rr_scan_ms, rr_ecg_ms)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number of a heart, and the limits outside of which it is not plausible.
+
+    Attributes:
+        key: its column in `quality/{batch}.parquet`.
+        label: what people read.
+        unit: empty for a pure number.
+        decimals: digits printed after the point.
+        low, high: limits, themselves plausible; None for none.
+        value: the number; NaN where it is not defined.
+        definition: one sentence.
+        source: of the limits.
+    """
+
+    key: str
+    label: str
+    unit: str
+    decimals: int
+    low: float | None
+    high: float | None
+    value: Callable[[Heart], float]
+    definition: str
+    source: str
+
+    @property
+    def limits(self) -> str:
+        """The limits in words."""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.low is None:
+            return f"at most {self.high:g}{unit}"
+        return f"at least {self.low:g}{unit}" if self.high is None else f"{self.low:g} to {self.high:g}{unit}"
+
+    def beyond(self, value: float) -> bool:
+        """Whether a value is outside of the limits; an unknown value (NaN) is not."""
+        return (self.low is not None and value < self.low) or (self.high is not None and value > self.high)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A check that a heart did not pass, with its value."""
+
+    check: Check
+    value: float
+
+    def __str__(self) -> str:
+        unit = f" {self.check.unit}" if self.check.unit else ""
+        return f"{self.check.label} {self.value:.{self.check.decimals}f}{unit}, plausible is {self.check.limits}"
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values."""
+        check = self.check
+        return {
+            "check": check.key,
+            "message": str(self),
+            "value": round(self.value, check.decimals + 2),
+            "unit": check.unit,
+            "low": check.low,
+            "high": check.high,
+            "source": check.source,
+        }
+
+
+def _stroke(curve_ml: np.ndarray) -> float:
+    """EDV less the smallest volume, mL; NaN for a lone frame."""
+    return float(curve_ml[0] - curve_ml.min()) if len(curve_ml) > 1 else _UNKNOWN
+
+
+def _ejection(curve_ml: np.ndarray) -> float:
+    """Ejection fraction in per cent; NaN for a lone frame or without an EDV."""
+    return 100 * _stroke(curve_ml) / float(curve_ml[0]) if curve_ml[0] > 0 else _UNKNOWN
+
+
+def _esv(heart: Heart) -> float:
+    return float(heart.lv_ml.min()) if len(heart.lv_ml) > 1 else _UNKNOWN
+
+
+def _stroke_ratio(heart: Heart) -> float:
+    left, right = _stroke(heart.lv_ml), _stroke(heart.rv_ml)
+    return right / left if left > 0 else _UNKNOWN
+
+
+def _ed_excess(heart: Heart) -> float:
+    """How far the largest volume is above that of frame 0, per cent of the latter."""
+    curve = heart.lv_ml
+    return 100 * float(curve.max() / curve[0] - 1) if len(curve) > 1 and curve[0] > 0 else _UNKNOWN
+
+
+def _open(heart: Heart) -> float:
+    """The step from the last frame to the first as a share of the largest less the smallest volume."""
+    curve = heart.lv_ml
+    span = float(np.ptp(curve))
+    return abs(float(curve[0] - curve[-1])) / span if len(curve) >= _CYCLE and span > 0 else _UNKNOWN
+
+
+CHECKS = (
+    Check(
+        "lv_edv_ml", "LV EDV", "mL", 1, 60, 500, lambda heart: float(heart.lv_ml[0]),
+        "Volume of the left ventricle at end diastole.", NORMAL_AND_DISEASE,
+    ),
+    Check(
+        "lv_esv_ml", "LV ESV", "mL", 1, 8, 450, _esv,
+        "Smallest volume of the left ventricle.", NORMAL_AND_DISEASE,
+    ),
+    Check(
+        "lv_sv_ml", "LV SV", "mL", 1, 15, 200, lambda heart: _stroke(heart.lv_ml),
+        "Stroke volume of the left ventricle, EDV less ESV.", NORMAL_AND_DISEASE,
+    ),
+    Check(
+        "lv_ef_pct", "LV EF", "%", 1, 5, 88, lambda heart: _ejection(heart.lv_ml),
+        "Ejection fraction of the left ventricle.", NORMAL_AND_DISEASE,
+    ),
+    Check(
+        "lv_mass_g", "LV mass", "g", 1, 30, 450, lambda heart: heart.mass_g,
+        "Mass of the left ventricle's wall at end diastole.", NORMAL_AND_DISEASE,
+    ),
+    Check(
+        "rv_edv_ml", "RV EDV", "mL", 1, 40, 500, lambda heart: float(heart.rv_ml[0]),
+        "Volume of the right ventricle at end diastole.", NORMAL_AND_DISEASE,
+    ),
+    Check(
+        "rv_ef_pct", "RV EF", "%", 1, 3, 90, lambda heart: _ejection(heart.rv_ml),
+        "Ejection fraction of the right ventricle.", NORMAL_AND_DISEASE,
+    ),
+    Check(
+        "sv_ratio", "RV SV over LV SV", "", 2, 0.15, 4, _stroke_ratio,
+        "Stroke volume of the right over that of the left ventricle; equal without regurgitation or shunt.",
+        f"conservation of blood; wide enough for shunts, regurgitation, and the experts' own hearts of {DISEASE}",
+    ),
+    Check(
+        "ed_excess_pct", "LV volume beyond that at ED", "%", 1, None, 5, _ed_excess,
+        "How far the largest LV volume of the cycle is above that of frame 0, which is end diastole.",
+        "definition of end diastole, with a margin for the noise of labels",
+    ),
+    Check(
+        "open_curve", "LV volume's step from the last frame to the first", "of its range", 2, None, 0.5, _open,
+        "Step of the LV volume from the last frame to the first over the range of the cycle; a heart beat returns to "
+        "where it began.",
+        "periodicity; the margin lets fast hearts pass, and cines that end before the atrium contracts",
+    ),
+    Check(
+        "rr_ratio", "RR interval of the ECG over that of the scan", "", 2, 0.67, 1.5,
+        lambda heart: heart.rr_ecg_ms / heart.rr_scan_ms,
+        "RR interval of the chosen ECG cycle over that of the scan.",
+        "both recorded at rest; a factor of 1.5 is 60 against 90 beats a minute",
+    ),
+)  # fmt: skip
+
+
+def measure(heart: Heart) -> dict[str, float]:
+    """The value of every check by its key; NaN where it is not defined."""
+    return {check.key: float(check.value(heart)) for check in CHECKS}
+
+
+def doubts(values: Mapping[str, float]) -> list[Doubt]:
+    """The checks that values by key do not pass; a check without a value is passed."""
+    found = ((check, values.get(check.key, _UNKNOWN)) for check in CHECKS)
+    return [Doubt(check, float(value)) for check, value in found if check.beyond(float(value))]
