@@ -88,6 +88,7 @@ def patients(tiny_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "title": EXACT, "metrics": ["dice_exact_lv", "ef_exact_error_pct"], "paper": None
     }  # fmt: skip
     config["tables"]["table1"]["metrics"] += ["dice_lv", "epe_true_mm"]
+    config["tables"]["table1"]["left_out"] = ["Random Sample"]
     (results / "config.json").write_text(json.dumps(config))
     learnt = {"learnt_from": {"simulated": 32, "real": 0, "unknown": 0}}
     borrowed(results / "labeller", learnt | {"participants": {"training": [TRAINED[:8]]}}, "labeller.json")
@@ -241,6 +242,11 @@ def test_few_subjects_are_said_and_the_impossible_is_left_out(patients: Path, pa
     assert "Left out: none of its metrics is defined for these hearts." in empty
     assert "| COF" not in empty
     assert "tabular" not in (patients / "results/tables/exact.tex").read_text()
+
+
+def test_rows_that_the_cohort_cannot_have_are_named(page: Sections) -> None:
+    note = "Left out, because this cohort has no training subjects and no other run has trained them: Random Sample."
+    assert page.text["numbers"].count(note) == 1
 
 
 def test_a_run_of_its_own_cohort_has_no_banner(tiny_results: Path) -> None:

@@ -488,7 +488,7 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
             empty.append((settings.title, _why_undefined(known, results)))
             continue
         defined |= {metric.key for metric in metrics}
-        dropped = [key for key in known if key not in defined]
+        dropped = [key for key in known if METRICS[key] not in metrics]
         subjects = int(long["n"].max())
         rows = {
             str(row): {str(cell["metric"]): cell for _, cell in cells.iterrows()}
@@ -507,6 +507,7 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
                 "trained_on": models_banner(results, settings.models),
                 "dropped": [METRICS[key].label for key in dropped],
                 "why_dropped": _why_undefined(dropped, results),
+                "left_out": settings.left_out,
                 "bootstrap": results.config.evaluation.bootstrap,
                 "headings": [f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}" for metric in metrics],
                 "better": ["higher is better" if metric.better == "up" else "lower is better" for metric in metrics],
