@@ -35,6 +35,16 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/intervals.smk"
 
 
+# The last line of a run says what to look at; jobs of their own, as on a cluster, are no run.
+onsuccess:
+    if workflow.is_main_process:
+        page = Path(R, "report/index.html")
+        if ONLY:
+            print(f"The generated hearts lie under {R}/twins, as {RUN_BATCHES[0]}.")
+        elif page.is_file():
+            print(f"Open {page} in a browser.")
+
+
 localrules:
     all,
 

@@ -219,7 +219,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 def test_the_command_fails_where_there_are_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "clean.txt").write_text("nothing")
-    assert run(capsys, "privacy", str(tmp_path)) == (0, "", "")
+    said = "looked at 1 file: no number shaped like a participant id\n"
+    assert run(capsys, "privacy", str(tmp_path)) == (0, said, "")
     as_text(tmp_path / "file")
     code, out, _ = run(capsys, "privacy", str(tmp_path))
     assert code == 1

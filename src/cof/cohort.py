@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,17 +160,42 @@ def select_batch(*, subjects: Path, batch: str, only: tuple[str, ...], out: Path
         UsageError: there is no subject of a name in `only`.
     """
     table = read_table(subjects)
-    for name in only:
-        if not (table["subject"].eq(name) | table["participant"].eq(name)).any():
-            known = sorted({*table["subject"], *table["participant"]})
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise UsageError(f"the cohort has no subject or participant '{redact(name)}'{hint}")
+    refuse_unknown(only, {*table["subject"], *table["participant"]})
     if only:
         rows = table[table["subject"].isin(only) | table["participant"].isin(only)]
     else:
         rows = table[table["batch"] == batch]
     write_table(out, rows.reset_index(drop=True), stamp({"batch": batch, "only": sorted(only)}))
+
+
+def refuse_unknown(only: Iterable[str], known: set[str]) -> None:
+    """Refuse names that are neither a subject's nor a participant's.
+
+    Raises:
+        UsageError: the message names the first of them, and the name that it is most like.
+    """
+    for name in only:
+        if name not in known:
+            close = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise UsageError(f"the cohort has no subject or participant '{redact(name)}'{hint}")
+
+
+def names_of_sheet(sheet: Path, settings: CohortSettings) -> set[str]:
+    """Names of all subjects and participants that a sheet will give, before there is a cohort.
+
+    Raises:
+        UsageError: as `build_cohort`.
+    """
+    table = _read_sheet(sheet)
+    return known_names(table["participant"], table["visit"], settings)
+
+
+def known_names(participants: Iterable[str], visits: Iterable[int], settings: CohortSettings) -> set[str]:
+    """Names of the subjects and participants behind rows of a sheet."""
+    rows = pd.Series(list(participants), dtype=str)
+    pseudonyms = rows.map(_pseudonyms(rows, settings.salt_file))
+    return {*pseudonyms, *(f"{name}-v{visit}" for name, visit in zip(pseudonyms, visits))}
 
 
 def _is_synthetic(folder: Path) -> bool:
@@ -189,7 +214,7 @@ def _fault(row: Hashable, column: str, message: str) -> UsageError:
 def _read_sheet(path: Path) -> pd.DataFrame:
     """The checked sheet: participant, visit, paths or "", split or "", ed_frame; indexed by row."""
     if not path.is_file():
-        raise UsageError(f"no such subject sheet: {path.name}")
+        raise UsageError(f"no such subject sheet: {path}")
     try:
         # Without a header, so that a row with too many cells is an error and never shifts the columns.
         cells = pd.read_csv(

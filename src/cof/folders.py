@@ -2,9 +2,12 @@
 
 Both are written aside, as `.{name}.{letters}.part` beside their place, and renamed when whole. What a killed process
 left aside is nobody's artefact: readers pass it over, and the next writer of the same artefact takes it away.
+
+A folder's manifest lists its files. A folder that holds any other is never replaced: that file is somebody else's.
 """
 
 import glob
+import json
 import os
 import secrets
 import shutil
@@ -14,6 +17,11 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+from cof.errors import UsageError
+
+MANIFEST = ".cof-manifest.json"
+# Snakemake touches this file in the folders that its rules make.
+_OF_SNAKEMAKE = ".snakemake_timestamp"
 # Letters, since a process id can look like a participant id; fresh ones, so that two writers never share a place.
 _LETTERS = 8
 
@@ -31,11 +39,18 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of `out` once the block ends without an error."""
+    """A folder to fill that takes the place of `out`, with a manifest, once the block ends without an error.
+
+    Raises:
+        UsageError: `out` holds a file that its manifest does not list, or is no folder; it is left as it is.
+    """
+    refuse_foreign(out)
     aside = _cleared(out)
     aside.mkdir()
     try:
         yield aside
+        write_manifest(aside)
+        refuse_foreign(out)  # what was put there meanwhile
         # What was there is moved away in one step: a folder half deleted could be taken for one that is finished.
         before = _aside(out)
         if out.exists():
@@ -56,6 +71,52 @@ def private_files() -> Iterator[None]:
         os.umask(before)
 
 
+def write_manifest(folder: Path) -> None:
+    """List the files of a folder in its manifest, by their paths within it."""
+    record = {"made_by": "chain-of-flow", "files": [name for name in _files(folder) if name != MANIFEST]}
+    (folder / MANIFEST).write_text(json.dumps(record, indent=1))
+
+
+def refuse_foreign(out: Path) -> None:
+    """Refuse to replace a folder in which there is a file that is not ours.
+
+    Raises:
+        UsageError: `out` holds a file that its manifest does not list, is no folder, or holds the working folder.
+    """
+    if not os.path.lexists(out):
+        return
+    if not out.is_dir():
+        raise UsageError(f"{out} is no folder, and is not replaced by one: move it away, or choose another name")
+    if out.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise UsageError(f"{out} is the folder that you are in, or holds it: choose another name")
+    try:
+        listed = set(json.loads((out / MANIFEST).read_text())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        listed = None
+    others = [name for name in _files(out) if name not in (listed or ())]
+    others = [name for name in others if name != MANIFEST or listed is None]
+    if not others:
+        return
+    found = f"'{others[0]}'" + (f" and {len(others) - 1} more files" if len(others) > 1 else "")
+    if listed is None:
+        why = f"holds {found} and no manifest ({MANIFEST}): cof did not make it, or a version before manifests did"
+    else:
+        why = f"holds {found}, which its manifest ({MANIFEST}) does not list"
+    raise UsageError(
+        f"{out} {why}. Nothing was replaced: choose another name, or move away what you need and remove the folder"
+    )
+
+
+def _files(folder: Path) -> list[str]:
+    """The paths within a folder of all that is in it, folders and Snakemake's mark aside, sorted."""
+    found = (
+        Path(root, name).relative_to(folder)
+        for root, folders, files in os.walk(folder)
+        for name in (*files, *(inner for inner in folders if Path(root, inner).is_symlink()))
+    )
+    return sorted(path.as_posix() for path in found if path.name != _OF_SNAKEMAKE)
+
+
 class Batches(list[Path]):
     """The folders of one stage, one a batch, each listed once: to ask every folder for every file takes far longer."""
 
@@ -70,6 +131,13 @@ def find(folders: list[Path], name: str) -> Path | None:
     if isinstance(folders, Batches):
         return folders.places[name] / name if name in folders.places else None
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def beside(folder: Path, record: str) -> str:
+    """The folders beside `folder` that hold a file called `record`, as the end of a message."""
+    place = folder.parent
+    names = sorted(entry.name for entry in place.iterdir() if (entry / record).is_file()) if place.is_dir() else []
+    return f"{place} has {', '.join(names)}" if names else f"{place} has none"
 
 
 def gzip_checksum(path: Path) -> bytes:

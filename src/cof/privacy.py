@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -54,10 +54,23 @@ def numbers(text: bytes) -> Iterator[int]:
             yield start
 
 
-def check_paths(paths: Iterable[Path]) -> Iterator[str]:
+def count_files(paths: Iterable[Path]) -> int:
+    """How many files `check_paths` looks at."""
+    return sum(_looked_at(path) for root in paths for path in (root.rglob("*") if root.is_dir() else [root]))
+
+
+def _looked_at(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and ".git" not in path.parts
+
+
+def check_paths(paths: Iterable[Path], looked: Callable[[], None] = lambda: None) -> Iterator[str]:
     """Places of ids in files and folders, names included, each as text that holds none.
 
     The protected key is passed over while nobody but its owner may read it. Links are not followed.
+
+    Args:
+        paths: files and folders.
+        looked: called after each file, for progress.
 
     Raises:
         UsageError: there is no such path.
@@ -85,10 +98,15 @@ def check_paths(paths: Iterable[Path]) -> Iterator[str]:
                     yield from (f"{name}{place}" for place in _content(path.name, file))
             except OSError as error:
                 yield f"{name}: cannot be read ({error.strerror})"
+            looked()
 
 
-def check_history(repository: Path) -> Iterator[str]:
+def check_history(repository: Path, looked: Callable[[], None] = lambda: None) -> Iterator[str]:
     """Places of ids in every file, file name and commit message that leads to HEAD; each blob is read once.
+
+    Args:
+        repository: its folder.
+        looked: called after each object, for progress.
 
     Raises:
         UsageError: this is no git repository with a commit.
@@ -108,6 +126,7 @@ def check_history(repository: Path) -> Iterator[str]:
             names |= {entry.decode(errors="replace") for entry in re.findall(rb"[0-7]+ ([^\0]+)\0.{20}", content, re.S)}
         elif kind == "blob":
             yield from (f"blob {sha[:10]} ({redact(path)}){place}" for place in _content(path, io.BytesIO(content)))
+        looked()
     yield from _names(sorted(names))
 
 

@@ -32,12 +32,12 @@ from lightning.pytorch.plugins.environments import (
 )
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from cof.config.training import TrainingSettings
 from cof.curves import Curves
 from cof.errors import UsageError
 from cof.folders import whole_file
+from cof.progress import Progress
 from cof.training import Effort, LossFunction, Run, Source, Trial, learning_rate
 
 log = logging.getLogger(__name__)
@@ -324,6 +324,7 @@ class _Journal(Callback):
         self.rows: list[dict[str, float]] = []
         self.recent: list[list[float]] = []
         self.stopped = 0
+        self.bar: Progress | None = None
         self.feed: _Feed
         self._optimiser: dict[str, Any] | None = None
 
@@ -352,13 +353,10 @@ class _Journal(Callback):
         for number in STOPPING:
             signal.signal(number, partial(_note, module))
         self.curves = Curves(self.run.curves) if self.run.curves and trainer.is_global_zero else None
-        self.bar = tqdm(
-            total=self.settings.iterations,
-            initial=self.done,
-            desc=self.run.title,
-            unit="it",
-            disable=None if trainer.is_global_zero else True,
+        self.bar = Progress(
+            self.run.title, self.settings.iterations, "iteration", self.done, shown=trainer.is_global_zero
         )
+        self.bar.start()
         self.started = time.perf_counter()
 
     def on_train_batch_end(
@@ -376,8 +374,8 @@ class _Journal(Callback):
         last = self.done == self.settings.iterations
         if self.done % self.log_every == 0 or last:
             self._row(trainer, module)
-        self.bar.update()
-        self.bar.set_postfix(loss=f"{module.means[0]:.3f}", refresh=False)
+        assert self.bar is not None
+        self.bar.step(noted=f"loss {module.means[0]:.3f}")
         if self.done % self.settings.checkpoint_every == 0 or last or module.stop:
             self._save(trainer, module)
         if module.stop and not last:
@@ -385,9 +383,15 @@ class _Journal(Callback):
             trainer.should_stop = True
         module.iteration += 1
 
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        """Say no more of a training that has failed."""
+        if self.bar is not None:
+            self.bar.stop(whole=False)
+
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Say what it took."""
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.stop(whole=not self.stopped)
         if trainer.is_global_zero and self.feed.first <= self.done:
             took = time.perf_counter() - self.started
             each, waiting = took / (self.done - self.feed.first + 1), self.feed.waited / took

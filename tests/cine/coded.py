@@ -41,14 +41,15 @@ LOSSY = {
 }
 
 
-def image_of(data: Dataset) -> np.ndarray:
-    return np.frombuffer(data.PixelData, f"<u{data.BitsAllocated // 8}").reshape(data.Rows, data.Columns)
+def images_of(data: Dataset) -> np.ndarray:
+    """Stored pixels [N, rows, columns]."""
+    return np.frombuffer(data.PixelData, f"<u{data.BitsAllocated // 8}").reshape(-1, data.Rows, data.Columns)
 
 
 def compressed(data: Dataset, syntax: UID, encode) -> Dataset:
-    """A copy of an encoded dataset with its image as one fragment of `syntax`."""
+    """A copy of an encoded dataset with each of its images as one fragment of `syntax`."""
     other = copy.deepcopy(data)
-    other.PixelData = encapsulate([encode(image_of(data))])
+    other.PixelData = encapsulate([encode(image) for image in images_of(data)])
     other["PixelData"].VR = "OB"
     other["PixelData"].is_undefined_length = True
     other.file_meta.TransferSyntaxUID = syntax

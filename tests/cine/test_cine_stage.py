@@ -76,7 +76,7 @@ def test_one_bad_subject_never_stops_the_batch(batch, kit):
         ("few-frames", "cine"): "cine_too_few_frames",
         ("no-such-ed", "cine"): "cine_too_few_frames",
     }
-    assert sorted(path.name for path in (batch.root / "cine/b000").iterdir()) == [
+    assert sorted(path.name for path in (batch.root / "cine/b000").glob("[!.]*")) == [
         "also-good.json", "also-good.nii", "good.json", "good.nii",
     ]  # fmt: skip
 
@@ -93,8 +93,8 @@ def test_messages_hold_neither_path_nor_participant(batch):
 
 def test_an_empty_batch_has_empty_artefacts(batch):
     assert batch.stack() == {}
-    assert list((batch.root / "cine/b000").iterdir()) == []
-    assert list((batch.root / "annotations/b000").iterdir()) == []
+    assert list((batch.root / "cine/b000").glob("[!.]*")) == []
+    assert list((batch.root / "annotations/b000").glob("[!.]*")) == []
 
 
 def test_a_key_of_another_cohort_is_refused(batch):

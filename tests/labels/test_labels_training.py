@@ -11,6 +11,7 @@ from ring_phantom import Cohort, make_cohort
 
 from cof.cine.volume import Cine, read_cine, read_labels, write_cine
 from cof.config.data import LabelSettings
+from cof.folders import MANIFEST
 from cof.labels import dataset, training
 from cof.labels.predict import Labeller
 from cof.labels.stage import label_batch, train
@@ -92,7 +93,7 @@ def test_a_batch_is_labelled_and_its_bad_subjects_are_left_out(labeller: Path, c
     (cine / "sub-0007-v2.nii").write_bytes(b"no image")
     out, exclusions = tmp_path / "labels", tmp_path / "exclusions.parquet"
     label_batch(cine=cine, labeller=labeller, out=out, exclusions=exclusions, settings=SETTINGS)
-    assert [path.name for path in out.iterdir()] == ["sub-0005-v2.nii.gz"]
+    assert [path.name for path in out.glob("[!.]*")] == ["sub-0005-v2.nii.gz"]
     rows = read_table(exclusions).set_index("subject")
     assert dict(rows["reason"]) == {"sub-0006-v2": "cine_unreadable", "sub-0007-v2": "cine_unreadable"}
     labels = read_labels(out / "sub-0005-v2.nii.gz")
@@ -109,7 +110,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(cohort: Co
         run(cohort, tmp_path / name, tmp_path / f"work-{name}", TINY, seed)
         assert not list((tmp_path / f"work-{name}").iterdir())
     first, second, other = (files(tmp_path / name) for name in ("first", "second", "other"))
-    assert set(first) == {"plans.json", "dataset.json", "labeller.json", "log.csv", "fold_0/checkpoint_final.pth"}
+    names = {"plans.json", "dataset.json", "labeller.json", "log.csv", "fold_0/checkpoint_final.pth"}
+    assert set(first) == {*names, MANIFEST}
     assert first == second
     assert first["fold_0/checkpoint_final.pth"] != other["fold_0/checkpoint_final.pth"]
 

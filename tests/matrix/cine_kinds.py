@@ -2,10 +2,14 @@
 
 import re
 import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 from cines import (
     DICOM,
+    EVERY,
     FRAME_MS,
     FRAMES,
     MULTI,
@@ -21,12 +25,18 @@ from cines import (
     up_to_factor,
     up_to_offset,
 )
-from coded import LOSSLESS, run_length
+from coded import LOSSLESS, compressed, images_of, run_length
 from ecg_files import dicom_file, group
 from kinds import EITHER, REFUSAL, Kinds, Outcome, Refusal
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+)
 
 from cof.cine.ed import find_ed
 from cof.cine.volume import Cine
@@ -57,7 +67,7 @@ def _shuffled(scan: Scan) -> None:
 # As it should be
 
 
-@KINDS.add("files as the scanner writes them", DICOM)
+@KINDS.add("files as the scanner writes them", EVERY)
 def as_written(scan):
     return _read(repair="")
 
@@ -113,7 +123,7 @@ def signed_twelve_dirty(scan):
     return _read(lower)
 
 
-@KINDS.add("unsigned 16 bits above 32,767", ("siemens", "enhanced"))
+@KINDS.add("unsigned 16 bits above 32,767", ("siemens", "enhanced"), repairs=True)
 def sixteen_bits(scan):
     bright = truth() * 40
     for shot in scan.shots:
@@ -136,13 +146,15 @@ def monochrome_one(scan):
     return _read(same=up_to_offset, repair="invert|MONOCHROME1")
 
 
+_MARGIN = np.zeros((SIZE, SIZE), bool)
+_MARGIN[-3:] = _MARGIN[5:, -2:] = True
+
+
 def _padded(scan: Scan, value: int, bits: int, signed: bool, limit: int | None = None, slope: int = 1) -> Outcome:
     """A margin of padding about every image."""
-    margin = np.zeros((SIZE, SIZE), bool)
-    margin[-3:] = margin[5:, -2:] = True
     for shot in scan.shots:
-        image = picture(shot.frame, shot.plane)
-        image[margin] = value
+        image = images_of(shot.data)[0].astype(int)
+        image[_MARGIN] = value
         if limit is not None:
             image[-1] = limit
         shot.store(image, stored=bits, signed=signed)
@@ -155,12 +167,16 @@ def _padded(scan: Scan, value: int, bits: int, signed: bool, limit: int | None =
             shot.data.RescaleSlope, shot.data.RescaleIntercept = str(slope), "0"
 
     def same(read: np.ndarray, frames: np.ndarray) -> None:
-        assert np.array_equal(read[..., ~margin], frames[..., ~margin])
-        tissue = frames[..., ~margin]
-        assert read[..., margin].min() >= min(0, tissue.min()), f"padding is {read[..., margin].min()}"
-        assert read[..., margin].max() <= np.median(tissue), f"padding is {read[..., margin].max()}"
+        _check_padding(read, frames)
+        assert np.array_equal(read[..., ~_MARGIN], frames[..., ~_MARGIN])
 
     return _read(truth() * slope, same=same, repair="padding")
+
+
+def _check_padding(read: np.ndarray, frames: np.ndarray) -> None:
+    tissue = frames[..., ~_MARGIN]
+    assert read[..., _MARGIN].min() >= min(0, tissue.min()), f"padding is {read[..., _MARGIN].min()}"
+    assert read[..., _MARGIN].max() <= np.median(tissue), f"padding is {read[..., _MARGIN].max()}"
 
 
 @KINDS.add("a margin of padding, -2000", DICOM, repairs=True)
@@ -183,26 +199,15 @@ def padding_rescaled(scan):
     return _padded(scan, -2000, 16, True, slope=2)
 
 
-@KINDS.add("slope 2 and intercept -10", DICOM)
+@KINDS.add("slope 2 and intercept -10", EVERY)
 def rescaled(scan):
     for shot in scan.shots:
         shot.data.RescaleSlope, shot.data.RescaleIntercept = "2", "-10"
     return _read(truth() * 2 - 10)
 
 
-def _images(data: Dataset) -> np.ndarray:
-    kind = f"<{'i' if data.PixelRepresentation else 'u'}{data.BitsAllocated // 8}"
-    return np.frombuffer(data.PixelData, kind).reshape(-1, data.Rows, data.Columns)
-
-
-def _compress(scan: Scan, syntax, encode) -> None:
-    def coding(data: Dataset) -> None:
-        data.PixelData = encapsulate([encode(np.ascontiguousarray(image)) for image in _images(data)])
-        data["PixelData"].VR = "OB"
-        data["PixelData"].is_undefined_length = True
-        data.file_meta.TransferSyntaxUID = syntax
-
-    scan.coding = coding
+def _compress(scan: Scan, syntax: str, encode: Callable[[np.ndarray], bytes]) -> None:
+    scan.coding = lambda data: compressed(data, UID(syntax), encode)
 
 
 @KINDS.add("lossless JPEG", ("siemens", "enhanced"))
@@ -228,36 +233,30 @@ def jpeg_2000_signed(scan):
     lower = truth() - 700
     for shot in scan.shots:
         shot.store(lower[shot.frame, shot.plane], stored=16, signed=True)
-    _compress(scan, JPEG2000Lossless, LOSSLESS[JPEG2000Lossless])
+    _compress(scan, JPEG2000Lossless, lambda image: LOSSLESS[JPEG2000Lossless](image.view(np.int16)))
     return _read(lower)
 
 
 @KINDS.add("run-length coding of images with an overlay in high bits", ("siemens", "philips", "enhanced"))
 def rle_dirty(scan):
     overlay_bits(scan)
-    scan.coding = _run_length
+    scan.coding = run_length
     return _read()
 
 
 @KINDS.add("run-length coding of signed 12 bits", ("siemens", "enhanced"))
 def rle_signed(scan):
     outcome = signed_twelve(scan)
-    scan.coding = _run_length
+    scan.coding = run_length
     return outcome
-
-
-def _run_length(data: Dataset) -> None:
-    coded = run_length(data)
-    data.PixelData, data.file_meta = coded.PixelData, coded.file_meta
-    data["PixelData"].VR = "OB"
-    data["PixelData"].is_undefined_length = True
 
 
 @KINDS.add("big-endian files", ("siemens", "enhanced"))
 def big_endian(scan):
-    def coding(data: Dataset) -> None:
+    def coding(data: Dataset) -> Dataset:
         data.PixelData = np.frombuffer(data.PixelData, "<u2").astype(">u2").tobytes()
         data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        return data
 
     scan.coding = coding
     return _read()
@@ -265,8 +264,9 @@ def big_endian(scan):
 
 @KINDS.add("files whose elements do not tell their type, 12 bits with dirt above", ("siemens", "enhanced"))
 def implicit(scan):
-    def coding(data: Dataset) -> None:
+    def coding(data: Dataset) -> Dataset:
         data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        return data
 
     overlay_bits(scan)
     scan.coding = coding
@@ -312,7 +312,7 @@ def phase_series(scan):
     return _read(repair="phase")
 
 
-@KINDS.add("phase maps that GE marks by a private element alone", ("ge",), EITHER)
+@KINDS.add("phase maps that GE marks by a private element alone", ("ge",), EITHER, repairs=True)
 def phase_private(scan):
     _phase_maps(scan)
     for shot in scan.shots:
@@ -321,7 +321,7 @@ def phase_private(scan):
     return Outcome(Right(truth(), repair="phase"), Refusal("phase|twice|double", (Reason.CINE_UNREADABLE,)))
 
 
-@KINDS.add("a later tagged series of the same slices beside", DICOM, repairs=True)
+@KINDS.add("a later tagged series of the same slices beside", EVERY, repairs=True)
 def tagged(scan):
     for shot in scan.take(1):
         shot.data.SeriesDescription = "SAX_tagging_grid"
@@ -418,7 +418,7 @@ def _again(scan: Scan, delay_ms: float, numbered: bool) -> Outcome:
     return _read(truth(1), repair="acqui|twice|double")
 
 
-@KINDS.add("every slice acquired twice in one series, at the same trigger times", DICOM, repairs=True)
+@KINDS.add("every slice acquired twice in one series, at the same trigger times", EVERY, repairs=True)
 def twice(scan):
     return _again(scan, 0, numbered=True)
 
@@ -434,6 +434,59 @@ def twice_unnumbered(scan):
     return Outcome(outcome.check, Refusal("twice|acqui|double|order", (Reason.CINE_UNREADABLE, Reason.CINE_GEOMETRY)))
 
 
+def _slice_again(scan: Scan, delay_ms: float, frames: int) -> None:
+    """Slice 3 again in its own series, with as many frames."""
+    _again(scan, delay_ms, numbered=True)
+    scan.shots = [shot for shot in scan.shots if shot.take == 0 or (shot.plane == 2 and shot.frame < frames)]
+
+
+@KINDS.add("one slice acquired twice in its series", DICOM, repairs=True)
+def slice_twice(scan):
+    _slice_again(scan, 0, FRAMES)
+    frames = truth()
+    frames[:, 2] = truth(1)[:, 2]
+    return _read(frames, repair="slice 3.*acqui|twice|double")
+
+
+@KINDS.add("one slice acquired twice in its series, trigger times 3 ms apart", DICOM, repairs=True)
+def slice_twice_apart(scan):
+    _slice_again(scan, 3, FRAMES)
+    frames = truth()
+    frames[:, 2] = truth(1)[:, 2]
+    return _read(frames, repair="slice 3.*acqui|twice|double")
+
+
+@KINDS.add("one slice acquired again in its series, broken off after 6 of 10 frames", DICOM, repairs=True)
+def slice_twice_broken_off(scan):
+    _slice_again(scan, 0, 6)
+    return _read(repair="slice 3.*acqui|incomplete")
+
+
+@KINDS.add("every frame has an AcquisitionNumber and a time of its own", DICOM)
+def number_per_frame(scan):
+    for shot in scan.shots:
+        shot.data.AcquisitionNumber = shot.frame + 1
+        seconds = 20 * shot.plane + shot.frame
+        shot.data.AcquisitionTime = shot.data.ContentTime = f"10{seconds // 60:02d}{seconds % 60:02d}.5"
+    return _read()
+
+
+@KINDS.add("the same images in a second series, exported again", DICOM)
+def exported_again(scan):
+    for shot in [shot.copy() for shot in scan.shots]:
+        shot.data.SeriesInstanceUID += ".5"
+        scan.shots.append(shot)
+    return _read(repair="series|acqui|cop|same|twice|double|^$")
+
+
+@KINDS.add("the upper and the lower half of the stack in two series", ("ge", "philips", "enhanced"))
+def halves(scan):
+    for shot in scan.shots:
+        shot.data.SeriesInstanceUID = f"1.2.88.{1 + (shot.plane > 2)}"
+        shot.data.SeriesNumber = 1 + (shot.plane > 2)
+    return _read()
+
+
 def _later(scan: Scan, planes=range(SLICES), frames=range(FRAMES), uids=("1.2.99.{}.9", "1.2.99.{}.10")) -> None:
     """A second series of some slices and frames; `uids` name first and second series of a slice."""
     first, second = uids
@@ -446,7 +499,7 @@ def _later(scan: Scan, planes=range(SLICES), frames=range(FRAMES), uids=("1.2.99
             scan.shots.append(shot)
 
 
-@KINDS.add("two acquisitions, the later with the smaller text of its UID (.10 after .9)", DICOM, repairs=True)
+@KINDS.add("two acquisitions, the later with the smaller text of its UID (.10 after .9)", EVERY, repairs=True)
 def later_series(scan):
     _later(scan)
     return _read(truth(1), repair="series|acqui")
@@ -509,7 +562,7 @@ def slices_broken_off(scan):
     return _read(same=same, repair="series|acqui|incomplete")
 
 
-@KINDS.add("the SOPInstanceUID of a slice's images repeats, with other pixels", SINGLE)
+@KINDS.add("the SOPInstanceUID of a slice's images repeats, with other pixels", (*SINGLE, "philips"))
 def repeated_uid(scan):
     for shot in scan.shots:
         shot.data.SOPInstanceUID = f"1.2.9.{shot.plane + 1}"
@@ -567,13 +620,38 @@ def backwards(scan):
     return _read()
 
 
+@KINDS.add("no instance numbers; trigger times tell the order", SINGLE)
+def no_instances(scan):
+    for shot in scan.shots:
+        del shot.data.InstanceNumber
+    return _read()
+
+
+@KINDS.add("no RR interval stated; trigger times tell it", DICOM)
+def no_interval(scan):
+    for shot in scan.shots:
+        del shot.data.NominalInterval
+    return _read()
+
+
+@KINDS.add("frames shuffled, no trigger; the share of the cardiac phase tells the order", MULTI)
+def phase_share(scan):
+    _without_trigger(scan)
+    _shuffled(scan)
+    for shot in scan.shots:
+        shot.data.NominalPercentageOfCardiacPhase = 100 * shot.frame / FRAMES
+        if "TemporalPositionIdentifier" in shot.data:
+            del shot.data.TemporalPositionIdentifier
+    return _read(rr_ms=None)
+
+
 @KINDS.add("frames shuffled; trigger times tell the order", MULTI)
 def shuffled(scan):
     _shuffled(scan)
     return _read()
 
 
-@KINDS.add("random instance numbers and no trigger; the temporal position tells the order", DICOM)
+@KINDS.add("random instance numbers and no trigger; the temporal position tells the order", EVERY)
 def temporal_position(scan):
     _without_trigger(scan)
     _shuffled(scan)
@@ -583,7 +661,7 @@ def temporal_position(scan):
     return _read(rr_ms=None)
 
 
-@KINDS.add("trigger 0 everywhere; the temporal position tells the order", DICOM)
+@KINDS.add("trigger 0 everywhere; the temporal position tells the order", EVERY)
 def zero_trigger_position(scan):
     _shuffled(scan)
     for shot in scan.shots:
@@ -592,7 +670,7 @@ def zero_trigger_position(scan):
     return _read(rr_ms=None)
 
 
-@KINDS.add("trigger 0 everywhere; instance numbers tell the order", SINGLE)
+@KINDS.add("trigger 0 everywhere; instance numbers tell the order", (*SINGLE, "philips"))
 def zero_trigger_instance(scan):
     for shot in scan.shots:
         shot.data.TriggerTime = "0"
@@ -601,7 +679,11 @@ def zero_trigger_instance(scan):
     return _read(rr_ms=None)
 
 
-@KINDS.add("trigger times rounded so that frames share them; instance numbers tell the order", SINGLE)
+@KINDS.add(
+    "trigger times rounded so that frames share them; instance numbers tell the order",
+    SINGLE,
+    open="half of the frames, as of two acquisitions",
+)
 def rounded_trigger(scan):
     for shot in scan.shots:
         shot.data.TriggerTime = f"{shot.frame // 2 * 2 * FRAME_MS:g}"
@@ -628,7 +710,7 @@ def acquisition_time(scan):
     return _by_time(scan, "AcquisitionTime")
 
 
-@KINDS.add("trigger 0 and instance 1 everywhere; the acquisition time tells the order", SINGLE)
+@KINDS.add("trigger 0 and instance 1 everywhere; the acquisition time tells the order", (*SINGLE, "philips"))
 def zero_trigger_time(scan):
     outcome = _by_time(scan, "AcquisitionTime")
     for shot in scan.shots:
@@ -636,7 +718,7 @@ def zero_trigger_time(scan):
     return outcome
 
 
-@KINDS.add("trigger 0 and instance 1 everywhere, and nothing else", SINGLE, REFUSAL)
+@KINDS.add("trigger 0 and instance 1 everywhere, and nothing else", (*SINGLE, "philips"), REFUSAL)
 def no_order(scan):
     for shot in scan.shots:
         shot.data.TriggerTime, shot.data.InstanceNumber = "0", 1
@@ -645,7 +727,7 @@ def no_order(scan):
     return _refused("order", Reason.CINE_UNREADABLE)
 
 
-@KINDS.add("trigger times counted from the scan's start", DICOM, repairs=True)
+@KINDS.add("trigger times counted from the scan's start", EVERY, repairs=True)
 def scan_clock(scan):
     _shuffled(scan)
     for shot in scan.shots:
@@ -719,7 +801,7 @@ def _other_count(scan: Scan, count: int, same_rr: bool) -> Outcome:
     return _read(same=same, repair="slice 4.*(time|resampl|cycle)")
 
 
-@KINDS.add("one slice of 9 frames that cover the cycle", DICOM, repairs=True)
+@KINDS.add("one slice of 9 frames that cover the cycle", EVERY, repairs=True)
 def fewer_frames(scan):
     return _other_count(scan, 9, same_rr=True)
 
@@ -765,6 +847,15 @@ def comma_one_slice(scan):
     )
 
 
+@KINDS.add("a decimal comma in every trigger time", SINGLE, EITHER, repairs=True)
+def comma_trigger(scan):
+    for shot in scan.shots:
+        shot.data.TriggerTime = f"{shot.frame * FRAME_MS + 0.25:06.2f}"
+        shot.data.InstanceNumber = 1 + _permuted(shot.frame, shot.plane)
+    _in_text(scan, rb"(\d{3})\.([27]5)", rb"\1,\2")
+    return Outcome(Right(truth(), repair="comma"), Refusal("comma|decimal", (Reason.CINE_UNREADABLE,)))
+
+
 @KINDS.add("a decimal comma in every position", SINGLE, EITHER, repairs=True)
 def comma_position(scan):
     for shot in scan.shots:
@@ -794,7 +885,12 @@ def zero_gap(scan):
     return _read()
 
 
-@KINDS.add("slice 4 is not there", DICOM, REFUSAL)
+@KINDS.add(
+    "slice 4 is not there",
+    DICOM,
+    REFUSAL,
+    open="refused with a spacing of 30 mm, which no file has",
+)
 def slices_missing(scan):
     scan.shots = [shot for shot in scan.shots if shot.plane != 3]
     return _refused("equally spaced", Reason.CINE_GEOMETRY)
@@ -829,14 +925,20 @@ def unknown_coding(scan):
 
 @KINDS.add("pixel data shorter than the image", ("siemens", "enhanced"), REFUSAL)
 def short_pixels(scan):
-    def coding(data: Dataset) -> None:
+    def coding(data: Dataset) -> Dataset:
         data.PixelData = data.PixelData[: len(data.PixelData) // 2]
+        return data
 
     scan.coding = coding
     return _refused("pixel|short|bytes", Reason.CINE_UNREADABLE)
 
 
-@KINDS.add("an ECG in place of the cine", ("siemens",), REFUSAL)
+@KINDS.add(
+    "an ECG in place of the cine",
+    ("siemens",),
+    REFUSAL,
+    open="refused, and called no DICOM file",
+)
 def ecg_instead(scan):
     counts = {lead: np.arange(5000) % 300 for lead in LEADS}
     scan.shots, scan.more = [], {"ecg.dcm": dicom_file([group(counts)])}
@@ -848,3 +950,42 @@ def no_position(scan):
     for shot in scan.shots:
         shot.data.ImagePositionPatient = None
     return _refused("position", Reason.CINE_GEOMETRY)
+
+
+# Two at once
+
+
+@KINDS.add("one slice of 9 frames that cover the cycle, and a margin of padding", DICOM, repairs=True)
+def fewer_frames_padded(scan):
+    """What fills the slice must not mix tissue with padding."""
+    right = fewer_frames(scan).check
+    _padded(scan, 4095, 12, False)
+
+    def same(read: np.ndarray, frames: np.ndarray) -> None:
+        _check_padding(read, frames)
+        without = np.where(_MARGIN, frames, read)
+        right.same(without, frames)
+
+    return Outcome(replace(right, same=same, repair="padding"))
+
+
+_TURNS = ("siemens", "enhanced", "philips", "ge", "enhanced-slices")
+_FIRST = (phase_maps, twice, twice_apart, later_series, tagged, broken_off, stills)
+_SECOND = (one_uid, temporal_position, bare)
+_PAIRS = {f"{first.__name__} {second.__name__}": (first, second) for first in _FIRST for second in _SECOND}
+_PAIRS |= {f"missing_frame {second.__name__}": (missing_frame, second) for second in _SECOND}
+
+
+@KINDS.add(
+    "two kinds at once: which frames, and one UID, temporal positions alone, or no preamble",
+    tuple(
+        f"{form} {pair}"
+        for form, pair in zip(cycle(("siemens", "enhanced", "philips", "ge", "enhanced-slices")), _PAIRS)
+    ),
+    repairs=True,
+)
+def pairs(scan):
+    first, second = _PAIRS[scan.how]
+    right = first(scan).check
+    second(scan)
+    return Outcome(replace(right, rr_ms=None) if second is temporal_position else right)

@@ -98,6 +98,11 @@ class Right:
     geometry: np.ndarray | None = field(default_factory=affine)
     same: Callable[[np.ndarray, np.ndarray], None] | None = None
 
+    @property
+    def demands_repair(self) -> bool:
+        """Whether the reader must say that it mended something."""
+        return bool(self.repair) and not re.search(self.repair, "")
+
     def __call__(self, cine: Cine) -> None:
         assert cine.frames.shape == self.frames.shape, f"{cine.frames.shape}: {marks(cine.frames)}, {cine.repairs}"
         if self.same is None:
@@ -227,13 +232,18 @@ def philips(frame: int, plane: int, take: int) -> Shot:
     return shot
 
 
+_PER_FRAME = (
+    "ImageType", "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime", "NominalInterval",
+    "NominalPercentageOfCardiacPhase", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "RescaleSlope", "RescaleIntercept",
+)  # fmt: skip
+
+
 def enhanced(shots: list[Shot]) -> Dataset:
     """The images in one multi-frame file, frames in the given order."""
     first = shots[0].data
     whole = copy.deepcopy(first)
-    own = "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "TriggerTime", "NominalInterval"
-    own += "ImageType", "TemporalPositionIdentifier", "AcquisitionNumber", "RescaleSlope", "RescaleIntercept"
-    for tag in own:
+    for tag in _PER_FRAME:
         if tag in whole:
             del whole[tag]
     whole.SOPClassUID = EnhancedMRImageStorage
@@ -269,14 +279,16 @@ def _groups(data: Dataset) -> Dataset:
         FrameAcquisitionDateTime=data.AcquisitionDate + data.AcquisitionTime if "AcquisitionTime" in data else None,
     )
     timing = _item(
-        NominalCardiacTriggerDelayTime=number("TriggerTime"), RRIntervalTimeNominal=number("NominalInterval")
+        NominalCardiacTriggerDelayTime=number("TriggerTime"),
+        NominalPercentageOfCardiacPhase=number("NominalPercentageOfCardiacPhase"),
+        RRIntervalTimeNominal=number("NominalInterval"),
     )
     scale = _item(RescaleSlope=data.get("RescaleSlope"), RescaleIntercept=data.get("RescaleIntercept"))
     groups = {
         "FrameContentSequence": content,
         "PlanePositionSequence": _item(ImagePositionPatient=data.ImagePositionPatient),
         "PixelMeasuresSequence": _item(PixelSpacing=data.PixelSpacing, SliceThickness=8),
-        "CardiacSynchronizationSequence": timing if "TriggerTime" in data else None,
+        "CardiacSynchronizationSequence": timing if len(timing) else None,
         "PixelValueTransformationSequence": scale if len(scale) else None,
         "MRImageFrameTypeSequence": _item(FrameType=list(kind), ComplexImageComponent=component),
     }
@@ -290,15 +302,17 @@ def _shots(writer: Callable[[int, int, int], Shot], take: int) -> list[Shot]:
 
 # The images of a series become one file in the enhanced forms.
 _WRITERS = {"siemens": siemens, "ge": ge, "philips": philips, "enhanced": philips, "enhanced-slices": siemens}
-SINGLE = ("siemens", "ge", "philips")
+SINGLE = ("siemens", "ge")
 MULTI = ("enhanced", "enhanced-slices")
 DICOM = SINGLE + MULTI
+EVERY = (*DICOM, "philips")
 
 
 class Scan:
     """The images of one cine in one form, which a kind changes before they are written.
 
     Attributes:
+        how: words behind the name of the form, which the kind understands.
         shots: images, in the order in which an enhanced file has them.
         more: further files, by name.
         coding: changes each file's dataset before it is encoded.
@@ -307,10 +321,10 @@ class Scan:
     """
 
     def __init__(self, form: str) -> None:
-        self._form = form
+        self._form, _, self.how = form.partition(" ")
         self.shots = self.take(0)
         self.more: dict[str, bytes] = {}
-        self.coding: Callable[[Dataset], None] = lambda data: None
+        self.coding: Callable[[Dataset], Dataset] = lambda data: data
         self.preamble = True
         self.suffix = ".dcm"
 
@@ -340,7 +354,7 @@ class Scan:
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
         data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
         data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        self.coding(data)
+        data = self.coding(data)
         buffer = io.BytesIO()
         if self.preamble:
             data.save_as(buffer, enforce_file_format=True)

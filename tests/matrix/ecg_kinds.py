@@ -10,9 +10,7 @@ import numpy as np
 from cines import Scan
 from ecg_files import dicom_file, group, muse_xml, wfdb_record
 from kinds import EITHER, REFUSAL, Kinds, Outcome, Refusal
-from pydicom import dcmread
-from pydicom.dataset import Dataset
-from recorders import (
+from known_strips import (
     FORMS,
     STEP_MV,
     WRITERS,
@@ -25,6 +23,8 @@ from recorders import (
     wfdb,
     with_spikes,
 )
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from cof.config.data import EcgSettings
 from cof.ecg.record import LEADS
@@ -94,7 +94,11 @@ def premature(folder, form):
     return _made(_premature(0.85, 5), form, folder, ectopic=1)
 
 
-@KINDS.add("two ventricular beats that come early", ("muse", "wfdb"))
+@KINDS.add(
+    "two ventricular beats that come early",
+    ("muse", "wfdb"),
+    open="a third, atrial one is counted after a pause",
+)
 def premature_two(folder, form):
     return _made(_premature(0.9, 3, 8), form, folder, ectopic=2)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from cof.errors import CofError, Reason
 
 VALUE, EITHER, REFUSAL = "value", "value or refusal", "refusal"
@@ -34,6 +36,13 @@ class Outcome:
 
     check: Callable[[Any], None] | None = None
     refusal: Refusal | None = None
+
+    @property
+    def name(self) -> str:
+        """VALUE, EITHER or REFUSAL."""
+        if self.check is None:
+            return REFUSAL
+        return VALUE if self.refusal is None else EITHER
 
     def judge(self, read: Callable[[], Any]) -> None:
         """Read, and assert that the outcome is this one."""
@@ -66,6 +75,7 @@ class Kind:
         outcome: VALUE, EITHER or REFUSAL.
         make: makes the input; what it takes and gives is its medium's matter.
         repairs: whether the reader must say that it mended something.
+        open: what comes instead, where readers do not get there yet; "" where they do.
     """
 
     name: str
@@ -74,6 +84,7 @@ class Kind:
     outcome: str
     make: Callable[..., Any]
     repairs: bool = False
+    open: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,17 +97,22 @@ class Cell:
     def __str__(self) -> str:
         return f"{self.kind.name}-{self.form.replace(' ', '-')}"
 
+    def case(self, *more: str) -> Any:
+        """The cell, and what else the test takes, as one case of a parametrized test."""
+        marks = [pytest.mark.xfail(strict=True, reason=self.kind.open)] if self.kind.open else []
+        return pytest.param(self, *more, id="-".join((str(self), *more)), marks=marks)
+
 
 class Kinds(list[Kind]):
     """The kinds of one medium, in the order in which they are declared."""
 
     def add(
-        self, what: str, forms: tuple[str, ...], outcome: str = VALUE, repairs: bool = False
+        self, what: str, forms: tuple[str, ...], outcome: str = VALUE, repairs: bool = False, open: str = ""
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare the function below it as a kind of its name."""
 
         def declare(make: Callable[..., Any]) -> Callable[..., Any]:
-            self.append(Kind(make.__name__.replace("_", "-"), what, forms, outcome, make, repairs))
+            self.append(Kind(make.__name__.replace("_", "-"), what, forms, outcome, make, repairs, open))
             return make
 
         return declare

@@ -29,6 +29,7 @@ def table() -> str:
 def _row(medium: str, kind: Kind) -> str:
     forms = ", ".join(dict.fromkeys(form.split()[0] for form in kind.forms))
     outcome = kind.outcome + (", the repair noted" if kind.repairs else "")
+    outcome += f" (open: {kind.open})" if kind.open else ""
     return f"| {medium} | {kind.what} | {forms} | {outcome} |"
 
 

@@ -8,12 +8,14 @@ from cines import Scan
 
 from cof.cine.reader import read_cine_source
 
-_CELLS = [pytest.param(cell, where, id=f"{cell}-{where}") for cell, where in zip(KINDS.cells, cycle(("zip", "folder")))]
 
-
-@pytest.mark.parametrize(("cell", "where"), _CELLS)
+@pytest.mark.parametrize(
+    ("cell", "where"), [cell.case(where) for cell, where in zip(KINDS.cells, cycle(("zip", "folder")))]
+)
 def test_a_dicom_cine(cell, where, tmp_path):
     scan = Scan(cell.form)
     outcome = cell.kind.make(scan)
+    assert outcome.name == cell.kind.outcome
+    assert getattr(outcome.check, "demands_repair", cell.kind.repairs) == cell.kind.repairs
     path = scan.archive(tmp_path / {"zip": "cine.zip", "folder": "cine"}[where])
     outcome.judge(lambda: read_cine_source(path, 0.1))

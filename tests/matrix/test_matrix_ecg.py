@@ -2,10 +2,11 @@
 
 import pytest
 from ecg_kinds import KINDS
-from recorders import read_beats
+from known_strips import read_beats
 
 
-@pytest.mark.parametrize("cell", KINDS.cells, ids=str)
+@pytest.mark.parametrize("cell", [cell.case() for cell in KINDS.cells])
 def test_an_ecg(cell, tmp_path):
     path, settings, outcome = cell.kind.make(tmp_path, cell.form)
+    assert outcome.name == cell.kind.outcome
     outcome.judge(lambda: read_beats(path, settings))

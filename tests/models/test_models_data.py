@@ -204,7 +204,7 @@ def test_a_checkpoint_of_other_data_or_settings_is_passed_over(cohort, monkeypat
             run(cohort)
     assert len(list((cohort / "work").iterdir())) == 3
     run(cohort)
-    assert sorted(path.name for path in (cohort / "model").iterdir()) == [
+    assert sorted(path.name for path in (cohort / "model").glob("[!.]*")) == [
         "card.md", "log.csv", "settings.json", "weights.safetensors"
     ]  # fmt: skip
     assert len(list((cohort / "work").iterdir())) == 2  # its own is gone

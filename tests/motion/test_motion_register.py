@@ -10,7 +10,7 @@ from safetensors.torch import save_model
 
 from cof.cli import main
 from cof.config.motion import RegistrationSettings
-from cof.motion.register import lps_vectors
+from cof.motion.register import find_moving, lps_vectors
 from cof.motion.stage import SETTINGS, WEIGHTS
 from cof.motion.toppr import Toppr
 
@@ -74,7 +74,7 @@ def scan(tmp_path):
 def _register(scan, *more, expect=0, capsys=None):
     arguments = ["register", str(scan["fixed"]), str(scan["moving"]), "--weights", str(scan["weights"])]
     with pytest.raises(SystemExit) as done:
-        main([*arguments, "--out", str(scan["out"]), *(str(item) for item in more)])
+        main([*arguments, "--out", str(scan["out"]), "--overwrite", *(str(item) for item in more)])
     assert (done.value.code or 0) == expect
     return capsys.readouterr().err if capsys else ""
 
@@ -138,7 +138,7 @@ def test_itk_applies_the_displacement_as_we_do(tmp_path, flipped):
 def test_itk_reads_the_displacement_of_any_header_that_is_let_in(scan, stored):
     volume = _image()
     files = {name: _save(scan["out"].parent / f"{name}.nii", volume, stored) for name in ("fixed", "moving")}
-    _register(scan | files)
+    _register(scan | files, "--force")
     field = sitk.ReadImage(str(scan["out"] / "displacement.nii.gz"), sitk.sitkVectorFloat64)
     for index in ((0, 0, 0), (55, 0, 7), (20, 59, 3)):
         place = np.array(field.TransformIndexToPhysicalPoint(index)) * [-1, -1, 1]
@@ -156,7 +156,7 @@ def test_a_unit_sform_beside_real_pixdim_is_registered_as_itk_sees_it(scan, tmp_
         content[80:92] = np.array(SPACING[::-1], "<f4").tobytes()  # pixdim
         path.write_bytes(content)
         paths[name] = path
-    _register(scan | paths)
+    _register(scan | paths, "--force")
     theirs, ours = (sitk.ReadImage(str(path)) for path in (paths["fixed"], scan["out"] / "warped.nii.gz"))
     np.testing.assert_allclose(ours.GetSpacing(), theirs.GetSpacing(), rtol=1e-5)
     np.testing.assert_allclose(ours.GetDirection(), theirs.GetDirection(), atol=1e-5)
@@ -323,3 +323,129 @@ def test_vectors_of_an_axial_stack():
     lps = lps_vectors(u, np.diag([-1.8, -1.8, 10.0, 1.0]))
     assert ras[:, 0, 0, 0].tolist() == [-3, -2, 1]
     assert lps[:, 0, 0, 0].tolist() == [3, 2, 1]
+
+
+OFF_CENTRE = (3.5, 18.0, 40.0)  # z y x: 21 and 22 mm from the middle of the plane, as far as these small images go
+WIDE = (8, 96, 90)
+
+
+def _heart(radius_mm, centre=OFF_CENTRE, shape=WIDE):
+    """A bright pool in a dark wall, in a body whose texture stands still, and a vessel that beats beside it."""
+    rng = np.random.default_rng(0)
+    z, y, x = np.meshgrid(*(np.arange(size) for size in shape), indexing="ij")
+    body = 300 + 60 * np.sin(0.3 * y + 0.1 * z) * np.sin(0.25 * x) + rng.normal(0, 4, shape)
+    away = np.hypot(y - centre[1], x - centre[2]) * SPACING[1]
+    heart = np.where(away < radius_mm, 600, np.where(away < radius_mm + 10, 100, body))
+    vessel = np.hypot(y - 80, x - 70) * SPACING[1] < 7
+    return np.where(vessel, 500 + 10 * radius_mm, heart).astype(np.float32)
+
+
+def _off_centre(folder, **changed):
+    """The files of a heart far from the middle, at ED and ES."""
+    files = {
+        "moving": _save(folder / "ed.nii.gz", _heart(28), _affine()),
+        "fixed": _save(folder / "es.nii.gz", _heart(20), _affine()),
+        "weights": _weights(folder / "toppr", (0.0, 0.0, 0.0)),
+        "out": folder / "out",
+    }
+    return files | changed
+
+
+def _record(scan):
+    return json.loads((scan["out"] / "registration.json").read_text())
+
+
+def _off_by_mm(record, centre=OFF_CENTRE):
+    x, y, _ = record["centre_voxel_xyz"]
+    return np.hypot(y - centre[1], x - centre[2]) * SPACING[1]
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_heart_far_from_the_middle_is_found_by_what_moves(tmp_path, flipped, caplog):
+    scan = _off_centre(
+        tmp_path,
+        moving=_save(tmp_path / "a.nii.gz", _heart(28), _affine(flipped)),
+        fixed=_save(tmp_path / "b.nii.gz", _heart(20), _affine(flipped)),
+    )
+    _register(scan)
+    record = _record(scan)
+    assert record["centred_by"] == "motion"
+    assert _off_by_mm(record) < 8
+    middle = np.hypot(OFF_CENTRE[1] - 47.5, OFF_CENTRE[2] - 44.5) * SPACING[1]
+    assert middle > 50
+    assert [one for one in caplog.records if "where most moves" in one.message]
+
+
+def test_a_cine_tells_by_all_its_frames_what_moves(tmp_path):
+    # ED and the frame after it hardly differ; the cycle does.
+    cine = np.stack([_heart(radius) for radius in (28, 28, 24, 20, 22, 26)])
+    path = _save(tmp_path / "cine.nii.gz", cine, _affine())
+    scan = _off_centre(tmp_path, fixed=path, moving=path)
+    _register(scan, "--fixed-frame", 1, "--moving-frame", 0)
+    assert _record(scan)["centred_by"] == "motion"
+    assert _off_by_mm(_record(scan)) < 8
+
+
+def test_nothing_moves_where_all_changes_alike():
+    assert find_moving(np.zeros(WIDE, np.float32), SPACING) is None
+    assert find_moving(np.random.default_rng(0).uniform(90, 110, WIDE).astype(np.float32), SPACING) is None
+
+
+def test_a_labeller_beside_the_weights_finds_the_heart(tmp_path, monkeypatch, caplog):
+    asked = []
+
+    class Known:
+        @classmethod
+        def load(cls, folder, mirroring):
+            asked.append(folder)
+            return cls()
+
+        def label(self, frames, spacing_mm):
+            return np.where(frames > 550, 1, np.where(frames < 150, 2, 0)).astype(np.uint8) * self.sees
+
+    monkeypatch.setattr("cof.labels.predict.Labeller", Known)
+    results = tmp_path / "results"
+    (results / "registrations").mkdir(parents=True)
+    (results / "labeller").mkdir()
+    (results / "labeller/labeller.json").touch()
+    scan = _off_centre(tmp_path, weights=_weights(results / "registrations/toppr", (0.0, 0.0, 0.0)))
+    for sees, found_by in ((1, "labeller"), (0, "motion")):
+        Known.sees = sees
+        _register(scan)
+        assert _record(scan)["centred_by"] == found_by
+        assert _off_by_mm(_record(scan)) < 40
+    assert asked == [results / "labeller"] * 2
+    assert [one for one in caplog.records if "does not find the heart" in one.message]
+
+
+def test_a_registration_that_is_worse_than_none_is_refused(scan, tmp_path, capsys):
+    away = tuple(-one for one in SHIFT_MM)  # the right way round it would bring them into agreement
+    scan = scan | {"weights": _weights(tmp_path / "away", away)}
+    said = _register(scan, "--centre", 28, 30, 4, expect=2, capsys=capsys)
+    assert "worse than none" in said
+    assert "--force" in said
+    assert "within 58 x 58 x 60 mm about voxel 28 30" in said
+    assert not scan["out"].exists()
+    _register(scan, "--centre", 28, 30, 4, "--force")
+    record = _record(scan)
+    assert record["worse_than_none"]
+    assert record["measures"]["ncc_after"] < record["measures"]["ncc_before"]
+    for name in ("before", "after"):
+        assert f"{record['measures'][f'ncc_{name}']:.3f} {name}" in said
+    assert "WORSE THAN NONE" in capsys.readouterr().err
+
+
+def test_no_motion_is_no_worse_than_none(scan, tmp_path):
+    scan = scan | {"weights": _weights(tmp_path / "still", (0.0, 0.0, 0.0)), "fixed": scan["moving"]}
+    _register(scan)
+    assert not _record(scan)["worse_than_none"]
+
+
+def test_models_and_registrations_that_are_exchanged_are_told(scan, tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights.safetensors").touch()
+    (tmp_path / "model/settings.json").write_text(json.dumps({"settings": {"family": "cof"}}))
+    said = _register(scan | {"weights": tmp_path / "model"}, expect=2, capsys=capsys)
+    assert f"{tmp_path / 'model'} is no trained registration but a model" in said
+    said = _register(scan | {"weights": tmp_path / "topr"}, expect=2, capsys=capsys)
+    assert f"{tmp_path / 'topr'} is no trained registration; {tmp_path} has model, toppr" in said

@@ -11,6 +11,7 @@ import pytest
 from safetensors import safe_open
 
 from cof.config.data import OdditySettings, PhantomSettings
+from cof.folders import write_manifest
 from cof.phantom.anatomy import build_heart
 from cof.phantom.dicom import INLINE_SERIES, SERIES, Oddities, draw_oddities, write_cine_zip
 from cof.phantom.population import sample
@@ -56,6 +57,7 @@ def test_another_seed_gives_another_heart_and_replaces_the_folder(cohort, tmp_pa
     out = tmp_path / "phantom"
     out.mkdir()
     (out / "stale").write_text("old")
+    write_manifest(out)
     make_cohort(out=out, settings=TINY, seed=8, workers=1)
     name = "truth/sub-0001_2.json"
     assert json.loads((out / name).read_text())["edv_ml"] != json.loads((cohort / name).read_text())["edv_ml"]

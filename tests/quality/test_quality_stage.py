@@ -124,7 +124,7 @@ def test_an_excluded_subject_does_not_reach_the_grid_and_changes_nobody(batch: P
             settings=GridSettings(frames=10),
             excluded=passed_over,
         )
-        grids[name] = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        grids[name] = {path.name: path.read_bytes() for path in (tmp_path / name).glob("[!.]*")}
         assert read_table(tmp_path / f"{name}.parquet").empty
     assert {name: content for name, content in grids["all"].items() if not name.startswith(SHIFTED)} == grids["some"]
     assert f"{SHIFTED}.nii" in grids["all"]

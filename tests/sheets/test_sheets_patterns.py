@@ -260,6 +260,10 @@ def test_nothing_is_overwritten_unasked(tmp_path, capsys):
     code, _, err = run(capsys, *asked, sheet)
     assert (code, sheet.read_text()) == (2, "mine")
     assert f"{sheet} is there; --overwrite replaces it" in err
+    code, _, err = run(capsys, *asked, sheet, "--overwrite")
+    assert (code, sheet.read_text()) == (2, "mine")
+    assert f"{sheet} is no subject sheet, and --overwrite replaces nothing else" in err
+    sheet.write_text("subject,visit,ecg,cine\nsub-0001,2,,old.zip\n")
     assert run(capsys, *asked, sheet, "--overwrite")[0] == 0
     assert len(rows(sheet)) == 1
     assert stat.S_IMODE(sheet.stat().st_mode) == 0o600

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from cines import Scan, Shot, ge, philips, siemens
-from recorders import Strip
+from known_strips import Strip
 
 from cof.cine.volume import write_labels
 from cof.config.data import PhantomSettings

@@ -152,3 +152,40 @@ def test_a_thousand_batches_have_names_and_commands_that_a_shell_takes(tmp_path:
     commands = [line for line in done.stdout.splitlines() if "cof labeller" in line]
     assert commands
     assert max(map(len, commands)) < 2_000
+
+
+SHEET = "subject,visit,ecg,cine\nanna,2,a.xml,a.zip\nbert,2,b.xml,b.zip\nbert,3,c.xml,c.zip\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["sub-9999"], "no subject or participant 'sub-9999'; did you mean 'sub-0009'"),
+        (["sub-0001-v3"], "no subject or participant 'sub-0001-v3'; did you mean 'sub-0001-v2'"),
+    ],
+)
+def test_an_unknown_subject_is_refused_by_a_dry_run(tmp_path: Path, names: list[str], said: str) -> None:
+    done = snakemake(tmp_path, "-n", "--config", f"subjects=[{','.join(names)}]", "--", "all", check=False)
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_subjects_of_a_sheet_are_known_before_there_is_a_cohort(tmp_path: Path) -> None:
+    (tmp_path / "subjects.csv").write_text(SHEET)
+    more = tmp_path / "mine.yaml"
+    more.write_text("cohort: { sheet: subjects.csv }\n")
+    for names, refused in (("anna,bert-v3", ""), ("anna,bert-v4", "'bert-v4'; did you mean 'bert-v3'")):
+        done = snakemake(
+            tmp_path, "-n", "--config", f"subjects=[{names}]", "--", "results/tiny/cohort/subjects.parquet", more=more,
+            check=False,
+        )  # fmt: skip
+        assert (done.returncode != 0) == bool(refused)
+        assert refused in done.stdout + done.stderr
+
+
+def test_every_command_that_writes_says_overwrite(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "-n", "-p", "all")
+    commands = [line for line in done.stdout.splitlines() if re.search(r"\bcof [a-z-]+ .*--out ", line)]
+    assert len(commands) > 30
+    assert all(re.search(r" --overwrite (2> |> >\(tee )", line) for line in commands)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import patients
 import pytest
-import recorders
+import known_strips
 from conftest import ENVIRONMENT, REPOSITORY
 
 from cof.cine.volume import read_cine
@@ -47,7 +47,7 @@ def write_files(folder: Path) -> dict[str, patients.Patient]:
     }
     for name in (*hearts, "p05"):
         (folder / name).mkdir(parents=True)
-    for name, record in {"p01": recorders.muse, "p03": recorders.wfdb, "p04": recorders.dicom}.items():
+    for name, record in {"p01": known_strips.muse, "p03": known_strips.wfdb, "p04": known_strips.dicom}.items():
         record(folder / name, patients.strip(hearts[name]))
     write_ecg(folder / "p02/ecg.xml", hearts["p02"].latents, 7)
     for name, form in {"p01/sax": "ge", "p02/sax.zip": "siemens", "p03/sax.dcm": "enhanced"}.items():

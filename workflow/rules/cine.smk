@@ -22,7 +22,7 @@ rule cine:
     shell:
         "exec cof cine --sheet {input.sheet:q} --key {input.key:q} --out {output.cine:q}"
         " --annotations {output.annotations:q} --exclusions {output.exclusions:q}"
-        " --settings {params.settings:q} 2> {log:q}"
+        " --settings {params.settings:q} --overwrite 2> {log:q}"
 
 
 rule grid:
@@ -48,4 +48,4 @@ rule grid:
         source=source("cine", "folders", "labels/__init__"),
     shell:
         "exec cof grid --cine {input.cine:q} --labels {input.labels:q} --excluded {input.excluded:q}"
-        " --out {output.grid:q} --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
+        " --out {output.grid:q} --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"

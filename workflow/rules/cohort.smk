@@ -20,7 +20,7 @@ rule cohort:
         source=source("cohort", "tables"),
     shell:
         "exec cof cohort --sheet {input.sheet:q} --out {output.subjects:q} --key {output.key:q}"
-        " --settings {params.settings:q} > >(tee {log:q}) 2>&1"
+        " --settings {params.settings:q} --overwrite > >(tee {log:q}) 2>&1"
 
 
 rule batch:
@@ -45,4 +45,4 @@ rule batch:
         source=source("cohort", "tables"),
     shell:
         "exec cof batch --subjects {input.subjects:q} --name {wildcards.batch} {params.only}"
-        " --out {output.sheet:q} 2> {log:q}"
+        " --out {output.sheet:q} --overwrite 2> {log:q}"

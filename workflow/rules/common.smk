@@ -13,6 +13,7 @@ import cof.config
 from cof.config import dump
 from cof.config.base import REAL, TRUTH
 from cof.config.borrowed import borrow
+from cof.config.data import PHANTOM_VISIT
 from cof.config.untrained import without_untrained
 from cof.errors import UsageError
 from cof.families import package
@@ -69,6 +70,33 @@ wildcard_constraints:
     registration="|".join(CONFIG.registrations),
     model="|".join(CONFIG.models),
     table="|".join(CONFIG.tables) or "none",
+
+
+def known_subjects():
+    """Names that `subjects` may have: those of the sheet or of the synthetic cohort or, where the sheet has gone, of the
+    cohort that was made of it."""
+    from cof.cohort import known_names, names_of_sheet
+    from cof.tables import read_table
+
+    if SYNTHETIC:
+        names = CONFIG.phantom.participants
+        return known_names(names, [PHANTOM_VISIT] * len(names), CONFIG.cohort)
+    if Path(CONFIG.cohort.sheet).is_file():
+        return names_of_sheet(Path(CONFIG.cohort.sheet), CONFIG.cohort)
+    made = read_table(Path(f"{R}/cohort/subjects.parquet"))
+    return {*made["subject"], *made["participant"]}
+
+
+# A misspelt name is refused before anything runs; a job of the workflow need not ask again.
+if ONLY and workflow.is_main_process:
+    from cof.cohort import refuse_unknown
+
+    try:
+        refuse_unknown(ONLY, known_subjects())
+    except FileNotFoundError:
+        pass  # no sheet: Snakemake says so
+    except UsageError as error:
+        raise WorkflowError(f"subjects: {error}") from None
 
 
 def batches(pattern):

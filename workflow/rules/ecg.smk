@@ -20,7 +20,7 @@ rule ecg:
         source=source("ecg", "tables"),
     shell:
         "exec cof ecg --sheet {input.sheet:q} --key {input.key:q} --out {output.table:q}"
-        " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
+        " --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"
 
 
 rule beats:
@@ -44,4 +44,4 @@ rule beats:
         source=source("ecg", "tables"),
     shell:
         "exec cof beats --ecg {input.ecg:q} --out {output.table:q} --exclusions {output.exclusions:q}"
-        " --settings {params.settings:q} 2> {log:q}"
+        " --settings {params.settings:q} --overwrite 2> {log:q}"

@@ -25,7 +25,7 @@ rule features:
         source=source("features", "folders", "cine/grid", "labels/artefact"),
     shell:
         "exec cof features --sheet {input.sheet:q} --grid {input.grid:q} {params.twins} --labeller {input.labeller:q}"
-        " --out {output.features:q} --exclusions {output.exclusions:q} --settings {params.settings:q} {params.splits} 2> {log:q}"
+        " --out {output.features:q} --exclusions {output.exclusions:q} --settings {params.settings:q} {params.splits} --overwrite 2> {log:q}"
 
 
 use rule features as real_features with:

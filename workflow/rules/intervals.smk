@@ -60,4 +60,4 @@ rule intervals:
         source=source("metrics/calibration", "metrics/conformal", "metrics/catalogue"),
     shell:
         "exec cof intervals --subjects {input.subjects:q} --metrics {params.metrics:q} --out {output:q}"
-        " --settings {params.settings:q} 2> {log:q}"
+        " --settings {params.settings:q} --overwrite 2> {log:q}"

@@ -23,7 +23,7 @@ rule labeller:
     shell:
         "exec cof labeller --subjects {input.subjects:q} --cine {params.cine:q} --annotations {params.annotations:q}"
         " --out {output.labeller:q} --work {params.work:q} --settings {params.settings:q}"
-        " --seed {params.seed} 2> {log:q}"
+        " --seed {params.seed} --overwrite 2> {log:q}"
 
 
 rule label:
@@ -48,4 +48,4 @@ rule label:
         source=source("labels", "folders", "cine/volume"),
     shell:
         "exec cof label --cine {input.cine:q} --labeller {input.labeller:q} --out {output.labels:q}"
-        " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
+        " --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"

@@ -43,4 +43,4 @@ rule train:
     shell:
         "{resources.launcher} cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields} {params.base} {params.members}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"
-        " --seed {params.seed} --curves {params.curves:q} 2> {log:q}"
+        " --seed {params.seed} --curves {params.curves:q} --overwrite 2> {log:q}"

@@ -33,7 +33,7 @@ rule toppr:
     shell:
         "{resources.launcher} cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
-        " --settings {params.settings:q} --seed {params.seed} --curves {params.curves:q} 2> {log:q}"
+        " --settings {params.settings:q} --seed {params.seed} --curves {params.curves:q} --overwrite 2> {log:q}"
 
 
 rule fields:
@@ -60,7 +60,7 @@ rule fields:
         source=source("motion", "folders", "cine/grid", "labels/teacher"),
     shell:
         "exec cof fields --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
-        " --exclusions {output.exclusions:q} --settings {params.settings:q} 2> {log:q}"
+        " --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"
 
 
 if SYNTHETIC:
@@ -94,4 +94,4 @@ if SYNTHETIC:
             ),
         shell:
             "exec cof exact-motion --key {input.key:q} --cine {input.cine:q} --grid {input.grid:q} --truth {input.truth:q}"
-            " --out {output.fields:q} --exclusions {output.exclusions:q} 2> {log:q}"
+            " --out {output.fields:q} --exclusions {output.exclusions:q} --overwrite 2> {log:q}"

@@ -10,6 +10,7 @@ rule phantom:
             caption="../report/cohort_card.rst",
             category="Cohort",
         ),
+        provenance=f"{R}/phantom/provenance.json",
     log:
         f"{R}/logs/phantom.log",
     benchmark:
@@ -24,4 +25,4 @@ rule phantom:
         source=source("phantom", "ecg/record", "ecg/delineate"),
     shell:
         "OMP_NUM_THREADS=1 exec cof phantom --out {params.out:q} --settings {params.settings:q} --seed {params.seed}"
-        " --workers {threads} 2> {log:q}"
+        " --workers {threads} --overwrite 2> {log:q}"

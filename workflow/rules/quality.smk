@@ -32,4 +32,4 @@ rule quality:
     shell:
         "exec cof quality --ecg {input.ecg:q} --beats {input.beats:q} --cine {input.cine:q} --labels {input.labels:q}"
         " --out {output.table:q} --exclusions {output.exclusions:q} --settings {params.settings:q}"
-        " --plausibility {output.plausibility:q} 2> {log:q}"
+        " --plausibility {output.plausibility:q} --overwrite 2> {log:q}"

@@ -41,7 +41,7 @@ rule evaluate:
     shell:
         "exec cof evaluate --sheet {input.sheet:q} --key {input.key:q} --beats {input.beats:q} --twins {input.twins:q} --cine {input.cine:q}"
         " --labels {input.labels:q} --grid {input.grid:q} --fields {input.fields:q} {params.truth} {params.intervals}"
-        " --out {output.metrics:q} --exclusions {output.exclusions:q} 2> {log:q}"
+        " --out {output.metrics:q} --exclusions {output.exclusions:q} --overwrite 2> {log:q}"
 
 
 rule table:
@@ -86,7 +86,7 @@ rule table:
         ),
     shell:
         "exec cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.features} {params.card} --labeller {input.labeller:q} --out {params.out:q} --settings {params.settings:q}"
-        " --evaluation {params.evaluation:q} --config-hash {params.config_hash} 2> {log:q}"
+        " --evaluation {params.evaluation:q} --config-hash {params.config_hash} --overwrite 2> {log:q}"
 
 
 rule fairness:
@@ -113,7 +113,7 @@ rule fairness:
         source=source("report/fairness", "report/markup"),
     shell:
         "exec cof fairness --results {params.results:q} --out {params.out:q} --settings {params.settings:q} {params.trained}"
-        " --config-hash {params.config_hash} 2> {log:q}"
+        " --config-hash {params.config_hash} --overwrite 2> {log:q}"
 
 
 rule configuration:
@@ -161,7 +161,7 @@ rule report:
             "quality/plausibility",
         ),
     shell:
-        "exec cof report --results {params.results:q} --config {input.config:q} --out {output:q} 2> {log:q}"
+        "exec cof report --results {params.results:q} --config {input.config:q} --out {output:q} --overwrite 2> {log:q}"
 
 
 # Every table by its name: `snakemake table1`.

@@ -37,4 +37,4 @@ rule twins:
         " --labeller {input.labeller:q} --out {output.twins:q} --exclusions {output.exclusions:q}"
         " --settings {params.settings:q} --labels-settings {params.labels_settings:q} {params.splits}"
         " --labelling {params.labelling}"
-        " --seed {params.seed} 2> {log:q}"
+        " --seed {params.seed} --overwrite 2> {log:q}"

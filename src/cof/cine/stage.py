@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from cof.cine.annotations import read_annotation, towards_apex
 from cof.cine.ed import find_ed
@@ -19,6 +18,7 @@ from cof.config.data import CineSettings, GridSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.labels.codes import read_map
+from cof.progress import progress
 from cof.provenance import stamp
 from cof.tables import read_table
 
@@ -52,7 +52,7 @@ def stack_batch(
     provenance = stamp(settings.model_dump(mode="json"))
     excluded, unannotated = Exclusions("cine"), Exclusions("annotations")
     with whole_folder(out) as cines, whole_folder(annotations) as labels:
-        for subject in tqdm(subjects, desc="cine", unit="subject", disable=None):
+        for subject in progress(subjects, "cine", "subject"):
             with excluded.guard(subject):
                 files = keys.loc[subject]
                 recorded = read_subject(files, settings)
@@ -135,7 +135,7 @@ def grid_batch(
     passed_over = set() if excluded is None else set(read_table(excluded)["subject"])
     left_out = Exclusions("grid")
     with whole_folder(out) as folder:
-        for path in tqdm(sorted(cine.glob("*.nii")), desc="grid", unit="subject", disable=None):
+        for path in progress(sorted(cine.glob("*.nii")), "grid", "subject"):
             subject = path.stem
             if subject in passed_over or not (labels / f"{subject}.nii.gz").is_file():
                 continue

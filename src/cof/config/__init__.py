@@ -165,11 +165,40 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
 
 
 def load(path: Path, *more: Path) -> Config:
-    """Read and validate a configuration file, with the keys of others laid over it as Snakemake does."""
-    raw: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
+    """Read and validate a configuration file, with the keys of others laid over it as Snakemake does.
+
+    Raises:
+        UsageError: a file is not there or no mapping in YAML, or what they say together is invalid.
+    """
+    raw = _read_mapping(path)
     for file in more:
-        raw = overlaid(raw, yaml.safe_load(file.read_text()) or {})
-    return parse(raw, str(more[-1] if more else path))
+        raw = overlaid(raw, _read_mapping(file))
+    return parse(raw, ", ".join(str(file) for file in (path, *more)))
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """The keys of a YAML or JSON file; none of an empty one."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not UTF-8 text; a configuration is YAML or JSON") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}{_place(error)}") from None
+    if not isinstance(raw or {}, dict):
+        raise UsageError(f"{path}: a configuration is a mapping, lines of `key: value`, not {type(raw).__name__}")
+    return raw or {}
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """Line and column of a fault in YAML, and what is wrong there, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or str(error)
+    tab = "\\t" in problem
+    hint = "indent with spaces" if tab else "close brackets and quotes, and put a space after each colon"
+    return f"{where}: no valid YAML: {' '.join(problem.split())}; {hint}"
 
 
 def read_settings(text: str, kind: Any) -> Any:
@@ -186,13 +215,13 @@ def read_settings(text: str, kind: Any) -> Any:
     if not inline and not Path(text).is_file():
         raise UsageError(f"--settings: no such file: {text}")
     try:
-        raw = json.loads(text) if inline else yaml.safe_load(Path(text).read_text())
+        raw = json.loads(text) if inline else _read_mapping(Path(text))
         return TypeAdapter(kind).validate_python(raw)
     except ValidationError as error:
         group = kind if isinstance(kind, type) else None
         raise UsageError(explain(error, "--settings", group)) from None
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"--settings: not JSON or YAML: {error}") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"--settings: no valid JSON: {error}") from None
 
 
 def dump(settings: BaseModel) -> str:

@@ -7,6 +7,8 @@ from pydantic import BeforeValidator, Field
 from cof.config.base import Count, Positive, Probability, Settings, Triple
 from cof.labels.codes import read_map
 
+PHANTOM_VISIT = 2  # of every synthetic participant
+
 
 class OdditySettings(Settings):
     """How often the synthetic scanner misbehaves in the ways real archives do (shares of subjects)."""
@@ -32,6 +34,11 @@ class PhantomSettings(Settings):
     matrix: int = Field(144, ge=64, description="rows and columns of a native slice")
     slice_shift_mm: float = Field(1.5, ge=0)
     oddities: OdditySettings = OdditySettings()
+
+    @property
+    def participants(self) -> list[str]:
+        """Their names: training participants first, then validation, then test."""
+        return [f"sub-{k + self.first:04d}" for k in range(self.train + self.validation + self.test)]
 
 
 _SHARES = {"train": 0.75, "validation": 0.05, "test": 0.2}

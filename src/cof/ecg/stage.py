@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from cof.config.data import BeatSettings, EcgSettings
 from cof.ecg.categories import categorise, states_pacing
@@ -16,6 +15,7 @@ from cof.ecg.features import ecg_features
 from cof.ecg.reader import read_ecg
 from cof.ecg.record import MEASUREMENTS, Ecg
 from cof.errors import CofError, Exclusions, Reason, redact
+from cof.progress import progress
 from cof.provenance import stamp
 from cof.tables import read_table, write_table
 
@@ -43,7 +43,7 @@ def parse_batch(*, sheet: Path, key: Path, out: Path, exclusions: Path, settings
     rows = []
     raw = read_table(key).set_index("subject")["ecg"]
     subjects = list(read_table(sheet)["subject"])
-    for subject in tqdm(subjects, desc="ECG files", disable=None):
+    for subject in progress(subjects, "ECG files", "file"):
         with left_out.guard(subject):
             rows.append({"subject": subject} | _parse(raw.get(subject), settings))
     write_table(out, pd.DataFrame(rows, columns=list(_ECG_COLUMNS)), stamp(settings.model_dump(mode="json")))
@@ -63,7 +63,7 @@ def beats_batch(*, ecg: Path, out: Path, exclusions: Path, settings: BeatSetting
     left_out = Exclusions("beats")
     rows = []
     records = read_table(ecg)
-    for _, row in tqdm(records.iterrows(), total=len(records), desc="representative cycles", disable=None):
+    for _, row in progress(records.iterrows(), "representative cycles", "ECG", len(records)):
         with left_out.guard(row["subject"]):
             record = Ecg.from_row(row)
             cycle = representative_cycle(record, settings)

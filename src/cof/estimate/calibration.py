@@ -31,6 +31,7 @@ from cof.config.models import ModelSettings
 from cof.config.motion import RegistrationSettings
 from cof.config.training import TrainingSettings
 from cof.ecg.stage import beats_batch, parse_batch
+from cof.folders import MANIFEST
 from cof.labels.predict import Labeller
 from cof.labels.stage import train as train_labeller
 from cof.metrics.exact_motion import write_exact_fields
@@ -42,6 +43,7 @@ from cof.models.stage import train as train_model
 from cof.motion.stage import register_batch
 from cof.motion.stage import train as train_registration
 from cof.phantom.stage import make_cohort
+from cof.progress import Progress
 from cof.quality.stage import measure_batch
 from cof.tables import read_table
 from cof.twins.artefacts import write_twin
@@ -114,7 +116,7 @@ def calibrate(config: Config, seed: int = 0) -> Calibration:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with tempfile.TemporaryDirectory() as scratch:
+        with Progress("calibration", None), tempfile.TemporaryDirectory() as scratch:
             return _Bench(config, seed, Path(scratch)).run()
     finally:
         torch.set_num_threads(threads)
@@ -206,8 +208,8 @@ class _Bench:
 
     def _unit(self, folder: str, seconds: float, count: int = 1) -> Unit:
         paths = [path for path in (self.root / folder).rglob("*") if path.is_file()]
-        # The table of a batch is no file of a subject.
-        files = [path for path in paths if path.suffix != ".parquet"]
+        # The table of a batch, or its manifest, is no file of a subject.
+        files = [path for path in paths if path.suffix != ".parquet" and path.name != MANIFEST]
         return Unit(seconds / count, sum(path.stat().st_size for path in paths) / count, len(files) / count)
 
     def _folder(self, stage: str) -> Path:

@@ -12,6 +12,7 @@ from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0
 _HOUR = 3600
+_TABLES = ("ecg", "beats", "quality", "metrics")  # stages whose batches are tables; those of others are folders
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
         # Of what is trained there is one folder, however many steps it took.
         trained = what in ("iterations", "steps", "training subjects")
         written, outputs = (1.0, 1) if trained else (count, batches)
-        # Every output has its table, or Snakemake's own timestamp in its folder.
-        return Row(stage, count, what, cores, held, unit.bytes * written, unit.files * written + outputs)
+        # Every output is a table, or a folder with its manifest and Snakemake's own timestamp.
+        own = 1 if stage.removeprefix("calibration/").split("/")[0] in _TABLES else 2
+        return Row(stage, count, what, cores, held, unit.bytes * written, unit.files * written + own * outputs)
 
     def rows() -> Iterator[Row]:
         per_subject, hearts = calibration.subject, subjects * split.get("test", 0.0)

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from tqdm import tqdm
 
 from cof.cine.grid import read_grid
 from cof.config.base import Triple
@@ -14,6 +13,7 @@ from cof.errors import Exclusions
 from cof.features.artefacts import write_features
 from cof.features.extractors import extractors
 from cof.folders import find
+from cof.progress import progress
 from cof.tables import read_table
 
 
@@ -47,7 +47,7 @@ def features_batch(
     cohort = read_table(sheet)
     excluded = Exclusions("features")
     found = {}
-    for subject in tqdm(sorted(cohort.loc[cohort["split"].isin(splits), "subject"]), desc="features", disable=None):
+    for subject in progress(sorted(cohort.loc[cohort["split"].isin(splits), "subject"]), "features", "subject"):
         heart = None
         with excluded.guard(subject):
             heart = _read(subject, grid, twins)

@@ -1,5 +1,6 @@
 """Labels of every frame of a cine by the trained nnU-Net."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -96,7 +97,12 @@ class Labeller:
         image = np.asarray(volume, np.float32)[None]
         return self._predictor.predict_single_npy_array(image, {"spacing": list(spacing_mm)}).astype(np.uint8)
 
-    def label(self, frames: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    def label(
+        self,
+        frames: np.ndarray,
+        spacing_mm: tuple[float, float, float],
+        labelled: Callable[[], None] = lambda: None,
+    ) -> np.ndarray:
         """Label a cine: nnU-Net frame by frame (intensities normalised over the stack), then the largest component.
 
         On a CPU as many frames are labelled side by side as torch has threads.
@@ -104,13 +110,16 @@ class Labeller:
         Args:
             frames: [T, Z, Y, X], native intensities.
             spacing_mm: along z, y, x.
+            labelled: called after each frame, for progress; of frames side by side, by their threads.
 
         Returns:
             uint8 [T, Z, Y, X]: 0 background, 1 LV, 2 myocardium, 3 RV.
         """
 
         def one(frame: np.ndarray) -> np.ndarray:
-            return largest_components(self.segment(frame, spacing_mm))
+            labels = largest_components(self.segment(frame, spacing_mm))
+            labelled()
+            return labels
 
         threads = torch.get_num_threads()
         with quiet():

@@ -2,10 +2,10 @@
 
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from cof.cine.volume import read_cine, write_labels
 from cof.config.data import LabelSettings
@@ -13,6 +13,7 @@ from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.labels import STRUCTURES
 from cof.origin import LEARNT_FROM, learnt_from
+from cof.progress import Progress
 from cof.provenance import digest, stamp
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ def train(
         }
         artefact.describe(folder, description)
         labeller = Labeller.load(folder, settings.mirroring)
-        artefact.describe(folder, description | {"held_out": evaluation.evaluate(labeller, tests)})
+        with Progress("labelling the held-out participants", None):
+            artefact.describe(folder, description | {"held_out": evaluation.evaluate(labeller, tests)})
     shutil.rmtree(root)
 
 
@@ -92,17 +94,20 @@ def label_batch(*, cine: Path, labeller: Path, out: Path, exclusions: Path, sett
 
     model = Labeller.load(labeller, settings.mirroring)
     excluded = Exclusions("labels")
-    with whole_folder(out) as folder:
-        for path in tqdm(sorted(cine.glob("*.nii")), desc="labels", unit="subject", disable=None):
+    paths = sorted(cine.glob("*.nii"))
+    with whole_folder(out) as folder, Progress("labels", len(paths), "subject") as shown:
+        for number, path in enumerate(paths, 1):
             with excluded.guard(path.stem):
                 stack = read_cine(path)
                 blank = np.flatnonzero(stack.frames.min(axis=(1, 2, 3)) == stack.frames.max(axis=(1, 2, 3)))
                 if len(blank):
                     raise CofError(Reason.CINE_UNREADABLE, f"{len(blank)} frames are blank, first frame {blank[0]}")
-                labels = model.label(stack.frames, stack.spacing_mm)
+                share = 1 / len(stack.frames)
+                labels = model.label(stack.frames, stack.spacing_mm, partial(shown.step, share))
                 found = np.unique(labels[0])
                 for name in ("LV", "myocardium"):
                     if STRUCTURES[name] not in found:
                         raise CofError(Reason.HEART_NOT_FOUND, f"the anchor frame shows the labeller no {name}")
                 write_labels(folder / f"{path.stem}.nii.gz", labels, stack.affine)
+            shown.reach(number)
     excluded.write(exclusions)

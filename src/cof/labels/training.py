@@ -18,7 +18,6 @@ from nnunetv2.preprocessing.preprocessors import default_preprocessor
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from tqdm import tqdm
 
 from cof.config.data import LabelSettings
 from cof.errors import UsageError
@@ -26,6 +25,7 @@ from cof.folders import whole_file
 from cof.labels import STRUCTURES, artefact
 from cof.labels.dataset import DATASET, Case, write_raw
 from cof.labels.environment import nnunet_folders, threads_for_processes
+from cof.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class CineTrainer(nnUNetTrainer):
     seed: int
     upright: bool
     momentum: float
-    progress: tqdm
+    progress: Progress
 
     def configure(self, settings: LabelSettings, seed: int) -> None:
         """Set length and speed of training and the seed, and build the network; call once, first."""
@@ -99,8 +99,8 @@ class CineTrainer(nnUNetTrainer):
 
     def run_training(self) -> None:
         """Train the epochs that are left."""
-        with tqdm(total=self.num_epochs, initial=self.current_epoch, desc="nnU-Net", unit="epoch", disable=None) as bar:
-            self.progress = bar
+        with Progress("nnU-Net", self.num_epochs, "epoch", self.current_epoch) as shown:
+            self.progress = shown
             super().run_training()
 
     def on_epoch_start(self) -> None:
@@ -111,8 +111,8 @@ class CineTrainer(nnUNetTrainer):
     def on_epoch_end(self) -> None:
         """Log, leave a checkpoint, and move the progress bar."""
         super().on_epoch_end()
-        self.progress.update()
-        self.progress.set_postfix(dice=f"{self.logger.get_value('mean_fg_dice', step=-1):.3f}")
+        loss, dice = (self.logger.get_value(name, step=-1) for name in ("train_losses", "mean_fg_dice"))
+        self.progress.step(noted=f"loss {loss:.3f}, pseudo Dice {dice:.3f}")
 
     def save_checkpoint(self, filename: str) -> None:
         """Write a checkpoint under its name only when whole. No best one is kept: nnU-Net predicts by the last."""
@@ -195,12 +195,13 @@ def prepare(cases: list[Case], held_out: set[str], settings: LabelSettings, root
         return
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    raw = write_raw(cases, root / "raw")
     with (
+        Progress("planning and preprocessing for nnU-Net", None),
         nnunet_folders(root),
         threads_for_processes(fingerprint_extractor),
         threads_for_processes(default_preprocessor),
     ):
+        raw = write_raw(cases, root / "raw")
         extractor = fingerprint_extractor.DatasetFingerprintExtractor(_DATASET_ID, num_processes=1)
         extractor.show_progress_bar = False
         # nnU-Net draws 10^8 samples for intensity statistics that z-score normalisation never uses.

@@ -6,7 +6,6 @@ It is the ceiling above all registrations: an anchor moved by it shows what warp
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from cof.cine.grid import read_placement
 from cof.cine.volume import read_cine
@@ -14,6 +13,7 @@ from cof.errors import Exclusions
 from cof.folders import whole_folder
 from cof.metrics.truth import Truth
 from cof.motion.fields import save_displacement
+from cof.progress import progress
 from cof.provenance import stamp
 from cof.tables import read_table
 
@@ -35,7 +35,7 @@ def write_exact_fields(*, key: Path, cine: Path, grid: Path, truth: Path, out: P
     excluded = Exclusions("fields")
     record = {"exact": True, "provenance": stamp({})}
     with whole_folder(out) as folder:
-        for path in tqdm(sorted(grid.glob("*.nii")), desc="exact motion", unit="subject", disable=None):
+        for path in progress(sorted(grid.glob("*.nii")), "exact motion", "subject"):
             subject = path.stem
             with excluded.guard(subject):
                 who = raw.loc[subject]

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.numpy import load_file
-from tqdm import tqdm
 
 from cof.cine.grid import Placement, nearest_frame, read_grid, resample_phase
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
@@ -34,6 +33,7 @@ from cof.metrics.sampling import frames_at_phases, labels_on_motion_grid
 from cof.metrics.truth import Truth
 from cof.motion.jacobian import jacobian_determinant, regularity
 from cof.motion.resolution import motion_spacing
+from cof.progress import progress
 from cof.provenance import stamp
 from cof.tables import read_table, write_table
 
@@ -124,7 +124,7 @@ def evaluate_batch(
     raw = read_table(key).set_index("subject")
     sexes = read_table(beats).set_index("subject")["sex"]
     rows: list[dict[str, Any]] = []
-    for subject in tqdm(sorted(read_table(sheet)["subject"]), desc="evaluating", disable=None):
+    for subject in progress(sorted(read_table(sheet)["subject"]), "evaluation", "subject"):
         twin = twins / f"{subject}.safetensors"
         if not twin.is_file():  # not held out, or excluded from generation
             continue

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
-from tqdm import tqdm
 
 from cof.cohort import SPLITS
 from cof.config.base import Triple
@@ -17,13 +16,14 @@ from cof.config.flow import CofSettings
 from cof.config.models import ModelSettings
 from cof.errors import UsageError
 from cof.families import package
-from cof.folders import whole_folder
+from cof.folders import MANIFEST, beside, whole_folder
 from cof.models.base import Example, Family, Motion, TrainedModel
 from cof.models.data import Artefacts, Known, OpenedExamples
 from cof.models.ensemble import MEMBERS
 from cof.models.registry import family_of
 from cof.models.shuffled import MODEL
 from cof.origin import LEARNT_FROM, Origin, learnt_from
+from cof.progress import progress
 from cof.provenance import digest, source, stamp
 from cof.tables import read_table
 from cof.training import Run
@@ -110,7 +110,7 @@ def train(
 
     def split(name: str) -> OpenedExamples:
         members = sorted(cohort.loc[cohort["split"] == name, "subject"])
-        for subject in tqdm(members, desc=name, unit="subject", disable=None):
+        for subject in progress(members, f"reading the {name} split", "subject"):
             found = artefacts.known(subject, with_displacement=with_displacement)
             # Left out by an earlier stage, or an anchor alone: nothing to learn from.
             if found is not None and artefacts.frames(subject) > 1:
@@ -159,12 +159,13 @@ def train(
     save = family.fit(train, validation, settings, seed, run)
     record["trainings"] = [effort.record() for effort in run.efforts]
     record["trials"] = [asdict(trial) for trial in run.trials]
+    own = shutil.ignore_patterns(MANIFEST)
     with whole_folder(out) as folder:
         save(folder)
         if base is not None:
-            shutil.copytree(base, folder / MODEL)
+            shutil.copytree(base, folder / MODEL, ignore=own)
         for member in members:
-            shutil.copytree(member, folder / MEMBERS / member.name)
+            shutil.copytree(member, folder / MEMBERS / member.name, ignore=own)
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
         (folder / CARD).write_text(_card(family, record))
     run.clear()
@@ -182,8 +183,10 @@ def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
     """
     file = folder / SETTINGS
     if not file.is_file():
-        raise UsageError(f"{folder} is no trained model")
+        raise UsageError(f"{folder} is no trained model; {beside(folder, CARD)}")
     record = json.loads(file.read_text())
+    if "family" not in record["settings"]:
+        raise UsageError(f"{folder} is no trained model but a registration; models lie in models/")
     trained: ModelSettings = TypeAdapter(ModelSettings).validate_python(record["settings"])
     settings = settings or trained
     if settings.family != trained.family:

@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 
 from cof.cine.annotations import whole_labels
 from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, onto_stack
@@ -26,6 +27,7 @@ from cof.motion.refinement import refine
 from cof.motion.resolution import to_canonical as motion_to_canonical
 from cof.motion.stage import Trained, load
 from cof.motion.warp import fill_invalid, warp
+from cof.progress import Progress
 from cof.provenance import stamp
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,22 @@ CONVENTION = (
     "axes of LPS (x to the left, y to the back, z upwards), as ITK and ANTs take it: warped(p) = MOVING(p + d(p))."
 )
 
+FOUND_BY = {
+    "labels": "the centre of --labels",
+    "labeller": "found by the labeller",
+    "centre": "--centre",
+    "motion": "where most moves",
+    "middle": "the middle of the stack",
+}
+# A correlation that falls by no more is rounding.
+WORSE_NCC = 0.001
+# About the radius of a heart with both ventricles in the short-axis plane.
+_HEART_MM = 50.0
+# Scans are planned about the heart: what moves so far from their middle counts three fifths.
+_OFF_CENTRE_MM = 90.0
+# So many times as much as elsewhere has to change where the heart is.
+_CLEAR = 1.5
+
 
 @dataclass(frozen=True)
 class Volumes:
@@ -43,6 +61,7 @@ class Volumes:
     Attributes:
         fixed: float32 [Z, Y, X].
         moving: the same shape.
+        change: the same shape, how much a voxel's intensity changes: over the frames of a cine, else between the two.
         affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres.
         flipped: the slices of the file run from apex to base.
         file_affine: the affine of the file.
@@ -50,6 +69,7 @@ class Volumes:
 
     fixed: np.ndarray
     moving: np.ndarray
+    change: np.ndarray
     affine: np.ndarray
     flipped: bool
     file_affine: np.ndarray
@@ -77,7 +97,8 @@ def register_volumes(
     labels: Path | None = None,
     labeller: Path | None = None,
     refinement: RefinementSettings,
-) -> None:
+    force: bool = False,
+) -> dict[str, Any]:
     """Register MOVING to FIXED, two short-axis volumes of one heart on the same voxels.
 
     Args:
@@ -89,13 +110,20 @@ def register_volumes(
         fixed_frame: the frame of a FIXED of four axes, from 0.
         moving_frame: likewise.
         centre: the heart's centre as a voxel index (x, y, z) of FIXED. Without it, that of `labels`, or of the labels
-            that `labeller` gives MOVING, or else the middle of the stack, with a warning.
+            that `labeller` gives MOVING. Without any of them, that of a labeller beside `weights`, of what moves, or
+            the middle of the stack, with a warning.
         labels: NIfTI with 1 LV and 2 myocardium of MOVING, on its voxels; of four axes, its frame is that of MOVING.
         labeller: folder of a trained nnU-Net.
         refinement: gradient steps on this pair.
+        force: write a registration after which the images agree less than without any.
+
+    Returns:
+        What `registration.json` holds.
 
     Raises:
-        UsageError: a file, a frame or the trained registration is not there, or the centre is given twice.
+        UsageError: a file, a frame or the trained registration is not there, the centre is given twice, or the
+            registration is worse than none: the images' correlation (`measures.ncc_after`, over the canonical grid) is
+            less than before.
         CofError: the volumes cannot be registered; the message tells why.
     """
     if sum(choice is not None for choice in (centre, labels, labeller)) > 1:
@@ -103,9 +131,20 @@ def register_volumes(
     trained = load(weights)
     volumes = read_volumes(fixed, moving, fixed_frame, moving_frame)
     grid = GridSettings(shape=trained.shape, spacing_mm=trained.network.spacing_mm)
-    placement, centred_by = _place(volumes, grid, centre, labels, moving_frame, labeller)
+    placement, centred_by = _place(volumes, grid, centre, labels, moving_frame, labeller, weights)
     crop = NativeCrop.of(placement)  # before any work: it tells if there is no overlap
-    u, measures = _register(trained, volumes, placement, refinement)
+    with Progress("registration", None):
+        u, measures = _register(trained, volumes, placement, refinement)
+    centre_voxel = _centre(placement, volumes)
+    worse = measures["ncc_after"] < measures["ncc_before"] - WORSE_NCC
+    if worse and not force:
+        raise UsageError(
+            "this registration is worse than none: the images' local correlation (NCC) is "
+            f"{measures['ncc_before']:.3f} before and {measures['ncc_after']:.3f} after it, within {_size(placement)} "
+            f"about voxel {' '.join(f'{index:g}' for index in centre_voxel)} ({FOUND_BY[centred_by]}). Nothing was "
+            "written. Add steps on this pair (--refine 20), tell where the heart is (--labels, --labeller, --centre), "
+            "or take it as it is (--force)"
+        )
 
     spacing = placement.native_spacing_mm
     inside = jacobian_determinant(crop.displacement(u), spacing)
@@ -121,8 +160,9 @@ def register_volumes(
             "mean_displacement_mm": float(np.linalg.norm(displacement[:, *crop.box], axis=0).mean()),
             "max_displacement_mm": float(np.linalg.norm(displacement, axis=0).max()),
         },
+        "worse_than_none": worse,
         "centred_by": centred_by,
-        "centre_voxel_xyz": _centre(placement, volumes),
+        "centre_voxel_xyz": centre_voxel,
         "refinement": refinement.model_dump(mode="json"),
         "provenance": stamp(trained.settings.model_dump(mode="json")) | {"weights_sha256": trained.sha256},
     }
@@ -132,6 +172,7 @@ def register_volumes(
         _write(folder / "warped.nii.gz", volumes.ordered(warped), volumes.file_affine)
         _write(folder / "jacobian.nii.gz", volumes.ordered(determinant), volumes.file_affine)
         (folder / "registration.json").write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))
+    return record
 
 
 def read_volumes(fixed: Path, moving: Path, fixed_frame: int | None, moving_frame: int | None) -> Volumes:
@@ -141,8 +182,8 @@ def read_volumes(fixed: Path, moving: Path, fixed_frame: int | None, moving_fram
         UsageError: a file or frame is not there, or a frame is to be named.
         CofError: CINE_UNREADABLE, CINE_NOT_FINITE, CINE_TOO_FEW_SLICES or CINE_GEOMETRY.
     """
-    target, stored = _read_volume(fixed, "FIXED", fixed_frame)
-    source, other = _read_volume(moving, "MOVING", moving_frame)
+    target, of_fixed, stored = _read_volume(fixed, "FIXED", fixed_frame)
+    source, of_moving, other = _read_volume(moving, "MOVING", moving_frame)
     affine = stored.affine
     check_spacing(affine)
     if stored.reordered:
@@ -160,32 +201,42 @@ def read_volumes(fixed: Path, moving: Path, fixed_frame: int | None, moving_fram
             f"FIXED ({_shape(target)} voxels x y z) and MOVING ({_shape(source)}) do not lie on the same voxels: "
             "resample one of them to the other first",
         )
+    change = np.abs(target - onto)
+    if of_fixed is not None:
+        change = of_fixed
+    elif of_moving is not None:
+        moved = onto_stack(of_moving, other.affine, (slices, rows, columns), affine)
+        change = change if moved is None else moved
     flipped = False
     if stored.oriented:
         towards_apex, _ = base_to_apex(affine[:3, 2])
         flipped = not towards_apex
     else:
         log.warning("FIXED: %s", UNORIENTED)
-    volumes = Volumes(target, np.ascontiguousarray(onto), affine, flipped, affine)
+    volumes = Volumes(target, np.ascontiguousarray(onto), change, affine, flipped, affine)
     if not flipped:
         return volumes
     ordered, ordered_affine = flip_slices(target, affine)
-    return Volumes(np.ascontiguousarray(ordered), volumes.ordered(onto), ordered_affine, True, affine)
+    return Volumes(
+        np.ascontiguousarray(ordered), volumes.ordered(onto), volumes.ordered(change), ordered_affine, True, affine
+    )
 
 
-def _read_volume(path: Path, name: str, frame: int | None) -> tuple[np.ndarray, Stored]:
-    """One volume, float32 [Z, Y, X], and the file that it is of."""
+def _read_volume(path: Path, name: str, frame: int | None) -> tuple[np.ndarray, np.ndarray | None, Stored]:
+    """One volume, float32 [Z, Y, X]; of a cine, what changes over its frames, likewise; and the file that it is of."""
     if not path.is_file():
-        raise UsageError(f"there is no {name}: {path.name}")
+        raise UsageError(f"there is no {name}: {path}")
     stored = read_array(path, Reason.CINE_UNREADABLE)
     for repair in stored.repairs:
         log.warning("%s: %s", name, repair)
-    volume = _choose(stored.values, name, frame).astype(np.float32)
+    frames = stored.values
+    volume = _choose(frames, name, frame).astype(np.float32)
     if not np.isfinite(volume).all():
         raise CofError(Reason.CINE_NOT_FINITE, f"intensities of {name} are not finite")
     if volume.min() == volume.max():
         raise CofError(Reason.CINE_NOT_FINITE, f"all intensities of {name} are the same")
-    return volume, stored
+    change = frames.std(axis=0, dtype=np.float32) if len(frames) > 1 else None
+    return volume, change, stored
 
 
 def _choose(frames: np.ndarray, name: str, frame: int | None) -> np.ndarray:
@@ -195,6 +246,12 @@ def _choose(frames: np.ndarray, name: str, frame: int | None) -> np.ndarray:
     if not 0 <= (frame or 0) < len(frames):
         raise UsageError(f"{name} has no frame {frame}: there are {len(frames)}, counted from 0")
     return frames[frame or 0]
+
+
+def _size(placement: Placement) -> str:
+    """The canonical grid in millimetres."""
+    z, y, x = (size * step for size, step in zip(placement.shape, placement.spacing_mm))
+    return f"{x:.0f} x {y:.0f} x {z:.0f} mm"
 
 
 def _shape(volume: np.ndarray) -> str:
@@ -208,31 +265,87 @@ def _place(
     labels: Path | None,
     frame: int | None,
     labeller: Path | None,
+    weights: Path,
 ) -> tuple[Placement, str]:
-    """The canonical grid about the heart, and what told where that is."""
+    """The canonical grid about the heart, and what told where that is: a key of `FOUND_BY`."""
     spacing = volumes.spacing_mm
     if labels is not None:
         return place(volumes.moving, _read_labels(labels, volumes, frame), spacing, settings), "labels"
     if labeller is not None:
-        from cof.labels.predict import Labeller
-
-        found = Labeller.load(labeller, mirroring=False).label(volumes.moving[None], spacing)[0]
-        return place(volumes.moving, found, spacing, settings), "labeller"
+        return _place_by_labeller(volumes, settings, labeller), "labeller"
     shape = volumes.moving.shape
     if centre is not None:
         x, y, z = centre
         if not all(-0.5 <= index <= size - 0.5 for index, size in zip((z, y, x), shape)):
             raise UsageError(f"--centre: voxel {x:g} {y:g} {z:g} lies outside of FIXED ({_shape(volumes.moving)})")
         return place_at(volumes.moving, (shape[0] - 1 - z if volumes.flipped else z, y, x), spacing, settings), "centre"
-    log.warning("no --centre, --labels or --labeller: the heart is taken to lie in the middle of the stack")
-    middle = ((shape[0] - 1) / 2, (shape[1] - 1) / 2, (shape[2] - 1) / 2)
-    return place_at(volumes.moving, middle, spacing, settings), "middle"
+    return _search(volumes, settings, weights.resolve().parents[1] / "labeller")
+
+
+def _place_by_labeller(volumes: Volumes, settings: GridSettings, labeller: Path) -> Placement:
+    from cof.labels.predict import Labeller
+
+    spacing = volumes.spacing_mm
+    found = Labeller.load(labeller, mirroring=False).label(volumes.moving[None], spacing)[0]
+    return place(volumes.moving, found, spacing, settings)
+
+
+def _search(volumes: Volumes, settings: GridSettings, labeller: Path) -> tuple[Placement, str]:
+    """The canonical grid about a heart that nobody has told the place of."""
+    if (labeller / "labeller.json").is_file():
+        try:
+            placement = _place_by_labeller(volumes, settings, labeller)
+        except CofError as error:
+            log.warning("%s does not find the heart: %s", labeller, error)
+        else:
+            log.info("the heart was found by the labeller beside the weights, %s", labeller)
+            return placement, "labeller"
+    moving = find_moving(volumes.change, volumes.spacing_mm)
+    if moving is not None:
+        placement = place_at(volumes.moving, moving, volumes.spacing_mm, settings)
+        x, y, z = _centre(placement, volumes)
+        log.warning("the heart is taken to lie about voxel %g %g %g, where most moves; --labels tells better", x, y, z)
+        return placement, "motion"
+    log.warning("nothing tells where the heart is (--centre, --labels, --labeller): the middle of the stack is taken")
+    slices, rows, columns = volumes.moving.shape
+    middle = ((slices - 1) / 2, (rows - 1) / 2, (columns - 1) / 2)
+    return place_at(volumes.moving, middle, volumes.spacing_mm, settings), "middle"
+
+
+def find_moving(change: np.ndarray, spacing_mm: Triple) -> tuple[float, float, float] | None:
+    """The centre of what moves, as a voxel index (z, y, x): a heart is the largest part of the chest that does.
+
+    Args:
+        change: [Z, Y, X], how much the intensity of every voxel changes.
+        spacing_mm: of the voxels (z, y, x).
+
+    Returns:
+        The centre; None where as much changes everywhere, or nothing.
+    """
+    strong = np.minimum(change, np.percentile(change, 99))  # a vessel's edge counts no more than a wall's
+    plane = strong.mean(axis=0)
+    spread = [_HEART_MM / 2 / step for step in spacing_mm[1:]]
+    # Divided by what a uniform plane would give: beyond the border nothing is known.
+    smooth = gaussian_filter(plane, spread, mode="constant") / gaussian_filter(
+        np.ones_like(plane), spread, mode="constant"
+    )
+    if not smooth.max() > _CLEAR * np.median(smooth):
+        return None
+    y, x = (
+        (index - (size - 1) / 2) * step
+        for index, size, step in zip(np.indices(plane.shape), plane.shape, spacing_mm[1:])
+    )
+    peak = (smooth * np.exp(-(y**2 + x**2) / (2 * _OFF_CENTRE_MM**2))).argmax()
+    near = np.hypot(y - y.flat[peak], x - x.flat[peak]) < _HEART_MM
+    weight = np.where(near, np.clip(strong - np.median(strong), 0, None), 0)
+    z, y, x = (float(np.average(index, weights=weight)) for index in np.indices(strong.shape))
+    return z, y, x
 
 
 def _read_labels(path: Path, volumes: Volumes, frame: int | None) -> np.ndarray:
     """Labels [Z, Y, X] of MOVING, slices from base to apex."""
     if not path.is_file():
-        raise UsageError(f"there is no label file: {path.name}")
+        raise UsageError(f"there is no label file: {path}")
     stored = read_array(path, Reason.ANNOTATION_UNREADABLE)
     frames = whole_labels(stored.values)
     labels = _choose(frames, "MOVING", frame if len(frames) > 1 else None)

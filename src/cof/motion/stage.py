@@ -10,16 +10,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from safetensors.torch import load_model, save_model
-from tqdm import tqdm
 
 from cof.cine.grid import read_grid
 from cof.config.motion import PathSettings, RegistrationSettings
 from cof.errors import CofError, Exclusions, Reason, UsageError
-from cof.folders import whole_folder
+from cof.folders import beside, whole_folder
 from cof.motion.cycle import register_cycle
 from cof.motion.fields import save_displacement
 from cof.motion.toppr import Toppr
 from cof.origin import LEARNT_FROM, learnt_from
+from cof.progress import progress
 from cof.provenance import digest, source, stamp
 from cof.training import Run
 
@@ -76,7 +76,7 @@ def train(
     teacher_hash = hashlib.sha256((labeller / "labeller.json").read_bytes()).hexdigest()
     name = digest([provenance, seed, source("motion", "training", "trainer"), fingerprint(files), teacher_hash])
     checkpoint = work / f"{name}.pt"
-    data = [open_subject(subject) for subject in tqdm(files, desc="training subjects", unit="subject", disable=None)]
+    data = [open_subject(subject) for subject in progress(files, "reading the training subjects", "subject")]
     geometries = {(subject.placement.shape, subject.placement.spacing_mm) for subject in data}
     if len(geometries) > 1:
         raise UsageError(f"TOPPR: the training subjects lie on {len(geometries)} different canonical grids")
@@ -125,8 +125,10 @@ def load(folder: Path) -> Trained:
         UsageError: the folder holds no trained registration.
     """
     if not (folder / WEIGHTS).is_file() or not (folder / SETTINGS).is_file():
-        raise UsageError(f"{folder} is no trained registration")
+        raise UsageError(f"{folder} is no trained registration; {beside(folder, WEIGHTS)}")
     record = json.loads((folder / SETTINGS).read_text())
+    if "family" in record["settings"]:
+        raise UsageError(f"{folder} is no trained registration but a model; registrations lie in registrations/")
     settings = RegistrationSettings.model_validate(record["settings"])
     z, y, x = record["spacing_mm"]
     network = Toppr.of(settings, (z, y, x))
@@ -156,7 +158,7 @@ def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path, se
     provenance = stamp(variant.model_dump(mode="json")) | {"weights_sha256": trained.sha256}
     excluded = Exclusions("fields")
     with whole_folder(out) as folder:
-        for path in tqdm(sorted(grid.glob("*.nii")), desc="registration", unit="subject", disable=None):
+        for path in progress(sorted(grid.glob("*.nii")), "registration", "subject"):
             with excluded.guard(path.stem):
                 frames, placement, _ = read_grid(path)
                 if len(frames) == 1:  # a lone anchor: there is no motion to register

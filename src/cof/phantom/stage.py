@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from cof import provenance
 from cof.cine.volume import write_labels
+from cof.config.data import PHANTOM_VISIT as VISIT
 from cof.config.data import PhantomSettings
 from cof.folders import whole_folder
 from cof.phantom import seeds
@@ -31,10 +30,10 @@ from cof.phantom.scanner import Scanner
 from cof.phantom.stack import plan_stack
 from cof.phantom.torso import build_torso, draw_contrast
 from cof.phantom.truth import write_truth
+from cof.progress import progress
 
 log = logging.getLogger(__name__)
 
-VISIT = 2
 COLUMNS = ("subject", "visit", "ecg", "cine", "anchor", "annotation", "split")
 Split = Literal["train", "validation", "test"]
 
@@ -53,7 +52,7 @@ def plan_cohort(settings: PhantomSettings) -> list[Member]:
     sizes: dict[Split, int] = {"train": settings.train, "validation": settings.validation, "test": settings.test}
     splits = [split for split, size in sizes.items() for _ in range(size)]
     annotated = min(settings.annotated, settings.train)
-    return [Member(f"sub-{k + settings.first:04d}", split, k < annotated) for k, split in enumerate(splits)]
+    return [Member(name, split, k < annotated) for k, (name, split) in enumerate(zip(settings.participants, splits))]
 
 
 def make_subject(member: Member, out: Path, settings: PhantomSettings, seed: int) -> Latents:
@@ -130,15 +129,15 @@ def make_cohort(*, out: Path, settings: PhantomSettings, seed: int, workers: int
         workers: processes that share the participants.
     """
     members = plan_cohort(settings)
-    progress: Any = partial(tqdm, total=len(members), desc="phantom", unit="subject", disable=None)
+    shown: Any = partial(progress, what="phantom", unit="subject", total=len(members))
     with whole_folder(out) as folder:
         work = partial(make_subject, out=folder, settings=settings, seed=seed)
         if workers == 1:
-            cohort = list(progress(map(work, members)))
+            cohort = list(shown(map(work, members)))
         else:
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-                cohort = list(progress(pool.map(work, members)))
+                cohort = list(shown(pool.map(work, members)))
         _write_sheet(folder / "subjects.csv", members)
         stamp = provenance.stamp(settings.model_dump(mode="json"))
         write_card(folder, cohort, settings, seed, stamp)

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from cof.cine.volume import Cine, read_cine, read_labels
 from cof.config.data import QualityLimits
 from cof.ecg.record import Ecg
 from cof.errors import CofError, Exclusions
 from cof.labels import STRUCTURES
+from cof.progress import progress
 from cof.provenance import stamp
 from cof.quality import coverage, image, plausibility, rhythm
 from cof.quality.catalogue import MEASURES, beyond
@@ -52,7 +52,7 @@ def measure_batch(
     excluded = Exclusions("quality")
     strips, cycles = read_table(ecg).set_index("subject"), read_table(beats).set_index("subject")
     rows, checks = [], []
-    for path in tqdm(sorted(labels.glob("*.nii.gz")), desc="quality", unit="subject", disable=None):
+    for path in progress(sorted(labels.glob("*.nii.gz")), "quality", "subject"):
         subject = path.name.removesuffix(".nii.gz")
         with excluded.guard(subject):
             scan = read_cine(cine / f"{subject}.nii")

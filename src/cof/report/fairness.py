@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from cof.config.evaluation import TableSettings
+from cof.provenance import versions
 from cof.report.markup import DASH, markdown_lines, tabular, tex
 
 COLUMNS = (
@@ -286,6 +287,10 @@ NOTES = (
 )
 
 
+def _made_by(config_hash: str) -> str:
+    return f"Configuration {config_hash}; chain-of-flow {versions()['chain-of-flow']}."
+
+
 def to_markdown(rows: list[Cost], title: str, config_hash: str) -> str:
     """The table for people."""
     parts = [
@@ -293,14 +298,14 @@ def to_markdown(rows: list[Cost], title: str, config_hash: str) -> str:
         "",
         *markdown_lines(list(HEADINGS), [cells(cost) for cost in rows]),
     ]
-    return "\n".join([*parts, "", *(f"{note}\n" for note in NOTES), f"Configuration {config_hash}."]) + "\n"
+    return "\n".join([*parts, "", *(f"{note}\n" for note in NOTES), _made_by(config_hash)]) + "\n"
 
 
 def to_latex(rows: list[Cost], title: str, config_hash: str) -> str:
     """The table for a manuscript: needs the package booktabs."""
     caption = tex(f"{title}: what each model has cost. {' '.join(NOTES)}")
     body = tabular(list(HEADINGS), [cells(cost) for cost in rows])
-    parts = [f"% Configuration {config_hash}.", r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", *body]
+    parts = [f"% {_made_by(config_hash)}", r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", *body]
     return "\n".join([*parts, r"\end{table}"]) + "\n"
 
 

@@ -16,6 +16,7 @@ from cof.features.artefacts import Features
 from cof.folders import whole_file, whole_folder
 from cof.metrics.catalogue import DEFINITIONS_VERSION
 from cof.origin import Origin, labels_notice, origins
+from cof.progress import Progress, progress
 from cof.provenance import versions
 from cof.report import fairness
 from cof.report.artefacts import Results
@@ -57,18 +58,20 @@ def make_table(
             definitions, or no subject that all models have.
     """
     shown = catalogued(settings.metrics)
-    measured = {model: summarise(_rows(model, paths), shown) for model, paths in metrics.items()}
+    read = progress(metrics.items(), "reading metrics", "model")
+    measured = {model: summarise(_rows(model, paths), shown) for model, paths in read}
     provenance = {"config_hash": config_hash, "versions": versions(), "definitions": DEFINITIONS_VERSION}
     attainable = json.loads(card.read_text())["couplings"] if card else None
     found = {}
-    if settings.with_features:
-        made = {model: Features(paths) for model, paths in (features or {}).items()}
-        real = made.pop(REAL, Features([]))
-        wanted = [metric for metric in shown if metric.extractor]
-        found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
-    table = build_table(measured, settings, evaluation, provenance, attainable, found)
-    if labeller is not None and any(metric.rests_on_labels for metric in shown):
-        table = replace(table, remarks=_labels_remark(labeller, subjects))
+    with Progress(f"table {out.name}", None):
+        if settings.with_features:
+            made = {model: Features(paths) for model, paths in (features or {}).items()}
+            real = made.pop(REAL, Features([]))
+            wanted = [metric for metric in shown if metric.extractor]
+            found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
+        table = build_table(measured, settings, evaluation, provenance, attainable, found)
+        if labeller is not None and any(metric.rests_on_labels for metric in shown):
+            table = replace(table, remarks=_labels_remark(labeller, subjects))
     for suffix, render in RENDERINGS.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
             aside.write_text(render(table), encoding="utf-8")
@@ -130,6 +133,6 @@ def make_report(*, results: Path, config: Path, out: Path) -> None:
     if not config.is_file():
         raise UsageError(f"no such configuration: {config}")
     run = Results(results, configuration.load(config))
-    with whole_folder(out) as folder:
+    with Progress("report", None), whole_folder(out) as folder:
         page.build(run, folder)
     log.info("report: %s", out / "index.html")

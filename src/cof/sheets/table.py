@@ -18,6 +18,7 @@ Visit = tuple[str, int]
 Files = dict[str, str]
 
 _SHOWN = 3
+_HEAD_BYTES = 1000  # of the line of columns, at most
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,20 @@ def _check_place(out: Path, private: bool, overwrite: bool) -> None:
         raise UsageError(f"{out} is a folder; name the sheet in it")
     if out.exists() and not overwrite:
         raise UsageError(f"{out} is there; --overwrite replaces it")
+    if out.exists() and not _is_sheet(out):
+        raise UsageError(f"{out} is no subject sheet, and --overwrite replaces nothing else: choose another name")
     if private and _may_be_committed(out):
         raise UsageError(
             f"{out} would hold participants' ids in a git checkout that does not ignore it; add it to .gitignore, or "
             "name another place by --out"
         )
+
+
+def _is_sheet(path: Path) -> bool:
+    """Whether a file begins with the columns of a sheet, or is empty."""
+    with path.open("rb") as file:
+        columns = file.readline(_HEAD_BYTES).decode("utf-8-sig", "replace").strip().split(",")
+    return columns == [""] or set(REQUIRED) <= set(columns)
 
 
 def _may_be_committed(path: Path) -> bool:

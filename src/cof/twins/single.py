@@ -18,6 +18,7 @@ from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, sidecar
 from cof.config.data import BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings
 from cof.config.motion import PathSettings
+from cof.ecg.reader import read_ecg
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
 from cof.folders import whole_folder
@@ -25,6 +26,7 @@ from cof.labels.stage import label_batch
 from cof.metrics.conformal import Intervals, Scale
 from cof.models.stage import Trained, load
 from cof.motion.stage import register_batch
+from cof.progress import Progress
 from cof.tables import read_table, write_table
 from cof.twins.cautions import caution
 from cof.twins.stage import generate_batch
@@ -85,8 +87,8 @@ def twin_from_files(
         out: folder for the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
             on what the networks were trained, which numbers are not plausible, and whose responsibility the pairing
-            is); of a calibrated model, with intervals for EF, ESV and every volume of the LV. What was
-            mended is printed, too.
+            is); of a calibrated model, with intervals for EF, ESV and every volume of the LV. What was mended is
+            printed, too.
         ed_frame: the recorded frame of a cine that shows end diastole; None finds it.
         anchor_phase: in [0, 1): of an anchor volume, the phase that it shows, as ECG gating tells; of a cine, that of
             the frame that the model may see. None leaves it to the model: end diastole, but for the family `anchored`.
@@ -98,19 +100,25 @@ def twin_from_files(
     """
     for path, what in ((ecg, "ECG"), (scan, "scan")):
         if not path.exists():
-            raise UsageError(f"there is no such {what}: {path.name}")
+            raise UsageError(f"there is no such {what}: {path}")
     if anchor_phase is not None and not 0 <= anchor_phase < 1:
         raise UsageError(f"a phase is at least 0 and below 1, not {anchor_phase}")
     trained = load(results / "models" / model)
     reading = Reading.of(results, trained)
     labeller = results / "labeller"
-    lone = len(read_cine_source(scan, reading.cine.max_missing).frames) == 1
-    with tempfile.TemporaryDirectory() as scratch, whole_folder(out) as folder:
+    lone = _check_kinds(ecg, scan, reading)
+    steps = 7 if trained.sees_motion else 6
+    with (
+        Progress("twin", steps, even=False) as shown,
+        tempfile.TemporaryDirectory() as scratch,
+        whole_folder(out) as folder,
+    ):
         root = Path(scratch)
         _write_cohort(root, ecg, scan, lone, ed_frame)
-        run = partial(_run, root / "exclusions")
-        run(parse_batch, sheet=root / "sheet", key=root / "key", out=root / "ecg", settings=reading.ecg)
-        run(beats_batch, ecg=root / "ecg", out=root / "beats", settings=reading.beats)
+        read_ecg_by = partial(_run, root / "exclusions", shown, f"--ecg {ecg}")
+        run = partial(_run, root / "exclusions", shown, f"--scan {scan}")
+        read_ecg_by(parse_batch, sheet=root / "sheet", key=root / "key", out=root / "ecg", settings=reading.ecg)
+        read_ecg_by(beats_batch, ecg=root / "ecg", out=root / "beats", settings=reading.beats)
         run(
             stack_batch,
             sheet=root / "sheet",
@@ -159,11 +167,46 @@ def _write_cohort(root: Path, ecg: Path, scan: Path, lone: bool, ed_frame: int |
     write_table(root / "sheet", pd.DataFrame([who | {"split": SPLIT, "batch": NAME, "annotated": False}]), {})
 
 
-def _run(exclusions: Path, stage: Callable[..., None], **arguments: Any) -> None:
-    """Run one stage; what would exclude a subject of a cohort is an error here."""
+def _run(exclusions: Path, shown: Progress, said: str, stage: Callable[..., None], **arguments: Any) -> None:
+    """Run one stage on the file or files `said`; what would exclude a subject of a cohort is an error here."""
     stage(**arguments, exclusions=exclusions)
     for _, row in read_table(exclusions).iterrows():
-        raise CofError(Reason(row["reason"]), row["message"])
+        raise CofError(Reason(row["reason"]), f"{said}: {row['message']}")
+    shown.step()
+
+
+def _check_kinds(ecg: Path, scan: Path, reading: Reading) -> bool:
+    """Whether the scan is a lone anchor.
+
+    Raises:
+        CofError: the scan or the ECG cannot be read; if one is what the other should be, the message says so.
+    """
+    try:
+        read_ecg(ecg, reading.ecg)
+        wrong_ecg = None
+    except CofError as error:
+        wrong_ecg = error
+    try:
+        frames = len(read_cine_source(scan, reading.cine.max_missing).frames)
+    except CofError as error:
+        if _reads(read_ecg, scan):
+            told = f"--ecg got a scan ({ecg}), and --scan got an ECG ({scan}): exchange them"
+            scanned = wrong_ecg is not None and _reads(partial(read_cine_source, max_missing=1.0), ecg)
+            raise CofError(error.reason, told if scanned else f"--scan got an ECG: {scan}") from None
+        raise CofError(error.reason, f"--scan {scan}: {error}") from None
+    if wrong_ecg is not None:
+        if _reads(partial(read_cine_source, max_missing=1.0), ecg):
+            raise CofError(wrong_ecg.reason, f"--ecg got a scan: {ecg}") from None
+        raise CofError(wrong_ecg.reason, f"--ecg {ecg}: {wrong_ecg}") from None
+    return frames == 1
+
+
+def _reads(reader: Callable[[Path], object], path: Path) -> bool:
+    try:
+        reader(path)
+    except CofError:
+        return False
+    return True
 
 
 def _say_repairs(cine: Path) -> None:

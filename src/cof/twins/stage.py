@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from cof.cine.grid import nearest_frame
 from cof.cine.volume import read_cine, read_frame
@@ -16,6 +15,7 @@ from cof.errors import CofError, Exclusions, Reason, UsageError
 from cof.folders import whole_folder
 from cof.models.data import Artefacts
 from cof.models.stage import load
+from cof.progress import progress
 from cof.provenance import stamp
 from cof.tables import read_table
 from cof.twins.artefacts import write_twin
@@ -93,7 +93,7 @@ def generate_batch(
         raise UsageError(f"a model of the family '{settings.family}' takes no other anchor than end diastole")
     excluded = Exclusions("twins")
     with whole_folder(out) as folder:
-        for name in tqdm(cohort.loc[cohort["split"].isin(splits), "subject"], desc="twins", unit="heart", disable=None):
+        for name in progress(cohort.loc[cohort["split"].isin(splits), "subject"], "twins", "heart"):
             with excluded.guard(name):
                 example = artefacts.open(
                     name,
