@@ -161,6 +161,7 @@ def test_warnings_stand_next_to_their_subject_and_in_the_list(page: Sections) ->
     assert "Check this heart" in warned
     assert "LV EDV 58.0 mL, plausible is 60 to 500 mL (labels of the real cine)" in warned
     assert "RR interval of the ECG over that of the scan 1.55, plausible is 0.67 to 1.5" in warned
+    assert "plausible is 0.67 to 1.5 (" not in warned  # no labels are behind it
     assert "(labels of the real cine)" not in other
     # The right ventricle of ring hearts hardly moves.
     assert "RV EF 0.0 %, plausible is 3 to 90 % (labels of the generated heart)" in other

@@ -34,7 +34,7 @@ from cof.motion.stage import register_batch
 from cof.motion.stage import train as train_registration
 from cof.phantom.stage import make_cohort
 from cof.twins import single
-from cof.twins.cautions import GENERATED, SCAN
+from cof.twins.cautions import GENERATED, RATES, SCAN
 from cof.twins.single import NOTICE, twin_from_files
 
 NO_ODDITIES = OdditySettings(
@@ -103,7 +103,7 @@ def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
     assert labeller["held_out"]["hearts"] == "simulated hearts"
     assert set(labeller["held_out"]["dice"]) == {"ED", "ES"}
     assert summary["trained_on"]["model"]["subjects"] == {"simulated": 4, "real": 0, "unknown": 0}
-    assert all(warning["of"] in (SCAN, GENERATED) and warning["source"] for warning in summary["warnings"])
+    assert all(warning["of"] in (SCAN, GENERATED, RATES) and warning["source"] for warning in summary["warnings"])
     assert summary["scan"]["kind"] == "cine"
     assert 400 < summary["ecg"]["rr_ms"] < 1500
     made = read_cine(tmp_path / "twin/twin.nii")

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
+import known_strips
 import numpy as np
 import pandas as pd
 import patients
 import pytest
-import known_strips
 from conftest import ENVIRONMENT, REPOSITORY
 
 from cof.cine.volume import read_cine

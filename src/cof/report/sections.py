@@ -158,7 +158,7 @@ def _doubts(twin: Path, of: str) -> list[str]:
     """Numbers of a generated heart that are not plausible."""
     cine = read_cine(twin)
     labels = read_labels(twin.with_name(f"{twin.stem}.labels.nii.gz"))
-    return [f"{doubt} ({of})" for doubt in doubts(measure(Heart.of(labels, cine.spacing_mm, cine.rr_ms)))]
+    return [doubt.of(of) for doubt in doubts(measure(Heart.of(labels, cine.spacing_mm, cine.rr_ms)))]
 
 
 def _subject_facts(results: Results, subject: str, cine: Cine) -> list[str]:
