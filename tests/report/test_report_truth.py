@@ -101,7 +101,7 @@ def patients(tiny_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         rows = [{"subject": name} | dict.fromkeys((check.key for check in CHECKS), float("nan")) for name in names]
         for row in rows:
             if row["subject"] == PATIENT:
-                row |= {"lv_edv_ml": 58.0, "rr_ratio": 1.55}
+                row |= {"lv_edv_ml": 58.0, "rr_ratio": 1.55, "rv_ef_pct": 0.0}
         write_table(results / f"plausibility/{batch}.parquet", pd.DataFrame(rows), {})
         for model in ("cof", "static"):
             path = results / f"metrics/{model}/{batch}.parquet"
@@ -151,7 +151,7 @@ def test_qc_pages_carry_the_banner_and_the_doubts(patients: Path) -> None:
     assert NOTICE in text
     assert "LV EDV 58.0 mL, plausible is 60 to 500 mL; limits: wide about Petersen" in text
     rows = pd.read_csv(patients / "report/qc/quality.csv", keep_default_na=False).set_index("subject")
-    assert rows.loc[PATIENT, "not_plausible"] == "lv_edv_ml rr_ratio"
+    assert rows.loc[PATIENT, "not_plausible"] == "lv_edv_ml rv_ef_pct rr_ratio"
     assert (rows.drop(PATIENT)["not_plausible"] == "").all()
 
 
@@ -162,6 +162,7 @@ def test_warnings_stand_next_to_their_subject_and_in_the_list(page: Sections) ->
     assert "LV EDV 58.0 mL, plausible is 60 to 500 mL (labels of the real cine)" in warned
     assert "RR interval of the ECG over that of the scan 1.55, plausible is 0.67 to 1.5" in warned
     assert "plausible is 0.67 to 1.5 (" not in warned  # no labels are behind it
+    assert warned.count("RV EF 0.0 %") == 1  # the generated heart has the same
     assert "(labels of the real cine)" not in other
     # The right ventricle of ring hearts hardly moves.
     assert "RV EF 0.0 %, plausible is 3 to 90 % (labels of the generated heart)" in other

@@ -91,7 +91,7 @@ def hearts(results: Results, assets: Assets, remarks: Mapping[str, list[str]]) -
         "model": model,
         "subjects": [
             _heart(results, assets, f"heart-{index}", subject, real[subject], labels[subject], twins[subject])
-            | {"remarks": [*remarks.get(subject, ()), *_doubts(twins[subject], "labels of the generated heart")]}
+            | {"remarks": _with_doubts(remarks.get(subject, []), twins[subject])}
             for index, subject in enumerate(shown, 1)
         ],
         "trained_on": models_banner(results, {model: model}) if shown else [],
@@ -154,11 +154,13 @@ def _heart(
     }
 
 
-def _doubts(twin: Path, of: str) -> list[str]:
-    """Numbers of a generated heart that are not plausible."""
+def _with_doubts(remarks: list[str], twin: Path) -> list[str]:
+    """The remarks on a subject and those on its generated heart, but for what is said of the real one, too."""
     cine = read_cine(twin)
     labels = read_labels(twin.with_name(f"{twin.stem}.labels.nii.gz"))
-    return [doubt.of(of) for doubt in doubts(measure(Heart.of(labels, cine.spacing_mm, cine.rr_ms)))]
+    found = doubts(measure(Heart.of(labels, cine.spacing_mm, cine.rr_ms)))
+    real, generated = (figures.CURVE_NAMES[name] for name in ("real", "generated"))
+    return remarks + [doubt.of(generated) for doubt in found if doubt.of(real) not in remarks]
 
 
 def _subject_facts(results: Results, subject: str, cine: Cine) -> list[str]:
