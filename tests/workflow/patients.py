@@ -1,7 +1,6 @@
 """People as hospitals hand them over: phantom hearts with true motion, in the files of scanners and recorders."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -13,17 +12,15 @@ from cof.cine.volume import write_labels
 from cof.config.data import PhantomSettings
 from cof.ecg.record import LEADS
 from cof.phantom import seeds
-from cof.phantom.anatomy import build_heart
 from cof.phantom.ecg import RATE_HZ, synthesise
 from cof.phantom.expert import annotate
 from cof.phantom.latents import Latents
-from cof.phantom.motion import Deformation, build_beat
 from cof.phantom.population import sample
-from cof.phantom.scanner import Scanner
-from cof.phantom.stack import Stack, plan_stack
-from cof.phantom.torso import build_torso, draw_contrast
+from cof.phantom.stack import Stack
+from cof.phantom.stage import scan_heart
 
 FRAMES = 10
+SEED = 7
 _SETTINGS = PhantomSettings(frames=FRAMES, slices=8, matrix=96, slice_shift_mm=0.5)
 _SCANNERS = {"ge": ge, "siemens": siemens, "enhanced": philips}
 # What the writers of single images say of bits.
@@ -52,16 +49,9 @@ class Patient:
 
 def patient(name: str, **latents: float) -> Patient:
     """The patient of this name, whose latents may be set; none whom shipped weights have seen."""
-    stream = partial(seeds.stream, 7, name)
-    own = replace(sample(name, 7), **latents)
-    heart = build_heart(own, stream("heart"))
-    motion = Deformation(heart, build_beat(own, heart, stream("beat")))
-    stack = plan_stack(heart, _SETTINGS, stream("stack"))
-    look = stream("contrast")
-    contrast = draw_contrast(look)
-    scanner = Scanner(heart, motion, stack, build_torso(own, heart, stack, contrast, look), contrast, look)
-    scan = scanner.acquire(frames=FRAMES, noise=0.03, blood_level=320, rng=stream("noise"), truth=False)
-    return Patient(own, scan.frames, annotate(motion, stack, FRAMES, stream("expert")), stack)
+    own = replace(sample(name, SEED), **latents)
+    motion, stack, scan = scan_heart(own, _SETTINGS, SEED)
+    return Patient(own, scan.frames, annotate(motion, stack, FRAMES, seeds.stream(SEED, name, "expert")), stack)
 
 
 def write_dicom(path: Path, form: str, own: Patient) -> None:
@@ -103,5 +93,5 @@ def write_drawn(path: Path, own: Patient, codes: tuple[int, int, int] = (1, 2, 3
 
 def strip(own: Patient) -> Strip:
     """Ten seconds of the patient's ECG."""
-    made = synthesise(own.latents, seeds.stream(7, own.latents.participant, "ecg"))
+    made = synthesise(own.latents, seeds.stream(SEED, own.latents.participant, "ecg"))
     return Strip(dict(zip(LEADS, made.counts.astype(int))), RATE_HZ, made.r_ms / 1000)

@@ -50,7 +50,7 @@ def write_files(folder: Path) -> dict[str, patients.Patient]:
         (folder / name).mkdir(parents=True)
     for name, record in {"p01": known_strips.muse, "p03": known_strips.wfdb, "p04": known_strips.dicom}.items():
         record(folder / name, patients.strip(hearts[name]))
-    write_ecg(folder / "p02/ecg.xml", hearts["p02"].latents, 7)
+    write_ecg(folder / "p02/ecg.xml", hearts["p02"].latents, patients.SEED)
     for name, form in {"p01/sax": "ge", "p02/sax.zip": "siemens", "p03/sax.dcm": "enhanced"}.items():
         patients.write_dicom(folder / name, form, hearts[name[:3]])
     patients.write_nifti(folder / "p04/sax.nii.gz", hearts["p04"])
