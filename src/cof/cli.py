@@ -224,10 +224,16 @@ SheetOut = Annotated[Path, typer.Option("--out", help="The sheet.")]
 @sheet.command("files")
 def sheet_of_files(
     folder: Raw,
-    ecg: Annotated[str, typer.Option(help="Pattern of the ECGs, such as '{subject}/ecg_{visit}.xml'.")],
-    scan: Annotated[str | None, typer.Option(help="Pattern of the cines: files, or folders of DICOM files.")] = None,
-    anchor: Annotated[str | None, typer.Option(help="Pattern of anchors, for subjects without a cine.")] = None,
-    annotation: Annotated[str | None, typer.Option(help="Pattern of expert annotations.")] = None,
+    ecg: Annotated[
+        list[str], typer.Option(help="Pattern of the ECGs, such as '{subject}/ecg_{visit}.xml'; repeatable.")
+    ],
+    scan: Annotated[
+        list[str] | None, typer.Option(help="Pattern of the cines: files, or folders of DICOM files; repeatable.")
+    ] = None,
+    anchor: Annotated[
+        list[str] | None, typer.Option(help="Pattern of anchors, for subjects without a cine; repeatable.")
+    ] = None,
+    annotation: Annotated[list[str] | None, typer.Option(help="Pattern of expert annotations; repeatable.")] = None,
     labels_map: Annotated[
         str | None, typer.Option(help="From the codes of the annotations to ours: 1:3,2:2,3:1 for ACDC's.")
     ] = None,
@@ -246,7 +252,7 @@ def sheet_of_files(
     except ValueError as error:
         raise UsageError(f"--labels-map: {error}") from None
     patterns = {"ecg": ecg, "cine": scan, "anchor": anchor, "annotation": annotation}
-    listing = list_by_patterns(_folder(folder), {column: text for column, text in patterns.items() if text})
+    listing = list_by_patterns(_folder(folder), {column: texts for column, texts in patterns.items() if texts})
     typer.echo(redact(write_sheet(listing, folder, out, codes, overwrite)))
 
 

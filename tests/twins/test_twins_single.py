@@ -33,8 +33,9 @@ from cof.models.stage import train as train_model
 from cof.motion.stage import register_batch
 from cof.motion.stage import train as train_registration
 from cof.phantom.stage import make_cohort
+from cof.tables import write_table
 from cof.twins import single
-from cof.twins.cautions import GENERATED, SCAN
+from cof.twins.cautions import GENERATED, RATES, SCAN
 from cof.twins.single import NOTICE, twin_from_files
 
 NO_ODDITIES = OdditySettings(
@@ -103,7 +104,7 @@ def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
     assert labeller["held_out"]["hearts"] == "simulated hearts"
     assert set(labeller["held_out"]["dice"]) == {"ED", "ES"}
     assert summary["trained_on"]["model"]["subjects"] == {"simulated": 4, "real": 0, "unknown": 0}
-    assert all(warning["of"] in (SCAN, GENERATED) and warning["source"] for warning in summary["warnings"])
+    assert all(warning["of"] in (SCAN, GENERATED, RATES) and warning["source"] for warning in summary["warnings"])
     assert summary["scan"]["kind"] == "cine"
     assert 400 < summary["ecg"]["rr_ms"] < 1500
     made = read_cine(tmp_path / "twin/twin.nii")
@@ -171,10 +172,12 @@ def test_faults_of_one_persons_files_are_told(results, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
-def test_every_repair_of_the_scan_is_printed(tmp_path, caplog):
+def test_every_repair_is_printed_once(tmp_path, caplog):
     repairs = ("slice 2: frame 3 is missing, the one before repeated", "4 images of other planes left out")
     frames = np.arange(2 * 3 * 4 * 4, dtype=np.int16).reshape(2, 3, 4, 4)
-    write_cine(tmp_path / "twin.nii", Cine(frames, np.eye(4), uniform_times(2, 900.0), 900.0, repairs=repairs))
+    write_table(tmp_path / "ecg", pd.DataFrame({"repairs": [["a gap of 3 samples filled"]]}), {})
+    (tmp_path / "cine").mkdir()
+    write_cine(tmp_path / "cine/twin.nii", Cine(frames, np.eye(4), uniform_times(2, 900.0), 900.0, repairs=repairs))
     with caplog.at_level(logging.INFO, "cof"):
-        single._say_repairs(tmp_path / "twin.nii")
-    assert caplog.messages == [f"scan: {repair}" for repair in repairs]
+        single._say_repairs(tmp_path)
+    assert caplog.messages == ["ECG: a gap of 3 samples filled", *(f"scan: {repair}" for repair in repairs)]

@@ -65,7 +65,7 @@ def measure_batch(
             rr_ecg_ms = float("nan") if cycle is None else float(cycle["rr_ms"])
             values = plausibility.measure(plausibility.Heart.of(drawn, scan.spacing_mm, scan.rr_ms, rr_ecg_ms))
             for doubt in plausibility.doubts(values):
-                log.warning("%s: %s (labels of the real cine)", subject, doubt)
+                log.warning("%s: %s", subject, doubt.of("labels of the real cine"))
             checks.append({"subject": subject} | values)
             rows.append({"subject": subject} | measured)
             for measure in beyond(measured, settings):

@@ -308,7 +308,7 @@ def volume_curves(
         axes.set_ylabel("LV volume (mL)")
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y")
-        axes.legend(loc="lower right", fontsize=8.5)
+        axes.legend(loc="best", fontsize=8.5)
         return figure
 
     return draw

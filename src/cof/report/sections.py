@@ -91,7 +91,7 @@ def hearts(results: Results, assets: Assets, remarks: Mapping[str, list[str]]) -
         "model": model,
         "subjects": [
             _heart(results, assets, f"heart-{index}", subject, real[subject], labels[subject], twins[subject])
-            | {"remarks": [*remarks.get(subject, ()), *_doubts(twins[subject], "labels of the generated heart")]}
+            | {"remarks": _with_doubts(remarks.get(subject, []), twins[subject])}
             for index, subject in enumerate(shown, 1)
         ],
         "trained_on": models_banner(results, {model: model}) if shown else [],
@@ -154,11 +154,13 @@ def _heart(
     }
 
 
-def _doubts(twin: Path, of: str) -> list[str]:
-    """Numbers of a generated heart that are not plausible."""
+def _with_doubts(remarks: list[str], twin: Path) -> list[str]:
+    """The remarks on a subject and those on its generated heart, but for what is said of the real one, too."""
     cine = read_cine(twin)
     labels = read_labels(twin.with_name(f"{twin.stem}.labels.nii.gz"))
-    return [f"{doubt} ({of})" for doubt in doubts(measure(Heart.of(labels, cine.spacing_mm, cine.rr_ms)))]
+    found = doubts(measure(Heart.of(labels, cine.spacing_mm, cine.rr_ms)))
+    real, generated = (figures.CURVE_NAMES[name] for name in ("real", "generated"))
+    return remarks + [doubt.of(generated) for doubt in found if doubt.of(real) not in remarks]
 
 
 def _subject_facts(results: Results, subject: str, cine: Cine) -> list[str]:
@@ -488,7 +490,7 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
             empty.append((settings.title, _why_undefined(known, results)))
             continue
         defined |= {metric.key for metric in metrics}
-        dropped = [key for key in known if key not in defined]
+        dropped = [key for key in known if METRICS[key] not in metrics]
         subjects = int(long["n"].max())
         rows = {
             str(row): {str(cell["metric"]): cell for _, cell in cells.iterrows()}
@@ -507,6 +509,7 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
                 "trained_on": models_banner(results, settings.models),
                 "dropped": [METRICS[key].label for key in dropped],
                 "why_dropped": _why_undefined(dropped, results),
+                "left_out": settings.left_out,
                 "bootstrap": results.config.evaluation.bootstrap,
                 "headings": [f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}" for metric in metrics],
                 "better": ["higher is better" if metric.better == "up" else "lower is better" for metric in metrics],

@@ -13,7 +13,8 @@ from cof.quality.plausibility import Heart, doubts, measure
 
 log = logging.getLogger(__name__)
 
-SCAN, GENERATED = "labels of the scan", "labels of the generated heart"
+# What a number was counted from.
+SCAN, GENERATED, RATES = "labels of the scan", "labels of the generated heart", "rates of ECG and scan"
 
 
 def trained_on(results: Path, model: str, trained: Trained) -> dict[str, Any]:
@@ -73,12 +74,13 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
         (SCAN, root / "cine", root / "labels"),
         (GENERATED, folder, folder),
     ):
-        found = next(labels.glob("*.nii.gz"))
+        drawn = read_labels(next(labels.glob("*.nii.gz")))
         stack = read_cine(next(cine.glob("*.nii")))
         # The rates of ECG and scan are compared once.
         compared = {"rr_ecg_ms": rr_ecg_ms} if of == SCAN else {}
-        heart = Heart.of(read_labels(found), stack.spacing_mm, stack.rr_ms, **compared)
-        warnings += [doubt.record() | {"of": of} for doubt in doubts(measure(heart))]
+        heart = Heart.of(drawn, stack.spacing_mm, stack.rr_ms, **compared)
+        found = doubts(measure(heart))
+        warnings += [doubt.record() | {"of": of if doubt.check.of_labels else RATES} for doubt in found]
     learnt = trained_on(results, model, trained)
     for name, network in learnt.items():
         if network["hearts"] != f"{REAL} hearts":

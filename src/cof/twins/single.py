@@ -127,7 +127,7 @@ def twin_from_files(
             annotations=root / "annotations",
             settings=reading.cine,
         )
-        _say_repairs(root / "cine" / f"{NAME}.nii")
+        _say_repairs(root)
         run(label_batch, cine=root / "cine", labeller=labeller, out=root / "labels", settings=reading.labels)
         run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
         if trained.sees_motion:
@@ -209,10 +209,12 @@ def _reads(reader: Callable[[Path], object], path: Path) -> bool:
     return True
 
 
-def _say_repairs(cine: Path) -> None:
-    """Log what was mended in a scan on the way in."""
-    for repair in read_cine(cine).repairs:
-        log.info("scan: %s", repair)
+def _say_repairs(root: Path) -> None:
+    """Log what was mended in the ECG and the scan on the way in."""
+    ecg, scan = read_table(root / "ecg").iloc[0], read_cine(root / "cine" / f"{NAME}.nii")
+    for source, repairs in (("ECG", ecg["repairs"]), ("scan", scan.repairs)):
+        for repair in repairs:
+            log.info("%s: %s", source, repair)
 
 
 def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
@@ -250,9 +252,6 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
         "provenance": twin["provenance"],
     }
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
-    for source in ("ecg", "scan"):
-        for repair in summary[source]["repairs"]:
-            print(f"{source}: {repair}")
 
 
 def _bound(folder: Path, intervals: Intervals, anchor_phase: float) -> None:
