@@ -10,15 +10,16 @@ import pandas as pd
 import pytest
 from ring_hearts import BATCH, FRAMES, SPACING, SPLITS, amplitude_mm, ring_heart
 
+from cof.artefacts.parquet import read_table, write_table
 from cof.cine.volume import write_labels
 from cof.config import load, parse
 from cof.metrics.overlap import dice
 from cof.quality.plausibility import CHECKS, Heart, measure
 from cof.report import experts, origins
 from cof.report.artefacts import Results
-from cof.report.few import few
-from cof.report.stage import make_report, make_table
-from cof.tables import read_table, write_table
+from cof.report.stage import make_report
+from cof.tables.few import few
+from cof.tables.stage import make_table
 
 NOTICE = "Labels by a network trained on simulated hearts"
 PATIENT, TRAINED = "sub-0004-v2", "sub-0001-v2"

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cof import cli
+from cof.artefacts.parquet import read_table
 from cof.cohort import build_cohort
 from cof.config.data import CohortSettings
 from cof.errors import UsageError
 from cof.sheets.patterns import Pattern, list_by_patterns
 from cof.sheets.table import write_sheet
-from cof.tables import read_table
 
 IDENTITY = str(2 * 10**6 + 345678)  # shaped like a participant id
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cof.artefacts.parquet import write_table
 from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
-from cof.tables import write_table
 from cof.twins.cautions import GENERATED, RATES, SCAN, caution
 
 AFFINE = np.diag([2.0, 2.0, 10.0, 1.0])

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cof.artefacts.parquet import write_table
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import Cine, read_cine, read_labels, uniform_times, write_cine
 from cof.cohort import build_cohort, select_batch
@@ -33,7 +34,6 @@ from cof.models.stage import train as train_model
 from cof.motion.stage import register_batch
 from cof.motion.stage import train as train_registration
 from cof.phantom.stage import make_cohort
-from cof.tables import write_table
 from cof.twins import single
 from cof.twins.cautions import GENERATED, RATES, SCAN
 from cof.twins.single import NOTICE, twin_from_files

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from cof import provenance
+from cof.artefacts import provenance
+from cof.artefacts.folders import whole_folder
 from cof.cine.volume import write_labels
 from cof.config.data import PHANTOM_VISIT as VISIT
 from cof.config.data import PhantomSettings
-from cof.folders import whole_folder
 from cof.phantom import seeds
 from cof.phantom.anatomy import build_heart
 from cof.phantom.card import write_card

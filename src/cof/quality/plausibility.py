@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from cof.config.base import Triple
-from cof.labels import STRUCTURES
-from cof.metrics.function import myocardial_mass, volume_curve
+from cof.heart.function import myocardial_mass, volume_curve
+from cof.heart.structures import STRUCTURES
 
 NORMAL = "Petersen et al., J Cardiovasc Magn Reson 19:18, 2017 (normal hearts of UK Biobank)"
 DISEASE = "Bernard et al., IEEE Trans Med Imaging 37:2514, 2018 (ACDC: hearts of five groups labelled by experts)"

@@ -13,8 +13,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from cof.config.metrics import Metric
 from cof.ecg.record import LEADS
-from cof.metrics.catalogue import Metric
 
 PAPER_MM_PER_S = 25.0
 PAPER_MM_PER_MV = 10.0

@@ -12,23 +12,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cof.artefacts.origin import origins
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
 from cof.config.base import TRUTH
 from cof.config.controls import AnchoredSettings
 from cof.config.evaluation import TableSettings
+from cof.config.metrics import METRICS, Metric
 from cof.config.training import TrainingSettings
 from cof.ecg.record import Ecg
 from cof.features.artefacts import Features
-from cof.labels import STRUCTURES
-from cof.metrics.catalogue import METRICS, Metric
-from cof.metrics.function import time_to_end_systole, ventricular_function, volume_curve
-from cof.origin import origins
+from cof.heart.function import time_to_end_systole, ventricular_function, volume_curve
+from cof.heart.structures import STRUCTURES
 from cof.quality.plausibility import Heart, doubts, measure
 from cof.report import cines, experts, figures
 from cof.report.artefacts import Missing, Results
-from cof.report.fairness import HEADINGS, cells, learnt, panel, parts, read_csv, read_logs
-from cof.report.few import few
 from cof.report.origins import labeller_heading, models_banner, networks
+from cof.tables.costs import HEADINGS, cells, learnt, panel, parts, read_csv, read_logs
+from cof.tables.few import few
 
 SPLITS = {"train": "training", "validation": "validation", "test": "held out"}
 PROGRESS = ("iteration", "epoch", "step")

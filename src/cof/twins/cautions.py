@@ -5,11 +5,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from cof.artefacts.origin import REAL, Origin, labels_notice
+from cof.artefacts.parquet import read_table
 from cof.cine.volume import read_cine, read_labels
-from cof.models.stage import Trained
-from cof.origin import REAL, Origin, labels_notice
+from cof.models.trained import Trained
 from cof.quality.plausibility import Heart, doubts, measure
-from cof.tables import read_table
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +26,9 @@ def trained_on(results: Path, model: str, trained: Trained) -> dict[str, Any]:
         trained: the same model, opened.
 
     Returns:
-        For `labeller`, `model` and the model's `registration` what `cof.origin.Origin` tells: `hearts` in words, and
-        their numbers by origin. The labeller has its `notice`, and in `held_out` its Dice on further hearts of the same
-        cohort: it is that of no other.
+        For `labeller`, `model` and the model's `registration` what `cof.artefacts.origin.Origin` tells: `hearts` in
+        words, and their numbers by origin. The labeller has its `notice`, and in `held_out` its Dice on further hearts
+        of the same cohort: it is that of no other.
     """
     folders = {"labeller": results / "labeller", "model": results / "models" / model}
     registration = getattr(trained.settings, "registration", "")

@@ -13,6 +13,8 @@ from typing import Any
 import pandas as pd
 
 from cof import config
+from cof.artefacts.folders import whole_folder
+from cof.artefacts.parquet import read_table, write_table
 from cof.cine.reader import read_cine_source
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, sidecar
@@ -21,13 +23,11 @@ from cof.config.motion import PathSettings
 from cof.ecg.reader import read_ecg
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
-from cof.folders import whole_folder
 from cof.labels.stage import label_batch
 from cof.metrics.conformal import Intervals, Scale
-from cof.models.stage import Trained, load
+from cof.models.trained import Trained, load
 from cof.motion.stage import register_batch
 from cof.progress import Progress
-from cof.tables import read_table, write_table
 from cof.twins.cautions import caution
 from cof.twins.stage import generate_batch
 
