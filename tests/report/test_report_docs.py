@@ -51,7 +51,7 @@ def test_settings_exist(document: Path) -> None:
         "field": VelocitySettings,
         "ode": OdeSettings,
     }
-    for group, key in re.findall(r"`([a-z]+)\.([a-z_]+)(?::[^`]*)?`", document.read_text()):
+    for group, key in re.findall(r"`([a-z]+)\.(?!py`)([a-z_]+)(?::[^`]*)?`", document.read_text()):
         if group in groups and hasattr(groups[group], "model_fields"):
             assert key in groups[group].model_fields, f"{group}.{key} is no setting"
 
