@@ -18,7 +18,7 @@ from cof.cine.headers import Moment, acquired, interval_ms, kind_of, number, num
 from cof.cine.images import PLACE, Image, Plane, is_unit, make_plane
 from cof.cine.pixels import read_pixels, rescaled
 from cof.cine.remarks import Remarks
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 # The scanner's own evaluation repeats all slices with contours burnt in.
 _RESULT = re.compile(r"inline_?vf", re.IGNORECASE)
@@ -60,6 +60,7 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
                 remarks.unreadable[str(fault)] += 1
                 continue
             except Exception as error:  # whatever a parser of foreign bytes stumbles over
+                raise_if_broken(error)
                 damaged = f"damaged ({type(error).__name__}): fetch the file again"
                 remarks.unreadable[damaged if known else _NO_DICOM] += 1
                 continue

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pydicom
 
+from cof.errors import raise_if_broken
+
 SINGLE_DICOM = "a single DICOM file"
 _HEAD_BYTES = 8192
 _DICOM_GROUPS = (b"\x02\0", b"\x08\0")  # of a file without the 128 bytes before its elements
@@ -65,6 +67,7 @@ def describe(path: Path) -> str:
 def _is_dicom_ecg(head: bytes) -> bool:
     try:
         data = pydicom.dcmread(io.BytesIO(head), force=True, specific_tags=["SOPClassUID", "Modality"])
-    except Exception:  # whatever a parser of foreign bytes stumbles over
+    except Exception as error:  # whatever a parser of foreign bytes stumbles over
+        raise_if_broken(error)
         return False
     return str(data.get("SOPClassUID", "")).startswith(_ECG_CLASSES) or data.get("Modality") == "ECG"

@@ -18,7 +18,7 @@ from cof.cine.affine import place_voxels
 from cof.cine.foreign import describe
 from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, slice_axis, spacing_of
 from cof.cine.volume import Cine, to_int16, uniform_times
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 UNORIENTED = (
     "no orientation in the header: slices taken to run from base to apex as stored; make sure that the first is basal"
@@ -77,7 +77,8 @@ def is_nifti(path: Path) -> bool:
     try:
         with _opened(path) as file:
             head = file.read(348)
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError, zlib.error) as error:
+        raise_if_broken(error)
         return False
     size = _header_size(head)[0]
     return size == 540 or (size == 348 and head[344:346] in (b"n+", b"ni"))
@@ -108,6 +109,7 @@ def read_array(path: Path, reason: Reason) -> Stored:
     except CofError:
         raise
     except Exception as error:  # whatever a parser of foreign bytes stumbles over
+        raise_if_broken(error)
         fault = str(error) if isinstance(error, HeaderDataError) else type(error).__name__
         raise CofError(
             reason, f"no readable NIfTI ({fault}): it is cut off or damaged; write or fetch it again"

@@ -20,7 +20,7 @@ from cof.ecg.gaps import without_gaps
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import LEADS, Ecg, clean_statements, convert, stated_sex
 from cof.ecg.samples import counts
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 # Far above any resting ECG (0.3 MB), far below what keeps the parser busy for long.
 _MAX_BYTES = 4 * 2**20
@@ -75,6 +75,7 @@ def read(path: Path, settings: EcgSettings) -> Ecg:
         except (CofError, OSError):
             raise
         except Exception as error:  # pydicom decodes a value when it is first asked for, and fails in many ways
+            raise_if_broken(error)
             raise CofError(Reason.ECG_UNREADABLE, f"broken DICOM ({type(error).__name__})") from None
 
 

@@ -56,16 +56,30 @@ def find_spikes(signal: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
     sharp = np.flatnonzero(rough > max(_SMALLEST_MV / 5, 2 * noise)) + 2
     if not 0 < len(sharp) <= _MOST_SHARP * leads.shape[1]:
         return []
-    leads = np.pad(leads.astype(float), ((0, 0), (around, around)), mode="edge")
+    last = leads.shape[1] - 1
+    roughest = np.zeros(leads.shape[1] + 2 * around)  # of sample k at k + around
+    roughest[around + 2 : -around - 2] = rough
+    beside = np.arange(2, around - 2)  # from the first sample of a window; bridging the group changes none of these
     ranked = []
     for width in range(1, widest + 1):
         firsts = np.unique(sharp[:, None] - np.arange(width))
         firsts = firsts[(firsts >= 2) & (firsts + width + 2 <= signal.shape[1])]
-        groups = leads[:, firsts[:, None] + around + np.arange(-2, width + 2)]
-        size = np.linalg.norm(groups[..., 2:-2] - _across(groups, 2, width), axis=0).max(axis=-1)
-        large = size > max(_SMALLEST_MV, _OVER_NOISE * noise)
-        firsts, size = firsts[large], size[large]
-        limit = _surroundings(leads[:, firsts[:, None] + np.arange(width + 2 * around)], around, width)
+        # Most groups lie in a QRS complex, as rough beside them as they could be themselves: looked at no further.
+        windows = firsts[:, None] + np.concatenate([beside, beside + width + around])
+        least = np.maximum(
+            _OVER_ROUGHNESS * roughest[windows].max(axis=1, initial=0), max(_SMALLEST_MV, _OVER_NOISE * noise)
+        )
+        within = roughest[firsts[:, None] + around + np.arange(width)].max(axis=1)
+        possible = _largest_departure(width) * within > least
+        firsts, least = firsts[possible], least[possible]
+        groups = leads[:, firsts[:, None] + np.arange(-2, width + 2)].astype(float)
+        departure = groups[..., 2:-2] - _across(groups, 2, width)
+        size = np.sqrt(np.einsum("lkw,lkw->kw", departure, departure).max(axis=-1, initial=0))
+        firsts, size = firsts[size > least], size[size > least]
+        if not len(firsts):
+            continue
+        near = np.clip(firsts[:, None] + np.arange(-around, width + around), 0, last)
+        limit = _surroundings(leads[:, near].astype(float), around, width)
         spiky = size > limit
         prominence = size[spiky] / np.maximum(limit[spiky], 1e-9) / _WIDER**width
         ranked += [(float(rank), int(first), width) for rank, first in zip(prominence, firsts[spiky])]
@@ -103,6 +117,18 @@ def _roughness(leads: np.ndarray) -> np.ndarray:
     beside = (leads[..., 1:-3] + leads[..., 3:-1]) * (2 / 3) - (leads[..., :-4] + leads[..., 4:]) * (1 / 6)
     beside -= leads[..., 2:-2]
     return np.sqrt(np.einsum("l...,l...->...", beside, beside))
+
+
+@cache
+def _largest_departure(width: int) -> float:
+    """How many times the roughness of its samples a group departs from the cubic across it, at most.
+
+    The roughness is a linear map of the departure, since a cubic has none.
+    """
+    rough = sum(
+        np.eye(width, k=k) * weight for k, weight in ((0, 1), (1, -2 / 3), (-1, -2 / 3), (2, 1 / 6), (-2, 1 / 6))
+    )
+    return float(np.abs(np.linalg.inv(rough)).sum(axis=1).max()) * (1 + 1e-3)  # and rounding
 
 
 @cache

@@ -11,7 +11,7 @@ from cof.ecg.document import MAX_BYTES
 from cof.ecg.gaps import without_gaps
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import Ecg
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 _MAX_HEADER_BYTES = 2**16
 _MAX_LINE = 1000
@@ -44,6 +44,7 @@ def read(header: Path, settings: EcgSettings) -> Ecg:
     except CofError:
         raise
     except Exception as error:  # wfdb raises bare Exceptions, and whatever a malformed field leads to
+        raise_if_broken(error)
         raise CofError(Reason.ECG_UNREADABLE, f"wfdb cannot read the record ({type(error).__name__})") from None
     return _ecg(parts, settings)
 

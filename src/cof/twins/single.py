@@ -1,7 +1,6 @@
 """One person's heart from one ECG file and one scan, through the same stages as a cohort: a batch of one."""
 
 import json
-import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -30,8 +29,6 @@ from cof.progress import Progress
 from cof.tables import read_table, write_table
 from cof.twins.cautions import caution
 from cof.twins.stage import generate_batch
-
-log = logging.getLogger(__name__)
 
 NAME = "twin"
 SPLIT = "test"
@@ -127,7 +124,6 @@ def twin_from_files(
             annotations=root / "annotations",
             settings=reading.cine,
         )
-        _say_repairs(root / "cine" / f"{NAME}.nii")
         run(label_batch, cine=root / "cine", labeller=labeller, out=root / "labels", settings=reading.labels)
         run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
         if trained.sees_motion:
@@ -207,12 +203,6 @@ def _reads(reader: Callable[[Path], object], path: Path) -> bool:
     except CofError:
         return False
     return True
-
-
-def _say_repairs(cine: Path) -> None:
-    """Log what was mended in a scan on the way in."""
-    for repair in read_cine(cine).repairs:
-        log.info("scan: %s", repair)
 
 
 def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
