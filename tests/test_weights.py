@@ -57,7 +57,7 @@ def test_an_unseen_heart_moves_as_it_should(tmp_path: Path) -> None:
     )
     make_cohort(out=tmp_path / "raw", settings=settings, seed=0, workers=1)
     (ecg,), (scan,) = (sorted((tmp_path / "raw/raw" / kind).iterdir()) for kind in ("ecg", "cine"))
-    twin_from_files(ecg=ecg, scan=scan, results=BENCH, model="cof", out=tmp_path / "twin", ed_frame=0)
+    twin_from_files(ecg=ecg, scan=scan, weights=BENCH, model="cof", out=tmp_path / "twin", ed_frame=0)
     made = read_labels(tmp_path / "twin/twin.labels.nii.gz")
     exact = read_labels(tmp_path / f"raw/truth/sub-{NOBODYS}_2.labels.nii.gz")
     assert read_cine(tmp_path / "twin/twin.nii").frames.shape == exact.shape

@@ -84,7 +84,7 @@ def main() -> None:
         rows += case
         folder = arguments.out / name
         twin_from_files(
-            ecg=Path(ecg), scan=Path(scan), results=arguments.results, model=arguments.model, out=folder, ed_frame=ed
+            ecg=Path(ecg), scan=Path(scan), weights=arguments.results, model=arguments.model, out=folder, ed_frame=ed
         )
         summary = json.loads((folder / "summary.json").read_text())
         (folder / "summary.json").write_text(json.dumps({"pairing": NOTICE} | summary, indent=1))

@@ -776,7 +776,11 @@ def twin(
         Path, typer.Option(help="One short-axis cine or anchor volume: DICOM zip or folder, or NIfTI."), AnyPath()
     ],
     out: Out,
-    results: Annotated[Path, typer.Option(help="Results folder with the trained models."), Folder()] = Path("results"),
+    weights: Annotated[
+        Path,
+        typer.Option("--weights", "--results", help="Folder of trained models: shipped weights, or a run's results."),
+        Folder(),
+    ] = Path("results"),
     model: Annotated[str, typer.Option(help="Which trained model.")] = "cof",
     ed_frame: Annotated[int | None, typer.Option(help="The ED frame of the scan; found where not given.")] = None,
     anchor_phase: Annotated[
@@ -790,7 +794,7 @@ def twin(
     twin_from_files(
         ecg=ecg,
         scan=scan,
-        results=results,
+        weights=weights,
         model=model,
         out=out,
         ed_frame=ed_frame,

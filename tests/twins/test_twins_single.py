@@ -95,7 +95,7 @@ def raw_files(results: Path) -> tuple[Path, Path]:
 @pytest.mark.slow
 def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
     ecg, cine = raw_files(results)
-    twin_from_files(ecg=ecg, scan=cine, results=results, model="cof", out=tmp_path / "twin")
+    twin_from_files(ecg=ecg, scan=cine, weights=results, model="cof", out=tmp_path / "twin")
     summary = json.loads((tmp_path / "twin/summary.json").read_text())
     assert summary["notice"] == NOTICE
     labeller = summary["trained_on"]["labeller"]
@@ -118,7 +118,7 @@ def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
 
     anchor = tmp_path / "anchor.nii.gz"
     nib.save(nib.Nifti1Image(made.frames[0].transpose(2, 1, 0), made.affine), anchor)
-    twin_from_files(ecg=ecg, scan=anchor, results=results, model="cof", out=tmp_path / "lone")
+    twin_from_files(ecg=ecg, scan=anchor, weights=results, model="cof", out=tmp_path / "lone")
     lone = json.loads((tmp_path / "lone/summary.json").read_text())
     assert lone["scan"]["kind"] == "anchor"
     assert lone["function"]["rr_ms"] == pytest.approx(lone["ecg"]["rr_ms"], abs=0.1)
@@ -128,7 +128,7 @@ def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
 @pytest.mark.slow
 def test_one_heart_from_another_frame_and_with_its_intervals(results, tmp_path):
     ecg, cine = raw_files(results)
-    given = {"ecg": ecg, "scan": cine, "results": results, "model": "cof"}
+    given = {"ecg": ecg, "scan": cine, "weights": results, "model": "cof"}
     calibration = results / "intervals/cof.json"
     calibration.parent.mkdir()
     quantiles = {"ef": 5.0, "esv": 6.0, "curve": 7.0}
@@ -162,12 +162,12 @@ def test_faults_of_one_persons_files_are_told(results, tmp_path):
     broken.write_bytes(ecg.read_bytes()[:2000])
     for path, reason in ((broken, Reason.ECG_UNREADABLE), (cine, Reason.ECG_UNREADABLE)):
         with pytest.raises(CofError) as error:
-            twin_from_files(ecg=path, scan=cine, results=results, model="cof", out=tmp_path / "no")
+            twin_from_files(ecg=path, scan=cine, weights=results, model="cof", out=tmp_path / "no")
         assert error.value.reason is reason
     with pytest.raises(UsageError, match="no such scan"):
-        twin_from_files(ecg=ecg, scan=tmp_path / "none.zip", results=results, model="cof", out=tmp_path / "no")
+        twin_from_files(ecg=ecg, scan=tmp_path / "none.zip", weights=results, model="cof", out=tmp_path / "no")
     with pytest.raises(UsageError, match="no trained model"):
-        twin_from_files(ecg=ecg, scan=cine, results=results, model="other", out=tmp_path / "no")
+        twin_from_files(ecg=ecg, scan=cine, weights=results, model="other", out=tmp_path / "no")
     assert not (tmp_path / "no").exists()
 
 

@@ -25,7 +25,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def said(capsys: pytest.CaptureFixture[str], out: Path, **options: Path | str) -> str:
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     with pytest.raises(SystemExit) as ended:
-        main(["twin", "--results", str(BENCH), "--out", str(out), *words])
+        main(["twin", "--weights", str(BENCH), "--out", str(out), *words])
     assert ended.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cof: error: ")]
     assert not out.exists()

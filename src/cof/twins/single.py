@@ -67,19 +67,19 @@ def twin_from_files(
     *,
     ecg: Path,
     scan: Path,
-    results: Path,
+    weights: Path,
     model: str,
     out: Path,
     ed_frame: int | None = None,
     anchor_phase: float | None = None,
     seed: int = 0,
 ) -> None:
-    """Make one heart with the trained models of a results folder.
+    """Make one heart with trained models: shipped weights, or a run's results.
 
     Args:
         ecg: one 12-lead ECG file.
         scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
-        results: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`.
+        weights: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`.
         model: name of the model.
         out: folder for the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
@@ -100,9 +100,9 @@ def twin_from_files(
             raise UsageError(f"there is no such {what}: {path}")
     if anchor_phase is not None and not 0 <= anchor_phase < 1:
         raise UsageError(f"a phase is at least 0 and below 1, not {anchor_phase}")
-    trained = load(results / "models" / model)
-    reading = Reading.of(results, trained)
-    labeller = results / "labeller"
+    trained = load(weights / "models" / model)
+    reading = Reading.of(weights, trained)
+    labeller = weights / "labeller"
     lone = _check_kinds(ecg, scan, reading)
     steps = 7 if trained.sees_motion else 6
     with (
@@ -127,8 +127,8 @@ def twin_from_files(
         run(label_batch, cine=root / "cine", labeller=labeller, out=root / "labels", settings=reading.labels)
         run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
         if trained.sees_motion:
-            weights = results / "registrations" / getattr(trained.settings, "registration", "")
-            run(register_batch, grid=root / "grid", weights=weights, out=root / "fields", settings=reading.path)
+            registration = weights / "registrations" / getattr(trained.settings, "registration", "")
+            run(register_batch, grid=root / "grid", weights=registration, out=root / "fields", settings=reading.path)
         run(
             generate_batch,
             sheet=root / "sheet",
@@ -137,7 +137,7 @@ def twin_from_files(
             labels=root / "labels",
             grid=root / "grid",
             fields=root / "fields" if trained.sees_motion else None,
-            model=results / "models" / model,
+            model=weights / "models" / model,
             labeller=labeller,
             out=root / "twins",
             settings=trained.settings,
@@ -148,8 +148,8 @@ def twin_from_files(
         )
         shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
         _summarise(root, folder, model, lone)
-        caution(root, folder, results, model, trained)
-        calibration = results / "intervals" / f"{model}.json"
+        caution(root, folder, weights, model, trained)
+        calibration = weights / "intervals" / f"{model}.json"
         if calibration.is_file():
             _bound(folder, Intervals.read(calibration), trained.anchor_phase)
 
