@@ -682,7 +682,6 @@ def zero_trigger_instance(scan):
 @KINDS.add(
     "trigger times rounded so that frames share them; instance numbers tell the order",
     SINGLE,
-    open="half of the frames, as of two acquisitions",
 )
 def rounded_trigger(scan):
     for shot in scan.shots:
@@ -889,7 +888,6 @@ def zero_gap(scan):
     "slice 4 is not there",
     DICOM,
     REFUSAL,
-    open="refused with a spacing of 30 mm, which no file has",
 )
 def slices_missing(scan):
     scan.shots = [shot for shot in scan.shots if shot.plane != 3]
@@ -937,7 +935,6 @@ def short_pixels(scan):
     "an ECG in place of the cine",
     ("siemens",),
     REFUSAL,
-    open="refused, and called no DICOM file",
 )
 def ecg_instead(scan):
     counts = {lead: np.arange(5000) % 300 for lead in LEADS}

@@ -97,7 +97,6 @@ def premature(folder, form):
 @KINDS.add(
     "two ventricular beats that come early",
     ("muse", "wfdb"),
-    open="a third, atrial one is counted after a pause",
 )
 def premature_two(folder, form):
     return _made(_premature(0.9, 3, 8), form, folder, ectopic=2)

@@ -1,7 +1,6 @@
 """One heart from raw files, with every component real: a phantom's raw files through tiny trainings to its twin."""
 
 import json
-import logging
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cof.cine.stage import grid_batch, stack_batch
-from cof.cine.volume import Cine, read_cine, read_labels, uniform_times, write_cine
+from cof.cine.volume import read_cine, read_labels
 from cof.cohort import build_cohort, select_batch
 from cof.config.data import (
     BeatSettings,
@@ -171,10 +170,8 @@ def test_faults_of_one_persons_files_are_told(results, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
-def test_every_repair_of_the_scan_is_printed(tmp_path, caplog):
-    repairs = ("slice 2: frame 3 is missing, the one before repeated", "4 images of other planes left out")
-    frames = np.arange(2 * 3 * 4 * 4, dtype=np.int16).reshape(2, 3, 4, 4)
-    write_cine(tmp_path / "twin.nii", Cine(frames, np.eye(4), uniform_times(2, 900.0), 900.0, repairs=repairs))
-    with caplog.at_level(logging.INFO, "cof"):
-        single._say_repairs(tmp_path / "twin.nii")
-    assert caplog.messages == [f"scan: {repair}" for repair in repairs]
+def test_every_repair_is_printed_once(capsys):
+    repairs = ["slice 2: frame 3 is missing, the one before repeated", "4 images of other planes left out"]
+    single._say_repairs({"ecg": {"repairs": ["10 pacing spikes found and bridged"]}, "scan": {"repairs": repairs}})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == ["ecg: 10 pacing spikes found and bridged", *(f"scan: {repair}" for repair in repairs)]

@@ -14,6 +14,7 @@ import pydicom.config
 from cof.cine.archive import read_members
 from cof.cine.elements import Elements, Unreadable, is_dicom, read_elements
 from cof.cine.enhanced import is_enhanced, read_frames
+from cof.cine.foreign import is_ecg
 from cof.cine.headers import Moment, acquired, interval_ms, kind_of, number, numbers, ranking, series_of, when
 from cof.cine.images import PLACE, Image, Plane, is_unit, make_plane
 from cof.cine.pixels import read_pixels, rescaled
@@ -51,6 +52,7 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
             known = is_dicom(content)
             if not known and not name.lower().endswith((".dcm", ".ima")):
                 remarks.others += 1
+                remarks.ecgs += is_ecg(content)
                 continue
             try:
                 found = _images_of(content, known, planes, remarks)
@@ -79,6 +81,7 @@ def _images_of(content: bytes, known: bool, planes: _Planes, remarks: Remarks) -
     elements = read_elements(content)
     if not _has_pixels(elements, known):
         remarks.others += 1
+        remarks.ecgs += is_ecg(content)
         return []
     if _RESULT.search(elements.text("SeriesDescription")):
         remarks.results += 1

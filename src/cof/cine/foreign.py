@@ -40,7 +40,7 @@ def describe(path: Path) -> str:
     if not head:
         return "empty: fetch it again"
     if head[128:132] == b"DICM" or head[:2] in _DICOM_GROUPS:
-        return "an ECG (a DICOM waveform), no scan" if _is_dicom_ecg(head) else SINGLE_DICOM
+        return "an ECG (a DICOM waveform), no scan" if is_ecg(head) else SINGLE_DICOM
     if head.startswith(b"PK"):
         whole = zipfile.is_zipfile(path)
         return "a zip archive" if whole else "a broken zip archive, cut off or damaged: fetch it again"
@@ -64,7 +64,11 @@ def describe(path: Path) -> str:
     return "of no kind that is known here"
 
 
-def _is_dicom_ecg(head: bytes) -> bool:
+def is_ecg(content: bytes) -> bool:
+    """Whether a file is an ECG by its beginning: a DICOM waveform, or the XML of a recorder."""
+    head = content[:_HEAD_BYTES]
+    if head[128:132] != b"DICM" and head[:2] not in _DICOM_GROUPS:
+        return _XML_ECG.search(head.replace(b"\0", b"")) is not None
     try:
         data = pydicom.dcmread(io.BytesIO(head), force=True, specific_tags=["SOPClassUID", "Modality"])
     except Exception as error:  # whatever a parser of foreign bytes stumbles over

@@ -15,13 +15,14 @@ class Remarks:
         not_unit: images whose directions are not of unit length.
         results: images of the scanner's own evaluation.
         others: files that hold no image.
+        ecgs: those of them that are ECGs.
     """
 
     def __init__(self) -> None:
         self.unreadable: Counter[str] = Counter()
         self.without: Counter[str] = Counter()
         self.commas: Counter[str] = Counter()
-        self.not_unit = self.results = self.others = 0
+        self.not_unit = self.results = self.others = self.ecgs = 0
 
     @property
     def causes(self) -> list[str]:
@@ -44,6 +45,12 @@ class Remarks:
             )
         if self.results:
             return CofError(Reason.CINE_NO_SHORT_AXIS, "only the scanner's own evaluation (InlineVF); export the cine")
+        if self.ecgs:
+            return CofError(
+                Reason.CINE_NO_SHORT_AXIS,
+                f"no image of a cine, and {self.ecgs} of {self.others} files are ECGs: give the folder or archive of "
+                "the scan",
+            )
         return CofError(
             Reason.CINE_NO_SHORT_AXIS,
             f"none of {self.others} files is a DICOM image of a cine: none holds an image, or begins as DICOM files "

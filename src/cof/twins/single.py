@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -240,6 +240,11 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
         "provenance": twin["provenance"],
     }
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
+    _say_repairs(summary)
+
+
+def _say_repairs(summary: Mapping[str, Any]) -> None:
+    """Print what was mended in either file on the way in, a line each."""
     for source in ("ecg", "scan"):
         for repair in summary[source]["repairs"]:
             print(f"{source}: {repair}")
