@@ -181,6 +181,12 @@ def _repeated(images: Images, number: int) -> list[Images]:
         # Coarsely rounded times; or two acquisitions, numbered in turns.
         if ascending and (usual == 1 or alike < _ALIKE * len(at) or images[0].cycle_frames == len(images)):
             return [images]
+        if ascending and images[0].cycle_frames != len(at) and not any(map(_told_apart, at.values())):
+            raise CofError(
+                Reason.CINE_UNREADABLE,
+                f"slice {number}: {usual} images of every moment, numbered in turns: rounded trigger times of one "
+                "beat, or several acquisitions, and nothing tells; export with exact TriggerTime, or one acquisition",
+            )
     parts: list[Images] = [[] for _ in range(max(counts))]
     for same in at.values():
         ranks = [_rank(image) for image in same]
@@ -195,10 +201,23 @@ def _repeated(images: Images, number: int) -> list[Images]:
     return parts
 
 
-def _rank(image: Image) -> tuple[float, ...]:
+def _told_apart(same: Images) -> bool:
+    """Whether images of one moment differ in more than their instance numbers."""
+    return len({_age(image) for image in same}) > 1
+
+
+def _age(image: Image) -> tuple[float, ...]:
     moment = image.moment
-    known = (moment.acquisition, moment.acquired_s, moment.file, moment.instance, moment.content_s)
-    return tuple(-np.inf if value is None else float(value) for value in known)
+    return tuple(
+        -np.inf if value is None else float(value)
+        for value in (moment.acquisition, moment.acquired_s, moment.file, moment.content_s)
+    )
+
+
+def _rank(image: Image) -> tuple[float, ...]:
+    *before, content_s = _age(image)
+    instance = image.moment.instance
+    return (*before, -np.inf if instance is None else float(instance), content_s)
 
 
 def _runs(images: Images) -> list[Images]:

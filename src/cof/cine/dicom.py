@@ -47,6 +47,16 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
             slice, against the others) or CINE_GEOMETRY.
     """
     repairs: list[str] = []
+    try:
+        return _cine(path, max_missing, repairs)
+    except CofError as error:
+        if lost := [repair for repair in repairs if "left out" in repair]:
+            raise CofError(error.reason, f"{error} ({'; '.join(lost)})") from None
+        raise
+
+
+def _cine(path: Path, max_missing: float, repairs: list[str]) -> Cine:
+    """The short-axis cine, and in `repairs` what was left out or mended until then."""
     images, cine_left_out = short_axis_cine(read_images(path, repairs), repairs)
     taken = one_acquisition(_one_stack(_by_slice(images, repairs), repairs), max_missing, repairs)
     placed = settled([_one_place(images, number, repairs) for number, images in enumerate(taken, 1)], repairs)
@@ -55,7 +65,7 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
     if cycle.count == 1 and cine_left_out:
         raise CofError(
             Reason.CINE_TOO_FEW_FRAMES,
-            f"the source holds a cine, and single images remain: no anchor volume ({'; '.join(repairs)})",
+            "the source holds a cine, and single images remain: no anchor volume",
         )
     cycles = [on_cycle(frames, cycle, max_missing, number, repairs) for number, frames in enumerate(slices, 1)]
     values, affine = _stack(cycles, _affine(cycles), repairs)
@@ -281,5 +291,7 @@ def _put(source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, beyond: flo
     low, high = np.maximum(reached.min(0), 0), np.minimum(reached.max(0), np.array(source.shape) - 1)
     if ((high - low) < (reached.max(0) - reached.min(0)) / 2).any():
         raise CofError(Reason.CINE_GEOMETRY, "a slice lies beside the others")
-    sampled = affine_transform(source.astype(np.float32), matrix, offset, target.shape, order=1, cval=beyond)
+    sampled = affine_transform(
+        source.astype(np.float32), matrix, offset, target.shape, order=1, mode="grid-constant", cval=beyond
+    )
     target[:] = np.rint(sampled) if np.issubdtype(target.dtype, np.integer) else sampled

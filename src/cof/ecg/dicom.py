@@ -38,7 +38,7 @@ _MAX_SKEW_S = 1.0
 _SOP_CLASS = 0x00080016
 # A dataset without preamble begins with a short element of one of these groups, with or without the letters of its VR.
 _FIRST = re.compile(rb"[\x02\x08]\0.\0(?:[A-Z]{2}|[^\0]\0\0\0)", re.DOTALL)
-_TO_MV = {"uV": 1e-3, "mV": 1.0, "V": 1e3, "nV": 1e-6}
+_TO_MV = {"uV": 1e-3, "\u00b5V": 1e-3, "\u03bcV": 1e-3, "mV": 1.0, "V": 1e3, "nV": 1e-6}
 
 # The numbers by which SCP-ECG ("5.6.3-9-1") and MDC ("2:1") name leads (PS3.16, CID 3001).
 _NUMBERS = {

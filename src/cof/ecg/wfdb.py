@@ -22,6 +22,8 @@ _MAX_SAMPLES = MAX_BYTES // 2
 # Uncompressed formats; compressed ones would hand a file's bytes to a native decoder.
 _FORMATS = ("8", "16", "24", "32", "61", "80", "160", "212", "310", "311")
 _CALIBRATED = re.compile(r"\S+\s+\S+\s+[\d.]*[1-9]")
+_COMMA = re.compile(r"\S+\s+\d+\s+\d+,\d")  # in the sampling rate of the first line
+_GAIN_COMMA = re.compile(r"\S+\s+\S+\s+\d+,\d")
 _TO_MV = {"mv": 1.0, "uv": 1e-3, "v": 1e3}
 _NOTHING = "~"  # the name of a segment, or a file, that is not there by intention
 
@@ -84,10 +86,15 @@ def _checked(header: Path) -> Any:
     lines = [line.strip() for line in header.read_text("latin-1").splitlines()]
     if any(len(line) > _MAX_LINE for line in lines):
         raise CofError(Reason.ECG_UNREADABLE, f"a line of the header is longer than {_MAX_LINE} characters")
+    told = [line for line in lines if line and not line.startswith("#")]
+    if any(_COMMA.match(line) for line in told[:1]) or any(_GAIN_COMMA.match(line) for line in told[1:]):
+        raise CofError(
+            Reason.ECG_UNREADABLE, "a number of the header has a decimal comma: write it with a decimal point"
+        )
     record = wfdb.rdheader(str(header.with_suffix("")))
     _check_extent(record)
     if not _segments(record):
-        _check_gains([line for line in lines if line and not line.startswith("#")][1:], record)
+        _check_gains(told[1:], record)
         _check_files(record, header.parent)
     return record
 
