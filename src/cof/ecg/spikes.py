@@ -65,9 +65,11 @@ def find_spikes(signal: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
     # Of two spikes in quick succession, as both ventricles are paced, each is rough beside the other.
     singles = _most_prominent(_groups(leads, rough, noise, sharp, close, widest), samples)
     for one, other in pairwise(singles):
-        if other[0] - sum(one) >= 2 and other[0] - one[0] <= around and not {one, other} & set(found):
-            found += [one, other] if _are_spikes(leads, one, other, around) else []
-    return sorted(set(found))
+        first, last = one[0], sum(other)
+        if 2 <= other[0] - sum(one) <= around and _are_spikes(leads, one, other, around):
+            found = [group for group in found if sum(group) <= first or group[0] >= last]  # such as one between them
+            found += [one, other]
+    return sorted(found)
 
 
 def _groups(
