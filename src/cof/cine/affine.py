@@ -84,9 +84,8 @@ def place_voxels(header: nib.Nifti1Header, pixdim: np.ndarray, shape: tuple[int,
         named = unit if unit in _TO_MM else "mm (it names no unit)"
         repairs.append(f"the header's spacing cannot be in {named}: taken in {meant}, as {spacing} mm")
     if first.part != chosen.part:
-        fault = "has not the spacing of a stack"
-        if first in usable or _lost(first, pixdim):
-            fault = "lies along the scanner's own axes"
+        own_axes = "lies along the scanner's own axes"
+        fault = own_axes if scales.get(first.part) else "has not the spacing of a stack"
         repairs.append(
             f"the header's {first.part} ({spacing_words(spacing_of(first.affine))}) {fault}: {chosen.part} counts, "
             f"spacing {spacing} mm"

@@ -14,7 +14,6 @@ import pydicom.config
 from cof.cine.archive import read_members
 from cof.cine.elements import Elements, Unreadable, is_dicom, read_elements
 from cof.cine.enhanced import is_enhanced, read_frames
-from cof.cine.foreign import is_ecg
 from cof.cine.headers import Moment, acquired, interval_ms, kind_of, number, numbers, ranking, series_of, when
 from cof.cine.images import PLACE, Image, Plane, is_unit, make_plane
 from cof.cine.pixels import read_pixels, rescaled
@@ -51,11 +50,10 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
         for name, content in read_members(path):
             known = is_dicom(content)
             if not known and not name.lower().endswith((".dcm", ".ima")):
-                remarks.others += 1
-                remarks.ecgs += is_ecg(content)
+                remarks.passed_over(name, content)
                 continue
             try:
-                found = _images_of(content, known, planes, remarks)
+                found = _images_of(name, content, known, planes, remarks)
             except CofError:
                 raise
             except Unreadable as fault:
@@ -76,12 +74,11 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
     return images
 
 
-def _images_of(content: bytes, known: bool, planes: _Planes, remarks: Remarks) -> list[Image]:
+def _images_of(name: str, content: bytes, known: bool, planes: _Planes, remarks: Remarks) -> list[Image]:
     """The images of one file; none of one that holds no image, or the scanner's own evaluation."""
     elements = read_elements(content)
     if not _has_pixels(elements, known):
-        remarks.others += 1
-        remarks.ecgs += is_ecg(content)
+        remarks.passed_over(name, content)
         return []
     if _RESULT.search(elements.text("SeriesDescription")):
         remarks.results += 1

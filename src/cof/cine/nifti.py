@@ -106,6 +106,7 @@ def read_array(path: Path, reason: Reason) -> Stored:
                     f"a NIfTI of {len(shape)} axes ({_words(shape)}); three are read (x, y, z) or four (x, y, z, t)",
                 )
             array = np.asarray(image.dataobj)
+            _check_end(image)
     except CofError:
         raise
     except Exception as error:  # whatever a parser of foreign bytes stumbles over
@@ -130,6 +131,13 @@ def read_array(path: Path, reason: Reason) -> Stored:
     steps = pixdim[[axis + 1 for axis in frames] + [4]]
     step = float(next((step for step in steps if step not in _NO_DURATION), 0.0))
     return Stored(values, affine, placed.oriented, along != 2, step, image.header, repairs)
+
+
+def _check_end(image: Any) -> None:
+    """Read a compressed file to its end, where its checksum is compared; raises OSError or EOFError if it differs."""
+    for holder in image.file_map.values():
+        if isinstance(holder.fileobj, gzip.GzipFile):
+            holder.fileobj.read(_MAX_OFFSET)
 
 
 def _load(path: Path, reason: Reason, files: ExitStack) -> tuple[Any, np.ndarray]:
