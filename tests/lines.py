@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cof import trainer
 from cof.config.training import TrainingSettings
-from cof.training import Loss, Run
+from cof.training import loop
+from cof.training.run import Loss, Run
 
 SETTINGS = TrainingSettings(iterations=12, batch=8, checkpoint_every=5, weight_decay=0, ema=0.5, warmup=0.3)
 FEATURES = 3
@@ -83,8 +83,8 @@ def main() -> None:
 
     run = Run(options.checkpoint, devices=options.devices)
     for part in range(1, options.parts):
-        trainer.fit(line(), loss, Cloud(), SETTINGS, run.part(str(part)), last=False)
-    network, table = trainer.fit(line(), watched, Cloud(), SETTINGS, run, log_every=4)
+        loop.fit(line(), loss, Cloud(), SETTINGS, run.part(str(part)), last=False)
+    network, table = loop.fit(line(), watched, Cloud(), SETTINGS, run, log_every=4)
     torch.save({"network": network.state_dict(), "loss": table["loss"].tolist()}, options.weights)
 
 

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from cof.artefacts.exclusions import Exclusions
 from cof.cine import archive, files, nifti, pixels, volume
 from cof.cine.annotations import read_annotation
 from cof.cine.reader import read_cine_source
@@ -14,7 +15,7 @@ from cof.cine.volume import Cine, read_cine, uniform_times, write_cine
 from cof.ecg import dicom as ecg_dicom
 from cof.ecg import wfdb as ecg_wfdb
 from cof.ecg.reader import read_ecg
-from cof.errors import CofError, Exclusions, raise_if_broken
+from cof.errors import CofError, raise_if_broken
 
 BROKEN = [
     MemoryError(),

@@ -18,11 +18,11 @@ import yaml
 from typer.models import ArgumentInfo, CommandInfo, OptionInfo
 
 from cof import cli
-from cof.folders import MANIFEST, whole_folder
+from cof.artefacts.folders import MANIFEST, whole_folder
+from cof.artefacts.parquet import write_table
+from cof.artefacts.provenance import stamp
 from cof.inputs import AnyPath, Batch, File, Folder, Kind, Table
 from cof.outputs import Form
-from cof.provenance import stamp
-from cof.tables import write_table
 
 REPOSITORY = Path(__file__).parents[1]
 KINDS = (AnyPath, Batch, File, Folder, Table)

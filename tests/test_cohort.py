@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cof import cli, cohort
+from cof.artefacts.parquet import read_provenance, read_table
 from cof.cohort import build_cohort, select_batch
 from cof.config.data import CohortSettings
 from cof.errors import UsageError
-from cof.tables import read_provenance, read_table
 
 HEADER = "subject,visit,ecg,cine"
 IDENTITY = str(2 * 10**6 + 345678)  # shaped like a participant id

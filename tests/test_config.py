@@ -20,12 +20,12 @@ from cof.config.rivals import (
 from cof.config.training import TrainingSettings, TrialSettings
 from cof.errors import UsageError
 from cof.estimate.calibration import parts
-from cof.models.diffusion import Denoiser
-from cof.models.echodiffusion import EchoDiffusion, halved
-from cof.models.echopulse import EchoPulse
-from cof.models.lfdm import Lfdm
+from cof.models.flow.diffusion import Denoiser
+from cof.models.video.echodiffusion import EchoDiffusion, halved
+from cof.models.video.echopulse import EchoPulse
+from cof.models.video.lfdm import Lfdm
 from cof.motion.resolution import motion_shape
-from cof.report.paper import paper_table
+from cof.tables.paper import paper_table
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = sorted(path.name for path in (REPOSITORY / "workflow/config").glob("*.yaml"))

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from cof.errors import CofError, Exclusions, Reason, redact
+from cof.artefacts.exclusions import Exclusions
+from cof.errors import CofError, Reason, redact
 
 PARTICIPANT = "12" + "34567"  # shaped like a participant id, so never written out
 

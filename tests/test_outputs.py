@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cof.artefacts.folders import MANIFEST, whole_folder
+from cof.artefacts.parquet import write_table
+from cof.artefacts.provenance import stamp
 from cof.errors import UsageError
 from cof.features.artefacts import write_features
-from cof.folders import MANIFEST, whole_folder
 from cof.outputs import Form, Output, claim
-from cof.provenance import stamp
-from cof.tables import write_table
 
 
 def ours(path: Path) -> Path:

@@ -15,11 +15,11 @@ from PIL import Image, PngImagePlugin
 from safetensors.numpy import save_file
 
 from cof import cli
+from cof.artefacts.parquet import write_table
 from cof.cohort import build_cohort
 from cof.config.data import CohortSettings
 from cof.errors import UsageError
 from cof.privacy import check_history, check_paths, numbers
-from cof.tables import write_table
 
 IDENTITY = str(2 * 10**6 + 345678)  # shaped like a participant id, so never written out
 LOWEST, HIGHEST = str(10**6), str(65 * 10**5)

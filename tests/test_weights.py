@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cof.artefacts.origin import Origin
 from cof.cine.volume import read_cine, read_labels
 from cof.config.data import OdditySettings, PhantomSettings
-from cof.labels import STRUCTURES, artefact
+from cof.heart.structures import STRUCTURES
+from cof.labels import artefact
 from cof.metrics.overlap import dice
-from cof.models.stage import load
+from cof.models.trained import load
 from cof.motion.stage import load as load_registration
-from cof.origin import Origin
 from cof.phantom.stage import make_cohort
 from cof.twins.single import twin_from_files
 

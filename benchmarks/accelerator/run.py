@@ -17,23 +17,23 @@ import numpy as np
 import torch
 
 from cof import config
+from cof.artefacts.parquet import read_table
 from cof.cine.grid import read_grid
 from cof.config.flow import CofSettings
 from cof.config.motion import RegistrationSettings
 from cof.labels.teacher import Teacher
-from cof.models import training as flow_training
 from cof.models.base import Example
-from cof.models.cof import CofModel
 from cof.models.data import Artefacts
-from cof.models.objective import flow_matching
-from cof.models.velocity import VelocityField
+from cof.models.flow import training as flow_training
+from cof.models.flow.cof import CofModel
+from cof.models.flow.objective import flow_matching
+from cof.models.flow.velocity import VelocityField
 from cof.motion import training as toppr_training
 from cof.motion.cycle import register_cycle
 from cof.motion.dataset import find_subjects, open_subject
 from cof.motion.pairs import TrainingSubject
 from cof.motion.toppr import Toppr
-from cof.tables import read_table
-from cof.training import Run
+from cof.training.run import Run
 from cof.twins.generation import native_frames
 
 Fit = Callable[[int, Path], float]

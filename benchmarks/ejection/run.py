@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cof.artefacts.parquet import read_table
 from cof.cine.grid import Placement, read_grid
 from cof.cine.volume import read_cine, read_labels
 from cof.config.motion import PathSettings, RefinementSettings
-from cof.labels import STRUCTURES
-from cof.metrics.statistics import pearson, r2, r2_centred
-from cof.metrics.truth import Truth
+from cof.heart.structures import STRUCTURES
 from cof.models.data import Artefacts
-from cof.models.stage import load as load_model
+from cof.models.trained import load as load_model
 from cof.motion.cycle import register_cycle
 from cof.motion.native import warp_native_labels
 from cof.motion.stage import load
-from cof.tables import read_table
+from cof.tables.statistics import pearson, r2, r2_centred
+from cof.truth.artefacts import Truth
 
 LV = STRUCTURES["LV"]
 REFINEMENTS = [

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cof.artefacts.parquet import read_table
 from cof.config.flow import CofSettings, OdeSettings
-from cof.models.cof import CofModel
 from cof.models.data import Artefacts
-from cof.models.matching import heart_mask
-from cof.models.stage import load
-from cof.tables import read_table
+from cof.models.flow.cof import CofModel
+from cof.models.flow.matching import heart_mask
+from cof.models.trained import load
 
 FINE = OdeSettings(method="dopri5", tolerance=1e-7, closure="none")
 SOLVERS = {

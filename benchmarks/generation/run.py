@@ -21,9 +21,9 @@ from cof.config.rivals import DenoiserSettings, DiffusionSettings
 from cof.ecg.cycle import representative_cycle
 from cof.ecg.reader import read_ecg
 from cof.models.base import Subject
-from cof.models.cof import CofModel
-from cof.models.diffusion import Denoiser, DiffusionModel
-from cof.models.velocity import VelocityField
+from cof.models.flow.cof import CofModel
+from cof.models.flow.diffusion import Denoiser, DiffusionModel
+from cof.models.flow.velocity import VelocityField
 from cof.phantom.stage import Member, make_subject
 from cof.twins.generation import native_frames
 

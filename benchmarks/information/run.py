@@ -14,15 +14,15 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cof.labels import STRUCTURES
-from cof.models.alignment import HeartPose
+from cof.artefacts.parquet import read_table
+from cof.heart.structures import STRUCTURES
 from cof.models.base import Example
-from cof.models.controls import mean_motion, see_through
+from cof.models.alignment import HeartPose
+from cof.models.controls.motion import mean_motion, see_through
 from cof.models.data import Artefacts
-from cof.models.matching import heart_mask
-from cof.models.stage import load
+from cof.models.flow.matching import heart_mask
+from cof.models.trained import load
 from cof.motion.resolution import motion_spacing
-from cof.tables import read_table
 
 COMPONENTS = 40
 SHAPES = 10

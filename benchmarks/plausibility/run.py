@@ -11,7 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from cof.metrics.function import MYOCARDIAL_DENSITY_G_PER_ML
+from cof.heart.function import MYOCARDIAL_DENSITY_G_PER_ML
 from cof.quality.plausibility import CHECKS, Heart, doubts, measure
 
 # ACDC's own codes, which are not ours.

@@ -19,15 +19,15 @@ from peers import demons, syn
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
+from cof.artefacts.parquet import read_table
 from cof.cine.annotations import read_annotation
 from cof.cine.grid import Placement, place, read_grid, to_canonical
 from cof.cine.reader import read_cine_source
 from cof.cine.volume import read_cine
 from cof.config.data import GridSettings
 from cof.config.motion import PathSettings, RefinementSettings
-from cof.labels import STRUCTURES
+from cof.heart.structures import STRUCTURES
 from cof.metrics.overlap import dice
-from cof.metrics.truth import Truth
 from cof.motion.cycle import register_cycle
 from cof.motion.jacobian import jacobian_determinant
 from cof.motion.native import native_displacement
@@ -36,8 +36,8 @@ from cof.motion.resolution import to_canonical as motion_to_canonical
 from cof.motion.resolution import to_motion
 from cof.motion.stage import Trained, load
 from cof.motion.warp import fill_invalid, warp_labels
-from cof.report.bootstrap import interval_of, resampled
-from cof.tables import read_table
+from cof.tables.bootstrap import interval_of, resampled
+from cof.truth.artefacts import Truth
 
 SUNNYBROOK_LV, SUNNYBROOK_MYOCARDIUM = 3, 2
 FRAMES = 50

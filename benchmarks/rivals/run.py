@@ -13,23 +13,23 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from cof.artefacts.folders import find
+from cof.artefacts.parquet import read_table
 from cof.cine.grid import INTENSITY_UNIT
 from cof.config.evaluation import EvaluationSettings
 from cof.features.extractors import imagenet
-from cof.folders import find
 from cof.metrics.frechet import Components, Moments, frechet_distance
 from cof.metrics.image import psnr, ssim
 from cof.metrics.motion import frame_to_frame
 from cof.models.base import Example
 from cof.models.data import Artefacts
-from cof.models.echodiffusion import EchoDiffusionModel, doubled, halved, middle
-from cof.models.echopulse import EchoPulseModel
-from cof.models.lfdm import LfdmModel
 from cof.models.noise import standard_normal, subject_rng
-from cof.models.slices import SliceBatch, slice_videos, stacked
-from cof.models.stage import load
+from cof.models.trained import load
+from cof.models.video.echodiffusion import EchoDiffusionModel, doubled, halved, middle
+from cof.models.video.echopulse import EchoPulseModel
+from cof.models.video.lfdm import LfdmModel
+from cof.models.video.slices import SliceBatch, slice_videos, stacked
 from cof.motion.resolution import motion_spacing
-from cof.tables import read_table
 from cof.twins.generation import warp_canonical
 
 LAPLACE = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]

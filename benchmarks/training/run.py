@@ -16,17 +16,17 @@ from typing import Any
 
 import torch
 
+from cof.artefacts.parquet import read_table
 from cof.config.flow import CofSettings, VelocitySettings
 from cof.config.motion import RegistrationSettings
 from cof.labels.teacher import Teacher
-from cof.models import training as flow_training
 from cof.models.base import Example
 from cof.models.data import Artefacts
-from cof.models.objective import flow_matching
+from cof.models.flow import training as flow_training
+from cof.models.flow.objective import flow_matching
 from cof.motion import training as toppr_training
 from cof.motion.dataset import find_subjects, open_subject
-from cof.tables import read_table
-from cof.training import Run
+from cof.training.run import Run
 
 WARM = 2
 HEARTS = 16

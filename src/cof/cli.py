@@ -148,7 +148,7 @@ def _made(arguments: dict[str, Any]) -> str:
     exclusions = arguments.get("exclusions")
     if exclusions is None:
         return f"wrote {arguments['out']}"
-    from cof.tables import read_table
+    from cof.artefacts.parquet import read_table
 
     rows = read_table(exclusions, ["subject"])
     left_out = f"{rows['subject'].nunique()} subjects left out, see {exclusions}" if len(rows) else "nobody left out"
@@ -224,10 +224,16 @@ SheetOut = Annotated[Path, typer.Option("--out", help="The sheet.")]
 @sheet.command("files")
 def sheet_of_files(
     folder: Raw,
-    ecg: Annotated[str, typer.Option(help="Pattern of the ECGs, such as '{subject}/ecg_{visit}.xml'.")],
-    scan: Annotated[str | None, typer.Option(help="Pattern of the cines: files, or folders of DICOM files.")] = None,
-    anchor: Annotated[str | None, typer.Option(help="Pattern of anchors, for subjects without a cine.")] = None,
-    annotation: Annotated[str | None, typer.Option(help="Pattern of expert annotations.")] = None,
+    ecg: Annotated[
+        list[str], typer.Option(help="Pattern of the ECGs, such as '{subject}/ecg_{visit}.xml'; repeatable.")
+    ],
+    scan: Annotated[
+        list[str] | None, typer.Option(help="Pattern of the cines: files, or folders of DICOM files; repeatable.")
+    ] = None,
+    anchor: Annotated[
+        list[str] | None, typer.Option(help="Pattern of anchors, for subjects without a cine; repeatable.")
+    ] = None,
+    annotation: Annotated[list[str] | None, typer.Option(help="Pattern of expert annotations; repeatable.")] = None,
     labels_map: Annotated[
         str | None, typer.Option(help="From the codes of the annotations to ours: 1:3,2:2,3:1 for ACDC's.")
     ] = None,
@@ -235,7 +241,7 @@ def sheet_of_files(
     overwrite: Overwrite = False,
 ) -> None:
     """By patterns of paths relative to FOLDER, with {subject}, {visit}, `*` and `**`; same as `cof sheet FOLDER`."""
-    from cof.labels.codes import read_map
+    from cof.heart.codes import read_map
     from cof.sheets.patterns import list_by_patterns
     from cof.sheets.table import write_sheet
 
@@ -246,7 +252,7 @@ def sheet_of_files(
     except ValueError as error:
         raise UsageError(f"--labels-map: {error}") from None
     patterns = {"ecg": ecg, "cine": scan, "anchor": anchor, "annotation": annotation}
-    listing = list_by_patterns(_folder(folder), {column: text for column, text in patterns.items() if text})
+    listing = list_by_patterns(_folder(folder), {column: texts for column, texts in patterns.items() if texts})
     typer.echo(redact(write_sheet(listing, folder, out, codes, overwrite)))
 
 
@@ -363,8 +369,8 @@ def labeller(
     seed: Seed = 0,
 ) -> None:
     """Train nnU-Net on the annotated ED and ES stacks."""
+    from cof.artefacts.folders import Batches
     from cof.cohort import batches_of
-    from cof.folders import Batches
     from cof.labels.stage import train
 
     batches = batches_of(subjects)
@@ -466,8 +472,8 @@ def toppr(
     devices: Devices = "auto",
 ) -> None:
     """Train TOPPR, the topology-preserving registration."""
+    from cof.artefacts.folders import Batches
     from cof.cohort import batches_of
-    from cof.folders import Batches
     from cof.motion.stage import train
 
     batches = batches_of(subjects)
@@ -516,7 +522,7 @@ def exact_motion(
     exclusions: ExclusionsOut,
 ) -> None:
     """Write the exact motion of a synthetic batch in the place of registered motion."""
-    from cof.metrics.exact_motion import write_exact_fields
+    from cof.truth.stage import write_exact_fields
 
     write_exact_fields(key=key, cine=cine, grid=grid, truth=truth, out=out, exclusions=exclusions)
 
@@ -544,8 +550,8 @@ def train(
     devices: Devices = "auto",
 ) -> None:
     """Train one model of any family."""
+    from cof.artefacts.folders import Batches
     from cof.cohort import batches_of
-    from cof.folders import Batches
     from cof.models.stage import train as train_model
 
     batches = batches_of(subjects)
@@ -710,7 +716,7 @@ def table(
 ) -> str:
     """Make one table from the metrics of its models."""
     from cof.cohort import batches_of
-    from cof.report.stage import make_table
+    from cof.tables.stage import make_table
 
     chosen: TableSettings = config.read_settings(settings, TableSettings)
     batches = batches_of(subjects)
@@ -744,7 +750,7 @@ def fairness(
     ] = None,
 ) -> str:
     """Tell what each model of a table has cost: parameters, samples, hours, seconds a heart, memory."""
-    from cof.report.stage import make_fairness
+    from cof.tables.stage import make_fairness
 
     make_fairness(
         results=results,
@@ -892,7 +898,7 @@ def who(
     key: Annotated[Path, typer.Option(help="cohort/key.parquet")] = Path("results/cohort/key.parquet"),
 ) -> str:
     """Print the raw files behind a pseudonym; needs the right to read the key."""
-    from cof.tables import read_table
+    from cof.artefacts.parquet import read_table
 
     if not key.exists():
         raise UsageError(f"there is no key at {key}")

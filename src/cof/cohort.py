@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from cof.artefacts.folders import private_files
+from cof.artefacts.origin import ORIGINS, SIMULATED
+from cof.artefacts.parquet import read_table, write_table
+from cof.artefacts.provenance import stamp
 from cof.config.data import CohortSettings
 from cof.errors import UsageError, redact
-from cof.folders import private_files
-from cof.labels.codes import read_map, write_map
-from cof.origin import ORIGINS, SIMULATED
-from cof.provenance import stamp
-from cof.tables import read_table, write_table
+from cof.heart.codes import read_map, write_map
 
 REQUIRED = ("subject", "visit", "ecg", "cine")
 OPTIONAL = ("anchor", "annotation", "split", "ed_frame", "labels_map", "origin")

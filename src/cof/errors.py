@@ -1,14 +1,8 @@
-"""Errors a user can act on, and the rows in which a cohort's stages record the subjects that they left out."""
+"""Errors a user can act on, and what must never be said of a participant."""
 
 import errno
-import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
-
-log = logging.getLogger(__name__)
 
 # What faulty data can raise, beside CofError, where a stage computes with them: no beat, no voxel, no inverse. Anything
 # else (no memory, a full disk, an error of programming) is no subject's fault.
@@ -87,44 +81,3 @@ def raise_if_broken(error: Exception) -> None:
 def redact(text: str) -> str:
     """`text` with everything that is shaped like a participant id blanked out."""
     return _PARTICIPANT_ID.sub("<id>", text)
-
-
-class Exclusions:
-    """The subjects that one stage left out of one batch."""
-
-    COLUMNS = ("subject", "stage", "reason", "message")
-
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
-        self.rows: list[dict[str, str]] = []
-
-    def add(self, subject: str, reason: Reason, message: str) -> None:
-        """Record that `subject` is left out of this stage and of those after it."""
-        message = redact(message)
-        self.rows.append({"subject": subject, "stage": self.stage, "reason": str(reason), "message": message})
-        log.warning("%s: %s excluded (%s): %s", self.stage, subject, reason, message)
-
-    @contextmanager
-    def guard(self, subject: str) -> Iterator[None]:
-        """Turn an error of the subject's data inside the block into an exclusion row, so that the batch goes on.
-
-        Every error but CofError and `DATA_ERRORS` passes: a broken machine or program must fail the job, which can be
-        run again, and never look like a smaller cohort.
-        """
-        try:
-            yield
-        except CofError as error:
-            self.add(subject, error.reason, str(error))
-        except DATA_ERRORS as error:
-            log.debug("traceback of %s", subject, exc_info=True)
-            self.add(subject, Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
-
-    def write(self, path: Path) -> None:
-        """Write the rows as parquet; a batch without exclusions gives a table without rows."""
-        # Imported here, because every verb imports this module and few write rows.
-        import pandas as pd
-
-        from cof.provenance import stamp
-        from cof.tables import write_table
-
-        write_table(path, pd.DataFrame(self.rows, columns=list(self.COLUMNS)).astype("string"), stamp({}))

@@ -1,7 +1,7 @@
 """What a command may write over: nothing that exists or, with `--overwrite`, what this software has made.
 
-A folder's manifest lists the files that were written into it (`cof.folders`); a single file carries the record of what
-made it (`cof.provenance`).
+A folder's manifest lists the files that were written into it (`cof.artefacts.folders`); a single file carries the
+record of what made it (`cof.artefacts.provenance`).
 """
 
 import os
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from cof.artefacts.folders import MANIFEST, refuse_foreign
 from cof.errors import UsageError
-from cof.folders import MANIFEST, refuse_foreign
 
 # Every single file of ours holds one of these, near its beginning or its end: words of the provenance, or the way that
 # features begin.

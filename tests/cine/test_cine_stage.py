@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cof.artefacts.parquet import write_table
 from cof.cine.grid import read_grid
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, read_labels, write_labels
 from cof.config.data import CineSettings, GridSettings
 from cof.errors import UsageError
-from cof.tables import write_table
 
 SETTINGS = CineSettings(min_slices=5, min_frames=8)
 KEY = ("subject", "participant", "visit", "ecg", "cine", "anchor", "annotation", "ed_frame", "labels_map")

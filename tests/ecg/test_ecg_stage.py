@@ -6,10 +6,10 @@ import pytest
 from ecg_files import muse_xml
 from strips import every, spikes, strip
 
+from cof.artefacts.parquet import read_provenance, read_table, write_table
 from cof.config.data import BeatSettings, EcgSettings
 from cof.ecg.record import LEADS, Ecg
 from cof.ecg.stage import beats_batch, parse_batch
-from cof.tables import read_provenance, read_table, write_table
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cof.tables import read_provenance, read_table, write_table
+from cof.artefacts.parquet import read_provenance, read_table, write_table
 
 
 def test_arrays_text_and_provenance_come_back(tmp_path):

@@ -6,16 +6,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from cof.artefacts.parquet import read_table, write_table
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, uniform_times
 from cof.config.evaluation import EvaluationSettings, ExtractorSettings, TableSettings
+from cof.config.metrics import DEFINITIONS_VERSION, LONG_FORM, METRICS
 from cof.errors import UsageError
 from cof.features.artefacts import Features, write_features
 from cof.features.stage import features_batch
-from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM, METRICS
-from cof.report.distances import distances
-from cof.report.stage import make_table
-from cof.tables import read_table, write_table
+from cof.tables.distances import distances
+from cof.tables.stage import make_table
 
 PLACEMENT = Placement(
     (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (3, 16, 16), (10.0, 4.0, 4.0), (3, 16, 16), (10.0, 4.0, 4.0), (0.0, 1000.0),

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from ring_phantom import Cohort, make_cohort
 
+from cof.artefacts.exclusions import Exclusions
 from cof.config.data import LabelSettings
-from cof.errors import Exclusions
 
 
 @pytest.fixture(scope="session")

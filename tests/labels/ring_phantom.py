@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from cof.artefacts.parquet import write_table
+from cof.artefacts.provenance import stamp
 from cof.cine.volume import Cine, write_cine, write_labels
-from cof.provenance import stamp
-from cof.tables import write_table
 
 
 def ring_heart(

@@ -8,10 +8,11 @@ import pytest
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from ring_phantom import Cohort, make_cohort
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.parquet import read_table, write_table
 from cof.cine.volume import read_cine, read_labels, write_labels
-from cof.errors import Exclusions, Reason, UsageError
+from cof.errors import Reason, UsageError
 from cof.labels import dataset
-from cof.tables import read_table, write_table
 
 
 def cases_of(cohort: Cohort, exclusions: Exclusions | None = None) -> list[dataset.Case]:

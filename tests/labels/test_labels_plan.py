@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from ring_phantom import Cohort
 
+from cof.artefacts.exclusions import Exclusions
 from cof.config.data import LabelSettings
-from cof.errors import Exclusions, UsageError
+from cof.errors import UsageError
 from cof.labels import dataset, training
 from cof.labels.stage import train
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from ring_phantom import Cohort, make_cohort
 
+from cof.artefacts.folders import MANIFEST
+from cof.artefacts.parquet import read_table
 from cof.cine.volume import Cine, read_cine, read_labels, write_cine
 from cof.config.data import LabelSettings
-from cof.folders import MANIFEST
 from cof.labels import dataset, training
 from cof.labels.predict import Labeller
 from cof.labels.stage import label_batch, train
 from cof.labels.teacher import Stack, Teacher, intensity_statistics
-from cof.tables import read_table
 
 pytestmark = pytest.mark.slow
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from ecg_files import dicom_file, group, muse_xml, wfdb_record
 
+from cof.artefacts.parquet import read_table, write_table
 from cof.config.data import BeatSettings, EcgSettings
 from cof.ecg.delineate import INDEPENDENT
 from cof.ecg.leads import derive
@@ -21,7 +22,6 @@ from cof.errors import CofError, Reason
 from cof.phantom.cardiosoft import write_ecg
 from cof.phantom.ecg import DOWER, Wave
 from cof.phantom.population import sample
-from cof.tables import read_table, write_table
 
 STEP_MV = 0.005
 TOLERANCE_S = 0.02

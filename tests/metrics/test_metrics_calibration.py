@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cof.artefacts.parquet import write_table
 from cof.config.evaluation import IntervalSettings
+from cof.config.metrics import DEFINITIONS_VERSION
 from cof.errors import UsageError
 from cof.metrics.calibration import calibrate
-from cof.metrics.catalogue import DEFINITIONS_VERSION
 from cof.metrics.conformal import Intervals
-from cof.tables import write_table
 from cof.twins.single import _bound
 
 

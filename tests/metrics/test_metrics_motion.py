@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from cof.heart.function import pearson
 from cof.metrics.image import ssim_images
-from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame, pearson
+from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame
 
 
 def beating(amplitude: float, frames: int = 10, noise: float = 0.0) -> np.ndarray:

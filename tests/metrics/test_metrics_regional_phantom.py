@@ -12,9 +12,9 @@ from cof.cine.grid import place
 from cof.cine.volume import read_labels
 from cof.config.data import GridSettings, PhantomSettings
 from cof.metrics.regional import regional_function
-from cof.metrics.truth import Truth
 from cof.phantom.population import sample
 from cof.phantom.stage import Member, make_subject
+from cof.truth.artefacts import Truth
 
 SETTINGS = PhantomSettings(arm="enriched", frames=12, slices=9, matrix=112, slice_shift_mm=0)
 

@@ -8,18 +8,18 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from cof.artefacts.parquet import read_provenance, read_table, write_table
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, read_cine, write_cine, write_labels
+from cof.config.metrics import LONG_FORM, METRICS
 from cof.errors import CofError
 from cof.metrics import stage
-from cof.metrics.catalogue import LONG_FORM, METRICS
 from cof.metrics.conformal import QUANTITIES, Intervals
-from cof.metrics.exact_motion import write_exact_fields
 from cof.metrics.stage import Reference, evaluate, evaluate_batch, interval_rows
-from cof.metrics.truth import Truth
 from cof.motion.fields import load_displacement
-from cof.report.table import per_subject
-from cof.tables import read_provenance, read_table, write_table
+from cof.tables.table import per_subject
+from cof.truth.artefacts import Truth
+from cof.truth.stage import write_exact_fields
 
 FRAMES, SLICES, SIZE, SPACING, RR = 20, 4, 48, 2.0, 900.0
 PLACEMENT = Placement(

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from cof.config.flow import CofSettings, OdeSettings, VelocitySettings
-from cof.models.anchors import about
-from cof.models.cof import CofModel
-from cof.models.matching import MatchingBatch
-from cof.models.objective import Phases
-from cof.models.ode import integrate
-from cof.models.training import fit
-from cof.models.velocity import VelocityField
+from cof.models.flow.anchors import about
+from cof.models.flow.cof import CofModel
+from cof.models.flow.matching import MatchingBatch
+from cof.models.flow.objective import Phases
+from cof.models.flow.ode import integrate
+from cof.models.flow.training import fit
+from cof.models.flow.velocity import VelocityField
 from cof.motion.path import DisplacementPath
 from cof.motion.resolution import motion_spacing
-from cof.training import Run
+from cof.training.run import Run
 
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4, modes=4)
 ANY = TINY.model_copy(update={"anchor": "any"})

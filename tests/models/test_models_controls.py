@@ -34,12 +34,12 @@ from cof.config.rivals import (
 from cof.errors import CofError, Reason, UsageError
 from cof.models.alignment import HeartPose
 from cof.models.base import Subject
-from cof.models.controls import mean_motion
-from cof.models.ensemble import MEMBERS
-from cof.models.matching import heart_mask
+from cof.models.controls.ensemble import MEMBERS
+from cof.models.controls.motion import mean_motion
+from cof.models.controls.shuffled import MODEL
+from cof.models.flow.matching import heart_mask
 from cof.models.registry import FAMILIES, family_of
-from cof.models.shuffled import MODEL
-from cof.training import Run
+from cof.training.run import Run
 
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4)
 SETTINGS = {

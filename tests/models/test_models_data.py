@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cof.artefacts.parquet import write_table
+from cof.artefacts.provenance import stamp
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, uniform_times, write_labels
 from cof.config.controls import RandomSettings, StaticSettings, TrueEfSettings
@@ -17,10 +19,9 @@ from cof.config.training import TrialSettings
 from cof.errors import UsageError
 from cof.models.data import Artefacts, Opened, OpenedExamples, ecgs_of, ejection_fraction
 from cof.models.exchange import Exchanged, exchange
-from cof.models.stage import load, train
+from cof.models.stage import train
+from cof.models.trained import load
 from cof.motion.fields import save_displacement
-from cof.provenance import stamp
-from cof.tables import write_table
 
 SHAPE, SPACING, FRAMES = (4, 16, 16), (10.0, 4.0, 4.0), 6
 AFFINE = np.diag([4.0, 4.0, 10.0, 1.0])
@@ -187,7 +188,7 @@ def run(root, out="model", settings=SETTINGS, base=None, **changes):
 
 
 def test_a_checkpoint_of_other_data_or_settings_is_passed_over(cohort, monkeypatch):
-    from cof.models.objective import Phases
+    from cof.models.flow.objective import Phases
 
     def stop(*arguments):
         raise MemoryError

@@ -7,12 +7,12 @@ import torch
 from pydantic import ValidationError
 
 from cof.config.rivals import DenoiserSettings, DiffusionSettings
-from cof.models import diffusion
 from cof.models.ddim import LEVELS, ddim
-from cof.models.diffusion import Denoiser, DiffusionFamily, NoisyPhases
-from cof.models.matching import heart_mask
+from cof.models.flow import diffusion
+from cof.models.flow.diffusion import Denoiser, DiffusionFamily, NoisyPhases
+from cof.models.flow.matching import heart_mask
 from cof.motion.path import DisplacementPath
-from cof.training import Run
+from cof.training.run import Run
 
 FIELD = DenoiserSettings(channels=(8, 16), embedding=32, ecg_channels=(8, 16), time_harmonics=8)
 SETTINGS = DiffusionSettings(field=FIELD, iterations=3, batch=2, phases=2, steps=4, phases_at_once=3)

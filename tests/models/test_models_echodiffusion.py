@@ -9,9 +9,9 @@ import torch
 
 from cof.config.rivals import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.errors import UsageError
-from cof.models import edm
 from cof.models.base import Subject
-from cof.models.echodiffusion import (
+from cof.models.video import edm
+from cof.models.video.echodiffusion import (
     SIGMA_RANGE,
     BaseSlices,
     EchoDiffusion,
@@ -25,9 +25,9 @@ from cof.models.echodiffusion import (
     sample,
     scales,
 )
-from cof.models.ef_predictor import EfExamples, EfPredictor, ef_loss
-from cof.models.slices import SliceBatch
-from cof.training import Run
+from cof.models.video.ef_predictor import EfExamples, EfPredictor, ef_loss
+from cof.models.video.slices import SliceBatch
+from cof.training.run import Run
 from cof.twins.generation import warp_canonical
 
 SETTINGS = EchoDiffusionSettings(
@@ -226,7 +226,7 @@ def test_slices_that_do_not_exist_show_the_anchor(beating):
 
 
 def test_the_predictor_hears_what_the_ecg_says_of_unseen_hearts(toy_hearts, tmp_path):
-    from cof import trainer
+    from cof.training import loop
 
     train, unseen = toy_hearts(32, seed=1), toy_hearts(12, seed=2)
     settings = EfPredictorSettings(ecg_channels=(8, 16), embedding=16, iterations=120, learning_rate=5e-3)
@@ -237,7 +237,7 @@ def test_the_predictor_hears_what_the_ecg_says_of_unseen_hearts(toy_hearts, tmp_
     wanted = source.load(source.held_out)
     assert wanted.ef_pct.tolist() == pytest.approx([heart.ef_pct for heart in unseen])
     null = float(ef_loss(network, wanted).value.detach())
-    network, _ = trainer.fit(network, ef_loss, source, settings, Run(tmp_path / "c.pt"), log_every=50)
+    network, _ = loop.fit(network, ef_loss, source, settings, Run(tmp_path / "c.pt"), log_every=50)
     assert float(ef_loss(network, wanted).value.detach()) < 0.4 * null
 
 

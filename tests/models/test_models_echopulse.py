@@ -8,10 +8,10 @@ import torch
 from cof.config.rivals import EchoPulseSettings, MaskedTransformerSettings, VideoCodecSettings
 from cof.config.training import AffineSettings
 from cof.errors import UsageError
-from cof.models import echopulse
-from cof.models.echopulse import EchoPulseFamily, EchoPulseModel, MaskedSlices
-from cof.models.slices import SliceBatch, Slices, slice_videos, stacked
-from cof.training import Run
+from cof.models.video import echopulse
+from cof.models.video.echopulse import EchoPulseFamily, EchoPulseModel, MaskedSlices
+from cof.models.video.slices import SliceBatch, Slices, slice_videos, stacked
+from cof.training.run import Run
 
 CODEC = VideoCodecSettings(
     channels=(8, 16), blocks=1, codes=32, code_channels=8, decay=0.9,

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cof.models import edm
+from cof.models.video import edm
 
 LEVEL = st.floats(1e-3, 1e3)
 

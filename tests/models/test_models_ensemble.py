@@ -9,9 +9,9 @@ import torch
 from cof.config.controls import EnsembleSettings
 from cof.config.flow import CofSettings, VelocitySettings
 from cof.models.base import Generated
-from cof.models.cof import CofModel
-from cof.models.ensemble import EnsembleModel, carried_volumes, spread
-from cof.models.velocity import VelocityField
+from cof.models.controls.ensemble import EnsembleModel, carried_volumes, spread
+from cof.models.flow.cof import CofModel
+from cof.models.flow.velocity import VelocityField
 
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4, modes=0)
 FRAMES = 12

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cof.config.rivals import FlowAutoencoderSettings
-from cof.models.flow_autoencoder import FlowAutoencoder, autoencoder_loss, pulled, shown
+from cof.models.video.flow_autoencoder import FlowAutoencoder, autoencoder_loss, pulled, shown
 
 SETTINGS = FlowAutoencoderSettings(channels=(4, 8, 16), blocks=1)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cof.config.rivals import FlowDiffusionSettings
-from cof.models.flow_diffusion import FlowDiffusion
+from cof.models.video.flow_diffusion import FlowDiffusion
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 import torch
 
-from cof.models.guidance import guided
+from cof.models.video.guidance import guided
 
 
 def test_guidance_is_its_formula():

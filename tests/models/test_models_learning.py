@@ -8,10 +8,10 @@ import pytest
 from cof.config.controls import MeanMotionSettings
 from cof.config.flow import CofSettings, VelocitySettings
 from cof.models.base import Example, TrainedModel
-from cof.models.cof import CofFamily
-from cof.models.controls import MeanMotionFamily
-from cof.models.matching import heart_mask
-from cof.training import Run
+from cof.models.controls.motion import MeanMotionFamily
+from cof.models.flow.cof import CofFamily
+from cof.models.flow.matching import heart_mask
+from cof.training.run import Run
 
 
 def end_point_error(model: TrainedModel, hearts: list[Example]) -> float:

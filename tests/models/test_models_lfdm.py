@@ -7,10 +7,10 @@ import torch
 from cof.config.rivals import FlowAutoencoderSettings, FlowDiffusionSettings, LfdmSettings
 from cof.config.training import AffineSettings
 from cof.errors import UsageError
-from cof.models import lfdm
-from cof.models.lfdm import FewFrames, LfdmFamily, LfdmModel, NoisedSlices
-from cof.models.slices import SliceBatch, Slices, stacked
-from cof.training import Run
+from cof.models.video import lfdm
+from cof.models.video.lfdm import FewFrames, LfdmFamily, LfdmModel, NoisedSlices
+from cof.models.video.slices import SliceBatch, Slices, stacked
+from cof.training.run import Run
 
 AUTOENCODER = FlowAutoencoderSettings(
     channels=(4, 8, 16), blocks=1, frames=4, iterations=4, batch=2, learning_rate=5e-3, checkpoint_every=2

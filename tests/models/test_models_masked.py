@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cof.models.masked import fill_in, hide, masked_count
+from cof.models.video.masked import fill_in, hide, masked_count
 
 MASK, CODES = 9, 9
 

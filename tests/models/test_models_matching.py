@@ -6,8 +6,8 @@ import torch
 from cof.config.flow import VelocitySettings
 from cof.config.training import AffineSettings
 from cof.models.alignment import map_displacement
-from cof.models.matching import MatchingBatch, displacement_at, heart_mask, matching_loss, velocity_scale
-from cof.models.velocity import VelocityField
+from cof.models.flow.matching import MatchingBatch, displacement_at, heart_mask, matching_loss, velocity_scale
+from cof.models.flow.velocity import VelocityField
 from cof.motion.augmentation import AffineMaps
 from cof.motion.path import DisplacementPath
 from cof.motion.warp import warp

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cof.config.flow import OdeSettings
-from cof.models.ode import integrate
+from cof.models.flow.ode import integrate
 from cof.motion.path import DisplacementPath
 
 

@@ -8,11 +8,11 @@ import torch
 
 from cof.config.flow import VelocitySettings
 from cof.config.rivals import RegressionSettings
-from cof.models.matching import MatchingBatch, heart_mask, velocity_scale
-from cof.models.objective import Phases
-from cof.models.regression import RegressionFamily
+from cof.models.flow.matching import MatchingBatch, heart_mask, velocity_scale
+from cof.models.flow.objective import Phases
+from cof.models.flow.regression import RegressionFamily
 from cof.motion.path import DisplacementPath
-from cof.training import Run
+from cof.training.run import Run
 
 FIELD = VelocitySettings(channels=(8, 16), embedding=32, ecg_channels=(8, 16), time_harmonics=8)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from cof.config.controls import ScaledMotionSettings
-from cof.models.scaled import FACTORS, EfRegression, ScaledMotionFamily, carried_ef, scale_to_ef
-from cof.training import Run
+from cof.models.controls.scaled import FACTORS, EfRegression, ScaledMotionFamily, carried_ef, scale_to_ef
+from cof.training.run import Run
 
 
 @pytest.fixture(scope="module")

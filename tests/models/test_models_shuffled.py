@@ -6,9 +6,9 @@ import torch
 
 from cof.config.controls import ShuffledSettings
 from cof.config.flow import CofSettings, VelocitySettings
-from cof.models.cof import CofFamily
-from cof.models.shuffled import MODEL, ShuffledFamily
-from cof.training import Run
+from cof.models.controls.shuffled import MODEL, ShuffledFamily
+from cof.models.flow.cof import CofFamily
+from cof.training.run import Run
 
 FIELD = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4)
 
@@ -44,7 +44,7 @@ def test_shuffled_in_training_keeps_hearts_and_moves_ecgs(toy_hearts, tmp_path, 
         seen.update({heart.subject: heart for heart in source.train})
         raise StopIteration
 
-    monkeypatch.setattr("cof.trainer.fit", fit)
+    monkeypatch.setattr("cof.training.loop.fit", fit)
     with pytest.raises(StopIteration):
         CofFamily().fit(hearts, [], CofSettings(shuffled_ecg=True), 1, Run(tmp_path / "checkpoint.pt"))
     beats = [heart.beat.tobytes() for heart in hearts]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cof.cine.grid import INTENSITY_UNIT
 from cof.config.rivals import SliceVideoSettings
 from cof.config.training import AffineSettings
-from cof.models.slices import PositionEmbedding, SliceBatch, Slices, slice_videos, stacked
+from cof.models.video.slices import PositionEmbedding, SliceBatch, Slices, slice_videos, stacked
 
 VALID = (False, True, True, True, False)
 SETTINGS = SliceVideoSettings(batch=3, video_frames=8, augmentation=None)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cof.config.rivals import MaskedTransformerSettings
-from cof.models.token_transformer import MaskedTransformer
+from cof.models.video.token_transformer import MaskedTransformer
 
 CODES = 12
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from cof.config.flow import CofSettings, VelocitySettings
-from cof.models import training
-from cof.models.objective import Phases
-from cof.models.training import fit
-from cof.training import Run
+from cof.models.flow import training
+from cof.models.flow.objective import Phases
+from cof.models.flow.training import fit
+from cof.training.run import Run
 
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4)
 SETTINGS = CofSettings(field=TINY, iterations=6, batch=2, phases=2, checkpoint_every=2, warmup=0.3)

@@ -3,9 +3,9 @@ import torch
 
 from cof.config.flow import OdeSettings, VelocitySettings
 from cof.models.ecg_encoder import EcgEncoder, tokens_at
-from cof.models.embedding import PhaseEmbedding
-from cof.models.ode import integrate
-from cof.models.velocity import VelocityField, level_strides, position_channels
+from cof.models.flow.embedding import PhaseEmbedding
+from cof.models.flow.ode import integrate
+from cof.models.flow.velocity import VelocityField, level_strides, position_channels
 
 SMALL = {"channels": (4, 8, 8, 8), "embedding": 16, "ecg_channels": (8, 8, 8), "time_harmonics": 4}
 

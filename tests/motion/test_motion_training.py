@@ -16,7 +16,7 @@ from cof.motion.pairs import DrawnPair, NativePair, Pair, PairBatch, draw_pairs
 from cof.motion.toppr import Registration, Toppr
 from cof.motion.training import LOG_COLUMNS, fit
 from cof.motion.warp import warp_labels
-from cof.training import Run
+from cof.training.run import Run
 
 SMALL = RegistrationSettings(
     iterations=6, batch=2, channels=(4, 8), seg_slices=2, checkpoint_every=2, augmentation=AffineSettings()

@@ -10,8 +10,8 @@ import pydicom
 import pytest
 from safetensors import safe_open
 
+from cof.artefacts.folders import write_manifest
 from cof.config.data import OdditySettings, PhantomSettings
-from cof.folders import write_manifest
 from cof.phantom.anatomy import build_heart
 from cof.phantom.dicom import INLINE_SERIES, SERIES, Oddities, draw_oddities, write_cine_zip
 from cof.phantom.population import sample

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from scanned_phantom import Phantom
 
+from cof.artefacts.parquet import read_table, write_table
 from cof.cine.stage import grid_batch
 from cof.cine.volume import Cine, read_labels, write_cine, write_labels
 from cof.config.data import GridSettings, QualityFlags, QualityLimits
 from cof.ecg.record import Ecg
 from cof.errors import Reason
-from cof.labels import STRUCTURES
+from cof.heart.structures import STRUCTURES
 from cof.quality.catalogue import MEASURES, beyond
 from cof.quality.plausibility import CHECKS
 from cof.quality.stage import measure_batch
-from cof.tables import read_table, write_table
 
 SHIFTED, HEALTHY, WITHOUT_ECG = "sub-0001-v2", "sub-0002-v2", "sub-0003-v2"
 

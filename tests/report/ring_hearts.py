@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.parquet import read_table, write_table
+from cof.artefacts.provenance import digest, versions
 from cof.cine.volume import Cine, write_cine, write_labels
 from cof.config import parse
 from cof.ecg.record import Ecg
-from cof.errors import Exclusions, Reason
+from cof.errors import Reason
 from cof.phantom.card import write_card
 from cof.phantom.population import sample
-from cof.provenance import digest, versions
 from cof.quality.catalogue import MEASURES
-from cof.report.stage import make_fairness
-from cof.report.table import build_table, catalogued, summarise, to_csv
-from cof.tables import read_table, write_table
+from cof.tables.stage import make_fairness
+from cof.tables.table import build_table, catalogued, summarise, to_csv
 
 SPLITS = {
     "sub-0001-v2": "train",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cof import config
-from cof.metrics.catalogue import METRICS
+from cof.config.metrics import METRICS
 from cof.report import figures
 from cof.report.artefacts import Results
 from cof.report.sections import _by_anchor

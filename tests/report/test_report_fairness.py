@@ -10,9 +10,9 @@ import pytest
 
 from cof.config.evaluation import TableSettings
 from cof.privacy import numbers
-from cof.report.fairness import Benchmark, cells, costs, late_change, learnt, panel, read_csv, read_logs
 from cof.report.figures import THEMES, learning_curves
-from cof.report.stage import make_fairness
+from cof.tables.costs import Benchmark, cells, costs, late_change, learnt, panel, read_csv, read_logs
+from cof.tables.stage import make_fairness
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 

@@ -9,11 +9,11 @@ import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cof.config import parse
-from cof.metrics.catalogue import METRICS
+from cof.config.metrics import METRICS
 from cof.report import figures, sections
 from cof.report.artefacts import Results
-from cof.report.paper import paper_table
-from cof.report.table import CSV_COLUMNS
+from cof.tables.paper import paper_table
+from cof.tables.table import CSV_COLUMNS
 
 MODELS = {"cof": "COF", "rival": "LFDM", "static": "Static anchor"}
 TABLE1 = {

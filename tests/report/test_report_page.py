@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from ring_hearts import BAD_ANNOTATION, BROKEN_ECG, FEW_SLICES, SLICES, SPACING, amplitude_mm, radius_mm
 
-from cof.errors import Exclusions, Reason, UsageError
+from cof.artefacts.exclusions import Exclusions
+from cof.errors import Reason, UsageError
 from cof.features.artefacts import write_features
 from cof.report.stage import make_report
 

@@ -7,15 +7,16 @@ import pandas as pd
 import pytest
 from scipy.stats import bootstrap
 
+from cof.artefacts.parquet import write_table
 from cof.config import parse
 from cof.config.evaluation import EvaluationSettings, TableSettings
+from cof.config.metrics import DEFINITIONS_VERSION, LONG_FORM, METRICS
 from cof.errors import UsageError
-from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM, METRICS
-from cof.report.bootstrap import interval_of, resampled
 from cof.report.figures import intervals, render
-from cof.report.paper import paper_table
-from cof.report.stage import make_table
-from cof.report.table import (
+from cof.tables.bootstrap import interval_of, resampled
+from cof.tables.paper import paper_table
+from cof.tables.stage import make_table
+from cof.tables.table import (
     CSV_COLUMNS,
     Table,
     build_table,
@@ -26,7 +27,6 @@ from cof.report.table import (
     to_latex,
     to_markdown,
 )
-from cof.tables import write_table
 
 PROVENANCE = {"config_hash": "abc123", "versions": {"cof": "1.0"}, "definitions": "1"}
 EVALUATION = EvaluationSettings(bootstrap=500)

@@ -10,15 +10,16 @@ import pandas as pd
 import pytest
 from ring_hearts import BATCH, FRAMES, SPACING, SPLITS, amplitude_mm, ring_heart
 
+from cof.artefacts.parquet import read_table, write_table
 from cof.cine.volume import write_labels
 from cof.config import load, parse
 from cof.metrics.overlap import dice
 from cof.quality.plausibility import CHECKS, Heart, measure
 from cof.report import experts, origins
 from cof.report.artefacts import Results
-from cof.report.few import few
-from cof.report.stage import make_report, make_table
-from cof.tables import read_table, write_table
+from cof.report.stage import make_report
+from cof.tables.few import few
+from cof.tables.stage import make_table
 
 NOTICE = "Labels by a network trained on simulated hearts"
 PATIENT, TRAINED = "sub-0004-v2", "sub-0001-v2"
@@ -88,6 +89,7 @@ def patients(tiny_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "title": EXACT, "metrics": ["dice_exact_lv", "ef_exact_error_pct"], "paper": None
     }  # fmt: skip
     config["tables"]["table1"]["metrics"] += ["dice_lv", "epe_true_mm"]
+    config["tables"]["table1"]["left_out"] = ["Random Sample"]
     (results / "config.json").write_text(json.dumps(config))
     learnt = {"learnt_from": {"simulated": 32, "real": 0, "unknown": 0}}
     borrowed(results / "labeller", learnt | {"participants": {"training": [TRAINED[:8]]}}, "labeller.json")
@@ -100,7 +102,7 @@ def patients(tiny_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         rows = [{"subject": name} | dict.fromkeys((check.key for check in CHECKS), float("nan")) for name in names]
         for row in rows:
             if row["subject"] == PATIENT:
-                row |= {"lv_edv_ml": 58.0, "rr_ratio": 1.55}
+                row |= {"lv_edv_ml": 58.0, "rr_ratio": 1.55, "rv_ef_pct": 0.0}
         write_table(results / f"plausibility/{batch}.parquet", pd.DataFrame(rows), {})
         for model in ("cof", "static"):
             path = results / f"metrics/{model}/{batch}.parquet"
@@ -150,7 +152,7 @@ def test_qc_pages_carry_the_banner_and_the_doubts(patients: Path) -> None:
     assert NOTICE in text
     assert "LV EDV 58.0 mL, plausible is 60 to 500 mL; limits: wide about Petersen" in text
     rows = pd.read_csv(patients / "report/qc/quality.csv", keep_default_na=False).set_index("subject")
-    assert rows.loc[PATIENT, "not_plausible"] == "lv_edv_ml rr_ratio"
+    assert rows.loc[PATIENT, "not_plausible"] == "lv_edv_ml rv_ef_pct rr_ratio"
     assert (rows.drop(PATIENT)["not_plausible"] == "").all()
 
 
@@ -160,6 +162,8 @@ def test_warnings_stand_next_to_their_subject_and_in_the_list(page: Sections) ->
     assert "Check this heart" in warned
     assert "LV EDV 58.0 mL, plausible is 60 to 500 mL (labels of the real cine)" in warned
     assert "RR interval of the ECG over that of the scan 1.55, plausible is 0.67 to 1.5" in warned
+    assert "plausible is 0.67 to 1.5 (" not in warned  # no labels are behind it
+    assert warned.count("RV EF 0.0 %") == 1  # the generated heart has the same
     assert "(labels of the real cine)" not in other
     # The right ventricle of ring hearts hardly moves.
     assert "RV EF 0.0 %, plausible is 3 to 90 % (labels of the generated heart)" in other
@@ -241,6 +245,11 @@ def test_few_subjects_are_said_and_the_impossible_is_left_out(patients: Path, pa
     assert "Left out: none of its metrics is defined for these hearts." in empty
     assert "| COF" not in empty
     assert "tabular" not in (patients / "results/tables/exact.tex").read_text()
+
+
+def test_rows_that_the_cohort_cannot_have_are_named(page: Sections) -> None:
+    note = "Left out, because this cohort has no training subjects and no other run has trained them: Random Sample."
+    assert page.text["numbers"].count(note) == 1
 
 
 def test_a_run_of_its_own_cohort_has_no_banner(tiny_results: Path) -> None:

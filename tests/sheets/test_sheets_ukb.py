@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from cof import cli
+from cof.artefacts.parquet import read_table
 from cof.cohort import build_cohort
 from cof.config.data import CohortSettings
 from cof.errors import UsageError
 from cof.sheets.ukb import list_ukb, read_withdrawn
-from cof.tables import read_table
 
 FIRST = 2 * 10**6 + 345600
 

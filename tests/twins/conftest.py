@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
+from cof.artefacts.parquet import write_table
+from cof.artefacts.provenance import stamp
 from cof.cine.grid import read_placement
 from cof.cine.stage import grid_batch
 from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
@@ -15,12 +17,10 @@ from cof.config.controls import MeanMotionSettings, OracleSettings, RandomSettin
 from cof.config.data import GridSettings
 from cof.config.flow import CofSettings
 from cof.config.flow import VelocitySettings as Field
-from cof.labels import STRUCTURES
+from cof.heart.structures import STRUCTURES
 from cof.models.stage import train
 from cof.motion.fields import save_displacement
 from cof.motion.resolution import motion_shape
-from cof.provenance import stamp
-from cof.tables import write_table
 
 NATIVE = (6, 64, 60)
 SPACING = (10.0, 2.0, 2.0)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cof.artefacts.parquet import write_table
 from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
-from cof.tables import write_table
-from cof.twins.cautions import GENERATED, SCAN, caution
+from cof.twins.cautions import GENERATED, RATES, SCAN, caution
 
 AFFINE = np.diag([2.0, 2.0, 10.0, 1.0])
 TRAINED: Any = SimpleNamespace(settings=SimpleNamespace(registration="toppr"))
@@ -61,7 +61,7 @@ def test_what_cannot_be_and_where_networks_come_from_is_said(tmp_path: Path, cap
     assert summary["model"] == "cof"
     found = {(warning["of"], warning["check"]): warning["value"] for warning in summary["warnings"]}
     assert found[SCAN, "lv_edv_ml"] == 48
-    assert found[SCAN, "rr_ratio"] == pytest.approx(1242 / 800, abs=1e-4)
+    assert found[RATES, "rr_ratio"] == pytest.approx(1242 / 800, abs=1e-4)
     assert not {(GENERATED, "lv_edv_ml"), (GENERATED, "rr_ratio")} & found.keys()
     labeller = summary["trained_on"]["labeller"]
     assert labeller["subjects"] == {"simulated": 32, "real": 0, "unknown": 0}

@@ -4,11 +4,12 @@ import json
 
 import torch
 
+from cof.artefacts.parquet import read_table, write_table
 from cof.cine.volume import read_cine
 from cof.config.controls import ScaledMotionSettings, ShuffledSettings
 from cof.models.data import Artefacts
-from cof.models.stage import load, train
-from cof.tables import read_table, write_table
+from cof.models.stage import train
+from cof.models.trained import load
 from cof.twins.generation import generate
 
 

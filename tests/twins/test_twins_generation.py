@@ -12,8 +12,9 @@ from cof.config.data import LabelSettings
 from cof.config.flow import CofSettings, OdeSettings
 from cof.errors import UsageError
 from cof.metrics.overlap import dice
-from cof.models import anchors
-from cof.models.stage import load, train
+from cof.models.flow import anchors
+from cof.models.stage import train
+from cof.models.trained import load
 from cof.motion.fields import load_displacement
 from cof.twins.artefacts import read_canonical
 from cof.twins.stage import generate_batch
@@ -280,7 +281,7 @@ def test_a_model_of_any_anchor_is_trained_on_the_cohorts_frames(chain, labeller,
         seen.append(anchors.about(example, phase))
         return seen[-1]
 
-    monkeypatch.setattr("cof.models.objective.about", about)
+    monkeypatch.setattr("cof.models.flow.objective.about", about)
     cof = load(chain.model("cof")).settings
     settings = cof.model_copy(update={"field": cof.field.model_copy(update={"anchor": "any"})})
     train(

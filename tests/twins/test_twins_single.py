@@ -1,6 +1,7 @@
 """One heart from raw files, with every component real: a phantom's raw files through tiny trainings to its twin."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cof.artefacts.parquet import write_table
 from cof.cine.stage import grid_batch, stack_batch
-from cof.cine.volume import read_cine, read_labels
+from cof.cine.volume import Cine, read_cine, read_labels, uniform_times, write_cine
 from cof.cohort import build_cohort, select_batch
 from cof.config.data import (
     BeatSettings,
@@ -33,7 +35,7 @@ from cof.motion.stage import register_batch
 from cof.motion.stage import train as train_registration
 from cof.phantom.stage import make_cohort
 from cof.twins import single
-from cof.twins.cautions import GENERATED, SCAN
+from cof.twins.cautions import GENERATED, RATES, SCAN
 from cof.twins.single import NOTICE, twin_from_files
 
 NO_ODDITIES = OdditySettings(
@@ -102,7 +104,7 @@ def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
     assert labeller["held_out"]["hearts"] == "simulated hearts"
     assert set(labeller["held_out"]["dice"]) == {"ED", "ES"}
     assert summary["trained_on"]["model"]["subjects"] == {"simulated": 4, "real": 0, "unknown": 0}
-    assert all(warning["of"] in (SCAN, GENERATED) and warning["source"] for warning in summary["warnings"])
+    assert all(warning["of"] in (SCAN, GENERATED, RATES) and warning["source"] for warning in summary["warnings"])
     assert summary["scan"]["kind"] == "cine"
     assert 400 < summary["ecg"]["rr_ms"] < 1500
     made = read_cine(tmp_path / "twin/twin.nii")
@@ -170,8 +172,12 @@ def test_faults_of_one_persons_files_are_told(results, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
-def test_every_repair_is_printed_once(capsys):
-    repairs = ["slice 2: frame 3 is missing, the one before repeated", "4 images of other planes left out"]
-    single._say_repairs({"ecg": {"repairs": ["10 pacing spikes found and bridged"]}, "scan": {"repairs": repairs}})
-    printed = capsys.readouterr().out.splitlines()
-    assert printed == ["ecg: 10 pacing spikes found and bridged", *(f"scan: {repair}" for repair in repairs)]
+def test_every_repair_is_printed_once(tmp_path, caplog):
+    repairs = ("slice 2: frame 3 is missing, the one before repeated", "4 images of other planes left out")
+    frames = np.arange(2 * 3 * 4 * 4, dtype=np.int16).reshape(2, 3, 4, 4)
+    write_table(tmp_path / "ecg", pd.DataFrame({"repairs": [["a gap of 3 samples filled"]]}), {})
+    (tmp_path / "cine").mkdir()
+    write_cine(tmp_path / "cine/twin.nii", Cine(frames, np.eye(4), uniform_times(2, 900.0), 900.0, repairs=repairs))
+    with caplog.at_level(logging.INFO, "cof"):
+        single._say_repairs(tmp_path)
+    assert caplog.messages == ["ECG: a gap of 3 samples filled", *(f"scan: {repair}" for repair in repairs)]

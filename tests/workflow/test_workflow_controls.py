@@ -11,8 +11,8 @@ from conftest import REPOSITORY, TINY, snakemake
 from test_workflow_dag import jobs
 
 from cof import config
+from cof.artefacts.origin import Origin
 from cof.config.flow import CofSettings
-from cof.origin import Origin
 
 SCALES = REPOSITORY / "workflow/config"
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import TINY, fingerprints, snakemake
+from conftest import ENVIRONMENT, REPOSITORY, TINY, fingerprints, snakemake
+from test_workflow_dag import jobs
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +108,30 @@ def test_one_subject_runs_through_the_trained_models(continued: Path) -> None:
     made = sorted((continued / "results/tiny/twins/cof").glob("only-*/sub-0009-v2.nii"))
     assert len(made) == 1
     assert fingerprints(continued / "results/tiny/models") == before
+
+
+@pytest.mark.parametrize(
+    ("module", "again"),
+    [
+        ("tables/markup.py", {"table", "fairness", "report"}),
+        ("metrics/overlap.py", {"evaluate", "table", "fairness", "report"}),
+        ("report/cines.py", {"report"}),
+    ],
+)
+def test_an_edit_of_a_module_runs_what_imports_it_again(
+    finished: Path, tmp_path: Path, module: str, again: set[str]
+) -> None:
+    """Rules whose verb imports the module, by Snakemake itself; a dry run, in a copy of the code."""
+    for name in ("src", "workflow"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(REPOSITORY / name, tmp_path / "code" / name, ignore=ignored)
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(REPOSITORY / name, tmp_path / "code" / name)
+    edited = tmp_path / "code/src/cof" / module
+    edited.write_text(edited.read_text() + "\n# edited\n")
+    called = [sys.executable, "-m", "snakemake", "--snakefile", str(tmp_path / "code/Snakefile"), "-n", "all"]
+    called += ["--directory", str(finished), "--configfile", str(TINY), "--rerun-triggers", "params"]
+    environment = ENVIRONMENT | {"PYTHONPATH": str(tmp_path / "code/src")}
+    done = subprocess.run(called, cwd=tmp_path, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert jobs(done.stdout).keys() - {"all"} == again

@@ -18,7 +18,7 @@ rule cine:
         mem_mb=limit(4000),
     params:
         settings=dump(CONFIG.cine),
-        source=source("cine", "folders", "labels/__init__"),
+        source=source_of("cine"),
     shell:
         "exec cof cine --sheet {input.sheet:q} --key {input.key:q} --out {output.cine:q}"
         " --annotations {output.annotations:q} --exclusions {output.exclusions:q}"
@@ -45,7 +45,7 @@ rule grid:
         mem_mb=limit(4000),
     params:
         settings=dump(CONFIG.grid),
-        source=source("cine", "folders", "labels/__init__"),
+        source=source_of("grid"),
     shell:
         "exec cof grid --cine {input.cine:q} --labels {input.labels:q} --excluded {input.excluded:q}"
         " --out {output.grid:q} --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"

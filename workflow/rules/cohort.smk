@@ -17,7 +17,7 @@ rule cohort:
         "../../envs/cof.yaml"
     params:
         settings=dump(CONFIG.cohort),
-        source=source("cohort", "tables"),
+        source=source_of("cohort"),
     shell:
         "exec cof cohort --sheet {input.sheet:q} --out {output.subjects:q} --key {output.key:q}"
         " --settings {params.settings:q} --overwrite > >(tee {log:q}) 2>&1"
@@ -42,7 +42,7 @@ rule batch:
         only=lambda wildcards: options(
             "only", ONLY if wildcards.batch.startswith("only-") else []
         ),
-        source=source("cohort", "tables"),
+        source=source_of("batch"),
     shell:
         "exec cof batch --subjects {input.subjects:q} --name {wildcards.batch} {params.only}"
         " --out {output.sheet:q} --overwrite 2> {log:q}"

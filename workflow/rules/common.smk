@@ -17,8 +17,9 @@ from cof.config.data import PHANTOM_VISIT
 from cof.config.untrained import without_untrained
 from cof.errors import UsageError
 from cof.families import package
-from cof.origin import BORROWED as BORROWED_NOTE
-from cof.provenance import digest, source
+from cof.artefacts.origin import BORROWED as BORROWED_NOTE
+from cof.artefacts.provenance import digest
+from cof.artefacts.sources import source_of
 
 
 def may_train():
@@ -76,7 +77,7 @@ def known_subjects():
     """Names that `subjects` may have: those of the sheet or of the synthetic cohort or, where the sheet has gone, of the
     cohort that was made of it."""
     from cof.cohort import known_names, names_of_sheet
-    from cof.tables import read_table
+    from cof.artefacts.parquet import read_table
 
     if SYNTHETIC:
         names = CONFIG.phantom.participants

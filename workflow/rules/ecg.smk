@@ -17,7 +17,7 @@ rule ecg:
         mem_mb=limit(2000, 4),
     params:
         settings=dump(CONFIG.ecg),
-        source=source("ecg", "tables"),
+        source=source_of("ecg"),
     shell:
         "exec cof ecg --sheet {input.sheet:q} --key {input.key:q} --out {output.table:q}"
         " --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"
@@ -41,7 +41,7 @@ rule beats:
         mem_mb=limit(2000, 4),
     params:
         settings=dump(CONFIG.beats),
-        source=source("ecg", "tables"),
+        source=source_of("beats"),
     shell:
         "exec cof beats --ecg {input.ecg:q} --out {output.table:q} --exclusions {output.exclusions:q}"
         " --settings {params.settings:q} --overwrite 2> {log:q}"

@@ -22,7 +22,7 @@ rule features:
         twins=lambda wildcards, input: options("twins", [input.twins]),
         splits=options("split", SPLITS),
         settings=dump(CONFIG.evaluation.extractors),
-        source=source("features", "folders", "cine/grid", "labels/artefact"),
+        source=source_of("features"),
     shell:
         "exec cof features --sheet {input.sheet:q} --grid {input.grid:q} {params.twins} --labeller {input.labeller:q}"
         " --out {output.features:q} --exclusions {output.exclusions:q} --settings {params.settings:q} {params.splits} --overwrite 2> {log:q}"
@@ -45,4 +45,4 @@ use rule features as real_features with:
         twins="",
         splits=options("split", SPLITS),
         settings=dump(CONFIG.evaluation.extractors),
-        source=source("features", "folders", "cine/grid", "labels/artefact"),
+        source=source_of("features"),

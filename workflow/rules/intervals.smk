@@ -57,7 +57,7 @@ rule intervals:
     params:
         settings=dump(CONFIG.intervals),
         metrics=stage("metrics"),
-        source=source("metrics/calibration", "metrics/conformal", "metrics/catalogue"),
+        source=source_of("intervals"),
     shell:
         "exec cof intervals --subjects {input.subjects:q} --metrics {params.metrics:q} --out {output:q}"
         " --settings {params.settings:q} --overwrite 2> {log:q}"

@@ -19,7 +19,7 @@ rule labeller:
         annotations=stage("annotations"),
         work=f"{R}/checkpoints/labeller",
         seed=CONFIG.seed,
-        source=source("labels", "folders", "cine/volume"),
+        source=source_of("labeller"),
     shell:
         "exec cof labeller --subjects {input.subjects:q} --cine {params.cine:q} --annotations {params.annotations:q}"
         " --out {output.labeller:q} --work {params.work:q} --settings {params.settings:q}"
@@ -45,7 +45,7 @@ rule label:
         mem_mb=limit(16000),
     params:
         settings=dump(CONFIG.labels),
-        source=source("labels", "folders", "cine/volume"),
+        source=source_of("label"),
     shell:
         "exec cof label --cine {input.cine:q} --labeller {input.labeller:q} --out {output.labels:q}"
         " --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"

@@ -31,15 +31,7 @@ rule train:
         work=f"{R}/checkpoints/models/{{model}}",
         seed=CONFIG.seed,
         curves=f"{R}/logs/train/{{model}}",
-        source=source(
-            "models",
-            "motion",
-            "training",
-            "trainer",
-            "folders",
-            "cine/grid",
-            "metrics/function",
-        ),
+        source=source_of("train"),
     shell:
         "{resources.launcher} cof train --subjects {input.subjects:q} --beats {params.beats:q} --grid {params.grid:q} --labels {params.labels:q} {params.fields} {params.base} {params.members}"
         " --out {output.model:q} --work {params.work:q} --settings {params.settings:q}"

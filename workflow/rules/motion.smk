@@ -27,9 +27,7 @@ rule toppr:
         work=f"{R}/checkpoints/registrations/{{registration}}",
         seed=CONFIG.seed,
         curves=f"{R}/logs/toppr/{{registration}}",
-        source=source(
-            "motion", "training", "trainer", "folders", "cine/grid", "labels/teacher"
-        ),
+        source=source_of("toppr"),
     shell:
         "{resources.launcher} cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
         " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
@@ -57,7 +55,7 @@ rule fields:
         settings=lambda wildcards: dump(
             CONFIG.registrations[wildcards.registration].path
         ),
-        source=source("motion", "folders", "cine/grid", "labels/teacher"),
+        source=source_of("fields"),
     shell:
         "exec cof fields --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
         " --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"
@@ -85,13 +83,7 @@ if SYNTHETIC:
             runtime=limit(30, 1),
             mem_mb=limit(16000),
         params:
-            source=source(
-                "metrics/exact_motion",
-                "metrics/truth",
-                "metrics/sampling",
-                "motion",
-                "folders",
-            ),
+            source=source_of("exact-motion"),
         shell:
             "exec cof exact-motion --key {input.key:q} --cine {input.cine:q} --grid {input.grid:q} --truth {input.truth:q}"
             " --out {output.fields:q} --exclusions {output.exclusions:q} --overwrite 2> {log:q}"

@@ -22,7 +22,7 @@ rule phantom:
         settings=dump(CONFIG.phantom),
         seed=CONFIG.seed,
         out=lambda wildcards, output: Path(output.sheet).parent,
-        source=source("phantom", "ecg/record", "ecg/delineate"),
+        source=source_of("phantom"),
     shell:
         "OMP_NUM_THREADS=1 exec cof phantom --out {params.out:q} --settings {params.settings:q} --seed {params.seed}"
         " --workers {threads} --overwrite 2> {log:q}"

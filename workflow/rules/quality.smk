@@ -20,15 +20,7 @@ rule quality:
         mem_mb=limit(4000, 4),
     params:
         settings=dump(CONFIG.quality.exclude),
-        source=source(
-            "quality",
-            "tables",
-            "cine/volume",
-            "labels/__init__",
-            "metrics/function",
-            "ecg/record",
-            "ecg/peaks",
-        ),
+        source=source_of("quality"),
     shell:
         "exec cof quality --ecg {input.ecg:q} --beats {input.beats:q} --cine {input.cine:q} --labels {input.labels:q}"
         " --out {output.table:q} --exclusions {output.exclusions:q} --settings {params.settings:q}"

@@ -35,9 +35,7 @@ rule evaluate:
     params:
         truth=options("truth", [rules.phantom.output.truth] if SYNTHETIC else []),
         intervals=lambda wildcards, input: options("intervals", input.intervals),
-        source=source(
-            "metrics", "tables", "motion/jacobian", "motion/warp", "cine/grid"
-        ),
+        source=source_of("evaluate"),
     shell:
         "exec cof evaluate --sheet {input.sheet:q} --key {input.key:q} --beats {input.beats:q} --twins {input.twins:q} --cine {input.cine:q}"
         " --labels {input.labels:q} --grid {input.grid:q} --fields {input.fields:q} {params.truth} {params.intervals}"
@@ -77,13 +75,7 @@ rule table:
         card=options("card", [rules.phantom.output.couplings] if SYNTHETIC else []),
         out=lambda wildcards, output: Path(output.csv).with_suffix(""),
         config_hash=CONFIG_HASH,
-        source=source(
-            "report",
-            "origin",
-            "metrics/catalogue",
-            "metrics/statistics",
-            "metrics/frechet",
-        ),
+        source=source_of("table"),
     shell:
         "exec cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.features} {params.card} --labeller {input.labeller:q} --out {params.out:q} --settings {params.settings:q}"
         " --evaluation {params.evaluation:q} --config-hash {params.config_hash} --overwrite 2> {log:q}"
@@ -110,7 +102,7 @@ rule fairness:
         out=lambda wildcards, output: Path(output.csv).with_suffix(""),
         config_hash=CONFIG_HASH,
         trained=options("trained", [CONFIG.trained] if CONFIG.trained else []),
-        source=source("report/fairness", "report/markup"),
+        source=source_of("fairness"),
     shell:
         "exec cof fairness --results {params.results:q} --out {params.out:q} --settings {params.settings:q} {params.trained}"
         " --config-hash {params.config_hash} --overwrite 2> {log:q}"
@@ -150,16 +142,7 @@ rule report:
         "../../envs/cof.yaml"
     params:
         results=lambda wildcards, input: Path(input.config[0]).parent,
-        source=source(
-            "report",
-            "metrics",
-            "labels/__init__",
-            "labels/dataset",
-            "origin",
-            "cine/volume",
-            "quality/catalogue",
-            "quality/plausibility",
-        ),
+        source=source_of("report"),
     shell:
         "exec cof report --results {params.results:q} --config {input.config:q} --out {output:q} --overwrite 2> {log:q}"
 

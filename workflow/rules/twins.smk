@@ -28,9 +28,7 @@ rule twins:
         splits=options("split", SPLITS),
         labelling=CONFIG.twins.labels,
         seed=CONFIG.seed,
-        source=source(
-            "twins", "models", "motion", "folders", "cine/grid", "labels/predict"
-        ),
+        source=source_of("twins"),
     shell:
         "exec cof twins --sheet {input.sheet:q} --beats {input.beats:q} --cine {input.cine:q}"
         " --labels {input.labels:q} --grid {input.grid:q} {params.fields} --model {input.model:q}"

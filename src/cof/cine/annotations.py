@@ -10,7 +10,7 @@ from cof.cine.geometry import onto_stack, spacing_of
 from cof.cine.nifti import Stored, read_array
 from cof.cine.volume import Cine
 from cof.errors import CofError, Reason
-from cof.labels.codes import write_map
+from cof.heart.codes import write_map
 
 CLASSES = 4
 _ROUNDING = 1e-3
@@ -28,7 +28,7 @@ def read_annotation(
     Args:
         path: the NIfTI.
         cine: as recorded.
-        codes: from the codes of the file to ours (`cof.labels.codes`); every code but 0 must be in it.
+        codes: from the codes of the file to ours (`cof.heart.codes`); every code but 0 must be in it.
         repairs: takes what was mended, in words.
 
     Returns:

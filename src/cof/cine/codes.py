@@ -7,8 +7,8 @@ import numpy as np
 from scipy.ndimage import binary_dilation, binary_fill_holes
 
 from cof.errors import CofError, Reason
-from cof.labels import STRUCTURES
-from cof.labels.codes import write_map
+from cof.heart.codes import write_map
+from cof.heart.structures import STRUCTURES
 
 LV, WALL, RV = STRUCTURES["LV"], STRUCTURES["myocardium"], STRUCTURES["RV"]
 

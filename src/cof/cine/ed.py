@@ -11,7 +11,7 @@ import numpy as np
 
 from cof.cine.volume import Cine
 from cof.errors import CofError, Reason
-from cof.labels import STRUCTURES
+from cof.heart.structures import STRUCTURES
 
 # Experts' choices of ED differ by so much of a cycle among each other.
 _SAME_PHASE = 0.05

@@ -14,7 +14,7 @@ import numpy as np
 from cof.cine.volume import Cine, read_cine, sidecar, uniform_times, write_cine
 from cof.config.data import GridSettings
 from cof.errors import CofError, Reason
-from cof.labels import STRUCTURES
+from cof.heart.structures import STRUCTURES
 
 # Stored intensities are whole numbers of this unit.
 INTENSITY_UNIT = 1e-4

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.folders import whole_folder
+from cof.artefacts.parquet import read_table
+from cof.artefacts.provenance import stamp
 from cof.cine.annotations import read_annotation, towards_apex
 from cof.cine.ed import find_ed
 from cof.cine.geometry import flip_slices, onto_stack
@@ -15,12 +19,9 @@ from cof.cine.grid import make_grid, write_grid
 from cof.cine.reader import read_cine_source
 from cof.cine.volume import Cine, read_anchor_labels, read_cine, write_cine, write_labels
 from cof.config.data import CineSettings, GridSettings
-from cof.errors import CofError, Exclusions, Reason, UsageError
-from cof.folders import whole_folder
-from cof.labels.codes import read_map
+from cof.errors import CofError, Reason, UsageError
+from cof.heart.codes import read_map
 from cof.progress import progress
-from cof.provenance import stamp
-from cof.tables import read_table
 
 log = logging.getLogger(__name__)
 

@@ -26,12 +26,12 @@ from cof.config.data import (
 )
 from cof.config.evaluation import EvaluationSettings, IntervalSettings, ReportSettings, TableSettings, TwinSettings
 from cof.config.flow import CofSettings
+from cof.config.metrics import METRICS
 from cof.config.models import ModelSettings, settings_of
 from cof.config.motion import RegistrationSettings
 from cof.config.overlay import overlaid, resolved, without_removed
 from cof.config.rivals import EchoDiffusionSettings
 from cof.errors import UsageError
-from cof.metrics.catalogue import METRICS
 
 
 class Config(Settings):

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from cof.artefacts.provenance import differences
 from cof.config import Config
 from cof.config.base import Settings
 from cof.config.controls import Control
@@ -15,7 +16,6 @@ from cof.config.data import BeatSettings, GridSettings, LabelSettings
 from cof.config.models import ModelSettings
 from cof.config.motion import RegistrationSettings
 from cof.errors import UsageError
-from cof.provenance import differences
 
 # Settings that act when a trained artefact is used, not when it is trained: a run keeps its own.
 _IN_USE = frozenset(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from cof.config.base import Count, Positive, Probability, Settings, Triple
-from cof.labels.codes import read_map
+from cof.heart.codes import read_map
 
 PHANTOM_VISIT = 2  # of every synthetic participant
 

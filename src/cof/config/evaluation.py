@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from cof.config.base import Count, Labelling, Settings
-from cof.metrics.catalogue import METRICS
+from cof.config.metrics import METRICS
 
 
 class WeightsSettings(Settings):
@@ -60,7 +60,7 @@ class TableSettings(Settings):
 
     title: str
     models: dict[str, str] = Field(description="model name in `models` to printed row name")
-    metrics: tuple[str, ...] = Field(description="keys of cof.metrics.catalogue, a column each")
+    metrics: tuple[str, ...] = Field(description="keys of cof.config.metrics, a column each")
     repeats: dict[str, tuple[str, ...]] = Field(
         {}, description="model of this table to further trainings of it with other seeds, whose SD is printed beside it"
     )

@@ -7,6 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.parquet import read_table, write_table
+from cof.artefacts.provenance import stamp
 from cof.config.data import BeatSettings, EcgSettings
 from cof.ecg.categories import categorise, states_pacing
 from cof.ecg.checks import Checks, check
@@ -14,10 +17,8 @@ from cof.ecg.cycle import Cycle, representative_cycle
 from cof.ecg.features import ecg_features
 from cof.ecg.reader import read_ecg
 from cof.ecg.record import MEASUREMENTS, Ecg
-from cof.errors import CofError, Exclusions, Reason, redact
+from cof.errors import CofError, Reason, redact
 from cof.progress import progress
-from cof.provenance import stamp
-from cof.tables import read_table, write_table
 
 log = logging.getLogger(__name__)
 

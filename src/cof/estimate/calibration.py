@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from cof.artefacts.folders import MANIFEST
+from cof.artefacts.parquet import read_table
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, write_labels
 from cof.cohort import build_cohort, select_batch
@@ -31,21 +33,19 @@ from cof.config.models import ModelSettings
 from cof.config.motion import RegistrationSettings
 from cof.config.training import TrainingSettings
 from cof.ecg.stage import beats_batch, parse_batch
-from cof.folders import MANIFEST
 from cof.labels.predict import Labeller
 from cof.labels.stage import train as train_labeller
-from cof.metrics.exact_motion import write_exact_fields
 from cof.metrics.stage import evaluate_batch
-from cof.metrics.truth import Truth
 from cof.models.data import Artefacts
-from cof.models.stage import load as load_model
 from cof.models.stage import train as train_model
+from cof.models.trained import load as load_model
 from cof.motion.stage import register_batch
 from cof.motion.stage import train as train_registration
 from cof.phantom.stage import make_cohort
 from cof.progress import Progress
 from cof.quality.stage import measure_batch
-from cof.tables import read_table
+from cof.truth.artefacts import Truth
+from cof.truth.stage import write_exact_fields
 from cof.twins.artefacts import write_twin
 from cof.twins.generation import generate, propagate
 

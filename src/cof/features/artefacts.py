@@ -10,8 +10,8 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from cof.artefacts.folders import whole_file
 from cof.errors import UsageError
-from cof.folders import whole_file
 
 if TYPE_CHECKING:  # the report reads features, and has no need of torch
     from torch import Tensor

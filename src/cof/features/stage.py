@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.folders import find
+from cof.artefacts.parquet import read_table
 from cof.cine.grid import read_grid
 from cof.config.base import Triple
 from cof.config.evaluation import ExtractorSettings
-from cof.errors import Exclusions
 from cof.features.artefacts import write_features
 from cof.features.extractors import extractors
-from cof.folders import find
 from cof.progress import progress
-from cof.tables import read_table
 
 
 def features_batch(

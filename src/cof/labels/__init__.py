@@ -4,6 +4,3 @@ import os
 
 # nnU-Net reads this when it is first imported; its default of eight processes is for a workstation.
 os.environ.setdefault("nnUNet_def_n_proc", "1")
-
-# The label convention of UK Biobank studies; background is 0.
-STRUCTURES = {"LV": 1, "myocardium": 2, "RV": 3}

@@ -17,7 +17,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from cof.errors import UsageError
-from cof.labels import STRUCTURES
+from cof.heart.structures import STRUCTURES
 from cof.labels.environment import quiet
 
 CONFIGURATION = "2d"

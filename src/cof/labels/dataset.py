@@ -9,11 +9,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.folders import find
+from cof.artefacts.parquet import read_table
 from cof.cine.volume import read_cine, read_labels
-from cof.errors import CofError, Exclusions, Reason, UsageError
-from cof.folders import find
-from cof.labels import STRUCTURES
-from cof.tables import read_table
+from cof.errors import CofError, Reason, UsageError
+from cof.heart.structures import STRUCTURES
 
 log = logging.getLogger(__name__)
 

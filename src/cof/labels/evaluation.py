@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cof.labels import STRUCTURES
+from cof.heart.structures import STRUCTURES
 from cof.labels.dataset import Case
 from cof.labels.predict import Labeller
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.folders import whole_folder
+from cof.artefacts.origin import LEARNT_FROM, learnt_from
+from cof.artefacts.provenance import digest, stamp
 from cof.cine.volume import read_cine, write_labels
 from cof.config.data import LabelSettings
-from cof.errors import CofError, Exclusions, Reason, UsageError
-from cof.folders import whole_folder
-from cof.labels import STRUCTURES
-from cof.origin import LEARNT_FROM, learnt_from
+from cof.errors import CofError, Reason, UsageError
+from cof.heart.structures import STRUCTURES
 from cof.progress import Progress
-from cof.provenance import digest, stamp
 
 log = logging.getLogger(__name__)
 

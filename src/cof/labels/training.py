@@ -19,10 +19,11 @@ from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_p
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from cof.artefacts.folders import whole_file
 from cof.config.data import LabelSettings
 from cof.errors import UsageError
-from cof.folders import whole_file
-from cof.labels import STRUCTURES, artefact
+from cof.heart.structures import STRUCTURES
+from cof.labels import artefact
 from cof.labels.dataset import DATASET, Case, write_raw
 from cof.labels.environment import nnunet_folders, threads_for_processes
 from cof.progress import Progress

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from cof.artefacts.folders import whole_file
+from cof.artefacts.parquet import read_tables
+from cof.artefacts.provenance import stamp
 from cof.config.evaluation import IntervalSettings
+from cof.config.metrics import DEFINITIONS_VERSION
 from cof.errors import UsageError
-from cof.folders import whole_file
-from cof.metrics.catalogue import DEFINITIONS_VERSION
 from cof.metrics.conformal import QUANTITIES, conformal_quantile, least_subjects
-from cof.provenance import stamp
-from cof.tables import read_tables
 
 log = logging.getLogger(__name__)
 

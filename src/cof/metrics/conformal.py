@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from cof.cine.grid import resample_phase
-from cof.metrics.function import Function, ventricular_function
+from cof.heart.function import Function, ventricular_function
 
 QUANTITIES = ("ef", "esv", "curve")
 # Added to every spread (% of EF, mL), so that members which happen to agree promise no certainty.

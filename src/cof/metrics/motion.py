@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cof.heart.function import pearson
 from cof.metrics.image import ssim_images
 
 
@@ -25,15 +26,6 @@ class MotionAgreement:
     correlation: float
     ssim: float
     flat: bool
-
-
-def pearson(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson correlation of all elements of two arrays; NaN if either is constant."""
-    x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
-    if x.min() == x.max() or y.min() == y.max():
-        return float("nan")
-    x, y = x - x.mean(), y - y.mean()
-    return float(np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
 def _agreement(generated: np.ndarray, real: np.ndarray) -> MotionAgreement:

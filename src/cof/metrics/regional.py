@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from cof.cine.grid import Placement, labels_to_canonical
-from cof.labels import STRUCTURES
-from cof.metrics.function import time_to_end_systole
+from cof.heart.function import time_to_end_systole
+from cof.heart.structures import STRUCTURES
 from cof.motion.resolution import to_canonical
 from cof.motion.warp import fill_invalid, reachable, warp
 

@@ -11,31 +11,33 @@ import pandas as pd
 import torch
 from safetensors.numpy import load_file
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.parquet import read_table, write_table
+from cof.artefacts.provenance import stamp
 from cof.cine.grid import Placement, nearest_frame, read_grid, resample_phase
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
 from cof.config.base import Triple
-from cof.errors import CofError, Exclusions, Reason
-from cof.labels import STRUCTURES
-from cof.metrics.catalogue import DEFINITIONS_VERSION, LONG_FORM
-from cof.metrics.conformal import QUANTITIES, Intervals, Scale, scores
-from cof.metrics.function import (
+from cof.config.metrics import DEFINITIONS_VERSION, LONG_FORM
+from cof.errors import CofError, Reason
+from cof.heart.function import (
     curve_correlation,
     myocardial_mass,
+    pearson,
     time_to_end_systole,
     ventricular_function,
     volume_curve,
 )
+from cof.heart.structures import STRUCTURES
+from cof.metrics.conformal import QUANTITIES, Intervals, Scale, scores
 from cof.metrics.image import psnr, ssim
-from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame, pearson
+from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame
 from cof.metrics.overlap import about_structures, dice, iou
 from cof.metrics.regional import SEGMENTS, RegionalFunction, regional_function
-from cof.metrics.sampling import frames_at_phases, labels_on_motion_grid
-from cof.metrics.truth import Truth
 from cof.motion.jacobian import jacobian_determinant, regularity
 from cof.motion.resolution import motion_spacing
 from cof.progress import progress
-from cof.provenance import stamp
-from cof.tables import read_table, write_table
+from cof.truth.artefacts import Truth
+from cof.truth.sampling import frames_at_phases, labels_on_motion_grid
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +117,7 @@ def evaluate_batch(
         cine, labels, grid: the real hearts of the batch: native, segmented, canonical.
         fields: fields/{variant}/{batch}, the registered displacements that end-point errors refer to.
         truth: phantom/truth, or None for real subjects.
-        out: parquet, rows as `cof.metrics.catalogue.LONG_FORM`.
+        out: parquet, rows as `cof.config.metrics.LONG_FORM`.
         exclusions: parquet of the subjects that could not be evaluated.
         intervals: intervals/{model}.json of a calibrated model, whose coverage is measured.
     """

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cof.config.base import Triple
 from cof.errors import CofError, Reason
-from cof.labels import STRUCTURES
+from cof.heart.structures import STRUCTURES
 from cof.motion.augmentation import AffineMaps
 
 LEFT_VENTRICLE = (STRUCTURES["LV"], STRUCTURES["myocardium"])

@@ -10,7 +10,7 @@ import torch
 
 from cof.cine.grid import Placement
 from cof.ecg.features import FEATURES
-from cof.training import Run
+from cof.training.run import Run
 
 # What a training example can carry beyond anchor and ECG.
 Motion = Literal["displacement", "cine", "labels", "ef"]

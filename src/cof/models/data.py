@@ -10,14 +10,14 @@ from typing import TypeVar, overload
 import numpy as np
 import pandas as pd
 
+from cof.artefacts.folders import find, gzip_checksum
+from cof.artefacts.parquet import read_tables
 from cof.cine.grid import INTENSITY_UNIT, at_phase, labels_to_canonical, nearest_frame, read_placement
 from cof.cine.volume import StoredFrames, read_cine, read_frame, read_labels, sidecar
-from cof.folders import find, gzip_checksum
-from cof.labels import STRUCTURES
-from cof.metrics.function import ventricular_function, volume_curve
+from cof.heart.function import ventricular_function, volume_curve
+from cof.heart.structures import STRUCTURES
 from cof.models.base import Example, SubjectEcg
 from cof.motion.fields import load_displacement, load_record
-from cof.tables import read_tables
 
 One = TypeVar("One")
 
@@ -70,7 +70,7 @@ class Artefacts:
             ValueError: another anchor than ED was asked for with the displacement, which points to ED.
         """
         if anchor_phase and with_displacement:
-            raise ValueError("registered motion points to end diastole; `cof.models.anchors.about` turns it")
+            raise ValueError("registered motion points to end diastole; `cof.models.flow.anchors.about` turns it")
         grid, labels = find(self.grid, f"{subject}.nii"), find(self.labels, f"{subject}.nii.gz")
         field = find(self.fields, f"{subject}.safetensors") if with_displacement else None
         if grid is None or labels is None or subject not in self.beats.index or (with_displacement and field is None):

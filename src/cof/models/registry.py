@@ -8,21 +8,21 @@ from cof.models.base import Family
 
 # Module and class of each; nothing is imported of a family that is not asked for, as in `cof.families`.
 FAMILIES = {
-    "cof": "cof.models.cof:CofFamily",
-    "echopulse": "cof.models.echopulse:EchoPulseFamily",
-    "lfdm": "cof.models.lfdm:LfdmFamily",
-    "static": "cof.models.controls:StaticFamily",
-    "random": "cof.models.controls:RandomFamily",
-    "mean_motion": "cof.models.controls:MeanMotionFamily",
-    "scaled_motion": "cof.models.scaled:ScaledMotionFamily",
-    "shuffled": "cof.models.shuffled:ShuffledFamily",
-    "anchored": "cof.models.anchored:AnchoredFamily",
-    "ensemble": "cof.models.ensemble:EnsembleFamily",
-    "oracle": "cof.models.controls:OracleFamily",
-    "regression": "cof.models.regression:RegressionFamily",
-    "diffusion": "cof.models.diffusion:DiffusionFamily",
-    "echodiffusion": "cof.models.echodiffusion:EchoDiffusionFamily",
-    "true_ef": "cof.models.true_ef:TrueEfFamily",
+    "cof": "cof.models.flow.cof:CofFamily",
+    "echopulse": "cof.models.video.echopulse:EchoPulseFamily",
+    "lfdm": "cof.models.video.lfdm:LfdmFamily",
+    "static": "cof.models.controls.motion:StaticFamily",
+    "random": "cof.models.controls.motion:RandomFamily",
+    "mean_motion": "cof.models.controls.motion:MeanMotionFamily",
+    "scaled_motion": "cof.models.controls.scaled:ScaledMotionFamily",
+    "shuffled": "cof.models.controls.shuffled:ShuffledFamily",
+    "anchored": "cof.models.controls.anchored:AnchoredFamily",
+    "ensemble": "cof.models.controls.ensemble:EnsembleFamily",
+    "oracle": "cof.models.controls.motion:OracleFamily",
+    "regression": "cof.models.flow.regression:RegressionFamily",
+    "diffusion": "cof.models.flow.diffusion:DiffusionFamily",
+    "echodiffusion": "cof.models.video.echodiffusion:EchoDiffusionFamily",
+    "true_ef": "cof.models.controls.true_ef:TrueEfFamily",
 }
 
 

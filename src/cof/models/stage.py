@@ -1,66 +1,29 @@
-"""The stage that trains one model of any family, and the way back from its folder."""
+"""The stage that trains one model of any family."""
 
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
+from cof.artefacts.folders import MANIFEST, whole_folder
+from cof.artefacts.origin import LEARNT_FROM, Origin, learnt_from
+from cof.artefacts.parquet import read_table
+from cof.artefacts.provenance import digest, stamp
+from cof.artefacts.sources import source
 from cof.cohort import SPLITS
-from cof.config.base import Triple
 from cof.config.controls import TrueEfSettings
 from cof.config.flow import CofSettings
 from cof.config.models import ModelSettings
 from cof.errors import UsageError
 from cof.families import package
-from cof.folders import MANIFEST, beside, whole_folder
-from cof.models.base import Example, Family, Motion, TrainedModel
+from cof.models.base import Example, Family, Motion
 from cof.models.data import Artefacts, Known, OpenedExamples
-from cof.models.ensemble import MEMBERS
 from cof.models.registry import family_of
-from cof.models.shuffled import MODEL
-from cof.origin import LEARNT_FROM, Origin, learnt_from
+from cof.models.trained import CARD, MEMBERS, MODEL, SETTINGS
 from cof.progress import progress
-from cof.provenance import digest, source, stamp
-from cof.tables import read_table
-from cof.training import Run
-
-SETTINGS = "settings.json"
-CARD = "card.md"
-# What decides a training, as far as it is code.
-CODE = "models", "motion", "training", "trainer", "metrics/function"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained model, and what generation has to know about its training.
-
-    Attributes:
-        model: ready to generate.
-        settings: of the model.
-        sees_motion: the model needs the subject's own registered displacement.
-        anchor_phase: phase of the frame that is its subjects' anchor; 0 is end diastole.
-        sees_ef: the model needs the subject's own ejection fraction.
-        frames: phases of a cycle in the training data.
-        shape: voxels of the canonical grid (z, y, x).
-        spacing_mm: of the canonical grid (z, y, x).
-        beat_samples: samples of an R-R cycle.
-        provenance: of the training.
-    """
-
-    model: TrainedModel
-    settings: ModelSettings
-    sees_motion: bool
-    anchor_phase: float
-    sees_ef: bool
-    frames: int
-    shape: tuple[int, int, int]
-    spacing_mm: Triple
-    beat_samples: int
-    provenance: dict[str, Any]
+from cof.training.run import Run
 
 
 def train(
@@ -94,7 +57,7 @@ def train(
         base: folder of the trained model that this one applies, of which it keeps a copy; for families with one.
         members: folders of the trained models of an ensemble, of which it keeps copies by their names.
         curves: folder for TensorBoard.
-        devices: as in `cof.training.Run`.
+        devices: as in `cof.training.run.Run`.
 
     Raises:
         UsageError: no training subject is there, or they lie on different canonical grids.
@@ -154,7 +117,7 @@ def train(
         "provenance": stamp(settings.model_dump(mode="json")) | {"package": package(settings.family)},
     }
     fingerprints = [known[subject].fingerprint for subject in (*train.subjects, *validation.subjects)]
-    name = digest([settings.model_dump(mode="json"), seed, source(*CODE), package(settings.family), fingerprints])
+    name = digest([settings.model_dump(mode="json"), seed, source(__name__), package(settings.family), fingerprints])
     run = Run(work / f"{name}.pt", curves, devices, settings.family)
     save = family.fit(train, validation, settings, seed, run)
     record["trainings"] = [effort.record() for effort in run.efforts]
@@ -171,42 +134,6 @@ def train(
     run.clear()
 
 
-def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
-    """The model that `train` wrote into `folder`.
-
-    Args:
-        folder: `models/{model}`.
-        settings: in place of those that it was trained with, for what only matters at generation (the solver).
-
-    Raises:
-        UsageError: the folder holds no trained model, or one that the settings do not fit.
-    """
-    file = folder / SETTINGS
-    if not file.is_file():
-        raise UsageError(f"{folder} is no trained model; {beside(folder, CARD)}")
-    record = json.loads(file.read_text())
-    if "family" not in record["settings"]:
-        raise UsageError(f"{folder} is no trained model but a registration; models lie in models/")
-    trained: ModelSettings = TypeAdapter(ModelSettings).validate_python(record["settings"])
-    settings = settings or trained
-    if settings.family != trained.family:
-        raise UsageError(f"{folder} holds a model of the family '{trained.family}', not '{settings.family}'")
-    family = family_of(settings.family)
-    shape, spacing = record["shape"], record["spacing_mm"]
-    return Trained(
-        family.load(folder, settings),
-        settings,
-        family.sees_motion,
-        getattr(settings, "anchor_phase", 0.0),
-        _sees_ef(settings),
-        record["frames"],
-        (shape[0], shape[1], shape[2]),
-        (spacing[0], spacing[1], spacing[2]),
-        record["beat_samples"],
-        record["provenance"],
-    )
-
-
 def _cycle(settings: ModelSettings) -> frozenset[Motion]:
     """What a training needs beyond its family's, where any frame of the cycle may be the anchor."""
     any_anchor = isinstance(settings, CofSettings) and settings.field.anchor == "any"
@@ -217,11 +144,6 @@ def _seed(settings: ModelSettings, seed: int) -> int:
     """The seed of a training: that of the run, unless the model has one of its own."""
     own: int | None = getattr(settings, "seed", None)
     return seed if own is None else own
-
-
-def _sees_ef(settings: ModelSettings) -> bool:
-    """The model is openly told the subject's own ejection fraction, as an oracle."""
-    return isinstance(settings, TrueEfSettings)
 
 
 def _trials(trials: list[dict[str, Any]]) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from cof.artefacts.folders import find, gzip_checksum
 from cof.cine.grid import INTENSITY_UNIT, read_placement
 from cof.cine.volume import StoredFrames, sidecar
-from cof.folders import find, gzip_checksum
 from cof.motion.pairs import TrainingSubject
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from cof.artefacts.folders import whole_folder
+from cof.artefacts.provenance import stamp
 from cof.cine.annotations import whole_labels
 from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, onto_stack
 from cof.cine.grid import Placement, place, place_at, to_canonical
@@ -19,7 +21,6 @@ from cof.config.base import Triple
 from cof.config.data import GridSettings
 from cof.config.motion import PathSettings, RefinementSettings
 from cof.errors import CofError, Reason, UsageError
-from cof.folders import whole_folder
 from cof.motion.jacobian import jacobian_determinant, regularity
 from cof.motion.losses import ncc_loss
 from cof.motion.native import TAPER_VOXELS, NativeCrop, native_displacement, warp_native
@@ -28,7 +29,6 @@ from cof.motion.resolution import to_canonical as motion_to_canonical
 from cof.motion.stage import Trained, load
 from cof.motion.warp import fill_invalid, warp
 from cof.progress import Progress
-from cof.provenance import stamp
 
 log = logging.getLogger(__name__)
 

@@ -11,17 +11,19 @@ import numpy as np
 import torch
 from safetensors.torch import load_model, save_model
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.folders import beside, whole_folder
+from cof.artefacts.origin import LEARNT_FROM, learnt_from
+from cof.artefacts.provenance import digest, stamp
+from cof.artefacts.sources import source
 from cof.cine.grid import read_grid
 from cof.config.motion import PathSettings, RegistrationSettings
-from cof.errors import CofError, Exclusions, Reason, UsageError
-from cof.folders import beside, whole_folder
+from cof.errors import CofError, Reason, UsageError
 from cof.motion.cycle import register_cycle
 from cof.motion.fields import save_displacement
 from cof.motion.toppr import Toppr
-from cof.origin import LEARNT_FROM, learnt_from
 from cof.progress import progress
-from cof.provenance import digest, source, stamp
-from cof.training import Run
+from cof.training.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ def train(
         settings: the variant; its `path` has no part in training.
         seed: of initial weights, pairs, augmentation and slices.
         curves: folder for TensorBoard.
-        devices: as in `cof.training.Run`.
+        devices: as in `cof.training.run.Run`.
 
     Raises:
         UsageError: no training subject is there, or they lie on different canonical grids.
@@ -74,7 +76,7 @@ def train(
     settings = settings.trained()
     provenance = stamp(settings.model_dump(mode="json"))
     teacher_hash = hashlib.sha256((labeller / "labeller.json").read_bytes()).hexdigest()
-    name = digest([provenance, seed, source("motion", "training", "trainer"), fingerprint(files), teacher_hash])
+    name = digest([provenance, seed, source(__name__), fingerprint(files), teacher_hash])
     checkpoint = work / f"{name}.pt"
     data = [open_subject(subject) for subject in progress(files, "reading the training subjects", "subject")]
     geometries = {(subject.placement.shape, subject.placement.spacing_mm) for subject in data}

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cof import trainer
 from cof.config.motion import RegistrationSettings
 from cof.motion.augmentation import AffineMaps
 from cof.motion.objective import Segmenter, draw_slices, evaluate_pairs
 from cof.motion.pairs import DrawnPair, PairBatch, TrainingSubject, draw_pairs
 from cof.motion.toppr import Toppr
-from cof.training import Loss, Run
+from cof.training import loop
+from cof.training.run import Loss, Run
 
 LOG_COLUMNS = ("iteration", "loss", "rec", "seg", "smooth", "excess", "saturation")
 
@@ -77,5 +77,5 @@ def fit(
         terms = evaluate_pairs(network, pairs, settings, teacher)
         return Loss(terms.total(settings), len(pairs), vars(terms))
 
-    network, table = trainer.fit(network, loss, RandomPairs(subjects, settings, seed), settings, run)
+    network, table = loop.fit(network, loss, RandomPairs(subjects, settings, seed), settings, run)
     return network, table[list(LOG_COLUMNS)]

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from cof import provenance
+from cof.artefacts import provenance
+from cof.artefacts.folders import whole_folder
 from cof.cine.volume import write_labels
 from cof.config.data import PHANTOM_VISIT as VISIT
 from cof.config.data import PhantomSettings
-from cof.folders import whole_folder
 from cof.phantom import seeds
 from cof.phantom.anatomy import build_heart
 from cof.phantom.card import write_card
@@ -26,8 +26,8 @@ from cof.phantom.expert import annotate
 from cof.phantom.latents import Latents
 from cof.phantom.motion import Deformation, build_beat
 from cof.phantom.population import sample
-from cof.phantom.scanner import Scanner
-from cof.phantom.stack import plan_stack
+from cof.phantom.scanner import Acquisition, Scanner
+from cof.phantom.stack import Stack, plan_stack
 from cof.phantom.torso import build_torso, draw_contrast
 from cof.phantom.truth import write_truth
 from cof.progress import progress
@@ -55,11 +55,21 @@ def plan_cohort(settings: PhantomSettings) -> list[Member]:
     return [Member(name, split, k < annotated) for k, (name, split) in enumerate(zip(settings.participants, splits))]
 
 
-def make_subject(member: Member, out: Path, settings: PhantomSettings, seed: int) -> Latents:
-    """Write everything of one participant into the cohort folder `out`."""
-    name = member.participant
-    stream = partial(seeds.stream, seed, name)
-    latents = sample(name, seed, settings.arm)
+def scan_heart(
+    latents: Latents, settings: PhantomSettings, seed: int, truth: bool = False
+) -> tuple[Deformation, Stack, Acquisition]:
+    """Build the heart of `latents` and scan one cycle of it.
+
+    Args:
+        latents: the heart; its participant's name and `seed` decide everything drawn.
+        settings: frames and slices of the scan.
+        seed: of the cohort.
+        truth: also return the exact displacement.
+
+    Returns:
+        Its motion, where the slices lie, and what the scanner saw.
+    """
+    stream = partial(seeds.stream, seed, latents.participant)
     heart = build_heart(latents, stream("heart"))
     motion = Deformation(heart, build_beat(latents, heart, stream("beat")))
     stack = plan_stack(heart, settings, stream("stack"))
@@ -72,8 +82,17 @@ def make_subject(member: Member, out: Path, settings: PhantomSettings, seed: int
         noise=look.uniform(0.02, 0.04),
         blood_level=look.uniform(220, 420),
         rng=stream("noise"),
-        truth=member.split == "test",
+        truth=truth,
     )
+    return motion, stack, scan
+
+
+def make_subject(member: Member, out: Path, settings: PhantomSettings, seed: int) -> Latents:
+    """Write everything of one participant into the cohort folder `out`."""
+    name = member.participant
+    stream = partial(seeds.stream, seed, name)
+    latents = sample(name, seed, settings.arm)
+    motion, stack, scan = scan_heart(latents, settings, seed, truth=member.split == "test")
     oddities = draw_oddities(settings.oddities, settings.slices, settings.frames, stream("oddities"))
     archive = out / "raw" / "cine" / f"{name}_20209_{VISIT}_0.zip"
     write_cine_zip(archive, latents, stack, scan.frames, scan.labels, oddities, stream("dicom"))

@@ -7,7 +7,7 @@ Imaging 38:1127, 2019); there they are learned, here they are read off the label
 import numpy as np
 
 from cof.config.base import Triple
-from cof.labels import STRUCTURES
+from cof.heart.structures import STRUCTURES
 
 # At the valves a slice may show only a part of the wall, whose centroid is not the ventricle's.
 _SMALLEST_OUTLINE = 0.4

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from cof.config.base import Triple
-from cof.labels import STRUCTURES
-from cof.metrics.function import myocardial_mass, volume_curve
+from cof.heart.function import myocardial_mass, volume_curve
+from cof.heart.structures import STRUCTURES
 
 NORMAL = "Petersen et al., J Cardiovasc Magn Reson 19:18, 2017 (normal hearts of UK Biobank)"
 DISEASE = "Bernard et al., IEEE Trans Med Imaging 37:2514, 2018 (ACDC: hearts of five groups labelled by experts)"
@@ -64,6 +64,7 @@ class Check:
         value: the number; NaN where it is not defined.
         definition: one sentence.
         source: of the limits.
+        of_labels: whether the number is counted from labels.
     """
 
     key: str
@@ -75,6 +76,7 @@ class Check:
     value: Callable[[Heart], float]
     definition: str
     source: str
+    of_labels: bool = True
 
     @property
     def limits(self) -> str:
@@ -99,6 +101,10 @@ class Doubt:
     def __str__(self) -> str:
         unit = f" {self.check.unit}" if self.check.unit else ""
         return f"{self.check.label} {self.value:.{self.check.decimals}f}{unit}, plausible is {self.check.limits}"
+
+    def of(self, labels: str) -> str:
+        """In words, with the labels that it is counted from, if it is."""
+        return f"{self} ({labels})" if self.check.of_labels else str(self)
 
     def record(self) -> dict[str, Any]:
         """As JSON values."""
@@ -195,7 +201,7 @@ CHECKS = (
         "rr_ratio", "RR interval of the ECG over that of the scan", "", 2, 0.67, 1.5,
         lambda heart: heart.rr_ecg_ms / heart.rr_scan_ms,
         "RR interval of the chosen ECG cycle over that of the scan.",
-        "both recorded at rest; a factor of 1.5 is 60 against 90 beats a minute",
+        "both recorded at rest; a factor of 1.5 is 60 against 90 beats a minute", of_labels=False,
     ),
 )  # fmt: skip
 

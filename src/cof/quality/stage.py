@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.parquet import read_table, write_table
+from cof.artefacts.provenance import stamp
 from cof.cine.volume import Cine, read_cine, read_labels
 from cof.config.data import QualityLimits
 from cof.ecg.record import Ecg
-from cof.errors import CofError, Exclusions
-from cof.labels import STRUCTURES
+from cof.errors import CofError
+from cof.heart.structures import STRUCTURES
 from cof.progress import progress
-from cof.provenance import stamp
 from cof.quality import coverage, image, plausibility, rhythm
 from cof.quality.catalogue import MEASURES, beyond
-from cof.tables import read_table, write_table
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def measure_batch(
             rr_ecg_ms = float("nan") if cycle is None else float(cycle["rr_ms"])
             values = plausibility.measure(plausibility.Heart.of(drawn, scan.spacing_mm, scan.rr_ms, rr_ecg_ms))
             for doubt in plausibility.doubts(values):
-                log.warning("%s: %s (labels of the real cine)", subject, doubt)
+                log.warning("%s: %s", subject, doubt.of("labels of the real cine"))
             checks.append({"subject": subject} | values)
             rows.append({"subject": subject} | measured)
             for measure in beyond(measured, settings):

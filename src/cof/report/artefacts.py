@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cof.artefacts.origin import SIMULATED, UNKNOWN, Origin, origins
+from cof.artefacts.parquet import read_provenance, read_table, read_tables
 from cof.cine.volume import Cine
 from cof.config import Config
-from cof.origin import SIMULATED, UNKNOWN, Origin, origins
-from cof.tables import read_provenance, read_table, read_tables
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Results:
         """Exact labels [T, Z, Y, X] of a synthetic cine; nothing where the truth is unknown."""
         if self.truth is None:
             return None
-        from cof.metrics.truth import Truth
+        from cof.truth.artefacts import Truth
 
         raw = read_table(self.root / "cohort/key.parquet").set_index("subject").loc[subject]
         return Truth.read(self.truth, f"{raw['participant']}_{raw['visit']}", cine).labels

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from skimage.measure import find_contours
 
-from cof.labels import STRUCTURES
+from cof.heart.structures import STRUCTURES
 
 LV, MYOCARDIUM, RV = (STRUCTURES[name] for name in ("LV", "myocardium", "RV"))
 MARGIN_MM = 14.0

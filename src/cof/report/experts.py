@@ -8,13 +8,13 @@ import numpy as np
 
 from cof.cine.volume import Cine, read_cine, read_labels
 from cof.config.base import Triple
-from cof.labels import STRUCTURES
+from cof.heart.function import MYOCARDIAL_DENSITY_G_PER_ML
+from cof.heart.structures import STRUCTURES
 from cof.labels.dataset import annotated_frames
-from cof.metrics.function import MYOCARDIAL_DENSITY_G_PER_ML
 from cof.metrics.overlap import dice
 from cof.report.artefacts import Results
-from cof.report.few import few
-from cof.report.markup import DASH
+from cof.tables.few import few
+from cof.tables.markup import DASH
 
 # A page lists no more subjects; the means are over all of them.
 SHOWN = 40

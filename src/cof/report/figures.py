@@ -13,8 +13,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from cof.config.metrics import Metric
 from cof.ecg.record import LEADS
-from cof.metrics.catalogue import Metric
 
 PAPER_MM_PER_S = 25.0
 PAPER_MM_PER_MV = 10.0
@@ -308,7 +308,7 @@ def volume_curves(
         axes.set_ylabel("LV volume (mL)")
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y")
-        axes.legend(loc="lower right", fontsize=8.5)
+        axes.legend(loc="best", fontsize=8.5)
         return figure
 
     return draw

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cof.report.figures import CURVE_NAMES
 from cof.report.qc import Judged, value_text
 from cof.report.sections import SPLITS
 
@@ -13,7 +14,7 @@ def remarks(judged: list[Judged]) -> dict[str, list[str]]:
     """What speaks against each subject, in words."""
     found = {}
     for subject in judged:
-        said = [f"{doubt} (labels of the real cine)" for doubt in subject.doubts]
+        said = [doubt.of(CURVE_NAMES["real"]) for doubt in subject.doubts]
         for measure in (*subject.excluded, *(m for m in subject.flags if m not in subject.excluded)):
             done = "left out" if measure in subject.excluded else "flagged"
             said.append(

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from cof.artefacts.origin import SIMULATED, UNKNOWN, Origin, labels_notice
 from cof.config.training import TrainingSettings
-from cof.origin import SIMULATED, UNKNOWN, Origin, labels_notice
 from cof.report.artefacts import Results
 
 

@@ -9,11 +9,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cof.artefacts.provenance import digest, versions
 from cof.errors import redact
-from cof.provenance import digest, versions
 from cof.report import experts, flagged, origins, qc, sections
 from cof.report.artefacts import Results
-from cof.report.fairness import NOTES
+from cof.tables.costs import NOTES
 
 TEMPLATES = Path(str(files("cof.report") / "templates"))
 ASSETS = "assets"

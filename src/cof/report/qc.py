@@ -14,17 +14,17 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from cof.artefacts.parquet import read_table
 from cof.cine.volume import read_cine, read_labels
 from cof.config.evaluation import ReportSettings
 from cof.ecg.record import Ecg
-from cof.labels import STRUCTURES
-from cof.metrics.function import volume_curve
+from cof.heart.function import volume_curve
+from cof.heart.structures import STRUCTURES
 from cof.quality.catalogue import MEASURES, Measure, beyond
 from cof.quality.plausibility import CHECKS, Doubt, doubts
 from cof.report import cines, figures
 from cof.report.artefacts import Missing, Results
 from cof.report.sections import SPLITS, Assets
-from cof.tables import read_table
 
 OUTLINES = ("endocardium", "epicardium", "rv")
 

@@ -12,23 +12,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cof.artefacts.origin import origins
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
 from cof.config.base import TRUTH
 from cof.config.controls import AnchoredSettings
 from cof.config.evaluation import TableSettings
+from cof.config.metrics import METRICS, Metric
 from cof.config.training import TrainingSettings
 from cof.ecg.record import Ecg
 from cof.features.artefacts import Features
-from cof.labels import STRUCTURES
-from cof.metrics.catalogue import METRICS, Metric
-from cof.metrics.function import time_to_end_systole, ventricular_function, volume_curve
-from cof.origin import origins
+from cof.heart.function import time_to_end_systole, ventricular_function, volume_curve
+from cof.heart.structures import STRUCTURES
 from cof.quality.plausibility import Heart, doubts, measure
 from cof.report import cines, experts, figures
 from cof.report.artefacts import Missing, Results
-from cof.report.fairness import HEADINGS, cells, learnt, panel, parts, read_csv, read_logs
-from cof.report.few import few
 from cof.report.origins import labeller_heading, models_banner, networks
+from cof.tables.costs import HEADINGS, cells, learnt, panel, parts, read_csv, read_logs
+from cof.tables.few import few
 
 SPLITS = {"train": "training", "validation": "validation", "test": "held out"}
 PROGRESS = ("iteration", "epoch", "step")
@@ -91,7 +91,7 @@ def hearts(results: Results, assets: Assets, remarks: Mapping[str, list[str]]) -
         "model": model,
         "subjects": [
             _heart(results, assets, f"heart-{index}", subject, real[subject], labels[subject], twins[subject])
-            | {"remarks": [*remarks.get(subject, ()), *_doubts(twins[subject], "labels of the generated heart")]}
+            | {"remarks": _with_doubts(remarks.get(subject, []), twins[subject])}
             for index, subject in enumerate(shown, 1)
         ],
         "trained_on": models_banner(results, {model: model}) if shown else [],
@@ -154,11 +154,13 @@ def _heart(
     }
 
 
-def _doubts(twin: Path, of: str) -> list[str]:
-    """Numbers of a generated heart that are not plausible."""
+def _with_doubts(remarks: list[str], twin: Path) -> list[str]:
+    """The remarks on a subject and those on its generated heart, but for what is said of the real one, too."""
     cine = read_cine(twin)
     labels = read_labels(twin.with_name(f"{twin.stem}.labels.nii.gz"))
-    return [f"{doubt} ({of})" for doubt in doubts(measure(Heart.of(labels, cine.spacing_mm, cine.rr_ms)))]
+    found = doubts(measure(Heart.of(labels, cine.spacing_mm, cine.rr_ms)))
+    real, generated = (figures.CURVE_NAMES[name] for name in ("real", "generated"))
+    return remarks + [doubt.of(generated) for doubt in found if doubt.of(real) not in remarks]
 
 
 def _subject_facts(results: Results, subject: str, cine: Cine) -> list[str]:
@@ -488,7 +490,7 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
             empty.append((settings.title, _why_undefined(known, results)))
             continue
         defined |= {metric.key for metric in metrics}
-        dropped = [key for key in known if key not in defined]
+        dropped = [key for key in known if METRICS[key] not in metrics]
         subjects = int(long["n"].max())
         rows = {
             str(row): {str(cell["metric"]): cell for _, cell in cells.iterrows()}
@@ -507,6 +509,7 @@ def tables(results: Results, assets: Assets) -> dict[str, Any]:
                 "trained_on": models_banner(results, settings.models),
                 "dropped": [METRICS[key].label for key in dropped],
                 "why_dropped": _why_undefined(dropped, results),
+                "left_out": settings.left_out,
                 "bootstrap": results.config.evaluation.bootstrap,
                 "headings": [f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}" for metric in metrics],
                 "better": ["higher is better" if metric.better == "up" else "lower is better" for metric in metrics],

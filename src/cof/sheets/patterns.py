@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -105,44 +105,48 @@ def _regex(parts: list[str], longest: bool) -> str:
     return "".join(whole)
 
 
-def list_by_patterns(folder: Path, patterns: Mapping[str, str]) -> Listing:
+def list_by_patterns(folder: Path, patterns: Mapping[str, Sequence[str]]) -> Listing:
     """The files of every subject and visit below a folder, by the patterns of their paths.
 
     Args:
         folder: below which all files lie.
-        patterns: column of the sheet -> pattern.
+        patterns: column of the sheet -> patterns, of which a file may fit any.
 
     Raises:
         UsageError: a pattern is none, or only some of them have {visit}.
     """
-    compiled = {column: Pattern(text, f"--{_OPTIONS.get(column, column)}") for column, text in patterns.items()}
-    without = [pattern.option for pattern in compiled.values() if not pattern.with_visit]
-    if 0 < len(without) < len(compiled):
+    compiled = {
+        column: [Pattern(text, f"--{_OPTIONS.get(column, column)}") for text in texts]
+        for column, texts in patterns.items()
+    }
+    every = [pattern for column in compiled.values() for pattern in column]
+    without = [pattern.option for pattern in every if not pattern.with_visit]
+    if 0 < len(without) < len(every):
         raise UsageError(f"{', '.join(without)}: no {{visit}}, which others have; give it to all patterns or to none")
 
     found: dict[Visit, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     empty: list[str] = []
     unclear: list[str] = []
     unreadable: list[str] = []
-    entries = walk(folder, lambda path: any(pattern.enters(path) for pattern in compiled.values()), unreadable)
+    entries = walk(folder, lambda path: any(pattern.enters(path) for pattern in every), unreadable)
     for path, entry in tqdm(entries, desc="sheet", unit=" files", disable=None):
-        for column, pattern in compiled.items():
+        is_folder = entry.is_dir()
+        for column, fitting in compiled.items():
+            if is_folder and column not in _MAY_BE_FOLDERS:
+                continue
             try:
-                visit = pattern.match(path)
+                asked = [pattern for pattern in fitting if is_folder or not pattern.folders_only]
+                read = {visit for pattern in asked if (visit := pattern.match(path))}
             except ValueError:
                 unclear.append(path)
                 continue
-            if visit is None:
-                continue
-            if entry.is_dir():
-                if column not in _MAY_BE_FOLDERS:
-                    continue
-            elif pattern.folders_only:
-                continue
-            elif not (bytes_ := size(entry)):
+            if len(read) > 1:
+                unclear.append(path)
+            elif read and not is_folder and not (bytes_ := size(entry)):
                 (empty if bytes_ == 0 else unreadable).append(path)
-                continue
-            found[visit][column].append(path)
+            else:
+                for visit in read:
+                    found[visit][column].append(path)
 
     chosen: dict[Visit, Files] = {}
     ambiguous = []
@@ -152,15 +156,14 @@ def list_by_patterns(folder: Path, patterns: Mapping[str, str]) -> Listing:
         else:
             chosen[visit] = {column: paths[0] for column, paths in columns.items()}
     faults = {
-        "several files for one cell (of DICOM files name the folder; or make the pattern narrower)": (
-            ambiguous,
-            "visit",
-        ),
+        "several files for one cell": (ambiguous, "visit"),
         "{subject} or {visit} can be read in more than one way": (unclear, "path"),
         "empty (0 bytes)": (empty, "file"),
         "cannot be read": (unreadable, "path"),
     }
     remarks = tuple(f"left out, {fault}: {some(names, kind)}" for fault, (names, kind) in faults.items() if names)
+    if ambiguous:
+        remarks += ("a cell takes the folder of DICOM files, the .hea of a WFDB record; make the pattern narrower",)
     return Listing(chosen, remarks, named=True)
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cof.artefacts.folders import private_files, whole_file
 from cof.cohort import OPTIONAL, PLAIN_NAME, REQUIRED
 from cof.errors import UsageError, redact
-from cof.folders import private_files, whole_file
-from cof.labels.codes import write_map
+from cof.heart.codes import write_map
 
 # Participant and visit; and column of the sheet -> path relative to the folder of the files.
 Visit = tuple[str, int]

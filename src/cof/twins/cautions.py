@@ -5,15 +5,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from cof.artefacts.origin import REAL, Origin, labels_notice
+from cof.artefacts.parquet import read_table
 from cof.cine.volume import read_cine, read_labels
-from cof.models.stage import Trained
-from cof.origin import REAL, Origin, labels_notice
+from cof.models.trained import Trained
 from cof.quality.plausibility import Heart, doubts, measure
-from cof.tables import read_table
 
 log = logging.getLogger(__name__)
 
-SCAN, GENERATED = "labels of the scan", "labels of the generated heart"
+# What a number was counted from.
+SCAN, GENERATED, RATES = "labels of the scan", "labels of the generated heart", "rates of ECG and scan"
 
 
 def trained_on(results: Path, model: str, trained: Trained) -> dict[str, Any]:
@@ -25,9 +26,9 @@ def trained_on(results: Path, model: str, trained: Trained) -> dict[str, Any]:
         trained: the same model, opened.
 
     Returns:
-        For `labeller`, `model` and the model's `registration` what `cof.origin.Origin` tells: `hearts` in words, and
-        their numbers by origin. The labeller has its `notice`, and in `held_out` its Dice on further hearts of the same
-        cohort: it is that of no other.
+        For `labeller`, `model` and the model's `registration` what `cof.artefacts.origin.Origin` tells: `hearts` in
+        words, and their numbers by origin. The labeller has its `notice`, and in `held_out` its Dice on further hearts
+        of the same cohort: it is that of no other.
     """
     folders = {"labeller": results / "labeller", "model": results / "models" / model}
     registration = getattr(trained.settings, "registration", "")
@@ -73,12 +74,13 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
         (SCAN, root / "cine", root / "labels"),
         (GENERATED, folder, folder),
     ):
-        found = next(labels.glob("*.nii.gz"))
+        drawn = read_labels(next(labels.glob("*.nii.gz")))
         stack = read_cine(next(cine.glob("*.nii")))
         # The rates of ECG and scan are compared once.
         compared = {"rr_ecg_ms": rr_ecg_ms} if of == SCAN else {}
-        heart = Heart.of(read_labels(found), stack.spacing_mm, stack.rr_ms, **compared)
-        warnings += [doubt.record() | {"of": of} for doubt in doubts(measure(heart))]
+        heart = Heart.of(drawn, stack.spacing_mm, stack.rr_ms, **compared)
+        found = doubts(measure(heart))
+        warnings += [doubt.record() | {"of": of if doubt.check.of_labels else RATES} for doubt in found]
     learnt = trained_on(results, model, trained)
     for name, network in learnt.items():
         if network["hearts"] != f"{REAL} hearts":

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from cof.cine.volume import Cine
-from cof.labels import STRUCTURES
-from cof.metrics.function import myocardial_mass, time_to_end_systole, ventricular_function, volume_curve
+from cof.heart.function import myocardial_mass, time_to_end_systole, ventricular_function, volume_curve
+from cof.heart.structures import STRUCTURES
 
 DECIMALS = 2
 

@@ -11,7 +11,7 @@ from cof.cine.grid import Placement, from_canonical, nearest_frame, resample_pha
 from cof.cine.volume import Cine, uniform_times
 from cof.errors import CofError, Reason
 from cof.models.base import Generated, Subject
-from cof.models.stage import Trained
+from cof.models.trained import Trained
 from cof.motion.native import warp_native, warp_native_labels
 from cof.motion.path import DisplacementPath
 from cof.motion.resolution import motion_spacing, to_canonical

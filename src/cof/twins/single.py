@@ -1,9 +1,10 @@
 """One person's heart from one ECG file and one scan, through the same stages as a cohort: a batch of one."""
 
 import json
+import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import pandas as pd
 
 from cof import config
+from cof.artefacts.folders import whole_folder
+from cof.artefacts.parquet import read_table, write_table
 from cof.cine.reader import read_cine_source
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, sidecar
@@ -20,15 +23,15 @@ from cof.config.motion import PathSettings
 from cof.ecg.reader import read_ecg
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
-from cof.folders import whole_folder
 from cof.labels.stage import label_batch
 from cof.metrics.conformal import Intervals, Scale
-from cof.models.stage import Trained, load
+from cof.models.trained import Trained, load
 from cof.motion.stage import register_batch
 from cof.progress import Progress
-from cof.tables import read_table, write_table
 from cof.twins.cautions import caution
 from cof.twins.stage import generate_batch
+
+log = logging.getLogger(__name__)
 
 NAME = "twin"
 SPLIT = "test"
@@ -124,6 +127,7 @@ def twin_from_files(
             annotations=root / "annotations",
             settings=reading.cine,
         )
+        _say_repairs(root)
         run(label_batch, cine=root / "cine", labeller=labeller, out=root / "labels", settings=reading.labels)
         run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
         if trained.sees_motion:
@@ -205,6 +209,14 @@ def _reads(reader: Callable[[Path], object], path: Path) -> bool:
     return True
 
 
+def _say_repairs(root: Path) -> None:
+    """Log what was mended in the ECG and the scan on the way in."""
+    ecg, scan = read_table(root / "ecg").iloc[0], read_cine(root / "cine" / f"{NAME}.nii")
+    for source, repairs in (("ECG", ecg["repairs"]), ("scan", scan.repairs)):
+        for repair in repairs:
+            log.info("%s: %s", source, repair)
+
+
 def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
     """Write `volumes.csv` and `summary.json`."""
     twin = json.loads(sidecar(folder / f"{NAME}.nii").read_text())
@@ -240,14 +252,6 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
         "provenance": twin["provenance"],
     }
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
-    _say_repairs(summary)
-
-
-def _say_repairs(summary: Mapping[str, Any]) -> None:
-    """Print what was mended in either file on the way in, a line each."""
-    for source in ("ecg", "scan"):
-        for repair in summary[source]["repairs"]:
-            print(f"{source}: {repair}")
 
 
 def _bound(folder: Path, intervals: Intervals, anchor_phase: float) -> None:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.folders import whole_folder
+from cof.artefacts.parquet import read_table
+from cof.artefacts.provenance import stamp
 from cof.cine.grid import nearest_frame
 from cof.cine.volume import read_cine, read_frame
 from cof.config.base import Labelling
 from cof.config.data import LabelSettings
 from cof.config.models import ModelSettings
-from cof.errors import CofError, Exclusions, Reason, UsageError
-from cof.folders import whole_folder
+from cof.errors import CofError, Reason, UsageError
 from cof.models.data import Artefacts
-from cof.models.stage import load
+from cof.models.trained import load
 from cof.progress import progress
-from cof.provenance import stamp
-from cof.tables import read_table
 from cof.twins.artefacts import write_twin
 from cof.twins.generation import generate, label, propagate
 

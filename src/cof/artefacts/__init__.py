@@ -1,0 +1,1 @@
+"""How results are written and read: tables, folders that appear whole, and what made them."""

@@ -1,0 +1,135 @@
+"""What a network has learnt from: simulated hearts, real ones, or nobody knows; and how a reader is told.
+
+A cohort's sheet, or `cohort.origin`, says what its hearts are. A training writes it down with its numbers
+(`learnt_from`), a run that borrows the network writes down where it was trained, and whoever shows what rests on the
+network reads both here.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+SIMULATED, REAL, UNKNOWN = "simulated", "real", "unknown"
+ORIGINS = (SIMULATED, REAL)
+LEARNT_FROM = "learnt_from"
+# Written beside what a run has borrowed.
+BORROWED = "borrowed.json"
+_RECORDS = ("labeller.json", "settings.json")
+
+
+def origins(cohort: pd.DataFrame) -> pd.Series:
+    """Of every row of `cohort/subjects.parquet`: simulated, real or unknown; only what was stated is known."""
+    if "origin" not in cohort:
+        return pd.Series(UNKNOWN, cohort.index)
+    return cohort["origin"].where(cohort["origin"].isin(ORIGINS), UNKNOWN)
+
+
+def learnt_from(subjects: Path, names: list[str]) -> dict[str, Any]:
+    """What a training writes down of its training subjects.
+
+    Args:
+        subjects: `cohort/subjects.parquet`.
+        names: the subjects whose hearts it has learnt from.
+
+    Returns:
+        `subjects`, `participants`, and the subjects of each origin by `simulated`, `real` and `unknown`.
+    """
+    from cof.artefacts.parquet import read_table
+
+    cohort = read_table(subjects)
+    seen = cohort[cohort["subject"].isin(names)]
+    kinds = origins(seen)
+    counts = {kind: int((kinds == kind).sum()) for kind in (*ORIGINS, UNKNOWN)}
+    participants = int(seen.get("participant", seen["subject"]).nunique())
+    return {"subjects": len(seen), "participants": participants} | counts
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What one trained artefact has learnt from.
+
+    Attributes:
+        simulated, real, unknown: training subjects of each origin.
+        where: where it was trained, if not in this run; None if here.
+        cohort: what the cohort was called, where that was written down.
+    """
+
+    simulated: int = 0
+    real: int = 0
+    unknown: int = 0
+    where: str | None = None
+    cohort: str = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> "Origin | None":
+        """The origin of `labeller/`, `registrations/{name}/` or `models/{name}/`; None if there is no such artefact.
+
+        It is unknown for an artefact that was trained before origins were written down.
+        """
+        file = next((folder / name for name in _RECORDS if (folder / name).is_file()), None)
+        if file is None:
+            return None
+        borrowed = folder / BORROWED
+        where = str(json.loads(borrowed.read_text())["from"]) if borrowed.is_file() else None
+        return cls.of(json.loads(file.read_text()), where)
+
+    @classmethod
+    def of(cls, record: dict[str, Any], where: str | None = None) -> "Origin":
+        """The origin that the `labeller.json` or `settings.json` of an artefact tells."""
+        known = record.get(LEARNT_FROM)
+        if known is None:
+            return cls(unknown=_counted(record), where=where)
+        simulated, real, unknown = (int(known.get(kind, 0)) for kind in (*ORIGINS, UNKNOWN))
+        return cls(simulated, real, unknown, where, str(known.get("cohort", "")))
+
+    @property
+    def count(self) -> int:
+        """Training subjects; 0 where it is not known."""
+        return self.simulated + self.real + self.unknown
+
+    @property
+    def kind(self) -> str:
+        """Simulated, real, simulated and real, or unknown."""
+        if self.unknown or not self.count:
+            return UNKNOWN
+        return " and ".join(kind for kind in ORIGINS if getattr(self, kind))
+
+    @property
+    def hearts(self) -> str:
+        """The training hearts in words, without their number."""
+        return "hearts of unknown origin" if self.kind == UNKNOWN else f"{self.kind} hearts"
+
+    @property
+    def counted(self) -> str:
+        """The training hearts in words, with their number and where they were."""
+        number = f"{self.count:,} {self.hearts}" if self.count else self.hearts
+        number = number.replace(" hearts", " heart", 1) if self.count == 1 else number
+        places = ", ".join(filter(None, (self.cohort, self.where)))
+        return f"{number} ({places})" if places else number
+
+    def foreign(self, cohort: set[str]) -> bool:
+        """Whether a reader must be told beside every number that rests on it.
+
+        Args:
+            cohort: the origins of the hearts that are shown.
+        """
+        return self.where is not None or (self.simulated > 0 and cohort != {SIMULATED})
+
+
+def _counted(record: dict[str, Any]) -> int:
+    """Training subjects of an artefact of before origins were written down, as far as it tells."""
+    subjects = record.get("subjects")
+    if isinstance(subjects, int):
+        return subjects
+    if isinstance(subjects, dict):
+        return int(subjects.get("train", 0))
+    participants = record.get("participants")
+    return len(participants.get("training", ())) if isinstance(participants, dict) else 0
+
+
+def labels_notice(labeller: Origin) -> str:
+    """The banner beside what rests on the labels of a labeller."""
+    return f"labels by a network trained on {labeller.hearts}"

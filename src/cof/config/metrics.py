@@ -1,0 +1,517 @@
+"""What can be put into a table: every metric's name, unit, direction and definition, in one place.
+
+The configuration, the tables and the report read it; `evaluate_batch` writes the rows that it points to.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+StatisticName = Literal["mean", "r2", "r2_centred", "r", "partial_r"]
+
+# Written into every row of metrics/: raise it when a definition changes, so that old rows cannot pass for new ones.
+DEFINITIONS_VERSION = "2"
+
+LONG_FORM = ("subject", "structure", "frame", "slice", "metric", "value", "version")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of a table.
+
+    Attributes:
+        key: its name in `tables.<table>.metrics` of the configuration.
+        label: what people read.
+        unit: empty for a pure number.
+        better: which way is better.
+        decimals: digits printed after the point.
+        definition: one sentence.
+        metric: its name in the long form; values of several frames are averaged for a subject, NaN left out.
+        structure: its structure in the long form; empty where none applies.
+        absolute: the long form holds signed errors, of which the magnitude is averaged over subjects.
+        statistic: how the subjects' values become the cohort's, by its name in `cof.tables.statistics`.
+        beside: metric and structure, in the long form, of the further columns that the statistic needs.
+        attainable: a coupling of the synthetic cohort's card, as a share of which the statistic is given.
+        extractor: the network of `cof.features` between whose features a Fréchet distance is taken. It belongs to the
+            whole cohort, and has no rows in the long form.
+        video: the distance is between videos of slices, not between images.
+    """
+
+    key: str
+    label: str
+    unit: str
+    better: Literal["up", "down"]
+    decimals: int
+    definition: str
+    metric: str
+    structure: str = ""
+    absolute: bool = False
+    statistic: StatisticName = "mean"
+    beside: tuple[tuple[str, str], ...] = ()
+    attainable: str = ""
+    extractor: str = ""
+    video: bool = False
+
+    @property
+    def rests_on_labels(self) -> bool:
+        """Whether its values need the labels of a heart, be it to know where the heart is."""
+        return bool(self.structure) or self.extractor == "labeller"
+
+    @property
+    def arrow(self) -> str:
+        """The direction of improvement."""
+        return "↑" if self.better == "up" else "↓"
+
+
+_IMAGES = (
+    Metric(
+        "ssim",
+        "SSIM",
+        "",
+        "up",
+        3,
+        "Structural similarity (2-D, Gaussian window 11, sigma 1.5) of generated and real canonical slices, averaged "
+        "over valid slices and the frames after the anchor.",
+        "ssim",
+    ),
+    Metric(
+        "psnr",
+        "PSNR",
+        "dB",
+        "up",
+        2,
+        "Peak signal-to-noise ratio of the canonical cine, its squared error pooled over valid slices and the frames "
+        "after the anchor.",
+        "psnr",
+    ),
+    Metric(
+        "m_corr",
+        "M-Corr",
+        "",
+        "up",
+        3,
+        "Pearson correlation of the generated and the real frame-to-frame difference images; 0 for a heart that never "
+        "moves. Image noise bounds it: read it against the oracle's row.",
+        "m_corr",
+    ),
+    Metric(
+        "m_ssim",
+        "M-SSIM",
+        "",
+        "up",
+        3,
+        "SSIM of the generated and the real frame-to-frame difference images. A heart that never moves scores high.",
+        "m_ssim",
+    ),
+    Metric(
+        "m_corr_ed",
+        "M-Corr (ED)",
+        "",
+        "up",
+        3,
+        "As M-Corr, with the differences of every frame from the anchor.",
+        "m_corr_ed",
+    ),
+    Metric(
+        "m_ssim_ed",
+        "M-SSIM (ED)",
+        "",
+        "up",
+        3,
+        "As M-SSIM, with the differences of every frame from the anchor.",
+        "m_ssim_ed",
+    ),
+)
+
+_STRUCTURES = (("lv", "LV", "LV"), ("myo", "Myo", "myocardium"), ("rv", "RV", "RV"))
+
+_OVERLAP = tuple(
+    Metric(
+        f"{name}{suffix}_{short}",
+        f"{structure_label} {name_label}{label_suffix}",
+        "",
+        "up",
+        3,
+        f"Three-dimensional {long_name} of the {structure} between the labels of the generated cine (whose, says "
+        f"`twins.labels`) and {against}, averaged over the frames after the anchor.",
+        f"{name}{suffix}",
+        structure,
+    )
+    for suffix, label_suffix, against in (
+        ("", "", "nnU-Net's labels of the real cine"),
+        ("_exact", " (exact)", "the exact labels of the synthetic cohort"),
+    )
+    for name, name_label, long_name in (("dice", "Dice", "Dice coefficient"), ("iou", "IoU", "intersection over union"))
+    for short, structure_label, structure in _STRUCTURES
+)
+
+_INDICES = (
+    ("edv", "EDV", "ml", "mL", 1, "end-diastolic volume"),
+    ("esv", "ESV", "ml", "mL", 1, "end-systolic volume"),
+    ("ef", "EF", "pct", "%", 1, "ejection fraction (in percentage points)"),
+    ("co", "CO", "l_min", "L/min", 2, "cardiac output, at the real cine's heart rate for both"),
+)
+
+_FUNCTION = tuple(
+    Metric(
+        f"{ventricle}{index}{suffix}_error_{unit}",
+        f"{'RV ' if ventricle else ''}{label} error{label_suffix}",
+        unit_label,
+        "down",
+        decimals,
+        f"Absolute error of the {'right' if ventricle else 'left'} ventricle's {meaning} against {against}.",
+        f"{index}{suffix}_error_{unit}",
+        structure,
+        absolute=True,
+    )
+    for suffix, label_suffix, against in (
+        ("", "", "that of nnU-Net's labels of the real cine"),
+        ("_exact", " (exact)", "the exact labels of the synthetic cohort"),
+    )
+    for ventricle, structure in (("", "LV"), ("rv_", "RV"))
+    for index, label, unit, unit_label, decimals, meaning in _INDICES
+)
+
+_CURVE = tuple(
+    metric
+    for suffix, label_suffix, against in (
+        ("", "", "nnU-Net's labels of the real cine"),
+        ("_exact", " (exact)", "the exact labels of the synthetic cohort"),
+    )
+    for metric in (
+        Metric(
+            f"lv_curve{suffix}_r",
+            f"LV curve r{label_suffix}",
+            "",
+            "up",
+            3,
+            f"Pearson correlation over the cycle of the LV volume with that of {against}; 0 for a heart that never "
+            "moves. Any mean curve scores above .95.",
+            f"lv_curve{suffix}_r",
+            "LV",
+        ),
+        Metric(
+            f"t_es{suffix}_error_ms",
+            f"Time-to-ES error{label_suffix}",
+            "ms",
+            "down",
+            1,
+            "Absolute error of the time at which the periodic cubic spline of the LV volume falls through "
+            f"ESV + .1 SV, at the real cine's RR interval, against {against}.",
+            f"t_es{suffix}_error_ms",
+            "LV",
+            absolute=True,
+        ),
+    )
+)
+
+_DISPLACEMENT = (
+    Metric(
+        "epe_mm",
+        "EPE",
+        "mm",
+        "down",
+        2,
+        "Mean distance of the generated from the registered displacement over the heart's voxels of the frames after "
+        "the anchor.",
+        "epe_mm",
+        "heart",
+    ),
+    Metric(
+        "epe_in_plane_mm",
+        "EPE in-plane",
+        "mm",
+        "down",
+        2,
+        "As EPE, of the two in-plane components alone.",
+        "epe_in_plane_mm",
+        "heart",
+    ),
+    Metric(
+        "epe_true_mm",
+        "EPE (exact)",
+        "mm",
+        "down",
+        2,
+        "Mean distance of the generated from the exact displacement of the synthetic cohort, over the voxels where it "
+        "is known, of the frames after the anchor.",
+        "epe_true_mm",
+        "heart",
+    ),
+    Metric(
+        "epe_true_in_plane_mm",
+        "EPE in-plane (exact)",
+        "mm",
+        "down",
+        2,
+        "As EPE (exact), of the two in-plane components alone.",
+        "epe_true_in_plane_mm",
+        "heart",
+    ),
+    Metric(
+        "folded_pct",
+        "Folded",
+        "%",
+        "down",
+        3,
+        "Share of the valid grid's voxels, over the frames after the anchor, at which the displacement's Jacobian "
+        "determinant is not positive.",
+        "folded_pct",
+    ),
+    Metric(
+        "min_jacobian",
+        "Min Jacobian",
+        "",
+        "up",
+        3,
+        "Smallest Jacobian determinant of the displacement on the valid grid over the cycle.",
+        "min_jacobian",
+    ),
+)
+
+_AGAINST = (
+    ("", "reference", "", "nnU-Net's labels of the real cine"),
+    ("_exact", "exact", " (exact)", "the exact labels of the synthetic cohort"),
+)
+
+_EJECTION = tuple(
+    metric
+    for suffix, column, label_suffix, against in _AGAINST
+    for metric in (
+        Metric(
+            f"ef{suffix}_r2",
+            f"EF R²{label_suffix}",
+            "",
+            "up",
+            3,
+            f"Coefficient of determination, over subjects, of the generated heart's EF as a prediction of that of "
+            f"{against}; negative where everyone's mean EF would predict better.",
+            "ef_pct",
+            "LV",
+            statistic="r2",
+            beside=((f"ef_{column}_pct", "LV"),),
+        ),
+        Metric(
+            f"ef{suffix}_r2_centred",
+            f"EF R² centred{label_suffix}",
+            "",
+            "up",
+            3,
+            f"As EF R²{label_suffix}, each EF less the mean of all: what is left when the bias that everybody shares, "
+            "such as that of measuring volumes in thick slices, is forgiven.",
+            "ef_pct",
+            "LV",
+            statistic="r2_centred",
+            beside=((f"ef_{column}_pct", "LV"),),
+        ),
+        Metric(
+            f"ef{suffix}_r",
+            f"EF r{label_suffix}",
+            "",
+            "up",
+            3,
+            f"Correlation, over subjects, of the generated heart's EF with that of {against}.",
+            "ef_pct",
+            "LV",
+            statistic="r",
+            beside=((f"ef_{column}_pct", "LV"),),
+        ),
+        Metric(
+            f"ef{suffix}_partial_r",
+            f"EF partial r{label_suffix}",
+            "",
+            "up",
+            3,
+            f"Correlation, over subjects, of the generated heart's EF with that of {against}, given the latter's EDV, "
+            "sex and the scan's heart rate: what is known without the ECG's shape.",
+            "ef_pct",
+            "LV",
+            statistic="partial_r",
+            beside=((f"ef_{column}_pct", "LV"), (f"edv_{column}_ml", "LV"), ("male", ""), ("hr_bpm", "")),
+        ),
+    )
+)
+
+_RECOVERED = (
+    Metric(
+        "ef_recovered",
+        "EF recovered",
+        "",
+        "up",
+        3,
+        "EF R² (exact) as a share of the attainable one: that of a linear regression of EF on the latent features of "
+        "ECG and anchor in the cohort's card (`r2_ef_given_ecg_and_anchor`).",
+        "ef_pct",
+        "LV",
+        statistic="r2",
+        beside=(("ef_exact_pct", "LV"),),
+        attainable="r2_ef_given_ecg_and_anchor",
+    ),
+)
+
+_REGIONAL = tuple(
+    metric
+    for suffix, label_suffix, against in (
+        ("", "", "the registered displacement"),
+        ("_true", " (exact)", "the exact displacement of the synthetic cohort"),
+    )
+    for metric in (
+        Metric(
+            f"peak_sd{suffix}_error_ms",
+            f"Dyssynchrony error{label_suffix}",
+            "ms",
+            "down",
+            1,
+            "Absolute error of the SD over 16 segments of the time at which a segment's cavity has lost 90 % of what "
+            f"it loses, against the same from {against}; both from the anchor's labels carried by the displacement.",
+            f"peak_sd{suffix}_error_ms",
+            "LV",
+            absolute=True,
+        ),
+        Metric(
+            f"peak_sd{suffix}_r",
+            f"Dyssynchrony r{label_suffix}",
+            "",
+            "up",
+            3,
+            f"Correlation of that SD, over subjects, with the same from {against}.",
+            "peak_sd_ms",
+            "LV",
+            statistic="r",
+            beside=((f"peak_sd{suffix or '_reference'}_ms", "LV"),),
+        ),
+        Metric(
+            f"thickening{suffix}_r",
+            f"Thickening r{label_suffix}",
+            "",
+            "up",
+            3,
+            "Correlation, over a subject's 16 segments, of the wall's thickening from ED to ES with the same from "
+            f"{against}, averaged over subjects.",
+            f"thickening{suffix}_r",
+            "LV",
+        ),
+    )
+)
+
+_INFARCT = (
+    Metric(
+        "infarct_thickening_r",
+        "Infarct thickening r",
+        "",
+        "up",
+        3,
+        "Correlation, over the subjects with an infarct, of the mean thickening of the segments that are mostly scar "
+        "with the same from the exact displacement of the synthetic cohort.",
+        "infarct_thickening_pct",
+        "LV",
+        statistic="r",
+        beside=(("infarct_thickening_true_pct", "LV"),),
+    ),
+)
+
+_INTERVALS = tuple(
+    metric
+    for name, label, unit, unit_label, meaning in (
+        ("ef", "EF", "pct", "%", "the left ventricle's ejection fraction"),
+        ("esv", "ESV", "ml", "mL", "the left ventricle's end-systolic volume"),
+        ("curve", "LV curve", "ml", "mL", "the left ventricle's volume in every frame of the cycle at once"),
+    )
+    for metric in (
+        Metric(
+            f"{name}_interval_width_{unit}",
+            f"{label} interval",
+            unit_label,
+            "down",
+            1,
+            f"Width of the conformal interval for {meaning}{', mean over the cycle' if name == 'curve' else ''}, "
+            "calibrated on the validation subjects; inf where these are too few.",
+            f"{name}_interval_width_{unit}",
+            "LV",
+        ),
+        *(
+            Metric(
+                f"{name}{suffix}_covered",
+                f"{label} covered{label_suffix}",
+                "",
+                "up",
+                3,
+                f"Share of the subjects for whom {meaning}, by {against}, lies in its conformal interval; to be read "
+                f"against 1 - intervals.miscoverage{caveat}.",
+                f"{name}{suffix}_covered",
+                "LV",
+            )
+            for suffix, label_suffix, against, caveat in (
+                ("", "", "nnU-Net's labels of the real cine", ", which exchangeable subjects reach on average"),
+                (
+                    "_exact",
+                    " (exact)",
+                    "the exact labels of the synthetic cohort",
+                    ", which nothing promises here: intervals are calibrated on nnU-Net's labels",
+                ),
+            )
+        ),
+    )
+)
+
+_FRECHET = tuple(
+    Metric(key, label, "", "down", decimals, definition, "", extractor=extractor, video=video)
+    for key, label, extractor, video, decimals, definition in (
+        (
+            "fid",
+            "FID",
+            "inception",
+            False,
+            2,
+            "Fréchet distance between the 2048 pool3 features by Inception-v3 (2015-12-05) of all generated and all "
+            "real valid slices of the frames after the anchor.",
+        ),
+        (
+            "fvd",
+            "FVD",
+            "i3d",
+            True,
+            2,
+            "Fréchet distance between the 400 features by I3D (Kinetics-400) of generated and real videos, one a valid "
+            "slice.",
+        ),
+        *(
+            (
+                f"fd_{extractor}{'_video' if video else ''}",
+                f"FD{' video' if video else ''} ({label})",
+                extractor,
+                video,
+                decimals,
+                f"Fréchet distance between the features by {network} of generated and real "
+                + (
+                    "videos, one a valid slice: their first cosine coefficients over the cycle, "
+                    if video
+                    else "valid slices of the frames after the anchor, "
+                )
+                + "in the leading principal components of the real ones. Neither FID nor FVD, and comparable within "
+                "this table alone.",
+            )
+            for extractor, label, network, decimals in (
+                ("imagenet", "ImageNet", "EfficientNet-Lite0, trained on ImageNet,", 2),
+                ("labeller", "nnU-Net", "the encoder of the cohort's nnU-Net", 5),  # whose features are small
+            )
+            for video in (False, True)
+        ),
+    )
+)
+
+METRICS: dict[str, Metric] = {
+    metric.key: metric
+    for metric in (
+        *_IMAGES,
+        *_OVERLAP,
+        *_FUNCTION,
+        *_CURVE,
+        *_DISPLACEMENT,
+        *_EJECTION,
+        *_RECOVERED,
+        *_REGIONAL,
+        *_INFARCT,
+        *_INTERVALS,
+        *_FRECHET,
+    )
+}

@@ -1,0 +1,226 @@
+"""Controls: what a generated heart must be compared with before the ECG gets any credit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cof.cine.grid import INTENSITY_UNIT, resample_phase
+from cof.config.base import Triple
+from cof.config.controls import MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings
+from cof.models.alignment import HeartPose, map_displacement
+from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.data import ecgs_of
+from cof.models.exchange import participant, rank
+from cof.models.flow.matching import reference_path
+from cof.motion.augmentation import AffineMaps
+from cof.motion.path import DisplacementPath
+from cof.motion.resolution import motion_shape, motion_spacing
+from cof.training.run import Run
+
+WEIGHTS = "weights.safetensors"
+
+
+class StaticFamily:
+    """The anchor, unmoved."""
+
+    learns_on: Split | None = None
+    learns_from: frozenset[Motion] = frozenset()
+    sees_motion = False
+
+    def fit(
+        self,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        settings: StaticSettings,
+        seed: int,
+        run: Run,
+    ) -> Save:
+        """Nothing to learn."""
+        return lambda out: None
+
+    def load(self, folder: Path, settings: StaticSettings) -> "StaticFamily":
+        """Nothing to load."""
+        return self
+
+    def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
+        """Zero displacement."""
+        return Generated(displacement=torch.zeros(frames, 3, *motion_shape(subject.placement.shape)))
+
+
+class OracleFamily:
+    """The ceiling of all warped anchors: the motion that registration finds in the subject's own real cine."""
+
+    learns_on: Split | None = None
+    learns_from: frozenset[Motion] = frozenset()
+    sees_motion = True
+
+    def fit(
+        self,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        settings: OracleSettings,
+        seed: int,
+        run: Run,
+    ) -> Save:
+        """Nothing to learn."""
+        return lambda out: None
+
+    def load(self, folder: Path, settings: OracleSettings) -> "OracleFamily":
+        """Nothing to load."""
+        return self
+
+    def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
+        """The subject's registered displacement at `frames` phases."""
+        if not isinstance(subject, Example):
+            raise TypeError("the oracle generates from an Example with the subject's own displacement")
+        return Generated(displacement=reference_path(subject).resample(frames).knots.float())
+
+
+class RandomModel:
+    """Real cines of training subjects."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        with safe_open(file, framework="pt") as donors:
+            self.donors = sorted(donors.keys())
+
+    def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
+        """The cine of a donor that seed and subject decide; never one of the same participant."""
+        others = [name for name in self.donors if participant(name) != participant(subject.subject)]
+        if not others:
+            raise ValueError("the model keeps no cine of another participant")
+        donor = min(others, key=lambda name: rank(seed, subject.subject, name))
+        with safe_open(self.file, framework="pt") as donors:
+            cine = donors.get_tensor(donor).float().numpy()
+        return Generated(cine=torch.from_numpy(resample_phase(cine, frames)), measures={"donor": donor})
+
+
+class RandomFamily:
+    """The paper's Random Sample: a real heart, but another one's."""
+
+    learns_on: Split | None = "train"
+    learns_from: frozenset[Motion] = frozenset({"cine"})
+    sees_motion = False
+
+    def fit(
+        self,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        settings: RandomSettings,
+        seed: int,
+        run: Run,
+    ) -> Save:
+        """Keep the cines of up to `donors` training subjects, chosen by the seed."""
+        ranks = [rank(seed, ecg.subject) for ecg in ecgs_of(train)]
+        cines = {}
+        for index in sorted(range(len(train)), key=ranks.__getitem__)[: settings.donors]:
+            example = train[index]
+            if example.cine is None:
+                raise ValueError(f"{example.subject} has no cine")
+            cine = np.asarray(example.cine)
+            unit = INTENSITY_UNIT if np.issubdtype(cine.dtype, np.integer) else 1.0
+            cines[example.subject] = torch.from_numpy((cine * np.float32(unit)).astype(np.float16))
+        return lambda out: save_file(cines, out / WEIGHTS)
+
+    def load(self, folder: Path, settings: RandomSettings) -> RandomModel:
+        """The cines in `folder`, read one at a time."""
+        return RandomModel(folder / WEIGHTS)
+
+
+class MeanMotionModel:
+    """The population's mean motion about a mean heart."""
+
+    def __init__(self, displacement: Tensor, pose: HeartPose) -> None:
+        self.path = DisplacementPath(displacement)
+        self.pose = pose
+
+    def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
+        """The mean motion, moved and scaled onto the subject's left ventricle."""
+        spacing = subject.placement.spacing_mm
+        own = HeartPose.of(subject.anchor_labels, spacing)
+        mean = self.path.resample(frames).knots
+        moved = see_through(own, self.pose, mean, motion_spacing(spacing))
+        moved[0] = 0
+        return Generated(displacement=moved)
+
+
+class MeanMotionFamily:
+    """What can be had without any ECG: every heart moves as the mean of the training hearts.
+
+    The mean velocity integrates to the mean displacement, since the integral is linear; so the mean is taken of the
+    displacements, seen through the affine map that lays each left ventricle onto the mean one.
+    """
+
+    learns_on: Split | None = "train"
+    learns_from: frozenset[Motion] = frozenset({"displacement"})
+    sees_motion = False
+
+    def fit(
+        self,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        settings: MeanMotionSettings,
+        seed: int,
+        run: Run,
+    ) -> Save:
+        """Average the aligned displacements over the valid slices of the training subjects."""
+        tensors = mean_motion_tensors(train)
+        return lambda out: save_file(tensors, out / WEIGHTS)
+
+    def load(self, folder: Path, settings: MeanMotionSettings) -> MeanMotionModel:
+        """The mean motion in `folder`."""
+        tensors = load_file(folder / WEIGHTS)
+        return MeanMotionModel(
+            tensors["displacement"], HeartPose(_triple(tensors["centre_mm"]), _triple(tensors["size_mm"]))
+        )
+
+
+def mean_motion_tensors(examples: Sequence[Example]) -> dict[str, Tensor]:
+    """The mean motion and its pose as a model keeps them."""
+    displacement, pose = mean_motion(examples)
+    return {
+        "displacement": displacement,
+        "centre_mm": torch.tensor(pose.centre_mm, dtype=torch.float64),
+        "size_mm": torch.tensor(pose.size_mm, dtype=torch.float64),
+    }
+
+
+def mean_motion(examples: Sequence[Example]) -> tuple[Tensor, HeartPose]:
+    """The mean displacement [T, 3, Z, Y/2, X/2] in mm about a mean left ventricle, and that ventricle's pose."""
+    canonical = examples[0].placement.spacing_mm
+    spacing = motion_spacing(canonical)
+    poses = [HeartPose.of(example.anchor_labels, canonical) for example in examples]
+    z, y, x = np.mean([pose.centre_mm for pose in poses], 0).tolist()
+    size_z, size_y, size_x = np.mean([pose.size_mm for pose in poses], 0).tolist()
+    mean_pose = HeartPose((z, y, x), (size_z, size_y, size_x))
+    frames = len(reference_path(examples[0]))
+    shape = motion_shape(examples[0].placement.shape)
+    total = torch.zeros(frames, 3, *shape, dtype=torch.float64)
+    weight = torch.zeros(shape, dtype=torch.float64)
+    for example, pose in zip(examples, poses):
+        motion = reference_path(example).resample(frames).knots.float()
+        valid = torch.tensor(example.placement.valid, dtype=torch.float32)[:, None, None].expand(shape)
+        maps = mean_pose.onto(pose)
+        there = maps.map_images(valid[None, None], spacing)[0, 0].double()
+        total += see_through(mean_pose, pose, motion, spacing).double() * there
+        weight += there
+    mean = (total / weight.clamp(min=1e-6)).float()
+    mean[0] = 0
+    return mean, mean_pose
+
+
+def see_through(here: HeartPose, there: HeartPose, displacement: Tensor, spacing_mm: Triple) -> Tensor:
+    """The motion [T, 3, Z, Y, X] of a heart posed as `there`, as it would be in one posed as `here`."""
+    maps = here.onto(there)
+    each = AffineMaps(maps.matrices.expand(len(displacement), -1, -1), maps.shifts.expand(len(displacement), -1))
+    return map_displacement(each, displacement.float(), spacing_mm)
+
+
+def _triple(values: Tensor) -> Triple:
+    z, y, x = values.tolist()
+    return z, y, x

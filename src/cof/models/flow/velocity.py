@@ -1,0 +1,365 @@
+"""The conditional velocity field v_theta(x, t, c) of the paper's eq (8), on the grid of the displacement fields."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cof.config.flow import VelocitySettings
+from cof.models.ecg_encoder import EcgEncoder, FeatureEncoder, tokens_at
+from cof.models.flow.embedding import PhaseEmbedding
+from cof.motion.convolution import Conv3d
+from cof.motion.resolution import IN_PLANE
+
+AXES = 3
+
+
+def level_strides(levels: int) -> list[tuple[int, int, int]]:
+    """Strides (z, y, x) between the levels: a short-axis stack has few slices, so z is halved once at most."""
+    return [(2, 2, 2) if level == 2 else (1, 2, 2) for level in range(levels - 1)]
+
+
+def _conv(inputs: int, outputs: int, stride: tuple[int, int, int] = (1, 1, 1)) -> nn.Conv3d:
+    return Conv3d(inputs, outputs, 3, stride=stride, padding=1)
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+class FilmBlock(nn.Module):
+    """A residual block whose second normalisation is scaled and shifted by the embedding of phase and ECG (FiLM)."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(_norm(inputs), nn.SiLU(), _conv(inputs, outputs))
+        self.norm = _norm(outputs)
+        self.film = nn.Linear(embedding, 2 * outputs)
+        self.leave = nn.Sequential(nn.SiLU(), _conv(outputs, outputs))
+        self.skip = Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """[N, inputs, Z, Y, X] and [N, embedding] to [N, outputs, Z, Y, X]."""
+        scale, shift = self.film(functional.silu(embedding))[:, :, None, None, None].chunk(2, 1)
+        return self.skip(features) + self.leave(self.norm(self.enter(features)) * (1 + scale) + shift)
+
+
+class FilmHead(nn.Module):
+    """The last layer, scaled and shifted by the embedding too.
+
+    A heart's speed changes a hundredfold over the cycle, which the normalisation before the layer would hide.
+    """
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.norm = _norm(channels)
+        self.film = nn.Linear(embedding, 2 * channels)
+        self.last = _conv(channels, AXES)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """[N, channels, Z, Y, X] and [N, embedding] to [N, 3, Z, Y, X]."""
+        scale, shift = self.film(functional.silu(embedding))[:, :, None, None, None].chunk(2, 1)
+        return self.last(functional.silu(self.norm(features) * (1 + scale) + shift))
+
+
+class Modes(nn.Module):
+    """Velocity as a sum over modes k of m_k(x) a_k(t): maps of the heart, and their courses over the cycle.
+
+    What depends on the phase is then a few numbers a mode, so that a heart's further phases cost next to nothing.
+    """
+
+    def __init__(self, channels: int, embedding: int, modes: int) -> None:
+        super().__init__()
+        self.norm = _norm(channels)
+        self.maps = _conv(channels, modes * AXES)
+        self.courses = nn.Sequential(nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, modes))
+        nn.init.zeros_(self.maps.weight)
+        nn.init.zeros_(self.maps.bias)  # type: ignore[arg-type]
+
+    def spread(self, features: Tensor) -> Tensor:
+        """Features [B, channels, Z, Y, X] to maps [B, modes, 3, Z, Y, X]."""
+        return self.maps(functional.silu(self.norm(features))).unflatten(1, (-1, AXES))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Embeddings of phases [B, P, E] to the modes' courses [B, P, modes]."""
+        return self.courses(embedding)
+
+
+class AnatomyEncoder(nn.Module):
+    """Reference-anatomy features of the anchor volume, one map a level of the U-Net."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        # The displacement lives at half the in-plane resolution, so the stem halves the anchor once.
+        strides = [(1, 2, 2), *level_strides(len(channels))]
+        widths = zip((1, *channels[:-1]), channels, strides)
+        self.levels = nn.ModuleList(
+            nn.Sequential(_conv(a, b, stride), _norm(b), nn.SiLU(), _conv(b, b), _norm(b), nn.SiLU())
+            for a, b, stride in widths
+        )
+
+    def forward(self, anchor: Tensor) -> list[Tensor]:
+        """Anchors [B, Z, Y, X] in [0, 1] to features [B, C_l, Z_l, Y_l, X_l], finest first."""
+        features, maps = anchor[:, None], []
+        for level in self.levels:
+            features = level(features)
+            maps.append(features)
+        return maps
+
+
+class Fusion(nn.Module):
+    """h + Conv1x1(cat(h, r)): the reference features r of a subject join the features h of each of its phases.
+
+    The convolution of the concatenation is written as the sum of its two halves, so that the half that belongs to the
+    subject is computed once for all phases.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.own = Conv3d(channels, channels, 1)
+        self.reference = Conv3d(channels, channels, 1, bias=False)
+
+    def forward(self, features: Tensor, reference: Tensor) -> Tensor:
+        """[B * P, C, Z, Y, X] and [B, C, Z, Y, X] to [B * P, C, Z, Y, X]."""
+        phases = len(features) // len(reference)
+        return features + self.own(features) + per_phase(self.reference(reference), phases)
+
+
+def per_phase(values: Tensor, phases: int) -> Tensor:
+    """Repeat a subject's values [B, ...] for each of its phases: [B * P, ...]."""
+    return values.repeat_interleave(phases, 0)
+
+
+class BottleneckAttention(nn.Module):
+    """Self-attention over the voxels of the coarsest level."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = _norm(channels)
+        self.attend = nn.MultiheadAttention(channels, math.gcd(4, channels), batch_first=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, C, Z, Y, X] to the same shape."""
+        sequence = self.norm(features).flatten(2).transpose(1, 2)
+        attended, _ = self.attend(sequence, sequence, sequence, need_weights=False)
+        return features + attended.transpose(1, 2).reshape(features.shape)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What does not change over the cycle, encoded once for a group of B subjects.
+
+    Attributes:
+        position: [B, C_0, Z, Y/2, X/2], features of coordinates and valid slices.
+        reference: for every level, what the features are fused with [B, C_l, Z_l, Y_l, X_l]; empty where nothing is.
+        tokens: [B, E, S] ECG tokens around the cycle; None where they do not enter.
+        code: [B, E], what is added to the embedding of every phase; None where nothing is.
+        maps: [B, modes, 3, Z, Y/2, X/2] of a field of modes; None where the phase enters every block.
+    """
+
+    position: Tensor
+    reference: list[Tensor]
+    tokens: Tensor | None
+    code: Tensor | None
+    maps: Tensor | None = None
+
+
+class VelocityField(nn.Module):
+    """A U-Net over position that predicts the rate of change of the pull-back displacement, in mm a cycle.
+
+    Position enters as normalised coordinates and the mask of valid slices; the phase and the ECG scale and shift every
+    residual block and the last layer; the anchor's features are fused at every level on the way down and up. The anchor
+    image is no other input, so that switching `anatomy` off leaves no anatomy behind. Of a field of `anchor: any` the
+    velocity is that of the displacement which points to the anchor, whichever frame that is.
+    """
+
+    sigma: Tensor
+
+    def __init__(self, settings: VelocitySettings) -> None:
+        super().__init__()
+        channels, embedding = settings.channels, settings.embedding
+        self.settings = settings
+        self.strides = level_strides(len(channels))
+        self.register_buffer("sigma", torch.ones(AXES))
+        self.phase = PhaseEmbedding(settings.time_harmonics, embedding)
+        cycle = settings.ecg in ("temporal", "spatial")
+        if cycle:
+            self.ecg = EcgEncoder(settings.ecg_channels, embedding)
+            self.pooled = nn.Linear(embedding, embedding)
+        if settings.ecg == "rate" or (cycle and settings.rr_scalar):
+            self.rate = nn.Linear(1, embedding)
+        if settings.ecg == "features" or (cycle and settings.ecg_features):
+            self.features = FeatureEncoder(embedding)
+        if settings.ecg == "temporal" and settings.ecg_local:
+            self.local = nn.Linear(embedding, embedding)
+        if settings.ecg == "spatial":
+            self.broadcast = nn.ModuleList(nn.Linear(embedding, width) for width in channels)
+        if settings.anatomy:
+            self.anatomy = AnatomyEncoder(channels)
+        self.fused = settings.anatomy or settings.ecg == "spatial"
+
+        def blocks(width: int) -> nn.ModuleList:
+            return nn.ModuleList(FilmBlock(width, width, embedding) for _ in range(settings.blocks))
+
+        self.stem = _conv(AXES + 1, channels[0])
+        self.down = nn.ModuleList(blocks(width) for width in channels)
+        self.shrink = nn.ModuleList(_conv(a, b, s) for a, b, s in zip(channels, channels[1:], self.strides))
+        self.widen = nn.ModuleList(Conv3d(b, a, 1) for a, b in pairwise(channels))
+        self.up = nn.ModuleList(blocks(width) for width in channels[:-1])
+        if self.fused:
+            self.fuse_down = nn.ModuleList(Fusion(width) for width in channels)
+            self.fuse_up = nn.ModuleList(Fusion(width) for width in channels[:-1])
+        self.attention = BottleneckAttention(channels[-1]) if settings.attention else nn.Identity()
+        if settings.modes:
+            self.still = nn.Parameter(torch.zeros(embedding))
+            self.modes = Modes(channels[0], embedding, settings.modes)
+        else:
+            self.head = FilmHead(channels[0], embedding)
+        if settings.anchor == "any":
+            self.anchored = PhaseEmbedding(settings.time_harmonics, embedding)
+
+    def encode(
+        self,
+        anchor: Tensor,
+        valid: Tensor,
+        beat: Tensor,
+        rr_ms: Tensor,
+        features: Tensor,
+        anchor_phase: Tensor | None = None,
+    ) -> Condition:
+        """Encode what stays the same over the cycle; of a field of modes that is everything but their courses.
+
+        Args:
+            anchor: [B, Z, Y, X] on the canonical grid, intensities in [0, 1].
+            valid: [B, Z], 1 where the native stack has a slice.
+            beat: [B, 12, L] mV, one R-R cycle.
+            rr_ms: [B], RR interval.
+            features: [B, 12] of the cycle, NaN where not measurable.
+            anchor_phase: [B], of the frames that the anchors show; end diastole where not given. A field of
+                `anchor: ed` has no use for it.
+        """
+        condition = self._inputs(anchor, valid, beat, rr_ms, features)
+        if self.settings.anchor == "any":
+            told = self.anchored(torch.zeros_like(rr_ms) if anchor_phase is None else anchor_phase)
+            condition = replace(condition, code=told if condition.code is None else condition.code + told)
+        if not self.settings.modes:
+            return condition
+        embedding = self.still.expand(len(anchor), -1)
+        if condition.code is not None:
+            embedding = embedding + condition.code
+        return replace(condition, maps=self.modes.spread(self._unet(condition, embedding)))
+
+    def _inputs(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor, features: Tensor) -> Condition:
+        """Position, anatomy and ECG, encoded each by itself."""
+        depth, rows, columns = anchor.shape[1:]
+        shape = depth, rows // IN_PLANE, columns // IN_PLANE
+        position = self.stem(position_channels(valid, shape).to(anchor))
+        reference = self.anatomy(anchor) if self.settings.anatomy else []
+        if self.settings.ecg == "none":
+            return Condition(position, reference, None, None)
+        if self.settings.ecg == "features":
+            return Condition(position, reference, None, self.features(features))
+        log_rr = torch.log(rr_ms[:, None] / 1000.0)
+        if self.settings.ecg == "rate":
+            return Condition(position, reference, None, self.rate(log_rr))
+        tokens, pooled = self.ecg(beat)
+        code = self.pooled(pooled)
+        if self.settings.rr_scalar:
+            # Resampling a cycle to L samples loses its duration; the logarithm gives it back.
+            code = code + self.rate(log_rr)
+        if self.settings.ecg_features:
+            code = code + self.features(features)
+        if self.settings.ecg == "spatial":
+            spread = [layer(code)[:, :, None, None, None] for layer in self.broadcast]
+            if reference:
+                reference = [features + added for features, added in zip(reference, spread)]
+            else:
+                shapes = level_shapes(shape, self.strides)
+                reference = [added.expand(-1, -1, *shape) for added, shape in zip(spread, shapes)]
+            return Condition(position, reference, None, None)
+        return Condition(position, reference, tokens if self.settings.ecg_local else None, code)
+
+    def forward(self, phase: Tensor, condition: Condition) -> Tensor:
+        """Velocities at phases [B, P] of B encoded subjects: [B, P, 3, Z, Y/2, X/2] in mm a cycle (z, y, x)."""
+        if condition.maps is not None:
+            return self.combine(condition.maps, self.courses(phase, condition))
+        every = self._embedding(phase, condition).flatten(0, 1)
+        velocity = self.head(self._unet(condition, every), every).unflatten(0, phase.shape)
+        return velocity.float() * self.sigma[:, None, None, None]
+
+    def courses(self, phase: Tensor, condition: Condition) -> Tensor:
+        """Of a field of modes, their courses at phases [B, P]: [B, P, modes]."""
+        return self.modes(self._embedding(phase, condition))
+
+    def combine(self, maps: Tensor, courses: Tensor) -> Tensor:
+        """The modes' maps [B, modes, 3, Z, Y/2, X/2] weighted by courses, or their integrals, [B, P, modes].
+
+        Returns:
+            [B, P, 3, Z, Y/2, X/2] in mm a cycle, or in mm.
+        """
+        return torch.einsum("bkczyx,bpk->bpczyx", maps, courses).float() * self.sigma[:, None, None, None]
+
+    def _embedding(self, phase: Tensor, condition: Condition) -> Tensor:
+        """Embeddings [B, P, E] of phases [B, P] and of the ECG."""
+        embedding = self.phase(phase)
+        if condition.code is not None:
+            embedding = embedding + condition.code[:, None]
+        if condition.tokens is not None:
+            embedding = embedding + self.local(tokens_at(condition.tokens, phase))
+        return embedding
+
+    def _unet(self, condition: Condition, embedding: Tensor) -> Tensor:
+        """Features [N, C_0, Z, Y/2, X/2] at embeddings [N, E], N a multiple of the subjects."""
+
+        def through(blocks: nn.Module, features: Tensor) -> Tensor:
+            for block in blocks:  # type: ignore[attr-defined]
+                features = block(features, embedding)
+            return features
+
+        features = per_phase(condition.position, len(embedding) // len(condition.position))
+        skips: list[Tensor] = []
+        for level, blocks in enumerate(self.down):
+            if level:
+                features = self.shrink[level - 1](features)
+            features = through(blocks, features)
+            if self.fused:
+                features = self.fuse_down[level](features, condition.reference[level])
+            skips.append(features)
+        features = self.attention(skips.pop())
+        for level in reversed(range(len(self.up))):
+            skip = skips.pop()
+            features = functional.interpolate(self.widen[level](features), size=skip.shape[2:], mode="nearest") + skip
+            features = through(self.up[level], features)
+            if self.fused:
+                features = self.fuse_up[level](features, condition.reference[level])
+        return features
+
+
+def position_channels(valid: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Coordinates z, y, x in [-1, 1] and the mask of valid slices.
+
+    Args:
+        valid: [B, Z].
+        shape: voxels of the field.
+
+    Returns:
+        [B, 4, *shape].
+    """
+    axes = [torch.linspace(-1, 1, size, device=valid.device) for size in shape]
+    coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    mask = valid[:, None, :, None, None].to(coordinates).expand(-1, 1, *shape)
+    return torch.cat([coordinates.expand(len(valid), -1, -1, -1, -1), mask], 1)
+
+
+def level_shapes(shape: Sequence[int], strides: Sequence[tuple[int, int, int]]) -> list[tuple[int, ...]]:
+    """Voxels of every level of the U-Net, finest first."""
+    shapes = [tuple(shape)]
+    for stride in strides:
+        shapes.append(tuple(-(-size // step) for size, step in zip(shapes[-1], stride)))
+    return shapes

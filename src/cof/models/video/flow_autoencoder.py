@@ -1,0 +1,154 @@
+"""The latent flow autoencoder: a frame as flow and visibility of the anchor, at a quarter of its resolution."""
+
+import math
+
+import torch
+from monai.losses.ssim_loss import SSIMLoss
+from monai.networks.nets.unet import UNet
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cof.config.rivals import FlowAutoencoderSettings
+from cof.models.video.slices import NEIGHBOURS
+from cof.motion.warp import warp
+from cof.training.run import Loss
+
+# Channels of what the autoencoder has of a frame: flow along y and x, and visibility.
+FLOW = 2
+MOTION = FLOW + 1
+# In-plane resolution of flow and visibility: a voxel is so many pixels wide.
+QUARTER = 4
+# What rows and columns must be a multiple of: the flow network halves the quarter twice more.
+MULTIPLE = 4 * QUARTER
+PYRAMID = (1, 2, 4)
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, padding=1), _norm(outputs), nn.SiLU())
+
+
+class ResidualBlock(nn.Module):
+    """Two pre-activated convolutions beside the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        layers = [(_norm(channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1)) for _ in range(2)]
+        self.body = nn.Sequential(*(module for layer in layers for module in layer))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, C, Y, X] to the same shape."""
+        return features + self.body(features)
+
+
+def pulled(features: Tensor, flow: Tensor) -> Tensor:
+    """Features pulled back along a flow: out(x) = features(x + flow(x)).
+
+    Args:
+        features: [N, C, Y, X], at any resolution.
+        flow: [N, 2, h, w] along y and x, in quarter voxels; interpolated where the features are finer.
+    """
+    size = (features.shape[2], features.shape[3])
+    finer = size[0] / flow.shape[2]
+    if finer != 1:
+        flow = finer * functional.interpolate(flow, size, mode="bilinear", align_corners=False)
+    still = torch.zeros_like(flow[:, :1])
+    return warp(features[:, :, None], torch.cat([still, flow], 1)[:, :, None], (1.0, 1.0, 1.0))[:, :, 0]
+
+
+def shown(seen: Tensor, invented: Tensor, motion: Tensor) -> Tensor:
+    """What is visible in the anchor, pulled along the flow, and what was invented elsewhere.
+
+    Args:
+        seen: [N, C, Y, X], features or image of the anchor.
+        invented: [N, C, Y, X], what stands where the anchor shows nothing.
+        motion: [N, 3, h, w], flow and visibility in [0, 1].
+    """
+    visible = motion[:, FLOW:]
+    if visible.shape[2:] != seen.shape[2:]:
+        visible = functional.interpolate(visible, seen.shape[2:], mode="bilinear", align_corners=False)
+    return visible * pulled(seen, motion[:, :FLOW]) + (1 - visible) * invented
+
+
+class FlowAutoencoder(nn.Module):
+    """Flow and visibility from anchor and frame, and the frame again from anchor, flow and visibility.
+
+    Attributes:
+        bottleneck: channels of the anchor's features at a quarter of the resolution.
+    """
+
+    def __init__(self, settings: FlowAutoencoderSettings) -> None:
+        super().__init__()
+        full, half, quarter = settings.channels
+        self.bottleneck = quarter
+        self.look = nn.Sequential(_block(NEIGHBOURS + 1, full, 2), _block(full, half, 2))
+        self.match = UNet(
+            spatial_dims=2, in_channels=half, out_channels=half, channels=(half, quarter, quarter), strides=(2, 2),
+            num_res_units=1, norm=("group", {"num_groups": math.gcd(8, half, quarter)}),
+        )  # fmt: skip
+        self.motion_head = nn.Conv2d(half, MOTION, 3, padding=1)
+        # A training begins at the anchor, hardly moved and visible.
+        nn.init.normal_(self.motion_head.weight, std=1e-3)
+        nn.init.zeros_(self.motion_head.bias)  # type: ignore[arg-type]
+        self.encoder = nn.ModuleList([_block(NEIGHBOURS, full), _block(full, half, 2), _block(half, quarter, 2)])
+        self.body = nn.Sequential(*(ResidualBlock(quarter) for _ in range(settings.blocks)))
+        self.decoder = nn.ModuleList([_block(quarter, half), _block(half, full)])
+        self.last = nn.Conv2d(full, 1, 3, padding=1)
+
+    def motion(self, anchor: Tensor, frames: Tensor) -> Tensor:
+        """Flow and visibility of frames.
+
+        Args:
+            anchor: [B, 3, Y, X], slices z - 1, z, z + 1.
+            frames: [B, F, Y, X] of slice z.
+
+        Returns:
+            [B, 3, F, Y/4, X/4]: flow along y and x in voxels of this grid, pulling frames back to the anchor, and
+            visibility in [0, 1].
+        """
+        count = frames.shape[1]
+        pairs = torch.cat([anchor.repeat_interleave(count, 0), frames.flatten(0, 1)[:, None]], 1)
+        found = self.motion_head(functional.silu(self.match(self.look(pairs)))).float()
+        found = torch.cat([found[:, :FLOW], torch.sigmoid(found[:, FLOW:])], 1)
+        return found.unflatten(0, (-1, count)).transpose(1, 2)
+
+    def features(self, anchor: Tensor) -> list[Tensor]:
+        """Features of anchors [B, 3, Y, X] at the full, half and quarter resolution, [B, C, Y / s, X / s]."""
+        maps, features = [], anchor
+        for level in self.encoder:
+            features = level(features)
+            maps.append(features)
+        return maps
+
+    def draw(self, anchor: Tensor, features: list[Tensor], motion: Tensor) -> Tensor:
+        """Frames [B, F, Y, X] from anchors, their features, and flow and visibility [B, 3, F, Y/4, X/4].
+
+        At every level what the anchor shows is pulled along the flow and multiplied by the visibility; what the decoder
+        made of the level below stands in the rest. With no flow and everything visible the anchor itself comes out.
+        """
+        count = motion.shape[2]
+        full, half, quarter = (level.repeat_interleave(count, 0) for level in features)
+        middle = anchor[:, NEIGHBOURS // 2, None].repeat_interleave(count, 0)
+        motion = motion.transpose(1, 2).flatten(0, 1)
+        made = self.body(shown(quarter, torch.zeros_like(quarter), motion))
+        for level, seen in zip(self.decoder, (half, full)):
+            made = shown(seen, level(functional.interpolate(made, scale_factor=2, mode="nearest")), motion)
+        made = shown(middle, torch.sigmoid(self.last(made)).float(), motion)
+        return made.unflatten(0, (-1, count))[:, :, 0]
+
+    def forward(self, anchor: Tensor, frames: Tensor) -> Tensor:
+        """Frames [B, F, Y, X] as they come back from flow and visibility of anchors [B, 3, Y, X]."""
+        return self.draw(anchor, self.features(anchor), self.motion(anchor, frames))
+
+
+def autoencoder_loss(network: FlowAutoencoder, anchor: Tensor, frames: Tensor) -> Loss:
+    """L1 on a pyramid of resolutions and 1 - SSIM of frames [B, F, Y, X] against anchors [B, 3, Y, X]."""
+    made = network(anchor, frames).float()
+    pyramid = torch.stack(
+        [(functional.avg_pool2d(made, step) - functional.avg_pool2d(frames, step)).abs().mean() for step in PYRAMID]
+    ).sum()
+    ssim = SSIMLoss(spatial_dims=2)(made.flatten(0, 1)[:, None], frames.flatten(0, 1)[:, None])
+    return Loss(pyramid + ssim, len(frames), {"pyramid": pyramid, "ssim": ssim})

@@ -1,0 +1,1 @@
+"""Tables of models by metrics: statistics, intervals, distances, costs, the paper's numbers, and their markup."""

@@ -1,0 +1,32 @@
+"""Percentile bootstrap intervals over subjects (Efron and Tibshirani, An Introduction to the Bootstrap, 1993)."""
+
+import numpy as np
+
+from cof.tables.statistics import Statistic, mean
+
+LEVEL = 0.95
+# Values that are resampled at once, so that a large cohort needs little memory.
+_AT_ONCE = 4_000_000
+
+
+def resampled(values: np.ndarray, replicates: int, seed: int, statistic: Statistic = mean) -> np.ndarray:
+    """A statistic of `values` [n, k] in `replicates` resamples of its n subjects: [replicates].
+
+    The resamples depend on n and the seed alone, so that paired samples in the same order are resampled alike, and the
+    difference of two results is a paired one. Fewer than two subjects have none.
+    """
+    count, columns = values.shape
+    if count < 2:
+        return np.empty(0)
+    drawn = np.random.default_rng(seed).integers(count, size=(replicates, count))
+    parts = max(1, -(-replicates * count * columns // _AT_ONCE))
+    return np.concatenate([statistic(values[part]) for part in np.array_split(drawn, parts)])
+
+
+def interval_of(draws: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of resampled statistics, those that are not defined left out; NaN where none is defined."""
+    defined = draws[np.isfinite(draws)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -1,0 +1,312 @@
+"""What each model of a table has cost: how much it learnt from and for how long, and what a heart takes to generate.
+
+Counts come from the settings.json and log.csv that every training writes, times and memory from Snakemake's benchmarks.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cof.artefacts.provenance import versions
+from cof.config.evaluation import TableSettings
+from cof.tables.markup import DASH, markdown_lines, tabular, tex
+
+COLUMNS = (
+    *("row", "model", "family", "training_hearts", "thousand_parameters", "iterations", "thousand_samples", "trials"),
+    *("train_loss_change", "validation_loss_change", "device", "processes", "train_hours", "train_cpu_hours"),
+    *("train_gpu_hours", "hearts", "seconds_a_heart", "peak_memory_gb"),
+)
+LATE = 0.2
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark of Snakemake's: wall time, CPU time (s) and largest memory (GB); NaN where it was not measured."""
+
+    seconds: float
+    cpu_seconds: float
+    memory_gb: float
+
+    @classmethod
+    def read(cls, path: Path) -> "Benchmark":
+        """That of a file; of a rule that ran several times, the last."""
+        if not path.is_file():
+            return cls(math.nan, math.nan, math.nan)
+        last = pd.read_csv(path, sep="\t").apply(pd.to_numeric, errors="coerce").iloc[-1]
+        seconds, cpu_seconds, megabytes = (float(last.get(name, math.nan)) for name in ("s", "cpu_time", "max_rss"))
+        return cls(seconds, cpu_seconds, megabytes / 1024)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One row; NaN is what this run does not know.
+
+    Attributes:
+        row: printed name.
+        model: name in the configuration; of a registration, its folder.
+        family: of the model.
+        training_hearts: different ones.
+        parameters: trained, of all its networks.
+        iterations: of all its networks together.
+        samples: training examples that the iterations have seen, with repetition.
+        trials: short trainings that chose the learning rates of its networks; their iterations are not counted.
+        train_change, validation_change: of the loss over the last fifth of the training, as a share: `late_change`; of
+            several networks trained in a row, that of the last, which generates.
+        device: cpu or gpu; empty for a model without a network.
+        processes: that trained together.
+        hours: wall time of the training job.
+        cpu_hours: CPU time of it.
+        gpu_hours: its wall time on all its GPUs together.
+        hearts: generated.
+        seconds_a_heart: wall time of the generating jobs by hearts: start, generation, warp, labels and files.
+        memory_gb: the most that a generating job held.
+    """
+
+    row: str
+    model: str
+    family: str
+    training_hearts: float = math.nan
+    parameters: float = math.nan
+    iterations: float = math.nan
+    samples: float = math.nan
+    trials: float = math.nan
+    train_change: float = math.nan
+    validation_change: float = math.nan
+    device: str = ""
+    processes: float = math.nan
+    hours: float = math.nan
+    cpu_hours: float = math.nan
+    gpu_hours: float = math.nan
+    hearts: float = math.nan
+    seconds_a_heart: float = math.nan
+    memory_gb: float = math.nan
+
+
+def late_change(log: pd.DataFrame, column: str) -> float:
+    """How far from converged: the relative change of a loss over the last fifth of the iterations.
+
+    The mean of the last tenth over that of the tenth before it, minus one; NaN where either has no value.
+    """
+    if column not in log:
+        return math.nan
+    last = log["iteration"].max()
+    before, after = (
+        log.loc[log["iteration"].between(low * last, high * last, inclusive="right"), column].mean()
+        for low, high in ((1 - LATE, 1 - LATE / 2), (1 - LATE / 2, 1))
+    )
+    return float(after / before - 1) if before else math.nan
+
+
+def parts(log: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The numbers of a log by its column `part`, which names one of several networks trained in a row.
+
+    Returns:
+        Logs in the order of training; of a log without that column, itself under an empty name.
+    """
+    if "part" not in log:
+        return {"": log.select_dtypes("number")}
+    return {str(part): rows.select_dtypes("number") for part, rows in log.groupby("part", sort=False)}
+
+
+def panel(name: str, part: str) -> str:
+    """What the log of a part of a model is called."""
+    return f"{name}: {part}" if part else name
+
+
+def read_logs(folder: Path) -> dict[str, pd.DataFrame]:
+    """The logs of a training by `parts`, the loss under the name `train_loss`; empty where none is by iterations."""
+    path = folder / "log.csv"
+    if not path.is_file():
+        return {}
+    log = pd.read_csv(path).rename(columns={"loss": "train_loss"})
+    return parts(log) if "iteration" in log and "train_loss" in log and len(log) else {}
+
+
+def learnt(folder: Path, row: str, model: str, family: str) -> Cost:
+    """What the folder of a trained model or registration knows, which is the same on every machine."""
+    file = folder / "settings.json"
+    record: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    applied = folder / "model"
+    if (applied / "settings.json").is_file():  # it applies another model as it is
+        return learnt(applied, row, model, family)
+    trainings = record.get("trainings")
+    subjects = record.get("subjects")
+    hearts = subjects.get("train", math.nan) if isinstance(subjects, Mapping) else subjects
+    log = next(reversed(read_logs(folder).values()), pd.DataFrame())  # of the network that generates
+
+    def total(key: str) -> float:
+        return math.nan if trainings is None else float(sum(training[key] for training in trainings))
+
+    return Cost(
+        row,
+        model,
+        family,
+        training_hearts=math.nan if hearts is None else float(hearts),
+        parameters=1000 * total("thousand_parameters"),
+        iterations=total("iterations"),
+        samples=1000 * total("thousand_samples"),
+        trials=float(len(record["trials"])) if "trials" in record else math.nan,
+        train_change=late_change(log, "train_loss"),
+        validation_change=late_change(log, "validation_loss"),
+        device=" and ".join(sorted({training["device"] for training in trainings or ()})),
+        processes=float(max((training["processes"] for training in trainings or ()), default=math.nan)),
+    )
+
+
+def costs(root: Path, settings: TableSettings, trained: Path | None = None) -> list[Cost]:
+    """A row for every model of a table, and one for every registration whose motion some of them learn from.
+
+    Args:
+        root: results folder; what it does not hold is not known.
+        settings: of the table.
+        trained: results folder of the run that has trained what this one has not.
+    """
+
+    def training(kind: str, name: str) -> Path:
+        own = root / "benchmarks" / kind / f"{name}.tsv"
+        return own if own.is_file() or trained is None else trained / "benchmarks" / kind / f"{name}.tsv"
+
+    rows: list[Cost] = []
+    shared: dict[str, list[str]] = {}
+    for model, name in settings.models.items():
+        file = root / "models" / model / "settings.json"
+        chosen = json.loads(file.read_text())["settings"] if file.is_file() else {}
+        found = learnt(root / "models" / model, name, model, chosen.get("family", ""))
+        rows.append(_with_times(root, found, training("train", model)))
+        if (registration := chosen.get("registration")) and (root / "registrations" / registration).is_dir():
+            shared.setdefault(registration, []).append(name)
+    for registration, users in shared.items():
+        folder = f"registrations/{registration}"
+        found = learnt(root / folder, f"Registration '{registration}', of {', '.join(users)}", folder, "")
+        rows.append(_with_times(root, found, training("toppr", registration)))
+    return rows
+
+
+def _with_times(root: Path, cost: Cost, training: Path) -> Cost:
+    """A row with what the benchmarks know."""
+    trained = Benchmark.read(training)
+    folders = sorted((root / "twins" / cost.model).glob("b*"))
+    hearts = [len(list(folder.glob("*.function.json"))) for folder in folders]
+    made = [Benchmark.read(root / "benchmarks/twins" / cost.model / f"{folder.name}.tsv") for folder in folders]
+    seconds = sum(benchmark.seconds for benchmark in made)
+    memory = [benchmark.memory_gb for benchmark in made if not math.isnan(benchmark.memory_gb)]
+    gpus = cost.processes if "gpu" in cost.device else 0.0
+    if math.isnan(cost.parameters):  # nor is it known on what it was trained
+        gpus = math.nan
+    return Cost(
+        **vars(cost)
+        | {
+            "hours": trained.seconds / 3600,
+            "cpu_hours": trained.cpu_seconds / 3600,
+            "gpu_hours": trained.seconds * gpus / 3600,
+            "hearts": float(sum(hearts)) if folders else math.nan,
+            "seconds_a_heart": seconds / sum(hearts) if sum(hearts) else math.nan,
+            "memory_gb": max(memory, default=math.nan),
+        }
+    )
+
+
+def _values(cost: Cost) -> tuple[str | float, ...]:
+    """In the order of `COLUMNS`."""
+    values = dict(vars(cost))
+    thousands = {"parameters": cost.parameters / 1000, "samples": cost.samples / 1000}
+    return tuple((values | thousands).values())
+
+
+def to_csv(rows: list[Cost], title: str, config_hash: str) -> str:
+    """Numbers unrounded, empty where one is not known; large counts in thousands."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow((*COLUMNS, "config_hash"))
+    for cost in rows:
+        cells = ["" if isinstance(value, float) and math.isnan(value) else value for value in _values(cost)]
+        writer.writerow((*cells, config_hash))
+    return out.getvalue()
+
+
+def read_csv(path: Path) -> list[Cost]:
+    """The rows that `to_csv` wrote."""
+    text = dict.fromkeys(("row", "model", "family", "device"), str)
+    table = pd.read_csv(
+        path, dtype=text, keep_default_na=False, na_values={name: [""] for name in COLUMNS if name not in text}
+    )
+    names = [field.name for field in fields(Cost)]
+    rows = [Cost(**dict(zip(names, row))) for row in table[list(COLUMNS)].itertuples(index=False)]
+    return [replace(row, parameters=1000 * row.parameters, samples=1000 * row.samples) for row in rows]
+
+
+HEADINGS = (
+    *("", "training hearts", "parameters", "iterations", "samples seen", "trials"),
+    *("last fifth, training", "last fifth, validation", "trained on"),
+    *("training (h)", "CPU (h)", "GPU (h)", "s a heart", "peak memory (GB)"),
+)
+
+
+def cells(cost: Cost) -> list[str]:
+    """A row as people read it, in the order of `HEADINGS`."""
+
+    def count(value: float) -> str:
+        return DASH if math.isnan(value) else f"{value:,.0f}"
+
+    def number(value: float, form: str) -> str:
+        return DASH if math.isnan(value) else f"{value:{form}}"
+
+    on = f"{count(cost.processes)} {cost.device.upper()}" if cost.device else DASH
+    return [
+        cost.row,
+        *map(count, (cost.training_hearts, cost.parameters, cost.iterations, cost.samples, cost.trials)),
+        *(number(value, "+.1%") for value in (cost.train_change, cost.validation_change)),
+        on,
+        *(number(value, ".3g") for value in (cost.hours, cost.cpu_hours, cost.gpu_hours)),
+        number(cost.seconds_a_heart, ".1f"),
+        number(cost.memory_gb, ".1f"),
+    ]
+
+
+NOTES = (
+    "Training hearts are different ones; samples seen count repetitions (of registrations, pairs). Parameters "
+    "are those that gradients have changed: a family without a network has none, whatever it keeps of its data.",
+    "Trials are the short trainings that chose the learning rate of each of its networks by the validation loss; hours "
+    "include them, iterations and samples do not.",
+    "Last fifth: the relative change of the loss over the last fifth of the iterations, its last tenth against the "
+    "tenth before. What still falls has not converged; where the learning rate falls to zero, every loss levels out. "
+    "Of several networks trained in a row it is the last one's, which generates.",
+    "Training, CPU and GPU hours are those of the last training job as Snakemake measured it, data and logging "
+    "included; of a training that was resumed, the part after; of what another run has trained, that run's. GPU hours "
+    "are its wall time on all its GPUs.",
+    "Seconds a heart and peak memory are those of the generating jobs: start of Python, generation, warp, nnU-Net's "
+    "labels and files. Times depend on the machine and on what else ran on it.",
+    f"{DASH}: not known.",
+)
+
+
+def _made_by(config_hash: str) -> str:
+    return f"Configuration {config_hash}; chain-of-flow {versions()['chain-of-flow']}."
+
+
+def to_markdown(rows: list[Cost], title: str, config_hash: str) -> str:
+    """The table for people."""
+    parts = [
+        f"# {title}: what each model has cost",
+        "",
+        *markdown_lines(list(HEADINGS), [cells(cost) for cost in rows]),
+    ]
+    return "\n".join([*parts, "", *(f"{note}\n" for note in NOTES), _made_by(config_hash)]) + "\n"
+
+
+def to_latex(rows: list[Cost], title: str, config_hash: str) -> str:
+    """The table for a manuscript: needs the package booktabs."""
+    caption = tex(f"{title}: what each model has cost. {' '.join(NOTES)}")
+    body = tabular(list(HEADINGS), [cells(cost) for cost in rows])
+    parts = [f"% {_made_by(config_hash)}", r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", *body]
+    return "\n".join([*parts, r"\end{table}"]) + "\n"
+
+
+RENDERINGS: dict[str, Callable[[list[Cost], str, str], str]] = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}

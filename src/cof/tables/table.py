@@ -1,0 +1,466 @@
+"""One table: models by metrics, over the same subjects, with intervals, differences and the paper's numbers."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cof.config.evaluation import EvaluationSettings, TableSettings
+from cof.config.metrics import METRICS, Metric
+from cof.errors import UsageError
+from cof.tables.bootstrap import interval_of, resampled
+from cof.tables.distances import Distances
+from cof.tables.few import few
+from cof.tables.markup import DASH, markdown_lines, tabular, tex
+from cof.tables.paper import PaperTable, paper_table
+from cof.tables.statistics import STATISTICS
+
+CSV_COLUMNS = (
+    *("row", "model", "metric", "unit", "better", "n", "mean", "sd", "ci_low", "ci_high"),
+    *("difference", "difference_ci_low", "difference_ci_high", "seed_sd", "paper", "paper_cohort"),
+    *("floor", "items_a_subject", "dimensions", "network", "sha256"),
+    *("config_hash", "definitions", "versions"),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model's value of one metric.
+
+    Attributes:
+        n: subjects; the same for every model that has the metric.
+        mean: over subjects, or the metric's other statistic over them; NaN where there is no value.
+        sd: of the sample of subjects; NaN for a statistic other than the mean.
+        interval: 95 % bootstrap interval of the statistic.
+        difference, difference_interval: the statistic of this model minus that of the table's first, and its paired
+            interval; NaN in the first row and where either has no value.
+        seed_sd: SD of the statistic over the model's trainings with different seeds; NaN where there is only one.
+        paper: the paper's number, from another data set; None where it gives none.
+    """
+
+    n: int
+    mean: float
+    sd: float
+    interval: tuple[float, float]
+    difference: float
+    difference_interval: tuple[float, float]
+    seed_sd: float
+    paper: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table.
+
+    Attributes:
+        title: as configured.
+        subjects: all subjects that every model has.
+        models: model names in row order, to printed names.
+        metrics: columns.
+        cells: model name and metric key to cell.
+        paper_cohort: what the paper's numbers were measured on; None if the table shows none of them.
+        provenance: configuration hash, package versions and the version of the metrics' definitions.
+        bootstrap: number of resamples.
+        distances: what stands behind the columns of Fréchet distances, by their keys.
+        left_out: printed names of models that this cohort cannot have.
+        remarks: further sentences that a reader must know, such as on what the labeller was trained.
+    """
+
+    title: str
+    subjects: tuple[str, ...]
+    models: Mapping[str, str]
+    metrics: tuple[Metric, ...]
+    cells: Mapping[tuple[str, str], Cell]
+    paper_cohort: str | None
+    provenance: Mapping[str, Any]
+    bootstrap: int
+    distances: Mapping[str, Distances] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no model has a value of any metric."""
+        return all(cell.n == 0 for cell in self.cells.values())
+
+
+def per_subject(rows: pd.DataFrame, metric: Metric) -> pd.Series:
+    """One value for each subject of long-form `rows`: the mean over frames and slices, NaN left out.
+
+    Signed errors of a metric that is marked `absolute` lose their sign first.
+    """
+    chosen = rows[(rows["metric"] == metric.metric) & (rows["structure"] == metric.structure)]
+    values = chosen["value"].abs() if metric.absolute else chosen["value"]
+    return values.groupby(chosen["subject"]).mean().dropna().sort_index()
+
+
+def columns_of(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """The columns [n, k] that the metric's statistic needs, of the subjects that have all of them."""
+    first = per_subject(rows, metric)
+    others = [per_subject(rows, replace(metric, metric=name, structure=part)) for name, part in metric.beside]
+    return pd.concat([first, *others], axis=1, join="inner", ignore_index=True).sort_index()
+
+
+def catalogued(keys: tuple[str, ...]) -> tuple[Metric, ...]:
+    """The metrics of `keys`.
+
+    Raises:
+        UsageError: a key is not in the catalogue.
+    """
+    unknown = [key for key in keys if key not in METRICS]
+    if unknown:
+        raise UsageError(f"tables: no metric is called '{unknown[0]}'; known: {', '.join(METRICS)}")
+    return tuple(METRICS[key] for key in keys)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a table needs of one model: little, however many rows its metrics have.
+
+    Attributes:
+        subjects: everyone with a row.
+        values: metric key to the columns of `columns_of`, a row a subject.
+    """
+
+    subjects: frozenset[str]
+    values: Mapping[str, pd.DataFrame]
+
+
+def summarise(batches: Iterable[pd.DataFrame], metrics: tuple[Metric, ...]) -> Measured:
+    """Sum up the long-form rows of one model, of which only one batch need be in memory at a time.
+
+    Args:
+        batches: long-form rows; a subject's are all in one of them.
+        metrics: what to sum up; distances between features are none of it.
+    """
+    metrics = tuple(metric for metric in metrics if not metric.extractor)
+    subjects: set[str] = set()
+    parts: dict[str, list[pd.DataFrame]] = {metric.key: [] for metric in metrics}
+    for rows in batches:
+        subjects.update(rows["subject"])
+        for metric in metrics:
+            parts[metric.key].append(columns_of(rows, metric))
+    values = {key: pd.concat(found).sort_index() if found else pd.DataFrame() for key, found in parts.items()}
+    return Measured(frozenset(subjects), values)
+
+
+def build_table(
+    measured: Mapping[str, Measured],
+    settings: TableSettings,
+    evaluation: EvaluationSettings,
+    provenance: Mapping[str, Any],
+    attainable: Mapping[str, float] | None = None,
+    distances: Mapping[str, Distances] | None = None,
+) -> Table:
+    """One table of several models.
+
+    All models are compared on the subjects that all of them have. A metric that a model does not have for any of them
+    (a cine without displacement has no end-point error) leaves its cell empty; where a model has it for some subjects
+    only, the column is restricted to those subjects in every row, and its n says so.
+
+    Args:
+        measured: model name to what `summarise` made of its rows.
+        settings: models in row order, metrics in column order.
+        evaluation: resamples and their seed.
+        provenance: what the table carries on.
+        attainable: the couplings of the synthetic cohort's card, for metrics that are shares of one.
+        distances: the columns of `cof.tables.distances`, of every metric with an extractor.
+
+    Raises:
+        UsageError: a metric or the paper's table is unknown, a model has no rows, or no subject is common to all.
+    """
+    metrics = catalogued(settings.metrics)
+    paper = paper_table(settings.paper) if settings.paper else None
+    every = settings.trainings
+    common = shared_subjects(measured, settings)
+    cells: dict[tuple[str, str], Cell] = {}
+    for metric in metrics:
+        if metric.extractor:
+            found = (distances or {})[metric.key]
+            samples = {
+                model: _Sample(found.subjects, found.values[model], math.nan, found.draws[model]) for model in every
+            }
+        else:
+            columns = {model: measured[model].values[metric.key] for model in every}
+            scale = (attainable or {}).get(metric.attainable, math.nan) if metric.attainable else 1.0
+            samples = _samples(columns, common, metric, scale, evaluation)
+        first = next(iter(settings.models))
+        for model in settings.models:
+            cells[model, metric.key] = _cell(
+                samples[model],
+                samples[first] if model != first else None,
+                [samples[name].value for name in (model, *settings.repeats.get(model, ()))],
+                paper.value(settings.models[model], metric.key) if paper else None,
+            )
+    return Table(
+        settings.title,
+        tuple(sorted(common)),
+        dict(settings.models),
+        metrics,
+        cells,
+        _cohort_shown(paper, cells),
+        provenance,
+        evaluation.bootstrap,
+        dict(distances or {}),
+        settings.left_out,
+    )
+
+
+def shared_subjects(measured: Mapping[str, Measured], settings: TableSettings) -> frozenset[str]:
+    """All subjects that every model of a table has.
+
+    Raises:
+        UsageError: a model has none, or there is none that all have.
+    """
+    for model in settings.trainings:
+        if model not in measured or not measured[model].subjects:
+            raise UsageError(f"table '{settings.title}': model '{model}' was evaluated on no subject")
+    common = frozenset.intersection(*(measured[model].subjects for model in settings.trainings))
+    if not common:
+        raise UsageError(f"table '{settings.title}': its models have no subject in common")
+    return common
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A statistic of one model: of its n subjects, and of their resamples [replicates] (none where it has no value)."""
+
+    n: int
+    value: float
+    sd: float
+    draws: np.ndarray
+
+
+def _samples(
+    columns: Mapping[str, pd.DataFrame],
+    common: frozenset[str],
+    metric: Metric,
+    scale: float,
+    evaluation: EvaluationSettings,
+) -> dict[str, _Sample]:
+    """A metric's samples by model, all over the same subjects."""
+    columns = {model: column[column.index.isin(common)] for model, column in columns.items()}
+    present = [set(column.index) for column in columns.values() if len(column)]
+    subjects = sorted(set.intersection(*present)) if present else []
+    return {
+        model: _sample(column.reindex(subjects if len(column) else []).to_numpy(float), metric, scale, evaluation)
+        for model, column in columns.items()
+    }
+
+
+def _sample(values: np.ndarray, metric: Metric, scale: float, evaluation: EvaluationSettings) -> _Sample:
+    """The metric's statistic of values [n, k], divided by `scale`, and its resamples."""
+    statistic = STATISTICS[metric.statistic]
+    if not len(values) or math.isnan(scale):
+        return _Sample(0, math.nan, math.nan, np.empty(0))
+    draws = resampled(values, evaluation.bootstrap, evaluation.seed, statistic) / scale
+    spread = metric.statistic == "mean" and len(values) > 1 and np.isfinite(values).all()
+    sd = float(values[:, 0].std(ddof=1)) if spread else math.nan
+    return _Sample(len(values), float(statistic(values)) / scale, sd, draws)
+
+
+def _cell(own: _Sample, first: _Sample | None, seeds: list[float], paper: float | None) -> Cell:
+    paired = first is not None and own.n > 0 and first.n == own.n and math.isfinite(own.value - first.value)
+    return Cell(
+        own.n,
+        own.value,
+        own.sd,
+        interval_of(own.draws),
+        own.value - first.value if first is not None and paired else math.nan,
+        interval_of(own.draws - first.draws) if first is not None and paired else (math.nan, math.nan),
+        float(np.std(seeds, ddof=1)) if len(seeds) > 1 else math.nan,
+        paper,
+    )
+
+
+def _cohort_shown(paper: PaperTable | None, cells: Mapping[tuple[str, str], Cell]) -> str | None:
+    shown = paper is not None and any(cell.paper is not None for cell in cells.values())
+    return paper.cohort if paper is not None and shown else None
+
+
+def to_csv(table: Table) -> str:
+    """The long form: a row for each model and metric, numbers unrounded, empty where there is none."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+
+    def number(value: float | None) -> str:
+        return "" if value is None or math.isnan(value) else repr(float(value))
+
+    versions = " ".join(f"{name}={version}" for name, version in sorted(table.provenance["versions"].items()))
+    for model, name in table.models.items():
+        for metric in table.metrics:
+            cell = table.cells[model, metric.key]
+            exact = (
+                cell.mean,
+                cell.sd,
+                *cell.interval,
+                cell.difference,
+                *cell.difference_interval,
+                cell.seed_sd,
+                cell.paper,
+            )
+            cohort = "" if cell.paper is None else table.paper_cohort
+            found = table.distances.get(metric.key)
+            seen = ("",) * 5
+            if found is not None:
+                # A count of millions could pass for a participant's id.
+                counts = number(found.items / max(found.subjects, 1)), str(found.dimensions)
+                seen = (number(found.floor), *counts, found.network, found.sha256)
+            made_by = (table.provenance["config_hash"], table.provenance["definitions"], versions)
+            named = (name, model, metric.key, metric.unit, metric.better, cell.n)
+            writer.writerow((*named, *map(number, exact), cohort, *seen, *made_by))
+    return out.getvalue()
+
+
+def _rounded(value: float, decimals: int, sign: bool = False) -> str:
+    return DASH if math.isnan(value) else f"{value:{'+' if sign else ''}.{decimals}f}"
+
+
+def _spread(value: float, interval: tuple[float, float], decimals: int, sign: bool = False) -> str:
+    if math.isnan(value) or math.isnan(interval[0]):
+        return _rounded(value, decimals, sign)
+    low, high = (_rounded(end, decimals, sign) for end in interval)
+    return f"{_rounded(value, decimals, sign)} [{low}, {high}]"
+
+
+def _heading(metric: Metric) -> str:
+    return f"{metric.label}{f' ({metric.unit})' if metric.unit else ''} {metric.arrow}"
+
+
+def _counts(table: Table, metric: Metric) -> int:
+    return max(table.cells[model, metric.key].n for model in table.models)
+
+
+def _with_paper(table: Table, metric: Metric) -> bool:
+    return any(table.cells[model, metric.key].paper is not None for model in table.models)
+
+
+def _grid(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Headings and body of the printed table: name, then a column a metric and one for the paper's numbers."""
+    headings = [""]
+    for metric in table.metrics:
+        headings.append(_heading(metric))
+        if _with_paper(table, metric):
+            headings.append(f"paper's {metric.label} †")
+    body = []
+    for model, name in table.models.items():
+        line = [name]
+        for metric in table.metrics:
+            cell = table.cells[model, metric.key]
+            text = _spread(cell.mean, cell.interval, metric.decimals)
+            if not math.isnan(cell.sd):
+                text = text.replace(" [", f" ± {_rounded(cell.sd, metric.decimals)} [")
+            if not math.isnan(cell.seed_sd):
+                text += f"; seeds ± {_rounded(cell.seed_sd, metric.decimals)}"
+            line.append(text)
+            if _with_paper(table, metric):
+                line.append(DASH if cell.paper is None else f"{cell.paper:.{metric.decimals}f}")
+        body.append(line)
+    return headings, body
+
+
+def _differences(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Headings and body of the paired differences from the first row; metrics that no other row shares are left out."""
+    first, *others = table.models
+    shown = [m for m in table.metrics if any(not math.isnan(table.cells[model, m.key].difference) for model in others)]
+    body = []
+    for model in others:
+        cells = [table.cells[model, metric.key] for metric in shown]
+        body.append(
+            [f"{table.models[model]} − {table.models[first]}"]
+            + [_spread(c.difference, c.difference_interval, m.decimals, sign=True) for c, m in zip(cells, shown)]
+        )
+    return ["", *map(_heading, shown)], body if shown else []
+
+
+def _notes(table: Table) -> list[str]:
+    """What a reader must know, a sentence each."""
+    count = len(table.subjects)
+    notes = [
+        f"{count} subject{'' if count == 1 else 's'}, the same in every row: mean ± SD over subjects "
+        f"[95 % bootstrap interval of the mean, {table.bootstrap} resamples of subjects]."
+    ]
+    if table.empty:
+        notes = ["Left out: none of its metrics is defined for these hearts."]
+    elif warning := few(count):
+        notes.append(warning)
+    notes += table.remarks
+    if any(metric.statistic != "mean" or metric.extractor for metric in table.metrics):
+        notes.append(
+            "A value without ± is a statistic of the whole group, such as R² or a correlation; its interval, and "
+            "that of its difference, come from the same resamples of subjects."
+        )
+    for metric in table.metrics:
+        if (found := table.distances.get(metric.key)) is not None and found.subjects:
+            notes.append(
+                f"{metric.label}: {found.network} (SHA-256 {found.sha256[:12]}), {found.items:,} "
+                f"{'videos' if metric.video else 'images'} a model in {found.dimensions} dimensions; between random "
+                f"halves of the real subjects it is {found.floor:.{metric.decimals}f}"
+                f"{'' if len(next(iter(found.draws.values()))) else ', and no interval is computed'}."
+            )
+    if any(not math.isnan(cell.seed_sd) for cell in table.cells.values()):
+        notes.append("seeds ±: SD over trainings that differ in their seed alone; the value is the first one's.")
+    fewer = [f"{m.label} {_counts(table, m)}" for m in table.metrics if 0 < _counts(table, m) < count]
+    if fewer:
+        notes.append(f"Defined for fewer subjects (n): {', '.join(fewer)}.")
+    if any(table.cells[model, metric.key].n == 0 for model in table.models for metric in table.metrics):
+        notes.append(f"{DASH}: the model has no such quantity.")
+    if any(math.isinf(cell.mean) for (_, key), cell in table.cells.items() if "_interval_width_" in key):
+        notes.append("inf: too few validation subjects were there to calibrate an interval that has bounds.")
+    if table.left_out:
+        notes.append(
+            f"Left out, since this cohort has no training subjects and no other run has trained them: "
+            f"{', '.join(table.left_out)}."
+        )
+    if table.paper_cohort:
+        notes.append(
+            f"† The paper's own numbers, measured on another data set ({table.paper_cohort}) with its own, partly "
+            "undocumented, definitions: printed for orientation, not for comparison."
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(table.provenance["versions"].items()))
+    notes.append(
+        f"Configuration {table.provenance['config_hash']}; metric definitions {table.provenance['definitions']}; "
+        f"{versions}."
+    )
+    return notes
+
+
+def to_markdown(table: Table) -> str:
+    """The table for people: values, paired differences from the first row, definitions."""
+    parts = [f"# {table.title}", ""]
+    if not table.empty:
+        parts += [*markdown_lines(*_grid(table)), ""]
+    headings, body = _differences(table)
+    if body:
+        first = next(iter(table.models.values()))
+        parts += [f"Paired differences from {first}, mean over subjects [95 % interval]:", ""]
+        parts += [*markdown_lines(headings, body), ""]
+    for note in _notes(table):
+        parts += [note, ""]
+    parts += [f"- **{metric.label}** ({metric.arrow}): {metric.definition}" for metric in table.metrics]
+    return "\n".join(parts) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """The table for a manuscript: needs the package booktabs; values first, paired differences below a rule."""
+    headings, body = _grid(table)
+    parts = [
+        "% " + " ".join(_notes(table)[-1].split()),
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{tex(table.title)}. {tex(' '.join(_notes(table)[:-1]))}}}",
+        *([] if table.empty else tabular(headings, body)),
+    ]
+    headings, body = _differences(table)
+    if body:
+        parts += [r"\par\medskip", *tabular(headings, body)]
+    return "\n".join([*parts, r"\end{table}"]) + "\n"
+
+
+RENDERINGS: dict[str, Callable[[Table], str]] = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}

@@ -1,0 +1,46 @@
+"""The stage that puts the exact motion of a synthetic cohort in the place of registered motion.
+
+It is the ceiling above all registrations: an anchor moved by it shows what warping an anchor can reach at best.
+"""
+
+from pathlib import Path
+
+import torch
+
+from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.folders import whole_folder
+from cof.artefacts.parquet import read_table
+from cof.artefacts.provenance import stamp
+from cof.cine.grid import read_placement
+from cof.cine.volume import read_cine
+from cof.motion.fields import save_displacement
+from cof.progress import progress
+from cof.truth.artefacts import Truth
+
+
+def write_exact_fields(*, key: Path, cine: Path, grid: Path, truth: Path, out: Path, exclusions: Path) -> None:
+    """Write the exact displacement of a batch's subjects as `fields/{variant}/{batch}` holds registered ones.
+
+    Args:
+        key: raw participant and visit of every subject, by which the truth is found.
+        cine: folder `cine/{batch}`.
+        grid: folder `grid/{batch}`.
+        truth: `phantom/truth`; a subject whose displacement it does not hold (it is kept of the held-out ones, against
+            the recorded frame 0) is passed over.
+        out: folder for `{subject}.safetensors`: the displacement at the voxels of the motion grid and the phases of the
+            canonical cine, frame 0 zero.
+        exclusions: table of the subjects left out.
+    """
+    raw = read_table(key).set_index("subject")
+    excluded = Exclusions("fields")
+    record = {"exact": True, "provenance": stamp({})}
+    with whole_folder(out) as folder:
+        for path in progress(sorted(grid.glob("*.nii")), "exact motion", "subject"):
+            subject = path.stem
+            with excluded.guard(subject):
+                who = raw.loc[subject]
+                exact = Truth.read(truth, f"{who['participant']}_{who['visit']}", read_cine(cine / f"{subject}.nii"))
+                known = exact.on_motion_grid(read_placement(path), len(read_cine(path).frames))
+                if known is not None:
+                    save_displacement(folder / f"{subject}.safetensors", torch.from_numpy(known[0]), record)
+    excluded.write(exclusions)
