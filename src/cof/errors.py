@@ -1,11 +1,18 @@
 """Errors a user can act on, and what must never be said of a participant."""
 
+import errno
 import re
 from enum import StrEnum
 
 # What faulty data can raise, beside CofError, where a stage computes with them: no beat, no voxel, no inverse. Anything
 # else (no memory, a full disk, an error of programming) is no subject's fault.
 DATA_ERRORS = (ValueError, IndexError, ArithmeticError)
+
+# Errors of files that no content can cause: disk, network, rights to more files or memory.
+_OF_THE_MACHINE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EROFS,
+     errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, errno.ENOTCONN, errno.EREMOTEIO)
+)  # fmt: skip
 
 # The shape of a UK Biobank participant id: it must reach no log, message or report.
 _PARTICIPANT_ID = re.compile(r"(?<!\d)[1-6]\d{6}(?!\d)")
@@ -59,6 +66,16 @@ class CofError(Exception):
 
 class UsageError(Exception):
     """A fault in what the user typed or configured: printed as one line, without a traceback."""
+
+
+def raise_if_broken(error: Exception) -> None:
+    """Raise an error again that tells of a broken machine or installation, which no file can be blamed for.
+
+    For the beginning of every handler that calls foreign bytes unreadable, whatever a parser stumbles over: memory that
+    is lacking, a full or faulty disk, a network drive that went away, too many open files, a package that is not there.
+    """
+    if isinstance(error, MemoryError | ImportError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
+        raise error
 
 
 def redact(text: str) -> str:

@@ -95,3 +95,23 @@ def test_a_lone_dicom_file_is_read_as_one(kit, tmp_path):
     with pytest.raises(CofError) as caught:
         read_cine_source(tmp_path / "a.dcm", 0.1)
     assert caught.value.reason is Reason.CINE_TOO_FEW_SLICES
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("ecg.xml", b'<?xml version="1.0"?><CardiologyXML></CardiologyXML>', "an ECG"),
+        ("cine.nii", bytes(344) + b"n+1\0", "a NIfTI: give the file itself"),
+        ("a.png", b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+        ("a.zip", b"PK\5\6" + bytes(18), "a zip archive"),
+    ],
+)
+def test_a_folder_without_dicom_is_told_by_what_is_in_it(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CofError, match=words):
+        read_cine_source(tmp_path, 0.1)
+
+
+def test_an_empty_folder_is_called_so(tmp_path):
+    with pytest.raises(CofError, match="holds no file"):
+        read_cine_source(tmp_path, 0.1)

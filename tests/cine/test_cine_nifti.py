@@ -321,3 +321,14 @@ def test_either_order_of_bytes_is_read(scan, voxels, tmp_path):
     image = nib.Nifti1Image(voxels.astype(">i2"), scan.affine, header)
     (tmp_path / "a.nii").write_bytes(image.to_bytes())
     np.testing.assert_array_equal(read_cine_source(tmp_path / "a.nii", 0.1).frames, scan.frames)
+
+
+def test_a_compressed_file_whose_checksum_differs_is_damaged(tmp_path):
+    path = tmp_path / "cine.nii.gz"
+    voxels = np.arange(4 * 4 * 3 * 2, dtype=np.int16).reshape(4, 4, 3, 2)
+    nib.Nifti1Image(voxels, np.diag([1.5, 1.5, 10, 1])).to_filename(path)
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(CofError, match="damaged"):
+        read_cine_source(path, 0.1)

@@ -243,3 +243,14 @@ def test_an_annotation_tells_base_from_apex_where_the_header_does_not(batch, sca
     # Each voxel of the annotation's own file is still where that file says.
     corner = untold.affine @ [3, 4, 5, 1]
     np.testing.assert_allclose(told.affine @ [3, 4, 0 if reverse else 5, 1], corner, atol=1e-4)
+
+
+def test_what_was_mended_in_an_annotation_stands_in_the_sidecar(batch, scan):
+    labels = np.zeros(scan.frames.shape, np.float32)
+    labels[0, 1:5, 2:9, 2:9] = 1.0001
+    cine = batch.volume("cine", scan.frames, scan.affine)
+    batch.add("mended", cine, annotation=batch.volume("labels", labels, scan.affine))
+    batch.add("untold", cine)
+    assert batch.stack() == {}
+    assert "annotation: labels up to 0.0001 off whole numbers, rounded" in batch.cine("mended").repairs
+    assert not any("annotation" in repair for repair in batch.cine("untold").repairs)

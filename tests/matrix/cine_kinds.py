@@ -17,6 +17,7 @@ from cines import (
     SINGLE,
     SIZE,
     SLICES,
+    SPACING_MM,
     Right,
     Scan,
     phases,
@@ -367,6 +368,40 @@ def perfusion(scan):
     return _read(repair="perfusion|series|acqui|left out")
 
 
+@KINDS.add("copies of the cine on film beside, later, of 8 bits", SINGLE, repairs=True)
+def film(scan):
+    for shot in scan.take(1):
+        shot.data.ImageType, shot.data.SeriesDescription = ["DERIVED", "SECONDARY"], "SAX film"
+        shot.data.SeriesInstanceUID += ".9"
+        shot.store(picture(shot.frame, shot.plane, 1) // 8, allocated=8, stored=8)
+        scan.shots.append(shot)
+    return _read(repair="50 derived images")
+
+
+@KINDS.add("derived images and no original ones", DICOM)
+def derived(scan):
+    for shot in scan.shots:
+        shot.data.ImageType = ["DERIVED", "PRIMARY", *list(shot.data.ImageType)[2:]]
+    return _read(repair="")
+
+
+@KINDS.add("a later ungated cine in real time beside", DICOM, repairs=True)
+def real_time(scan):
+    for shot in scan.take(1):
+        data = shot.data
+        data.SeriesDescription, data.TriggerTime = "SAX_realtime", f"{40 * shot.frame}"
+        data.SeriesInstanceUID += ".6"
+        scan.shots.append(shot)
+    return _read(repair="by name")
+
+
+@KINDS.add("a series name in which 'relaxed' stands", DICOM)
+def relaxed(scan):
+    for shot in scan.shots:
+        shot.data.SeriesDescription = "cine relaxed breathing"
+    return _read(repair="")
+
+
 @KINDS.add("a long-axis cine beside", DICOM)
 def long_axis(scan):
     for shot in scan.take(1):
@@ -682,12 +717,26 @@ def zero_trigger_instance(scan):
 @KINDS.add(
     "trigger times rounded so that frames share them; instance numbers tell the order",
     SINGLE,
-    open="half of the frames, as of two acquisitions",
 )
 def rounded_trigger(scan):
     for shot in scan.shots:
         shot.data.TriggerTime = f"{shot.frame // 2 * 2 * FRAME_MS:g}"
     return _read(rr_ms=None)
+
+
+@KINDS.add("frames share trigger times in pairs, and nothing tells rounding from a second acquisition", SINGLE, REFUSAL)
+def pairs_untold(scan):
+    rounded_trigger(scan)
+    for shot in scan.shots:
+        del shot.data.CardiacNumberOfImages
+    return _refused("rounded trigger times.*several acquisitions", Reason.CINE_UNREADABLE)
+
+
+@KINDS.add("a number of acquisition that alternates from frame to frame of one beat", DICOM)
+def number_in_turns(scan):
+    for shot in scan.shots:
+        shot.data.AcquisitionNumber = shot.frame % 2 + 1
+    return _read(repair="")
 
 
 def _by_time(scan: Scan, name: str) -> Outcome:
@@ -889,11 +938,41 @@ def zero_gap(scan):
     "slice 4 is not there",
     DICOM,
     REFUSAL,
-    open="refused with a spacing of 30 mm, which no file has",
 )
 def slices_missing(scan):
     scan.shots = [shot for shot in scan.shots if shot.plane != 3]
     return _refused("equally spaced", Reason.CINE_GEOMETRY)
+
+
+@KINDS.add("two slices are not there, so that gaps alternate", SINGLE, REFUSAL)
+def slices_missing_in_turns(scan):
+    """Two stacks of two slices each, 30 mm apart, would explain the gaps, too."""
+    scan.shots = [shot for shot in scan.shots if shot.plane != 2]
+    return _refused("equally spaced: 10.0, 20.0, 10.0", Reason.CINE_GEOMETRY)
+
+
+@KINDS.add("one slice is stored turned by half a turn", SINGLE, repairs=True)
+def turned(scan):
+    for shot in scan.shots:
+        if shot.plane == 3:
+            along = np.array(shot.data.ImageOrientationPatient, float).reshape(2, 3)
+            far = np.array(shot.data.ImagePositionPatient, float) + (SIZE - 1) * SPACING_MM[:2] @ along
+            shot.data.ImagePositionPatient = [f"{value:.6f}" for value in far]
+            shot.data.ImageOrientationPatient = [f"{value:.9f}" for value in -along.ravel()]
+            turned = picture(shot.frame, shot.plane)[::-1, ::-1]
+            shot.store(turned, stored=shot.data.BitsStored, signed=bool(shot.data.PixelRepresentation))
+    return _read(repair="slices 4 resampled")
+
+
+@KINDS.add("slice 4 is tilted by 5 degrees", SINGLE, REFUSAL)
+def tilted(scan):
+    for shot in scan.shots:
+        if shot.plane == 3:
+            along, up = np.array(shot.data.ImageOrientationPatient, float).reshape(2, 3)
+            tilt = np.deg2rad(5)
+            along = along * np.cos(tilt) + np.cross(along, up) * np.sin(tilt)
+            shot.data.ImageOrientationPatient = [f"{value:.9f}" for value in (*along, *up)]
+    return _refused("10 images of other planes left out", Reason.CINE_GEOMETRY)
 
 
 # Words
@@ -937,7 +1016,6 @@ def short_pixels(scan):
     "an ECG in place of the cine",
     ("siemens",),
     REFUSAL,
-    open="refused, and called no DICOM file",
 )
 def ecg_instead(scan):
     counts = {lead: np.arange(5000) % 300 for lead in LEADS}

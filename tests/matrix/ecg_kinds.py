@@ -97,10 +97,17 @@ def premature(folder, form):
 @KINDS.add(
     "two ventricular beats that come early",
     ("muse", "wfdb"),
-    open="a third, atrial one is counted after a pause",
 )
 def premature_two(folder, form):
     return _made(_premature(0.9, 3, 8), form, folder, ectopic=2)
+
+
+@KINDS.add("decimal commas in the header: of the rate, or of the gains", ("wfdb rate", "wfdb gain"), REFUSAL)
+def comma(folder, form):
+    header = wfdb(folder, _ORDINARY)
+    old, new = (" 12 500 ", " 12 500,0 ") if form.endswith("rate") else (" 200(0)", " 200,0(0)")
+    header.write_text(header.read_text().replace(old, new))
+    return header, Settings(), Outcome(refusal=Refusal("decimal comma", (Reason.ECG_UNREADABLE,)))
 
 
 @KINDS.add("one ventricular beat between two others, without a pause", ("cardiosoft", "dicom"))
@@ -184,6 +191,14 @@ def ventricular(folder, form):
 @KINDS.add("AV-sequential pacing that the device does not state; 250 to 1000 Hz, 1 to 4 mV", _PACED)
 def av_sequential(folder, form):
     return _paced(folder, form, 225.0, 75.0, wide=True)
+
+
+@KINDS.add(
+    "pacing of both ventricles with spikes 10 ms apart; 500 and 1000 Hz",
+    ("wfdb 500 2 1", "dicom 500 -1.5 1", "muse 1000 1.5 2"),
+)
+def both_ventricles_paced(folder, form):
+    return _paced(folder, form, 75.0, 65.0, wide=True)
 
 
 @KINDS.add("atrial pacing whose spikes swing back", ("dicom 500", "wfdb 1000"))

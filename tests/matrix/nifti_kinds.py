@@ -103,6 +103,13 @@ def unit_sform_moved(folder, form):
     return _save(folder, form, image), Outcome(_spaced(Right(truth(), repair="pixdim", geometry=None)))
 
 
+@KINDS.add("an sform that knows the slices' distance alone, beside real pixdim", _FORMS, repairs=True)
+def unit_in_plane(folder, form):
+    image = _image(sform=np.diag([-1, -1, SPACING_MM[2], 1]), sform_code=2, qform_code=0, space="unknown")
+    image.header["pixdim"][1:4] = SPACING_MM
+    return _save(folder, form, image), Outcome(_spaced(Right(truth(), repair="pixdim counts", geometry=None)))
+
+
 def _spaced(right: Callable[[Cine], None]) -> Callable[[Cine], None]:
     """The spacing is asserted as well; an affine that tells no lie has no order of slices, and either is right."""
 

@@ -10,6 +10,7 @@ from cof.cine.images import Image
 from cof.errors import CofError, Reason
 
 _HOLE = 2.5  # frame durations between two parts of one beat
+_EVEN = 0.25  # share of the usual frame duration by which frames of one beat may be apart more or less
 _WITHIN = 0.5  # share of an acquisition's images that lie in the time of another one
 _SPAN = 0.75  # share of the recorded time that a complete acquisition covers
 _MANY, _BLOCK = 5, 3  # frames that tell a run, a block of numbers, from a coincidence
@@ -94,7 +95,7 @@ def _within_series(images: Images, number: int) -> list[Images]:
             groups = _grouped(images, key)
             if len(groups) > len(images) / 2:  # a number or time of every frame
                 continue
-            groups = _together(groups)
+            groups = [images] if _in_turns(groups) else _together(groups)
             if len(groups) > 1:
                 return [part for group in groups for part in _within_series(group, number)]
     repeated = _repeated(images, number)
@@ -126,6 +127,16 @@ def _together(groups: list[Images]) -> list[Images]:
     timed = images[0].moment.trigger_ms is not None and interval and interval > 0
     fits = not timed or np.ptp(times) + step <= _ONE_BEAT * float(interval or 0)
     return [images] if follow and fits else groups
+
+
+def _in_turns(groups: list[Images]) -> bool:
+    """Whether groups are frames of one beat in turns: together evenly spaced in time, in order of instance numbers."""
+    images = [image for group in groups for image in group]
+    times, instances = cycle_times(images), [image.moment.instance for image in images]
+    if times is None or None in instances or len(set(instances)) < len(images) or len(images) < 2 * _BLOCK:
+        return False
+    steps = np.diff(times[np.argsort(np.array(instances, float))])
+    return bool((np.abs(steps - np.median(steps)) < _EVEN * np.median(steps)).all())
 
 
 def cycle_times(images: Images) -> np.ndarray | None:
@@ -165,10 +176,17 @@ def _repeated(images: Images, number: int) -> list[Images]:
     if max(counts) == 1:
         return [images]
     instances = [image.moment.instance for image in images]
-    if (usual == 1 or alike < _ALIKE * len(at)) and None not in instances and len(set(instances)) == len(images):
-        by_instance = times[np.argsort(np.array(instances, float))]
-        if (np.diff(by_instance) >= 0).all():  # coarsely rounded times
+    if None not in instances and len(set(instances)) == len(images):
+        ascending = (np.diff(times[np.argsort(np.array(instances, float))]) >= 0).all()
+        # Coarsely rounded times; or two acquisitions, numbered in turns.
+        if ascending and (usual == 1 or alike < _ALIKE * len(at) or images[0].cycle_frames == len(images)):
             return [images]
+        if ascending and images[0].cycle_frames != len(at) and not any(map(_told_apart, at.values())):
+            raise CofError(
+                Reason.CINE_UNREADABLE,
+                f"slice {number}: {usual} images of every moment, numbered in turns: rounded trigger times of one "
+                "beat, or several acquisitions, and nothing tells; export with exact TriggerTime, or one acquisition",
+            )
     parts: list[Images] = [[] for _ in range(max(counts))]
     for same in at.values():
         ranks = [_rank(image) for image in same]
@@ -183,10 +201,23 @@ def _repeated(images: Images, number: int) -> list[Images]:
     return parts
 
 
-def _rank(image: Image) -> tuple[float, ...]:
+def _told_apart(same: Images) -> bool:
+    """Whether images of one moment differ in more than their instance numbers."""
+    return len({_age(image) for image in same}) > 1
+
+
+def _age(image: Image) -> tuple[float, ...]:
     moment = image.moment
-    known = (moment.acquisition, moment.acquired_s, moment.file, moment.instance, moment.content_s)
-    return tuple(-np.inf if value is None else float(value) for value in known)
+    return tuple(
+        -np.inf if value is None else float(value)
+        for value in (moment.acquisition, moment.acquired_s, moment.file, moment.content_s)
+    )
+
+
+def _rank(image: Image) -> tuple[float, ...]:
+    *before, content_s = _age(image)
+    instance = image.moment.instance
+    return (*before, -np.inf if instance is None else float(instance), content_s)
 
 
 def _runs(images: Images) -> list[Images]:

@@ -71,7 +71,7 @@ def place_voxels(header: nib.Nifti1Header, pixdim: np.ndarray, shape: tuple[int,
     first = readings[0]
     unit = _unit(header)
     scales = {reading.part: _scale(reading, unit) for reading in readings if reading.whole}
-    usable = [reading for reading in readings if scales.get(reading.part)]
+    usable = [reading for reading in readings if scales.get(reading.part) and not _lost(reading, pixdim)]
     if not usable or (first.part != "pixdim" and not first.whole):
         return Placed(first.affine, False, ())
     chosen = next((reading for reading in usable if reading.oblique), usable[0])
@@ -84,7 +84,8 @@ def place_voxels(header: nib.Nifti1Header, pixdim: np.ndarray, shape: tuple[int,
         named = unit if unit in _TO_MM else "mm (it names no unit)"
         repairs.append(f"the header's spacing cannot be in {named}: taken in {meant}, as {spacing} mm")
     if first.part != chosen.part:
-        fault = "lies along the scanner's own axes" if first in usable else "has not the spacing of a stack"
+        own_axes = "lies along the scanner's own axes"
+        fault = own_axes if scales.get(first.part) else "has not the spacing of a stack"
         repairs.append(
             f"the header's {first.part} ({spacing_words(spacing_of(first.affine))}) {fault}: {chosen.part} counts, "
             f"spacing {spacing} mm"
@@ -100,6 +101,17 @@ def place_voxels(header: nib.Nifti1Header, pixdim: np.ndarray, shape: tuple[int,
     if chosen.part == "pixdim" and (pixdim < 0).any():
         repairs.append(f"negative spacing in the header's pixdim: its sign is ignored, spacing {spacing} mm")
     return Placed(affine, chosen.oblique, tuple(repairs))
+
+
+def _lost(reading: _Reading, pixdim: np.ndarray) -> bool:
+    """Whether an sform along the scanner's own axes has pixels of exactly 1 x 1, and pixdim others that can be.
+
+    Programs that know no orientation write it: the length of 1 stands for none.
+    """
+    if reading.part != "sform" or reading.oblique or not np.isfinite(pixdim).all():
+        return False
+    spacing, told = spacing_of(reading.affine), np.abs(pixdim)
+    return bool((spacing == 1).sum() >= 2 and (told != 1).sum() >= 2 and is_short_axis_spacing(told))
 
 
 def _readings(header: nib.Nifti1Header, pixdim: np.ndarray) -> Iterator[_Reading]:

@@ -16,7 +16,9 @@ CLASSES = 4
 _ROUNDING = 1e-3
 
 
-def read_annotation(path: Path, cine: Cine, codes: Mapping[int, int] | None = None) -> np.ndarray:
+def read_annotation(
+    path: Path, cine: Cine, codes: Mapping[int, int] | None = None, repairs: list[str] | None = None
+) -> np.ndarray:
     """The labels of a cine as recorded, that is before it is rolled to ED.
 
     The 4D NIfTI must have the voxels of the cine, in any order and direction of axes, and as many frames; frames
@@ -27,6 +29,7 @@ def read_annotation(path: Path, cine: Cine, codes: Mapping[int, int] | None = No
         path: the NIfTI.
         cine: as recorded.
         codes: from the codes of the file to ours (`cof.heart.codes`); every code but 0 must be in it.
+        repairs: takes what was mended, in words.
 
     Returns:
         uint8 [T, Z, Y, X].
@@ -39,6 +42,11 @@ def read_annotation(path: Path, cine: Cine, codes: Mapping[int, int] | None = No
         raise CofError(Reason.ANNOTATION_UNREADABLE, "the annotation is not there")
     stored = read_array(path, Reason.ANNOTATION_UNREADABLE)
     values = whole_labels(stored.values)
+    mended = [] if repairs is None else repairs
+    mended.extend(f"annotation: {repair}" for repair in stored.repairs)
+    if values.dtype != stored.values.dtype and not np.array_equal(values, stored.values):
+        off = float(np.abs(stored.values - values).max())
+        mended.append(f"annotation: labels up to {off:.1g} off whole numbers, rounded")
     known = codes or {code: code for code in range(1, CLASSES)}
     others = np.unique(values[~np.isin(values, [0, *known])])
     if len(others):
@@ -57,6 +65,7 @@ def read_annotation(path: Path, cine: Cine, codes: Mapping[int, int] | None = No
     labels = onto_stack(values, stored.affine, (slices, rows, columns), cine.affine)
     if labels is None and _without_place(stored, cine):
         labels = values
+        mended.append("annotation: no position in its header, taken to lie on the voxels of the cine")
     if labels is None:
         raise CofError(
             Reason.ANNOTATION_MISMATCH,

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from isal import isal_zlib
 
 from cof.cine.foreign import SINGLE_DICOM, describe
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 # Far above any short-axis archive (1,500 files, 0.15 GiB), far below what harms a machine.
 MAX_MEMBERS = 20_000
@@ -51,6 +51,7 @@ def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
     except CofError:
         raise
     except Exception as error:  # whatever reading foreign bytes stumbles over
+        raise_if_broken(error)
         raise _refused(f"the archive is broken ({type(error).__name__})") from None
 
 

@@ -26,6 +26,7 @@ from cof.errors import CofError, Reason, redact
 _PLANE_NUMBER = re.compile(r"_b(\d{1,3})$")
 
 _SAME_PLANE_MM = 1.0
+_FEWEST_SLICES = 3  # of which a stack shows that it is evenly spaced
 _UNEVEN_GAP = 0.15  # share of the slice distance by which gaps may differ
 _SAME_VOXELS = 0.3  # voxels by which the corners of a slice may be off the rounded place of its matrix
 _MAX_VOXELS = 2**28
@@ -46,6 +47,16 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
             slice, against the others) or CINE_GEOMETRY.
     """
     repairs: list[str] = []
+    try:
+        return _cine(path, max_missing, repairs)
+    except CofError as error:
+        if lost := [repair for repair in repairs if "left out" in repair]:
+            raise CofError(error.reason, f"{error} ({'; '.join(lost)})") from None
+        raise
+
+
+def _cine(path: Path, max_missing: float, repairs: list[str]) -> Cine:
+    """The short-axis cine, and in `repairs` what was left out or mended until then."""
     images, cine_left_out = short_axis_cine(read_images(path, repairs), repairs)
     taken = one_acquisition(_one_stack(_by_slice(images, repairs), repairs), max_missing, repairs)
     placed = settled([_one_place(images, number, repairs) for number, images in enumerate(taken, 1)], repairs)
@@ -54,7 +65,7 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
     if cycle.count == 1 and cine_left_out:
         raise CofError(
             Reason.CINE_TOO_FEW_FRAMES,
-            f"the source holds a cine, and single images remain: no anchor volume ({'; '.join(repairs)})",
+            "the source holds a cine, and single images remain: no anchor volume",
         )
     cycles = [on_cycle(frames, cycle, max_missing, number, repairs) for number, frames in enumerate(slices, 1)]
     values, affine = _stack(cycles, _affine(cycles), repairs)
@@ -110,10 +121,10 @@ def _by_slice(images: list[Image], repairs: list[str]) -> list[list[Image]]:
 
 def _one_stack(slices: list[list[Image]], repairs: list[str]) -> list[list[Image]]:
     """Of two stacks whose slices lie between each other, the one acquired later."""
-    if len(slices) < 4 or _even(slices):
+    if len(slices) < 2 * _FEWEST_SLICES or _even(slices):
         return slices
-    stacks = [stack for stack in (slices[::2], slices[1::2]) if _even(stack)]
-    if len(stacks) < 2:
+    stacks = [slices[::2], slices[1::2]]
+    if not _two_stacks(*stacks):
         return slices
     chosen, by = later([[image for images in stack for image in images] for stack in stacks])
     kept = next(stack for stack in stacks if stack[0][0] is chosen[0])
@@ -122,6 +133,29 @@ def _one_stack(slices: list[list[Image]], repairs: list[str]) -> list[list[Image
         f"two stacks, of which the slices of one lie between those of the other: {by}, {left} images left out"
     )
     return kept
+
+
+def _two_stacks(one: list[list[Image]], other: list[list[Image]]) -> bool:
+    """Whether both are evenly spaced alike, and one was acquired or numbered wholly before the other.
+
+    Else they are one stack that lacks slices.
+    """
+    steps = [float(np.median(np.diff(_heights([_usual_place(images) for images in stack])))) for stack in (one, other)]
+    if not (_even(one) and _even(other) and abs(steps[0] - steps[1]) <= _UNEVEN_GAP * abs(steps[0])):
+        return False
+    ages = (
+        lambda image: image.moment.acquired_s,
+        lambda image: image.series.begun_s,
+        lambda image: image.moment.content_s,
+        lambda image: image.series.number,
+        lambda image: image.moment.acquisition,
+        lambda image: image.moment.instance,
+    )
+    for age in ages:
+        first, second = ([age(image) for images in stack for image in images] for stack in (one, other))
+        if None not in first and None not in second and (max(first) < min(second) or max(second) < min(first)):
+            return True
+    return False
 
 
 def _even(slices: list[list[Image]]) -> bool:
@@ -257,5 +291,7 @@ def _put(source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, beyond: flo
     low, high = np.maximum(reached.min(0), 0), np.minimum(reached.max(0), np.array(source.shape) - 1)
     if ((high - low) < (reached.max(0) - reached.min(0)) / 2).any():
         raise CofError(Reason.CINE_GEOMETRY, "a slice lies beside the others")
-    sampled = affine_transform(source.astype(np.float32), matrix, offset, target.shape, order=1, cval=beyond)
+    sampled = affine_transform(
+        source.astype(np.float32), matrix, offset, target.shape, order=1, mode="grid-constant", cval=beyond
+    )
     target[:] = np.rint(sampled) if np.issubdtype(target.dtype, np.integer) else sampled

@@ -18,7 +18,7 @@ from cof.cine.headers import Moment, acquired, interval_ms, kind_of, number, num
 from cof.cine.images import PLACE, Image, Plane, is_unit, make_plane
 from cof.cine.pixels import read_pixels, rescaled
 from cof.cine.remarks import Remarks
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 # The scanner's own evaluation repeats all slices with contours burnt in.
 _RESULT = re.compile(r"inline_?vf", re.IGNORECASE)
@@ -50,16 +50,17 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
         for name, content in read_members(path):
             known = is_dicom(content)
             if not known and not name.lower().endswith((".dcm", ".ima")):
-                remarks.others += 1
+                remarks.passed_over(name, content)
                 continue
             try:
-                found = _images_of(content, known, planes, remarks)
+                found = _images_of(name, content, known, planes, remarks)
             except CofError:
                 raise
             except Unreadable as fault:
                 remarks.unreadable[str(fault)] += 1
                 continue
             except Exception as error:  # whatever a parser of foreign bytes stumbles over
+                raise_if_broken(error)
                 damaged = f"damaged ({type(error).__name__}): fetch the file again"
                 remarks.unreadable[damaged if known else _NO_DICOM] += 1
                 continue
@@ -73,11 +74,11 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
     return images
 
 
-def _images_of(content: bytes, known: bool, planes: _Planes, remarks: Remarks) -> list[Image]:
+def _images_of(name: str, content: bytes, known: bool, planes: _Planes, remarks: Remarks) -> list[Image]:
     """The images of one file; none of one that holds no image, or the scanner's own evaluation."""
     elements = read_elements(content)
     if not _has_pixels(elements, known):
-        remarks.others += 1
+        remarks.passed_over(name, content)
         return []
     if _RESULT.search(elements.text("SeriesDescription")):
         remarks.results += 1

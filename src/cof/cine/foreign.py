@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pydicom
 
+from cof.errors import raise_if_broken
+
 SINGLE_DICOM = "a single DICOM file"
+_TEXT, _UNKNOWN = "a text, no scan", "of no kind that is known here"
 _HEAD_BYTES = 8192
 _DICOM_GROUPS = (b"\x02\0", b"\x08\0")  # of a file without the 128 bytes before its elements
 _ECG_CLASSES = "1.2.840.10008.5.1.4.1.1.9."  # waveforms
@@ -35,13 +38,23 @@ def describe(path: Path) -> str:
     """What a file that is neither a zip archive nor a NIfTI seems to be, in words that follow "the file is"."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
+    words = describe_bytes(path.name, head, head.startswith(b"PK") and zipfile.is_zipfile(path))
+    samples = words in (_TEXT, _UNKNOWN) and path.with_suffix(".hea").is_file()
+    return "the samples of a WFDB record, an ECG, no scan" if samples else words
+
+
+def describe_bytes(name: str, content: bytes, whole_zip: bool) -> str:
+    """What a file seems to be by its name and beginning, and whether it is a whole zip archive, as `describe` does."""
+    head = content[:_HEAD_BYTES]
     if not head:
         return "empty: fetch it again"
     if head[128:132] == b"DICM" or head[:2] in _DICOM_GROUPS:
-        return "an ECG (a DICOM waveform), no scan" if _is_dicom_ecg(head) else SINGLE_DICOM
+        return "an ECG (a DICOM waveform), no scan" if _is_ecg(head) else SINGLE_DICOM
     if head.startswith(b"PK"):
-        whole = zipfile.is_zipfile(path)
-        return "a zip archive" if whole else "a broken zip archive, cut off or damaged: fetch it again"
+        return "a zip archive" if whole_zip else "a broken zip archive, cut off or damaged: fetch it again"
+    packed = head.startswith(b"\x1f\x8b") and name.lower().endswith(".nii.gz")
+    if packed or head[344:347] in (b"n+1", b"ni1"):
+        return "a NIfTI: give the file itself"
     for start, words in _ELSE.items():
         if head.startswith(start):
             return words
@@ -53,18 +66,19 @@ def describe(path: Path) -> str:
             return "an ECG (XML), no scan"
         page = re.search(rb"<(?:!doctype )?html", text, re.IGNORECASE)
         return "a web page, as a failed download leaves it: fetch it again" if page else "an XML file, no scan"
-    if path.suffix.lower() == ".hea" or _WFDB.match(text):
+    if name.lower().endswith(".hea") or _WFDB.match(text):
         return "an ECG (the header of a WFDB record), no scan"
-    if path.with_suffix(".hea").is_file():
-        return "the samples of a WFDB record, an ECG, no scan"
     if text.isascii() and b"\0" not in head:
-        return "a text, no scan"
-    return "of no kind that is known here"
+        return _TEXT
+    return _UNKNOWN
 
 
-def _is_dicom_ecg(head: bytes) -> bool:
+def _is_ecg(content: bytes) -> bool:
+    """Whether a DICOM file is an ECG by its beginning."""
+    head = content[:_HEAD_BYTES]
     try:
         data = pydicom.dcmread(io.BytesIO(head), force=True, specific_tags=["SOPClassUID", "Modality"])
-    except Exception:  # whatever a parser of foreign bytes stumbles over
+    except Exception as error:  # whatever a parser of foreign bytes stumbles over
+        raise_if_broken(error)
         return False
     return str(data.get("SOPClassUID", "")).startswith(_ECG_CLASSES) or data.get("Modality") == "ECG"

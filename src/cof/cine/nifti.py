@@ -18,7 +18,7 @@ from cof.cine.affine import place_voxels
 from cof.cine.foreign import describe
 from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, slice_axis, spacing_of
 from cof.cine.volume import Cine, to_int16, uniform_times
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 UNORIENTED = (
     "no orientation in the header: slices taken to run from base to apex as stored; make sure that the first is basal"
@@ -77,7 +77,8 @@ def is_nifti(path: Path) -> bool:
     try:
         with _opened(path) as file:
             head = file.read(348)
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError, zlib.error) as error:
+        raise_if_broken(error)
         return False
     size = _header_size(head)[0]
     return size == 540 or (size == 348 and head[344:346] in (b"n+", b"ni"))
@@ -105,9 +106,11 @@ def read_array(path: Path, reason: Reason) -> Stored:
                     f"a NIfTI of {len(shape)} axes ({_words(shape)}); three are read (x, y, z) or four (x, y, z, t)",
                 )
             array = np.asarray(image.dataobj)
+            _check_end(image)
     except CofError:
         raise
     except Exception as error:  # whatever a parser of foreign bytes stumbles over
+        raise_if_broken(error)
         fault = str(error) if isinstance(error, HeaderDataError) else type(error).__name__
         raise CofError(
             reason, f"no readable NIfTI ({fault}): it is cut off or damaged; write or fetch it again"
@@ -128,6 +131,13 @@ def read_array(path: Path, reason: Reason) -> Stored:
     steps = pixdim[[axis + 1 for axis in frames] + [4]]
     step = float(next((step for step in steps if step not in _NO_DURATION), 0.0))
     return Stored(values, affine, placed.oriented, along != 2, step, image.header, repairs)
+
+
+def _check_end(image: Any) -> None:
+    """Read a compressed file to its end, where its checksum is compared; raises OSError or EOFError if it differs."""
+    for holder in image.file_map.values():
+        if isinstance(holder.fileobj, gzip.GzipFile):
+            holder.fileobj.read(_MAX_OFFSET)
 
 
 def _load(path: Path, reason: Reason, files: ExitStack) -> tuple[Any, np.ndarray]:

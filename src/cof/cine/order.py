@@ -44,6 +44,14 @@ def _contradicted(images: list[Image]) -> bool:
     return len(set(known)) == len(images) and known != sorted(known)
 
 
+def _alone(images: list[Image]) -> bool:
+    """Whether nothing but instance numbers, each in a file of its own, tells frames apart."""
+    if len(images) == 1 or images[0].moment.file is not None:
+        return False
+    times = ([getattr(image.moment, name) for image in images] for name in ("trigger_ms", "acquired_s", "content_s"))
+    return all(None in known or len(set(known)) == 1 for known in times)
+
+
 @dataclass(frozen=True, eq=False)
 class Frames:
     """The frames of one slice in order of time.
@@ -94,6 +102,8 @@ def in_order(images: list[Image], number: int) -> tuple[Frames, str]:
         doubt = ""
         if name == "instance number" and _contradicted(images):
             doubt = "frames in order of instance numbers, though acquisition times make another order"
+        if name == "instance number" and not doubt and _alone(images):
+            doubt = "frames in order of instance numbers, and nothing else tells whether it is that of time"
         if weak and len(images) > 1:
             doubt = f"frames in order of {name}, for want of anything better"
         order = sorted(range(len(images)), key=values.__getitem__)  # type: ignore[arg-type]
@@ -300,9 +310,14 @@ def _filled(frames: Frames, cycle: Cycle, number: int, repairs: list[str]) -> li
     at = dict(zip(places.tolist(), frames.images))
     repairs.extend(
         f"slice {number}: frame {frame + 1} is missing, the one before repeated"
-        for frame in range(cycle.count)
+        for frame in range(max(at))
         if frame not in at
     )
+    if short := cycle.count - 1 - max(at):
+        repairs.append(
+            f"slice {number}: its frames end {short} before those of the others, at frame {max(at) + 1} of "
+            f"{cycle.count}; the last repeated"
+        )
     filled = [at[max(at)]]
     for frame in range(cycle.count):
         filled.append(at.get(frame, filled[-1]))

@@ -22,6 +22,7 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, RLELossless
 
 from cof.cine.elements import Elements, Unreadable
+from cof.errors import raise_if_broken
 
 _MAX_BYTES = 512 * 2**20
 _MAX_CHILD_BYTES = 2 * 2**30
@@ -185,6 +186,7 @@ def _decoded(data: Dataset, shape: tuple[int, int, int], bits: _Bits) -> np.ndar
     except Unreadable:
         raise
     except Exception as error:  # whatever a decoder stumbles over
+        raise_if_broken(error)
         named = "an unknown transfer syntax" if syntax.name == syntax else syntax.name
         raise Unreadable(f"pixels in {named} that cannot be decoded ({type(error).__name__})") from None
     return words.astype(words.dtype.newbyteorder("="), copy=False)
@@ -265,6 +267,8 @@ def _decode_apart(data: Dataset) -> np.ndarray:
     except BrokenProcessPool:
         _child = None
         raise Unreadable("compressed pixels at which the decoder crashed, or took too long") from None
+    except MemoryError:  # of the bound that the child has, not of the machine
+        raise Unreadable(f"compressed pixels that take the decoder more than {_MAX_CHILD_BYTES >> 30} GiB") from None
 
 
 def _quieten() -> None:

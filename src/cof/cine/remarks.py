@@ -1,7 +1,10 @@
 """What was passed over or mended while the files of a source were read, and why none could be used."""
 
+import io
+import zipfile
 from collections import Counter
 
+from cof.cine.foreign import describe_bytes
 from cof.errors import CofError, Reason
 
 
@@ -15,6 +18,7 @@ class Remarks:
         not_unit: images whose directions are not of unit length.
         results: images of the scanner's own evaluation.
         others: files that hold no image.
+        kinds: those files by what they seem to be.
     """
 
     def __init__(self) -> None:
@@ -22,6 +26,13 @@ class Remarks:
         self.without: Counter[str] = Counter()
         self.commas: Counter[str] = Counter()
         self.not_unit = self.results = self.others = 0
+        self.kinds: Counter[str] = Counter()
+
+    def passed_over(self, name: str, content: bytes) -> None:
+        """Count a file that holds no image."""
+        self.others += 1
+        whole = content.startswith(b"PK") and zipfile.is_zipfile(io.BytesIO(content))
+        self.kinds[describe_bytes(name, content, whole)] += 1
 
     @property
     def causes(self) -> list[str]:
@@ -44,10 +55,13 @@ class Remarks:
             )
         if self.results:
             return CofError(Reason.CINE_NO_SHORT_AXIS, "only the scanner's own evaluation (InlineVF); export the cine")
+        if not self.others:
+            return CofError(Reason.CINE_NO_SHORT_AXIS, "the folder or archive holds no file")
+        found = "; ".join(f"{kind} ({count})" for kind, count in self.kinds.most_common(4))
         return CofError(
             Reason.CINE_NO_SHORT_AXIS,
             f"none of {self.others} files is a DICOM image of a cine: none holds an image, or begins as DICOM files "
-            "do (128 bytes and DICM, or an element of group 0002 or 0008)",
+            f"do (128 bytes and DICM, or an element of group 0002 or 0008); there is {found}",
         )
 
     def repairs(self) -> list[str]:

@@ -9,7 +9,7 @@ from cof.cine.images import Image
 from cof.errors import CofError, Reason
 
 _SHORT_AXIS = re.compile(r"sax|short.?ax", re.IGNORECASE)
-_LONG_AXIS = re.compile(r"lax|long.?ax|[234] ?_?ch", re.IGNORECASE)
+_LONG_AXIS = re.compile(r"(?<![a-z])lax|cine_?lax|long.?ax|[234] ?_?ch(amb\w*)?(?![a-z])", re.IGNORECASE)
 
 # ImageType and complex component of images that hold no magnitude: "P", "PHASE MAP", "P_FFE", "VELOCITY", "REAL", ...
 _NO_MAGNITUDE = re.compile(r"(P|V|R|I|PHASE|VELOCITY|REAL|IMAGINARY)([ _](MAP|IMAGE|FFE|PCA|SE|IR|GR|TSE|TFE|B_?TFE))?")
@@ -21,7 +21,7 @@ _TAGGED = re.compile(
 # Names of what is imaged along the short axis beside the cine.
 _NO_CINE = re.compile(
     r"(?<![a-z])(locali[sz]er|scout|survey|haste|stir|lge|psir|mde|viability|(late|delayed).?(gad|enh)\w*|perf\w*|"
-    r"first.?pass|(sh)?molli|sasha|mapping|t[12]\W?(star)?[ _-]?map\w*|venc)(?![a-z])",
+    r"first.?pass|real.?time|moco|(sh)?molli|sasha|mapping|t[12]\W?(star)?[ _-]?map\w*|venc)(?![a-z])",
     re.IGNORECASE,
 )
 _PARALLEL_COSINE = np.cos(np.deg2rad(1.0))
@@ -44,6 +44,7 @@ def short_axis_cine(images: list[Image], repairs: list[str]) -> tuple[list[Image
     kept = _without_tags(kept, repairs)
     kept = _by_name(kept, repairs)
     kept = _without_stills(kept, repairs)
+    kept = _without_derived(kept, repairs)
     kept = _parallel(kept, repairs)
     chosen = set(map(id, kept))
     return kept, _frames_a_place([image for image in images if id(image) not in chosen]) > 1
@@ -109,6 +110,22 @@ def _without_stills(images: list[Image], repairs: list[str]) -> list[Image]:
     kept = [image for image in images if image.series.uid not in stills]
     if len(kept) < len(images):
         repairs.append(f"{len(images) - len(kept)} images of series with one image a slice left out: no cine")
+    return kept
+
+
+def _without_derived(images: list[Image], repairs: list[str]) -> list[Image]:
+    """The images without derived ones (copies on film, means) of places that have as many original ones."""
+    originals: Counter[tuple] = Counter()
+    derived: Counter[tuple] = Counter()
+    places = {image.plane: tuple(np.round(image.plane.position).tolist()) for image in images}
+    for image in images:
+        (derived if "DERIVED" in image.kind else originals)[places[image.plane]] += 1
+    doubled = {place for place, count in derived.items() if originals[place] >= count}
+    kept = [image for image in images if not ("DERIVED" in image.kind and places[image.plane] in doubled)]
+    if len(kept) < len(images):
+        repairs.append(
+            f"{len(images) - len(kept)} derived images (ImageType) left out: the original ones of their places are read"
+        )
     return kept
 
 

@@ -61,7 +61,9 @@ def stack_batch(
                 if files["annotation"]:
                     with unannotated.guard(subject):
                         codes = read_map(files["labels_map"]) if files["labels_map"] else None
-                        drawn = read_annotation(Path(files["annotation"]), recorded, codes)
+                        mended: list[str] = []
+                        drawn = read_annotation(Path(files["annotation"]), recorded, codes, mended)
+                        recorded = replace(recorded, repairs=(*recorded.repairs, *mended))
                         recorded, drawn = _ordered_by_labels(recorded, drawn)
                 named = files["ed_frame"]
                 ed_frame, ed_by = find_ed(recorded, None if pd.isna(named) else int(named), drawn)

@@ -9,7 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 # Intensities that are not whole numbers of 16 bits are stretched to this maximum.
 _STRETCHED_MAXIMUM = 30_000
@@ -166,6 +166,7 @@ def read_cine(path: Path) -> Cine:
             bool(record.get("oriented", True)),
         )
     except Exception as error:  # whatever the parsers stumble over
+        raise_if_broken(error)
         raise CofError(Reason.CINE_UNREADABLE, f"no cine with its sidecar ({type(error).__name__})") from None
     if cine.frame_times_ms.shape != cine.frames.shape[:1] or not np.isfinite(cine.frame_times_ms).all():
         raise CofError(Reason.CINE_UNREADABLE, "the sidecar has not one time for every frame")

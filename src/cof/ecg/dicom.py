@@ -20,7 +20,7 @@ from cof.ecg.gaps import without_gaps
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import LEADS, Ecg, clean_statements, convert, stated_sex
 from cof.ecg.samples import counts
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 # Far above any resting ECG (0.3 MB), far below what keeps the parser busy for long.
 _MAX_BYTES = 4 * 2**20
@@ -38,7 +38,7 @@ _MAX_SKEW_S = 1.0
 _SOP_CLASS = 0x00080016
 # A dataset without preamble begins with a short element of one of these groups, with or without the letters of its VR.
 _FIRST = re.compile(rb"[\x02\x08]\0.\0(?:[A-Z]{2}|[^\0]\0\0\0)", re.DOTALL)
-_TO_MV = {"uV": 1e-3, "mV": 1.0, "V": 1e3, "nV": 1e-6}
+_TO_MV = {"uV": 1e-3, "\u00b5V": 1e-3, "\u03bcV": 1e-3, "mV": 1.0, "V": 1e3, "nV": 1e-6}
 
 # The numbers by which SCP-ECG ("5.6.3-9-1") and MDC ("2:1") name leads (PS3.16, CID 3001).
 _NUMBERS = {
@@ -75,6 +75,7 @@ def read(path: Path, settings: EcgSettings) -> Ecg:
         except (CofError, OSError):
             raise
         except Exception as error:  # pydicom decodes a value when it is first asked for, and fails in many ways
+            raise_if_broken(error)
             raise CofError(Reason.ECG_UNREADABLE, f"broken DICOM ({type(error).__name__})") from None
 
 

@@ -62,6 +62,8 @@ def _cut_short(rr: np.ndarray, ventricular: np.ndarray) -> np.ndarray:
     found = (before < _CUT_SHORT * beside) & ~ventricular
     # Intervals beside a ventricular beat tell nothing of the atria.
     found[1:] &= ~ventricular[:-1]
+    clean = np.concatenate([[False], ~ventricular[:-1] & ~ventricular[1:], [False]])  # of the intervals [K + 1]
+    found &= np.concatenate([[False], clean[:-2]]) | clean[1:]
     touched = found | ventricular
     others = rr[~touched[:-1] & ~touched[1:]]
     groups = [others] if len(others) >= 3 else [before[found], after[found & ~np.isnan(after)]]

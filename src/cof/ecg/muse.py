@@ -71,8 +71,13 @@ def read(document: dict[str, Node], settings: EcgSettings) -> Ecg:
 
 def _step_mv(node: Node, name: str) -> float:
     step, unit = number(child(node, "LeadAmplitudeUnitsPerBit")), text(child(node, "LeadAmplitudeUnits"))
-    if step is None or not 0.01 <= step <= 1000 or unit.upper() != "MICROVOLTS":
+    if unit.upper() != "MICROVOLTS":
         raise CofError(Reason.ECG_UNITS, f"lead {name} is in {unit[:20]!r}, not in MICROVOLTS")
+    if step is None or not 0.01 <= step <= 1000:
+        stated = text(child(node, "LeadAmplitudeUnitsPerBit"))[:20]
+        raise CofError(
+            Reason.ECG_UNITS, f"lead {name} has {stated!r} microvolts a count; a number from 0.01 to 1000 is read"
+        )
     return step / 1000
 
 

@@ -6,7 +6,7 @@ from cof.config.data import EcgSettings
 from cof.ecg import cardiosoft, dicom, document, muse, wfdb
 from cof.ecg.record import Ecg
 from cof.ecg.spikes import without_spikes
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 
 def read_ecg(path: Path, settings: EcgSettings | None = None) -> Ecg:
@@ -35,6 +35,7 @@ def _read(path: Path, settings: EcgSettings) -> Ecg:
             return dicom.read(path, settings)
         parsed = document.parse(content)
     except OSError as error:
+        raise_if_broken(error)
         raise CofError(Reason.ECG_UNREADABLE, f"the file cannot be read: {error.strerror}") from None
     for reader in (cardiosoft, muse):
         if reader.ROOT in parsed:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +19,7 @@ _SMALLEST_MV = 0.25
 # the difference of the levels on either side, which tells it from a step.
 _OVER_NOISE, _OVER_ROUGHNESS, _OVER_SPAN, _OVER_STEP = 6.0, 3.5, 0.4, 1.2
 _AROUND_MS = 12.0
+_CLOSE_MS = 5.0  # around each of two spikes in quick succession
 # Of overlapping groups the most prominent is taken; a group with one sample more must be so by this factor.
 _WIDER = 1.5
 # Noise, not spikes, where a larger share of the samples is rough.
@@ -46,36 +48,98 @@ def find_spikes(signal: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
     from such a cubic, too, but so do the samples beside it, and all of them by a small part of what the complex spans.
     """
     leads = signal[list(INDEPENDENT)]
+    samples = leads.shape[1]
     widest = max(round(_WIDEST_MS * rate_hz / 1000), 2)
-    around = max(round(_AROUND_MS * rate_hz / 1000), 4)
-    if rate_hz < _LOWEST_HZ or leads.shape[1] < 2 * around + widest:
+    around, close = (max(round(ms * rate_hz / 1000), 4) for ms in (_AROUND_MS, _CLOSE_MS))
+    if rate_hz < _LOWEST_HZ or samples < 2 * around + widest:
         return []
     rough = _roughness(leads)
     noise = float(np.median(rough))
     # The edges of a spike are rough; most of a strip is not, and is not looked at further.
     sharp = np.flatnonzero(rough > max(_SMALLEST_MV / 5, 2 * noise)) + 2
-    if not 0 < len(sharp) <= _MOST_SHARP * leads.shape[1]:
+    if not 0 < len(sharp) <= _MOST_SHARP * samples:
         return []
-    leads = np.pad(leads.astype(float), ((0, 0), (around, around)), mode="edge")
+    found = _most_prominent(_groups(leads, rough, noise, sharp, around, widest), samples)
+    if np.count_nonzero(rough > _SMALLEST_MV) < 2:
+        return found
+    # Of two spikes in quick succession, as both ventricles are paced, each is rough beside the other.
+    singles = _most_prominent(_groups(leads, rough, noise, sharp, close, widest), samples)
+    for one, other in pairwise(singles):
+        first, last = one[0], sum(other)
+        if 2 <= other[0] - sum(one) <= around and _are_spikes(leads, one, other, around):
+            found = [group for group in found if sum(group) <= first or group[0] >= last]  # such as one between them
+            found += [one, other]
+    return sorted(found)
+
+
+def _groups(
+    leads: np.ndarray, rough: np.ndarray, noise: float, sharp: np.ndarray, around: int, widest: int
+) -> list[tuple[float, int, int]]:
+    """The groups that depart from the cubic across them as spikes do: prominence, first sample, number of samples.
+
+    Args:
+        leads: [8, N] mV.
+        rough: [N - 4] mV, the roughness of all samples but two at either end.
+        noise: usual roughness, mV.
+        sharp: rough samples; every group has one.
+        around: samples on either side that must be smooth once a group is bridged.
+        widest: samples of the widest group.
+    """
+    samples = leads.shape[1]
+    roughest = np.zeros(samples + 2 * around)  # of sample k at k + around
+    roughest[around + 2 : -around - 2] = rough
+    beside = np.arange(2, around - 2)  # from the first sample of a window; bridging the group changes none of these
     ranked = []
     for width in range(1, widest + 1):
         firsts = np.unique(sharp[:, None] - np.arange(width))
-        firsts = firsts[(firsts >= 2) & (firsts + width + 2 <= signal.shape[1])]
-        groups = leads[:, firsts[:, None] + around + np.arange(-2, width + 2)]
-        size = np.linalg.norm(groups[..., 2:-2] - _across(groups, 2, width), axis=0).max(axis=-1)
-        large = size > max(_SMALLEST_MV, _OVER_NOISE * noise)
-        firsts, size = firsts[large], size[large]
-        limit = _surroundings(leads[:, firsts[:, None] + np.arange(width + 2 * around)], around, width)
+        firsts = firsts[(firsts >= 2) & (firsts + width + 2 <= samples)]
+        # Most groups lie in a QRS complex, as rough beside them as they could be themselves: looked at no further.
+        windows = firsts[:, None] + np.concatenate([beside, beside + width + around])
+        least = np.maximum(
+            _OVER_ROUGHNESS * roughest[windows].max(axis=1, initial=0), max(_SMALLEST_MV, _OVER_NOISE * noise)
+        )
+        within = roughest[firsts[:, None] + around + np.arange(width)].max(axis=1)
+        possible = _largest_departure(width) * within > least
+        firsts, least = firsts[possible], least[possible]
+        size = _size(leads[:, firsts[:, None] + np.arange(-2, width + 2)].astype(float), 2, width)
+        firsts, size = firsts[size > least], size[size > least]
+        if not len(firsts):
+            continue
+        near = np.clip(firsts[:, None] + np.arange(-around, width + around), 0, samples - 1)
+        limit = _surroundings(leads[:, near].astype(float), around, width)
         spiky = size > limit
         prominence = size[spiky] / np.maximum(limit[spiky], 1e-9) / _WIDER**width
         ranked += [(float(rank), int(first), width) for rank, first in zip(prominence, firsts[spiky])]
-    taken = np.zeros(signal.shape[1], bool)
+    return ranked
+
+
+def _most_prominent(ranked: list[tuple[float, int, int]], samples: int) -> list[tuple[int, int]]:
+    """Of groups that overlap or touch the most prominent: first sample and number of samples, in order."""
+    taken = np.zeros(samples, bool)
     found = []
     for _, first, width in sorted(ranked, reverse=True):
         if not taken[first - 2 : first + width + 2].any():
             taken[first : first + width] = True
             found.append((first, width))
     return sorted(found)
+
+
+def _are_spikes(leads: np.ndarray, one: tuple[int, int], other: tuple[int, int], around: int) -> bool:
+    """Whether what lies around two groups is smooth and small beside either once both are bridged."""
+    at = np.clip(np.arange(one[0] - around, sum(other) + around), 0, leads.shape[1] - 1)
+    rest = leads[:, at].astype(float)
+    sizes = []
+    for first, width in ((first - one[0] + around, width) for first, width in (one, other)):
+        sizes.append(float(_size(rest[:, None], first, width)[0]))
+        rest[:, first : first + width] = _across(rest, first, width)
+    span, rough = float(np.linalg.norm(np.ptp(rest, axis=-1))), float(_roughness(rest).max())
+    return min(sizes) > max(_OVER_SPAN * span, _OVER_ROUGHNESS * rough)
+
+
+def _size(near: np.ndarray, first: int, width: int) -> np.ndarray:
+    """How far the groups of `width` samples from `first` on, in [8, K, M] mV, depart from the cubics across, [K] mV."""
+    departure = near[..., first : first + width] - _across(near, first, width)
+    return np.sqrt(np.einsum("lkw,lkw->kw", departure, departure).max(axis=-1, initial=0))
 
 
 def _surroundings(near: np.ndarray, first: int, width: int) -> np.ndarray:
@@ -103,6 +167,18 @@ def _roughness(leads: np.ndarray) -> np.ndarray:
     beside = (leads[..., 1:-3] + leads[..., 3:-1]) * (2 / 3) - (leads[..., :-4] + leads[..., 4:]) * (1 / 6)
     beside -= leads[..., 2:-2]
     return np.sqrt(np.einsum("l...,l...->...", beside, beside))
+
+
+@cache
+def _largest_departure(width: int) -> float:
+    """How many times the roughness of its samples a group departs from the cubic across it, at most.
+
+    The roughness is a linear map of the departure, since a cubic has none.
+    """
+    rough = sum(
+        np.eye(width, k=k) * weight for k, weight in ((0, 1), (1, -2 / 3), (-1, -2 / 3), (2, 1 / 6), (-2, 1 / 6))
+    )
+    return float(np.abs(np.linalg.inv(rough)).sum(axis=1).max()) * (1 + 1e-3)  # and rounding
 
 
 @cache

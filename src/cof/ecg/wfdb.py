@@ -11,7 +11,7 @@ from cof.ecg.document import MAX_BYTES
 from cof.ecg.gaps import without_gaps
 from cof.ecg.leads import assemble, canonical
 from cof.ecg.record import Ecg
-from cof.errors import CofError, Reason
+from cof.errors import CofError, Reason, raise_if_broken
 
 _MAX_HEADER_BYTES = 2**16
 _MAX_LINE = 1000
@@ -22,6 +22,8 @@ _MAX_SAMPLES = MAX_BYTES // 2
 # Uncompressed formats; compressed ones would hand a file's bytes to a native decoder.
 _FORMATS = ("8", "16", "24", "32", "61", "80", "160", "212", "310", "311")
 _CALIBRATED = re.compile(r"\S+\s+\S+\s+[\d.]*[1-9]")
+_COMMA = re.compile(r"\S+\s+\d+\s+\d+,\d")  # in the sampling rate of the first line
+_GAIN_COMMA = re.compile(r"\S+\s+\S+\s+\d+,\d")
 _TO_MV = {"mv": 1.0, "uv": 1e-3, "v": 1e3}
 _NOTHING = "~"  # the name of a segment, or a file, that is not there by intention
 
@@ -44,6 +46,7 @@ def read(header: Path, settings: EcgSettings) -> Ecg:
     except CofError:
         raise
     except Exception as error:  # wfdb raises bare Exceptions, and whatever a malformed field leads to
+        raise_if_broken(error)
         raise CofError(Reason.ECG_UNREADABLE, f"wfdb cannot read the record ({type(error).__name__})") from None
     return _ecg(parts, settings)
 
@@ -83,10 +86,15 @@ def _checked(header: Path) -> Any:
     lines = [line.strip() for line in header.read_text("latin-1").splitlines()]
     if any(len(line) > _MAX_LINE for line in lines):
         raise CofError(Reason.ECG_UNREADABLE, f"a line of the header is longer than {_MAX_LINE} characters")
+    told = [line for line in lines if line and not line.startswith("#")]
+    if any(_COMMA.match(line) for line in told[:1]) or any(_GAIN_COMMA.match(line) for line in told[1:]):
+        raise CofError(
+            Reason.ECG_UNREADABLE, "a number of the header has a decimal comma: write it with a decimal point"
+        )
     record = wfdb.rdheader(str(header.with_suffix("")))
     _check_extent(record)
     if not _segments(record):
-        _check_gains([line for line in lines if line and not line.startswith("#")][1:], record)
+        _check_gains(told[1:], record)
         _check_files(record, header.parent)
     return record
 
