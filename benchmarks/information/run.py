@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from cof.artefacts.parquet import read_table
 from cof.heart.structures import STRUCTURES
-from cof.models.base import Example
 from cof.models.alignment import HeartPose
+from cof.models.base import Example
 from cof.models.controls.motion import mean_motion, see_through
 from cof.models.data import Artefacts
 from cof.models.flow.matching import heart_mask
