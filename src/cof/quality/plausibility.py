@@ -187,7 +187,7 @@ CHECKS = (
         f"conservation of blood; wide enough for shunts, regurgitation, and the experts' own hearts of {DISEASE}",
     ),
     Check(
-        "ed_excess_pct", "LV volume beyond that at ED", "%", 1, None, 5, _ed_excess,
+        "ed_excess_pct", "excess of a later LV volume over that at ED", "%", 1, None, 5, _ed_excess,
         "How far the largest LV volume of the cycle is above that of frame 0, which is end diastole.",
         "definition of end diastole, with a margin for the noise of labels",
     ),
