@@ -1,5 +1,8 @@
 """The scripts of `examples/`: each is short, does what it says, and is right."""
 
+import ast
+import dataclasses
+import inspect
 import re
 from pathlib import Path
 
@@ -24,6 +27,19 @@ def test_each_is_short_says_how_it_is_called_and_is_tried_here() -> None:
         assert len(text.splitlines()) <= 25, path.name
         assert f"python examples/{path.name} " in text.split('"""')[1]
         assert f'run_example("{path.name}"' in tried
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/tutorial.md"])
+def test_documents_show_what_there_is(document: str) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / document).read_text(), re.S)
+    used = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Attribute | ast.Call)]
+    shown = {node.attr for node in used if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "heart"}
+    assert shown <= {*dir(cof.Heart), *(field.name for field in dataclasses.fields(cof.Heart))}
+    called = {
+        keyword.arg for node in used if isinstance(node, ast.Call) and ast.unparse(node.func) == "cof.twin"
+        for keyword in node.keywords
+    }  # fmt: skip
+    assert {"ecg", "scan", "weights"} <= called <= set(inspect.signature(cof.twin).parameters)
 
 
 @pytest.mark.slow
