@@ -51,16 +51,16 @@ torture: install ## the long forms of fuzzing and kill tests (hours; docs/testin
 	$(BIN)/python tests/torture/slurm.py
 
 lint: install ## formatting, style, types, workflow, privacy
-	$(BIN)/ruff check src tests benchmarks weights
-	$(BIN)/ruff format --check src tests benchmarks weights
+	$(BIN)/ruff check src tests benchmarks weights examples
+	$(BIN)/ruff format --check src tests benchmarks weights examples
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(if $(wildcard .git),git ls-files -z --deduplicate | xargs -0 $(BIN)/cof privacy --history)
 
 format: install ## apply formatting
-	$(BIN)/ruff check --fix src tests benchmarks weights
-	$(BIN)/ruff format src tests benchmarks weights
+	$(BIN)/ruff check --fix src tests benchmarks weights examples
+	$(BIN)/ruff format src tests benchmarks weights examples
 	$(BIN)/snakefmt Snakefile workflow
 
 lock: install ## renew envs/lock.txt from the installed environment

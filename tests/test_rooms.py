@@ -25,7 +25,7 @@ FLOORS = (
     ("twins", "tables"),
     ("report", "estimate"),
     ("inputs", "outputs"),
-    ("cli",),
+    ("cli", "api"),
     ("__main__",),
 )
 FLOOR = {f"cof.{room}": floor for floor, rooms in enumerate(FLOORS) for room in rooms}

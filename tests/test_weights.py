@@ -1,6 +1,5 @@
 """The weights that come with the repository: today's code reads them, and they make good hearts."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +7,14 @@ import pytest
 
 from cof.artefacts.origin import Origin
 from cof.cine.volume import read_cine, read_labels
-from cof.config.data import OdditySettings, PhantomSettings
 from cof.heart.structures import STRUCTURES
 from cof.labels import artefact
 from cof.metrics.overlap import dice
 from cof.models.trained import load
 from cof.motion.stage import load as load_registration
-from cof.phantom.stage import make_cohort
-from cof.twins.single import twin_from_files
+from unseen import BENCH, Unseen
 
-BENCH = Path(__file__).parents[1] / "weights/bench"
 MODELS = sorted(path.name for path in (BENCH / "models").iterdir())
-PLAIN = OdditySettings(
-    repeated_series=0, missing_frame=0, mixed_file_order=0, misspelt_manifest=0, inline_vf_series=0
-)  # fmt: skip
-NOBODYS = 9001  # far beyond the participants of every cohort in workflow/config
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -51,26 +43,20 @@ def test_they_stay_small() -> None:
 
 
 @pytest.mark.slow
-def test_an_unseen_heart_moves_as_it_should(tmp_path: Path) -> None:
+def test_an_unseen_heart_moves_as_it_should(one_heart: tuple[Path, str], unseen: Unseen) -> None:
     """From raw files to the generated heart, against the exact truth of a phantom that no training has seen."""
-    settings = PhantomSettings(
-        first=NOBODYS, train=0, validation=0, test=1, frames=25, slices=10, matrix=144, oddities=PLAIN
-    )
-    make_cohort(out=tmp_path / "raw", settings=settings, seed=0, workers=1)
-    (ecg,), (scan,) = (sorted((tmp_path / "raw/raw" / kind).iterdir()) for kind in ("ecg", "cine"))
-    twin_from_files(ecg=ecg, scan=scan, weights=BENCH, model="cof", out=tmp_path / "twin", ed_frame=0)
-    made = read_labels(tmp_path / "twin/twin.labels.nii.gz")
-    exact = read_labels(tmp_path / f"raw/truth/sub-{NOBODYS}_2.labels.nii.gz")
-    assert read_cine(tmp_path / "twin/twin.nii").frames.shape == exact.shape
+    folder, _ = one_heart
+    made = read_labels(folder / "twin.labels.nii.gz")
+    exact = read_labels(unseen.labels)
+    assert read_cine(folder / "twin.nii").frames.shape == exact.shape
     lv = STRUCTURES["LV"]
     moving, still = dice(made, exact, lv), dice(np.repeat(made[:1], len(made), 0), exact, lv)
     assert moving.mean() > 0.85
     smallest = int((exact == lv).sum((1, 2, 3)).argmin())
     assert moving[smallest] > still[smallest] + 0.1
-    known = json.loads((tmp_path / f"raw/truth/sub-{NOBODYS}_2.json").read_text())
     volumes = (made == lv).sum((1, 2, 3))
-    rr_ms = read_cine(tmp_path / "twin/twin.nii").rr_ms
-    assert abs(int(np.argmin(volumes)) / len(volumes) * rr_ms - known["t_es_ms"]) < 80
+    rr_ms = read_cine(folder / "twin.nii").rr_ms
+    assert abs(int(np.argmin(volumes)) / len(volumes) * rr_ms - unseen.known["t_es_ms"]) < 80
 
 
 def test_no_model_holds_data_of_participants() -> None:

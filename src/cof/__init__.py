@@ -1,3 +1,21 @@
 """Chain of Flow: a beating, patient-specific 4D heart from a 12-lead ECG and one anatomical anchor volume."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = ["Heart", "twin"]
+
+if TYPE_CHECKING:
+    from cof.api import Heart, twin
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is called from Python when it is asked for: torch takes seconds, and the command line needs none."""
+    if name in __all__:
+        return getattr(import_module("cof.api"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -29,11 +29,12 @@ class Form(Enum):
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a command: the option that names it, as typed, and where and what it is."""
+    """One output of a command: the option that names it, as typed, where and what it is, how one asks to replace it."""
 
     option: str
     path: Path
     form: Form
+    asked_by: str = "--overwrite"
 
     @property
     def files(self) -> list[Path]:
@@ -78,8 +79,8 @@ def _claim_folder(output: Output, path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UsageError(
-            f"{output.option} {path} exists: choose another name, or add --overwrite, which replaces only files that "
-            f"cof has made ({MANIFEST} in the folder lists them)"
+            f"{output.option} {path} exists: choose another name, or add {output.asked_by}, which replaces only files "
+            f"that cof has made ({MANIFEST} in the folder lists them)"
         )
     refuse_foreign(path)
 
@@ -91,11 +92,12 @@ def _claim_file(output: Output, path: Path, overwrite: bool) -> None:
         raise UsageError(f"{output.option} {path} is a folder; a file is written: name one")
     if not overwrite:
         raise UsageError(
-            f"{output.option} {path} exists: choose another name, or add --overwrite, which replaces what cof made"
+            f"{output.option} {path} exists: choose another name, or add {output.asked_by}, which replaces what cof "
+            "made"
         )
     if not _is_ours(path):
         raise UsageError(
-            f"{output.option} {path} was not made by cof, and --overwrite replaces nothing else: choose another "
+            f"{output.option} {path} was not made by cof, and {output.asked_by} replaces nothing else: choose another "
             "name, or move it away"
         )
 

@@ -1,6 +1,8 @@
 """Every transfer syntax by a round trip, and many frames in one file."""
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -74,6 +76,19 @@ def test_a_compressed_image_of_another_size_than_said_is_not_decoded(kit, datase
     with pytest.raises(CofError) as caught:
         read_cine_source(archived(coded), 0.1)
     assert caught.value.reason is Reason.CINE_UNREADABLE
+
+
+def test_a_script_without_a_guard_reads_compressed_images_and_runs_once(small, datasets, archived, tmp_path):
+    """A process spawned for the decoder would import the script, and so run it again."""
+    syntax, encode = next(iter(LOSSLESS.items()))
+    place = archived([compressed(data, syntax, encode) for data in datasets])
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nfrom cof.cine.reader import read_cine_source\n"
+        "print(int(read_cine_source(Path(sys.argv[1]), 0.1).frames.sum(dtype=int)))\n"
+    )
+    done = subprocess.run([sys.executable, script, place], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(small.frames.sum(dtype=int))]
 
 
 def test_an_enhanced_file_holds_the_whole_cine(kit, small, datasets, archived):

@@ -7,12 +7,16 @@ about which end of the values is white goes along, for `cof.cine.intensities` to
 import resource
 import signal
 import struct
+import sys
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite, prod
 from multiprocessing import get_context
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -263,12 +267,25 @@ def _decode_apart(data: Dataset) -> np.ndarray:
     global _child
     _child = _child or ProcessPoolExecutor(1, get_context("spawn"), _quieten)
     try:
-        return _child.submit(_decode, data).result()
+        with _no_main_module():
+            decoded = _child.submit(_decode, data)  # the first begins the process
+        return decoded.result()
     except BrokenProcessPool:
         _child = None
         raise Unreadable("compressed pixels at which the decoder crashed, or took too long") from None
     except MemoryError:  # of the bound that the child has, not of the machine
         raise Unreadable(f"compressed pixels that take the decoder more than {_MAX_CHILD_BYTES >> 30} GiB") from None
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """A process that begins here imports no main module: a script without a guard would run in it once more."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _quieten() -> None:

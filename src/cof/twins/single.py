@@ -34,7 +34,13 @@ from cof.twins.stage import generate_batch
 log = logging.getLogger(__name__)
 
 NAME = "twin"
+FILES = (
+    *(f"{NAME}.{end}" for end in ("nii", "json", "labels.nii.gz", "safetensors", "function.json")),
+    "volumes.csv",
+    "summary.json",
+)
 SPLIT = "test"
+WEIGHTS_HINT = "name the results of a run, or weights/bench in a checkout of the repository"
 NOTICE = (
     "Whoever ran this chose the ECG and the scan. Nothing here checks that they belong to one person or to one visit. "
     "Research software, not for diagnosis."
@@ -84,7 +90,7 @@ def twin_from_files(
         scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
         weights: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`.
         model: name of the model.
-        out: folder for the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
+        out: folder for `FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
             on what the networks were trained, which numbers are not plausible, and whose responsibility the pairing
             is); of a calibrated model, with intervals for EF, ESV and every volume of the LV. What was mended is
@@ -101,6 +107,8 @@ def twin_from_files(
     for path, what in ((ecg, "ECG"), (scan, "scan")):
         if not path.exists():
             raise UsageError(f"there is no such {what}: {path}")
+    if not (weights / "models").is_dir():
+        raise UsageError(f"{weights} holds no trained models (models/): {WEIGHTS_HINT}")
     if anchor_phase is not None and not 0 <= anchor_phase < 1:
         raise UsageError(f"a phase is at least 0 and below 1, not {anchor_phase}")
     trained = load(weights / "models" / model)

@@ -1,0 +1,208 @@
+"""Hearts in Python: `cof.twin(...)` makes one, `cof.Heart` holds it."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cof.artefacts.folders import whole_folder
+from cof.cine.volume import read_cine, read_labels
+from cof.errors import CofError, UsageError, redact
+from cof.outputs import Form, Output, claim
+from cof.twins.artefacts import read_canonical
+from cof.twins.single import FILES, NAME, WEIGHTS_HINT, twin_from_files
+
+AnyPath = str | os.PathLike[str]
+
+_INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("SV", "sv_ml", "mL"), ("EF", "ef_pct", "%"))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Heart:
+    """One generated heart. Its arrays are read-only, so that `save` writes what they show.
+
+    Attributes:
+        frames: int16 [T, Z, Y, X], the cine on the grid of the scan, slices from base to apex, frame 0 at end diastole.
+        labels: uint8 [T, Z, Y, X]: 0 background, 1 LV, 2 myocardium, 3 RV.
+        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x) on the motion grid of the model, pointing to frame 0;
+            None for a model that generates images.
+        affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres.
+        spacing_mm: of the voxels (z, y, x).
+        times_ms: [T], after frame 0; the cycle lasts `rr_ms`.
+        rr_ms: RR interval in ms.
+        volumes: a row a frame: frame, time_ms, lv_ml, rv_ml; of a calibrated model also lv_low_ml and lv_high_ml.
+        summary: what `summary.json` holds: function, repairs of ECG and scan, what the networks were trained on,
+            warnings, provenance.
+    """
+
+    frames: np.ndarray
+    labels: np.ndarray
+    displacement: np.ndarray | None
+    affine: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    times_ms: np.ndarray
+    rr_ms: float
+    volumes: pd.DataFrame
+    summary: dict[str, Any]
+    _files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: AnyPath) -> "Heart":
+        """The heart in a folder that `save` or `cof twin --out` has written.
+
+        Raises:
+            UsageError: a file of the heart is missing.
+            CofError: the cine cannot be read.
+        """
+        place = Path(folder).expanduser()
+        missing = [name for name in FILES if not (place / name).is_file()]
+        if missing:
+            raise UsageError(redact(f"{place} holds no heart of `cof twin`: there is no {', '.join(missing)}"))
+        cine = read_cine(place / f"{NAME}.nii")
+        _, displacement = read_canonical(place / f"{NAME}.safetensors")
+        return cls(
+            _fixed(cine.frames),
+            _fixed(read_labels(place / f"{NAME}.labels.nii.gz")),
+            None if displacement is None else _fixed(displacement.float().numpy()),
+            _fixed(cine.affine),
+            cine.spacing_mm,
+            _fixed(cine.frame_times_ms),
+            cine.rr_ms,
+            pd.read_csv(place / "volumes.csv"),
+            json.loads((place / "summary.json").read_text()),
+            {name: (place / name).read_bytes() for name in FILES},
+        )
+
+    @property
+    def function(self) -> dict[str, dict[str, float | None]]:
+        """Indices of `LV` and `RV`, such as `function["LV"]["ef_pct"]`; None where one is not defined."""
+        return {ventricle: self.summary["function"][ventricle] for ventricle in ("LV", "RV")}
+
+    @property
+    def heart_rate_bpm(self) -> float:
+        """Beats per minute."""
+        return 60_000 / self.rr_ms
+
+    @property
+    def warnings(self) -> list[str]:
+        """Numbers that no heart has, in words, and whether they are of the scan or of the generated heart."""
+        return [f"{warning['of']}: {warning['message']}" for warning in self.summary["warnings"]]
+
+    @property
+    def repairs(self) -> list[str]:
+        """What was mended in ECG and scan on the way in, in words."""
+        named = (("ECG", "ecg"), ("scan", "scan"))
+        return [f"{name}: {repair}" for name, source in named for repair in self.summary[source]["repairs"]]
+
+    @property
+    def notices(self) -> list[str]:
+        """What has to be said wherever this heart is shown."""
+        learnt = self.summary["trained_on"].get("labeller", {}).get("notice")
+        return ["research software, not for diagnosis", *([learnt] if learnt else [])]
+
+    def save(self, folder: AnyPath, overwrite: bool = False) -> None:
+        """Write the files that `cof twin --out` writes.
+
+        Args:
+            folder: that does not exist yet, or is empty.
+            overwrite: replace a folder that cof has made.
+
+        Raises:
+            UsageError: the folder holds something, or cannot be written.
+        """
+        out = Path(folder).expanduser()
+        claim([Output("folder", out, Form.FOLDER, asked_by="overwrite=True")], [], overwrite)
+        with whole_folder(out) as made:
+            for name, content in self._files.items():
+                (made / name).write_bytes(content)
+
+    def __repr__(self) -> str:
+        frames, *shape = self.frames.shape
+        grid = f"{frames} frames of {' x '.join(map(str, shape))} voxels (z, y, x)"
+        spacing = f"{' x '.join(f'{step:.3g}' for step in self.spacing_mm)} mm"
+        lv = ", ".join(f"{name} {self._index('LV', key, unit)}" for name, key, unit in _INDICES)
+        said = f"{self.summary['model']}: {grid}, {spacing}; LV {lv}; {self.heart_rate_bpm:.0f} bpm"
+        counts = f"repairs: {len(self.repairs)}, warnings: {len(self.warnings)}"
+        return redact(f"<Heart by {said}; {counts}; {'; '.join(self.notices)}>")
+
+    def _repr_html_(self) -> str:
+        """The heart in a notebook: a small table, repairs and warnings, and what has to be said."""
+        rows = [(name, self._index("LV", key, unit), self._index("RV", key, unit)) for name, key, unit in _INDICES]
+        body = "".join(f"<tr><th>{name}</th><td>{lv}</td><td>{rv}</td></tr>" for name, lv, rv in rows)
+        rate = f'<tr><th>HR</th><td colspan="2">{self.heart_rate_bpm:.0f} bpm</td></tr>'
+        remarks = "".join(f"<li>{_text(remark)}</li>" for remark in self.repairs + self.warnings)
+        return (
+            f"<table><caption>Generated by {_text(self.summary['model'])}, not measured</caption>"
+            f"<thead><tr><th></th><th>LV</th><th>RV</th></tr></thead><tbody>{body}{rate}</tbody></table>"
+            f"{f'<ul>{remarks}</ul>' if remarks else ''}<p><small>{_text('; '.join(self.notices))}</small></p>"
+        )
+
+    def _index(self, ventricle: str, key: str, unit: str) -> str:
+        value = self.function[ventricle][key]
+        return "not defined" if value is None else f"{value:.0f} {unit}"
+
+
+def twin(
+    *,
+    ecg: AnyPath,
+    scan: AnyPath,
+    weights: AnyPath | None = None,
+    model: str = "cof",
+    ed_frame: int | None = None,
+    anchor_phase: float | None = None,
+    seed: int = 0,
+) -> Heart:
+    """Make one heart, as `cof twin` does; nothing is left on disk until it is saved.
+
+    Args:
+        ecg: one 12-lead ECG file.
+        scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
+        weights: folder of trained models: shipped weights, such as `weights/bench` of a checkout, or a run's results.
+        model: which of them.
+        ed_frame: the recorded frame of a cine that shows end diastole; None finds it.
+        anchor_phase: phase in [0, 1) that the anchor shows, as ECG gating tells; None is that of the model, mostly end
+            diastole, 0.
+        seed: of models that draw at random.
+
+    Raises:
+        UsageError: a file, the weights or the model are not there, or the phase is none.
+        CofError: ECG or scan cannot be used; `reason` and message tell why.
+    """
+    if weights is None:
+        raise UsageError(f"weights: none were named; {WEIGHTS_HINT}")
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / NAME
+        try:
+            twin_from_files(
+                ecg=Path(ecg).expanduser(),
+                scan=Path(scan).expanduser(),
+                weights=Path(weights).expanduser(),
+                model=model,
+                out=out,
+                ed_frame=ed_frame,
+                anchor_phase=anchor_phase,
+                seed=seed,
+            )
+        except UsageError as error:  # a notebook keeps what it shows, and paths may name a participant
+            raise UsageError(redact(str(error))) from None
+        except CofError as error:
+            raise CofError(error.reason, redact(str(error))) from None
+        return Heart.read(out)
+
+
+def _fixed(array: np.ndarray) -> np.ndarray:
+    """A copy in memory that cannot be written to."""
+    copy = np.array(array)
+    copy.flags.writeable = False
+    return copy
+
+
+def _text(said: str) -> str:
+    return escape(redact(said))
