@@ -1,4 +1,4 @@
-"""Samples that a file itself marks as no signal (padding, invalid): cut off at the ends, interpolated where few."""
+"""Samples that a file itself marks as no signal (padding, invalid): held flat at the ends, interpolated where few."""
 
 from collections.abc import Mapping
 
@@ -18,10 +18,11 @@ _MOST_INTERPOLATED = 0.01
 def without_gaps(
     leads: Mapping[str, np.ndarray], rate_hz: float, settings: EcgSettings
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The longest common stretch without gaps, and what was done to get it; leads without gaps come back as they are.
+    """Leads without gaps, and what was done to get them; leads without any come back as they are.
 
-    Gaps of at most 10 ms inside a lead are interpolated, the strip is cut at all others. A limb lead that holds nothing
-    but gaps is left out, since it follows from I and II.
+    Gaps of at most 10 ms inside a lead are interpolated. Beyond the longest common stretch without other gaps all leads
+    hold its first and last values, so that no beat is found there and times stay those of the file. A limb lead that
+    holds nothing but gaps is left out, since it follows from I and II.
 
     Args:
         leads: mV, [N] each; NaN where the file marks a sample as no signal.
@@ -53,8 +54,8 @@ def without_gaps(
         )
     if last - first < len(long):
         repairs.append(
-            f"cut to the {(last - first) / rate_hz:.2f} s from {first / rate_hz:.2f} s on, of "
-            f"{len(long) / rate_hz:.2f} s: the rest is padding or invalid"
+            f"only the {(last - first) / rate_hz:.2f} s from {first / rate_hz:.2f} s on, of "
+            f"{len(long) / rate_hz:.2f} s, are used: the rest is padding or invalid, and held flat"
         )
     for name, samples in kept.items():
         gaps = marked[name]
@@ -67,7 +68,8 @@ def without_gaps(
             samples = samples.copy()
             samples[gaps & ~long] = CubicSpline(at[~gaps], samples[~gaps])(at[gaps & ~long])
             repairs.append(f"{count} samples of lead {name} are marked as invalid and interpolated")
-        kept[name] = samples[first:last]
+        inside = np.arange(len(samples)).clip(first, last - 1)
+        kept[name] = samples[inside] if last - first < len(samples) else samples
     return kept, tuple(repairs)
 
 
