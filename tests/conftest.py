@@ -1,4 +1,4 @@
-"""What several files of tests share, and is made once."""
+"""Fixtures that several files of tests share."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a cohort without training subjects leaves out of its tables."""
+"""Rows that a cohort without training subjects leaves out of its tables."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Nothing that somebody else has put there is written over."""
+"""Files of somebody else are never written over."""
 
 import json
 from pathlib import Path

@@ -41,7 +41,7 @@ class Unseen:
 
 
 def run_example(name: str, *words: object) -> str:
-    """What a script of `examples/` prints."""
+    """Output of a script of `examples/`."""
     script = REPOSITORY / "examples" / name
     with patch("sys.argv", [str(script), *map(str, words)]), redirect_stdout(io.StringIO()) as said:
         runpy.run_path(str(script), run_name="__main__")

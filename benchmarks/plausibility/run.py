@@ -1,4 +1,4 @@
-"""How many hearts with known volumes do the checks of plausibility warn about?
+"""Share of hearts with known volumes that the checks of plausibility warn about.
 
 Run with `--help`; README.md has the numbers.
 """

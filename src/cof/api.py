@@ -97,13 +97,13 @@ class Heart:
 
     @property
     def repairs(self) -> list[str]:
-        """What was mended in ECG and scan on the way in, in words."""
+        """Repairs of ECG and scan on the way in, in words."""
         named = (("ECG", "ecg"), ("scan", "scan"))
         return [f"{name}: {repair}" for name, source in named for repair in self.summary[source]["repairs"]]
 
     @property
     def notices(self) -> list[str]:
-        """What has to be said wherever this heart is shown."""
+        """Notices that belong wherever this heart is shown."""
         learnt = self.summary["trained_on"].get("labeller", {}).get("notice")
         return ["research software, not for diagnosis", *([learnt] if learnt else [])]
 

@@ -144,7 +144,7 @@ def close(what: str, said: str) -> None:
 
 
 def _made(arguments: dict[str, Any]) -> str:
-    """What a stage has made, and how many subjects it left out."""
+    """Summary of a stage: its output, and the number of subjects left out."""
     exclusions = arguments.get("exclusions")
     if exclusions is None:
         return f"wrote {arguments['out']}"

@@ -50,7 +50,7 @@ _SPLIT_BY = {
 
 @dataclass(frozen=True)
 class Split:
-    """How many subjects a cohort has in each split, and why.
+    """Numbers of subjects in each split of a cohort, and the reasons.
 
     Attributes:
         counts: subjects of each split.
@@ -66,7 +66,7 @@ class Split:
 
     @property
     def stated(self) -> bool:
-        """Whether the sheet names the split of everybody."""
+        """Tell whether the sheet names the split of everybody."""
         return self.by["sheet"] == sum(self.counts.values())
 
     def __str__(self) -> str:
@@ -199,7 +199,7 @@ def known_names(participants: Iterable[str], visits: Iterable[int], settings: Co
 
 
 def _is_synthetic(folder: Path) -> bool:
-    """Whether a sheet's folder holds the card of the synthetic cohort."""
+    """Tell whether a sheet's folder holds the card of the synthetic cohort."""
     try:
         card = json.loads((folder / "card.json").read_text())
     except (OSError, ValueError):

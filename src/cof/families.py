@@ -19,7 +19,7 @@ def _entry(name: str) -> EntryPoint | None:
 
 
 def is_outside(name: str) -> bool:
-    """Whether an installed package registers a family of this name."""
+    """Tell whether an installed package registers a family of this name."""
     return bool(entry_points(group=GROUP, name=name))
 
 

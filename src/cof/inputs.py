@@ -1,4 +1,4 @@
-"""What the paths that a command reads must be: there, and of the kind that it asks for.
+"""Checks of the paths that a command reads: there, and of the kind that it asks for.
 
 An exchanged path would otherwise give a traceback or, worse, an empty result: stages pass over what they do not find.
 """
@@ -15,7 +15,7 @@ class Kind(Protocol):
     """A kind of input."""
 
     def fault(self, path: Path) -> str:
-        """What is wrong with a path that exists, or nothing; of a file that cannot be opened, an OSError."""
+        """Name the fault of a path that exists, or nothing; of a file that cannot be opened, an OSError."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class AnyPath:
     """A file or a folder, whose reader tells what it is."""
 
     def fault(self, path: Path) -> str:
-        """What is wrong with `path`."""
+        """Name the fault of `path`."""
         return ""
 
 
@@ -32,7 +32,7 @@ class File:
     """A file that its reader understands."""
 
     def fault(self, path: Path) -> str:
-        """What is wrong with `path`."""
+        """Name the fault of `path`."""
         return "is a folder; a file is needed" if path.is_dir() else ""
 
 
@@ -41,7 +41,7 @@ class Folder:
     """A folder; of a stage, that of all batches."""
 
     def fault(self, path: Path) -> str:
-        """What is wrong with `path`."""
+        """Name the fault of `path`."""
         return "" if path.is_dir() else "is a file; a folder is needed"
 
 
@@ -52,7 +52,7 @@ class Table:
     columns: tuple[str, ...]
 
     def fault(self, path: Path) -> str:
-        """What is wrong with `path`."""
+        """Name the fault of `path`."""
         if path.is_dir():
             return f"is a folder; a table with {self._named} is needed"
         with path.open("rb") as file:
@@ -86,7 +86,7 @@ class Batch:
     placed: bool | None = None
 
     def fault(self, path: Path) -> str:
-        """What is wrong with `path`."""
+        """Name the fault of `path`."""
         if not path.is_dir():
             return f"is a file; a folder of {self.suffix} files is needed"
         files = [file for file in path.iterdir() if not file.name.startswith(".")]
@@ -130,7 +130,7 @@ def check(option: str, path: Path, kind: Kind) -> None:
 
 
 def _nearest(path: Path, kind: Kind) -> str:
-    """How far a path leads and, among results, what lies there; names of raw files are for nobody's log."""
+    """Describe how far a path leads and, among results, what lies there; names of raw files reach no log."""
     folder = next((parent for parent in path.parents if parent.is_dir()), Path())
     if isinstance(kind, AnyPath | File):
         return "" if folder == path.parent else f"; of its folders there is {folder}"

@@ -1,4 +1,4 @@
-"""What a command may write over: nothing that exists or, with `--overwrite`, what this software has made.
+"""Outputs that a command may write over: none or, with `--overwrite`, those that this software has made.
 
 A folder's manifest lists the files that were written into it (`cof.artefacts.folders`); a single file carries the
 record of what made it (`cof.artefacts.provenance`).
@@ -103,7 +103,7 @@ def _claim_file(output: Output, path: Path, overwrite: bool) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file carries our provenance, or nothing at all."""
+    """Tell whether a file carries our provenance, or nothing at all."""
     size = path.stat().st_size if path.exists() else 0
     if not path.is_file() or not size:
         return path.is_file()

@@ -55,7 +55,7 @@ def numbers(text: bytes) -> Iterator[int]:
 
 
 def count_files(paths: Iterable[Path]) -> int:
-    """How many files `check_paths` looks at."""
+    """Number of files that `check_paths` looks at."""
     return sum(_looked_at(path) for root in paths for path in (root.rglob("*") if root.is_dir() else [root]))
 
 

@@ -86,7 +86,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """Time taken so far."""
         return time.monotonic() - self._started
 
     def step(self, count: float = 1.0, noted: str = "") -> None:
@@ -113,7 +113,7 @@ class Progress:
             wait = min(max(_EVERY_S, _SHARE * self.seconds), _AT_MOST_S)
 
     def line(self) -> str:
-        """What is done, how fast, how long the rest will take."""
+        """State of the work: done, rate, time left."""
         took, done = self.seconds, self.done - self._before
         parts = [self._count()]
         left = 0.0
@@ -125,7 +125,7 @@ class Progress:
         return f"{self.what}: {', '.join(part for part in (*parts, self._noted) if part)}"
 
     def ended(self) -> str:
-        """What was done, and how long it took."""
+        """Closing words: amount done, and time taken."""
         done = ", ".join(part for part in (self._count(), self._noted) if part)
         return f"{self.what}: {done} in {duration(self.seconds)}" if done else f"{self.what}: {duration(self.seconds)}"
 

@@ -101,7 +101,7 @@ def test_workers_of_the_synthetic_cohort_end_with_their_killed_parent(tmp_path: 
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and was not waited for does not."""
+    """Tell whether a process runs; one that ended and was not waited for does not."""
     state = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
     return state not in ("", "Z")
 

@@ -1,4 +1,4 @@
-"""What a network has learnt from: counted from the cohort, read from its folder, said in words."""
+"""Origin of a network: counted from the cohort, read from its folder, said in words."""
 
 import json
 from pathlib import Path

@@ -119,7 +119,7 @@ def heart(lv=12.0, wall=6.0, rv=14.0):
 
 
 def read(tmp_path, *volumes, codes=None, frames=6):
-    """What is read of labels [Z, Y, X] in the first frames of a cine."""
+    """Labels [Z, Y, X] as read from the first frames of a cine."""
     drawn = np.zeros((frames, *volumes[0].shape), volumes[0].dtype)
     drawn[: len(volumes)] = volumes
     affine = np.diag([1.5, 1.5, 9.0, 1.0])

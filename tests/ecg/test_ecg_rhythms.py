@@ -1,4 +1,4 @@
-"""What each rhythm gives: the table of docs/faults.md, on strips whose R peaks and origins are known."""
+"""The rhythms of docs/faults.md, on strips whose R peaks and origins are known."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a reader of an ECG says of files that are none."""
+"""Messages of the ECG reader on files that are no ECG."""
 
 import gzip
 import io

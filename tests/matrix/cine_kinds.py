@@ -1035,7 +1035,7 @@ def no_position(scan):
 
 @KINDS.add("one slice of 9 frames that cover the cycle, and a margin of padding", DICOM, repairs=True)
 def fewer_frames_padded(scan):
-    """What fills the slice must not mix tissue with padding."""
+    """The fill of a slice must not mix tissue with padding."""
     right = fewer_frames(scan).check
     _padded(scan, 4095, 12, False)
 

@@ -100,7 +100,7 @@ class Right:
 
     @property
     def demands_repair(self) -> bool:
-        """Whether the reader must say that it mended something."""
+        """Tell whether the reader must say that it mended something."""
         return bool(self.repair) and not re.search(self.repair, "")
 
     def __call__(self, cine: Cine) -> None:

@@ -27,7 +27,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What must become of one input.
+    """The outcome that one input must have.
 
     Attributes:
         check: asserts that what was read is right; None where nothing may be read.

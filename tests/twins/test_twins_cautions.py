@@ -1,4 +1,4 @@
-"""What `cof twin` says of its networks and of numbers that cannot be, in the terminal and in summary.json."""
+"""Cautions of `cof twin` on its networks and on implausible numbers, in the terminal and in summary.json."""
 
 import json
 from pathlib import Path

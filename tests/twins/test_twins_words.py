@@ -1,4 +1,4 @@
-"""What `cof twin` says of files that are not what they should be, in words of what was typed."""
+"""Messages of `cof twin` on files that are not what they should be, in words of what was typed."""
 
 from pathlib import Path
 

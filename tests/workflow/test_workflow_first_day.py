@@ -78,7 +78,7 @@ def tree(folder: Path) -> str:
 
 @dataclass
 class Day:
-    """What was typed and what came of it.
+    """Commands as typed, and their results.
 
     Attributes:
         root: where it was typed; hearts: the truth by folder; said: what each block of commands printed; early: who was

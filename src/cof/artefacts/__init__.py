@@ -1,1 +1,1 @@
-"""How results are written and read: tables, folders that appear whole, and what made them."""
+"""Results on disk: tables, folders that appear whole, exclusions, and the provenance of each."""

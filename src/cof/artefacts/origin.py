@@ -1,4 +1,4 @@
-"""What a network has learnt from: simulated hearts, real ones, or nobody knows; and how a reader is told.
+"""Origin of a trained network: simulated hearts, real ones, or unknown; and the words that tell a reader.
 
 A cohort's sheet, or `cohort.origin`, says what its hearts are. A training writes it down with its numbers
 (`learnt_from`), a run that borrows the network writes down where it was trained, and whoever shows what rests on the
@@ -28,7 +28,7 @@ def origins(cohort: pd.DataFrame) -> pd.Series:
 
 
 def learnt_from(subjects: Path, names: list[str]) -> dict[str, Any]:
-    """What a training writes down of its training subjects.
+    """Record of the training subjects that a training writes down.
 
     Args:
         subjects: `cohort/subjects.parquet`.
@@ -49,7 +49,7 @@ def learnt_from(subjects: Path, names: list[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Origin:
-    """What one trained artefact has learnt from.
+    """Origin of one trained artefact.
 
     Attributes:
         simulated, real, unknown: training subjects of each origin.
@@ -111,7 +111,7 @@ class Origin:
         return f"{number} ({places})" if places else number
 
     def foreign(self, cohort: set[str]) -> bool:
-        """Whether a reader must be told beside every number that rests on it.
+        """Tell whether a reader must be told beside every number that rests on it.
 
         Args:
             cohort: the origins of the hearts that are shown.

@@ -112,7 +112,7 @@ def _file(name: str, root: Path) -> Path:
 
 @cache
 def _data(folder: Path) -> tuple[Path, ...]:
-    """What a package reads beside its modules, templates, styles and tables, but not that of packages within it."""
+    """Templates, styles and tables of a package, without those of packages within it."""
     return tuple(
         path
         for path in folder.rglob("*.*")

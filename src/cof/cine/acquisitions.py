@@ -130,7 +130,7 @@ def _together(groups: list[Images]) -> list[Images]:
 
 
 def _in_turns(groups: list[Images]) -> bool:
-    """Whether groups are frames of one beat in turns: together evenly spaced in time, in order of instance numbers."""
+    """Tell whether groups are frames of one beat in turns: together evenly spaced, in order of instance numbers."""
     images = [image for group in groups for image in group]
     times, instances = cycle_times(images), [image.moment.instance for image in images]
     if times is None or None in instances or len(set(instances)) < len(images) or len(images) < 2 * _BLOCK:
@@ -140,7 +140,7 @@ def _in_turns(groups: list[Images]) -> bool:
 
 
 def cycle_times(images: Images) -> np.ndarray | None:
-    """What tells times [n] within the cycle: trigger times, positions or phases; None if none of them differ."""
+    """Times [n] within the cycle by trigger times, positions or phases; None if none of them differ."""
     keys: Sequence[Callable[[Image], float | None]] = (
         lambda image: image.moment.trigger_ms,
         lambda image: image.moment.position,
@@ -202,7 +202,7 @@ def _repeated(images: Images, number: int) -> list[Images]:
 
 
 def _told_apart(same: Images) -> bool:
-    """Whether images of one moment differ in more than their instance numbers."""
+    """Tell whether images of one moment differ in more than their instance numbers."""
     return len({_age(image) for image in same}) > 1
 
 
@@ -298,7 +298,7 @@ def later(parts: list[Images]) -> tuple[Images, str]:
 
 
 def _is_complete(part: Images, usual: int, max_missing: float) -> bool:
-    """Whether an acquisition has the usual number of frames, or its frames take the scanner's RR interval."""
+    """Tell whether an acquisition has the usual number of frames, or its frames take the scanner's RR interval."""
     if abs(len(part) - usual) <= max_missing * usual:
         return True
     times, interval = cycle_times(part), part[0].interval_ms

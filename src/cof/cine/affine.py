@@ -1,4 +1,4 @@
-"""Where the voxels of a NIfTI lie: the affine by those parts of its header that make sense together."""
+"""The affine of a NIfTI by those parts of its header that make sense together."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,7 +104,7 @@ def place_voxels(header: nib.Nifti1Header, pixdim: np.ndarray, shape: tuple[int,
 
 
 def _lost(reading: _Reading, pixdim: np.ndarray) -> bool:
-    """Whether an sform along the scanner's own axes has pixels of exactly 1 x 1, and pixdim others that can be.
+    """Tell whether an sform along the scanner's own axes has pixels of exactly 1 x 1, and pixdim others that can be.
 
     Programs that know no orientation write it: the length of 1 stands for none.
     """
@@ -158,7 +158,7 @@ def _apart(one: _Reading, other: _Reading, shape: tuple[int, ...]) -> float:
 
 
 def _contradicts(pixdim: np.ndarray, reading: _Reading) -> bool:
-    """Whether pixdim says another spacing; a 0 and what is no number say nothing."""
+    """Tell whether pixdim says another spacing; a 0 and what is no number say nothing."""
     spacing = spacing_of(reading.affine)
     told = np.isfinite(pixdim) & (pixdim != 0)
     return bool((np.abs(np.abs(pixdim) / spacing - 1) > _SAME_SHARE)[told].any())

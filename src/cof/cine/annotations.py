@@ -99,7 +99,7 @@ def whole_labels(values: np.ndarray) -> np.ndarray:
 
 
 def towards_apex(labels: np.ndarray) -> bool | None:
-    """Whether slices run from base to apex: the heart is smaller towards the apex.
+    """Tell whether slices run from base to apex: the heart is smaller towards the apex.
 
     Right in each of the 200 annotated volumes of ACDC.
 
@@ -117,7 +117,7 @@ def towards_apex(labels: np.ndarray) -> bool | None:
 
 
 def _without_place(stored: Stored, cine: Cine) -> bool:
-    """Whether neither header tells how the stack lies, and the annotation's does not contradict the cine's."""
+    """Tell whether neither header tells how the stack lies, and the annotation's does not contradict the cine's."""
     if cine.oriented or stored.oriented or stored.values.shape != cine.frames.shape:
         return False
     own, other = (affine[:3, :3] / spacing_of(affine) for affine in (stored.affine, cine.affine))

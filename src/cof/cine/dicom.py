@@ -136,7 +136,7 @@ def _one_stack(slices: list[list[Image]], repairs: list[str]) -> list[list[Image
 
 
 def _two_stacks(one: list[list[Image]], other: list[list[Image]]) -> bool:
-    """Whether both are evenly spaced alike, and one was acquired or numbered wholly before the other.
+    """Tell whether both are evenly spaced alike, and one was acquired or numbered wholly before the other.
 
     Else they are one stack that lacks slices.
     """
@@ -159,7 +159,7 @@ def _two_stacks(one: list[list[Image]], other: list[list[Image]]) -> bool:
 
 
 def _even(slices: list[list[Image]]) -> bool:
-    """Whether slices are equally spaced along the normal."""
+    """Tell whether slices are equally spaced along the normal."""
     gaps = np.diff(_heights([_usual_place(images) for images in slices]))
     step = float(np.median(gaps))
     return step != 0 and bool(np.abs(gaps - step).max() <= _UNEVEN_GAP * abs(step))

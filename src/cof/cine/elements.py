@@ -138,7 +138,7 @@ class Elements:
 
 
 def is_dicom(content: bytes) -> bool:
-    """Whether a file is DICOM: by its magic or, without a preamble, by an element of group 0002 or 0008 in front."""
+    """Tell whether a file is DICOM by its magic or, without a preamble, by an element of group 0002 or 0008."""
     if _has_preamble(content):
         return True
     group, vr = content[:2], content[4:6]
@@ -205,7 +205,7 @@ def _walk(content: bytes) -> dict[str, bytes]:
 
 
 def _is_explicit(content: bytes, at: int, values: dict[str, bytes]) -> bool:
-    """Whether the elements from `at` on name their value representations; notes the transfer syntax if it is missing.
+    """Tell whether the elements from `at` on name their value representations; note a missing transfer syntax.
 
     Raises:
         _Doubtful: another transfer syntax, one that contradicts the first element, or no element of group 0008 there.

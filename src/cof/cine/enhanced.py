@@ -21,7 +21,7 @@ _TIME_DIMENSIONS = (0x00209128, 0x0020930D, 0x00209153, 0x00209241, 0x00209252, 
 
 
 def is_enhanced(data: Dataset) -> bool:
-    """Whether frames have functional groups; some scanners write one empty item into an ordinary image."""
+    """Tell whether frames have functional groups; some scanners write one empty item into an ordinary image."""
     return any(len(frame) for frame in data.get(_PER_FRAME) or [])
 
 
@@ -86,7 +86,7 @@ def read_frames(elements: Elements, data: Dataset, remarks: Remarks) -> list[Ima
 
 
 def _kind(frame_type: Any, modifier: Any, file: frozenset[str]) -> frozenset[str]:
-    """What kind of image a frame is; where the frame does not name its component, what the file says counts, too."""
+    """The kind of image that a frame is; where it does not name its component, the file's counts, too."""
     words = [*_as_list(frame_type.get("FrameType")), frame_type.get("ComplexImageComponent") or ""]
     tagging = str(modifier.get("Tagging") or "").upper()
     words.append("TAGGED" if tagging in ("GRID", "LINE") else "")

@@ -92,7 +92,7 @@ def _images_of(name: str, content: bytes, known: bool, planes: _Planes, remarks:
 
 
 def _has_pixels(elements: Elements, known: bool) -> bool:
-    """Whether there is an image; a DICOM file may hold other things.
+    """Tell whether there is an image; a DICOM file may hold other things.
 
     Raises:
         Unreadable: an image without pixels of whole numbers, or a file that is not `known` to be DICOM.
@@ -142,7 +142,7 @@ def _plain(elements: Elements, planes: _Planes, remarks: Remarks) -> list[Image]
 
 
 def _place(elements: Elements, planes: _Planes, remarks: Remarks) -> tuple[Plane, bool]:
-    """Where an image lies, and whether its directions are of unit length; images of one place share the plane."""
+    """The place of an image, and whether its directions are of unit length; images of one place share the plane."""
     where = tuple(elements.values[tag] for tag in PLACE)
     if where not in planes or b"," in b"".join(where):
         found = [numbers(elements.text(tag), tag, count, remarks.commas) for tag, count in PLACE.items()]

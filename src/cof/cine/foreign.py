@@ -74,7 +74,7 @@ def describe_bytes(name: str, content: bytes, whole_zip: bool) -> str:
 
 
 def _is_ecg(content: bytes) -> bool:
-    """Whether a DICOM file is an ECG by its beginning."""
+    """Tell whether a DICOM file is an ECG by its beginning."""
     head = content[:_HEAD_BYTES]
     try:
         data = pydicom.dcmread(io.BytesIO(head), force=True, specific_tags=["SOPClassUID", "Modality"])

@@ -40,7 +40,7 @@ def slice_axis(spacing: np.ndarray) -> int:
 
 
 def is_short_axis_spacing(spacing: np.ndarray) -> bool:
-    """Whether a spacing [3] in mm is that of a short-axis stack, whose slices may lie along any axis."""
+    """Tell whether a spacing [3] in mm is that of a short-axis stack, whose slices may lie along any axis."""
     along = slice_axis(spacing)
     low, high = _IN_PLANE_MM
     in_plane = np.delete(spacing, along)
@@ -49,7 +49,7 @@ def is_short_axis_spacing(spacing: np.ndarray) -> bool:
 
 
 def shear_degrees(affine: np.ndarray) -> float:
-    """How far the two axes that are least at right angles depart from it, in degrees."""
+    """Largest departure of two axes from a right angle, in degrees."""
     units = affine[:3, :3] / spacing_of(affine)
     cosine = np.abs((units.T @ units)[np.triu_indices(3, 1)]).max()
     return float(np.degrees(np.arcsin(min(cosine, 1.0))))

@@ -1,4 +1,4 @@
-"""What the headers of DICOM images say of the series, the kind and the moment of a frame, in words and numbers."""
+"""Headers of DICOM images: series, kind and moment of a frame, in words and numbers."""
 
 import math
 import re
@@ -140,7 +140,7 @@ def series_of(elements: Elements) -> Series:
 
 
 def kind_of(elements: Elements) -> frozenset[str]:
-    """What kind of image the file says that it holds."""
+    """The kind of image that a file says it holds."""
     words = [*elements.text("ImageType").split("\\"), elements.text("ComplexImageComponent")]
     raw = elements.values.get("GeRawDataType", b"") if elements.text("GeCreator") == _GE_CREATOR else b""
     number = int.from_bytes(raw, "little") if len(raw) == 2 else int(raw) if raw.isdigit() else 0

@@ -94,5 +94,5 @@ def make_plane(spacing_mm: list[float], position: list[float], orientation: list
 
 @lru_cache(maxsize=1024)
 def is_unit(orientation: tuple[float, ...]) -> bool:
-    """Whether the two directions of an orientation are of unit length."""
+    """Tell whether the two directions of an orientation are of unit length."""
     return bool((np.abs(np.linalg.norm(np.reshape(orientation, (2, 3)), axis=1) - 1) <= _UNIT).all())

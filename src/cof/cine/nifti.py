@@ -47,7 +47,7 @@ _KINDS: dict[int, tuple[Any, Any, Any]] = {  # by the size of the header
 
 @dataclass(frozen=True)
 class Stored:
-    """What a NIfTI holds.
+    """Contents of a NIfTI.
 
     Attributes:
         values: [T, Z, Y, X] in the file's order of axes, but for slices, which are always Z.
@@ -69,7 +69,7 @@ class Stored:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a file is a NIfTI by its name or, whatever its name, by its first bytes."""
+    """Tell whether a file is a NIfTI by its name or, whatever its name, by its first bytes."""
     if path.is_dir():
         return False
     if path.name.lower().removesuffix(".gz").endswith(_SUFFIXES):

@@ -37,7 +37,7 @@ def _pair(one: int | None, other: int | None) -> tuple[int, int] | None:
 
 
 def _contradicted(images: list[Image]) -> bool:
-    """Whether every frame has a time of acquisition, and these make another order than instance numbers."""
+    """Tell whether every frame has a time of acquisition, and these make another order than instance numbers."""
     acquired = {image.moment.instance: image.moment.acquired_s for image in images}
     times = [acquired[instance] for instance in sorted(acquired, key=lambda number: number or 0)]
     known = [time for time in times if time is not None]
@@ -45,7 +45,7 @@ def _contradicted(images: list[Image]) -> bool:
 
 
 def _alone(images: list[Image]) -> bool:
-    """Whether nothing but instance numbers, each in a file of its own, tells frames apart."""
+    """Tell whether nothing but instance numbers, each in a file of its own, tells frames apart."""
     if len(images) == 1 or images[0].moment.file is not None:
         return False
     times = ([getattr(image.moment, name) for image in images] for name in ("trigger_ms", "acquired_s", "content_s"))
@@ -256,7 +256,7 @@ def on_cycle(frames: Frames, cycle: Cycle, max_missing: float, number: int, repa
 
 
 def _covers(frames: Frames, cycle: Cycle) -> bool:
-    """Whether frames of another number than usual cover the slice's own cycle."""
+    """Tell whether frames of another number than usual cover the slice's own cycle."""
     spaced = len(frames) + frames.holes
     if not _FEWEST <= len(frames) / cycle.count <= _MOST_FRAMES or spaced == cycle.count:
         return False

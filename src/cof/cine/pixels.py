@@ -60,7 +60,7 @@ class Grey:
 
 @dataclass(frozen=True)
 class _Bits:
-    """Where the bits of a pixel lie in its word."""
+    """Place of a pixel's bits in its word."""
 
     allocated: int
     stored: int
@@ -132,7 +132,7 @@ def rescaled(grey: Grey, slope: float | None, intercept: float | None) -> Grey:
 
 
 def _high_is_black(elements: Elements) -> bool:
-    """Whether high values are black; raises Unreadable for anything but grey images."""
+    """Tell whether high values are black; raises Unreadable for anything but grey images."""
     samples = elements.whole("SamplesPerPixel") if elements.values.get("SamplesPerPixel") else 1
     photometric = elements.text("PhotometricInterpretation").upper()
     if samples == 1 and photometric in _GREYS:
@@ -145,7 +145,7 @@ def _high_is_black(elements: Elements) -> bool:
 
 
 def _bits(elements: Elements) -> _Bits:
-    """Where the bits lie; raises Unreadable if the file contradicts itself."""
+    """The place of the bits; raises Unreadable if the file contradicts itself."""
     allocated, stored = elements.whole("BitsAllocated"), elements.whole("BitsStored")
     high = elements.whole("HighBit") if elements.values.get("HighBit") else stored - 1
     signed = elements.whole("PixelRepresentation")
@@ -197,7 +197,7 @@ def _decoded(data: Dataset, shape: tuple[int, int, int], bits: _Bits) -> np.ndar
 
 
 def _words(data: Dataset) -> np.ndarray:
-    """What pydicom decodes, before it clears unused bits."""
+    """The words that pydicom decodes, before it clears unused bits."""
     options: Any = {"correct_unused_bits": False}
     return get_decoder(data.file_meta.TransferSyntaxUID).as_array(data, raw=True, **options)[0]
 
@@ -239,7 +239,7 @@ def _checked(words: np.ndarray, bits: _Bits) -> np.ndarray:
 
 
 def _padding(elements: Elements, words: np.ndarray, values: np.ndarray, bits: _Bits) -> np.ndarray | None:
-    """Where the file pads, by its PixelPaddingValue or the range from there to PixelPaddingRangeLimit; None if nowhere.
+    """Mask of padding by PixelPaddingValue or the range from there to PixelPaddingRangeLimit; None if there is none.
 
     A value that the stored bits cannot hold is looked for in the whole words.
     """

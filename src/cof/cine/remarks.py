@@ -1,4 +1,4 @@
-"""What was passed over or mended while the files of a source were read, and why none could be used."""
+"""Remarks on the files of a source: passed over, mended, and why none could be used."""
 
 import io
 import zipfile
@@ -65,7 +65,7 @@ class Remarks:
         )
 
     def repairs(self) -> list[str]:
-        """What was left out or mended, in words."""
+        """Omissions and repairs, in words."""
         said = []
         if self.unreadable:
             said.append(f"{self.unreadable.total()} unreadable files left out")

@@ -1,4 +1,4 @@
-"""What a run takes from another one (`trained`), with the settings that it was trained with there."""
+"""Artefacts that a run takes from another one (`trained`), with the settings of their training."""
 
 import json
 from collections.abc import Iterator

@@ -53,7 +53,7 @@ class Metric:
 
     @property
     def rests_on_labels(self) -> bool:
-        """Whether its values need the labels of a heart, be it to know where the heart is."""
+        """Tell whether its values need the labels of a heart, be it to know where the heart is."""
         return bool(self.structure) or self.extractor == "labeller"
 
     @property

@@ -1,4 +1,4 @@
-"""What a cohort without training subjects leaves out: models that learn from some and that no other run has trained."""
+"""Models that a cohort without training subjects leaves out: those that learn and that no other run has trained."""
 
 from collections.abc import Collection
 
@@ -14,7 +14,7 @@ _LEARN = (TrainingSettings, RandomSettings, MeanMotionSettings, ScaledMotionSett
 
 
 def learns(settings: Settings) -> bool:
-    """Whether a model of these settings is made from training subjects."""
+    """Tell whether a model of these settings is made from training subjects."""
     family: str = getattr(settings, "family", "")
     if is_outside(family):
         return getattr(from_outside(family), "learns_on", "train") == "train"

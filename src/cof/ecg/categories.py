@@ -84,7 +84,7 @@ def categorise(statements: Iterable[str]) -> Categories:
 
 
 def states_pacing(statements: Iterable[str]) -> bool:
-    """Whether a device's statements say definitely that the heart is paced."""
+    """Tell whether a device's statements say definitely that the heart is paced."""
     return any(_PACED.search(firm) for firm, _ in _sentences(statements))
 
 

@@ -58,7 +58,7 @@ _MEASUREMENTS = {
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether a file that begins with these bytes (132 suffice) is DICOM, with a preamble or without."""
+    """Tell whether a file that begins with these bytes (132 suffice) is DICOM, with a preamble or without."""
     return start[128:132] == b"DICM" or _FIRST.match(start) is not None
 
 

@@ -98,7 +98,7 @@ def _steep(peaks: np.ndarray, velocity: np.ndarray, strength: np.ndarray, rate_h
 
 
 def _misses(peaks: np.ndarray, velocity: np.ndarray, strength: np.ndarray, rate_hz: float) -> bool:
-    """Whether something as fast as the QRS complexes at `peaks`, or as strong, lies between two of them."""
+    """Tell whether something as fast as the QRS complexes at `peaks`, or as strong, lies between two of them."""
     if len(peaks) < 2:
         return False
     away, reach = (round(ms * rate_hz / 1000) for ms in (_AWAY_MS, _REFINE_MS))

@@ -125,7 +125,7 @@ def _most_prominent(ranked: list[tuple[float, int, int]], samples: int) -> list[
 
 
 def _are_spikes(leads: np.ndarray, one: tuple[int, int], other: tuple[int, int], around: int) -> bool:
-    """Whether what lies around two groups is smooth and small beside either once both are bridged."""
+    """Tell whether what lies around two groups is smooth and small beside either once both are bridged."""
     at = np.clip(np.arange(one[0] - around, sum(other) + around), 0, leads.shape[1] - 1)
     rest = leads[:, at].astype(float)
     sizes = []
@@ -137,13 +137,13 @@ def _are_spikes(leads: np.ndarray, one: tuple[int, int], other: tuple[int, int],
 
 
 def _size(near: np.ndarray, first: int, width: int) -> np.ndarray:
-    """How far the groups of `width` samples from `first` on, in [8, K, M] mV, depart from the cubics across, [K] mV."""
+    """Departure of groups of `width` samples from `first` on, in [8, K, M] mV, from the cubics across, [K] mV."""
     departure = near[..., first : first + width] - _across(near, first, width)
     return np.sqrt(np.einsum("lkw,lkw->kw", departure, departure).max(axis=-1, initial=0))
 
 
 def _surroundings(near: np.ndarray, first: int, width: int) -> np.ndarray:
-    """What the departure of each group must exceed to be a spike, [K] mV.
+    """Limit of the departure of each group beyond which it is a spike, [K] mV.
 
     Args:
         near: leads about each group, [8, K, M] mV.
@@ -171,7 +171,7 @@ def _roughness(leads: np.ndarray) -> np.ndarray:
 
 @cache
 def _largest_departure(width: int) -> float:
-    """How many times the roughness of its samples a group departs from the cubic across it, at most.
+    """Largest departure of a group from the cubic across it, in multiples of the roughness of its samples.
 
     The roughness is a linear map of the departure, since a cubic has none.
     """

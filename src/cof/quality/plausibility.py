@@ -1,4 +1,4 @@
-"""Whether numbers can be those of a heart: every check with its limits and their source, in one place.
+"""Tell whether numbers can be those of a heart: every check with its limits and their source, in one place.
 
 A check does not tell disease from health, but labels that lost a ventricle from labels that did not. Its limits are
 therefore far outside of the published normal ranges: wide enough for dilated, hypertrophied, failing and small hearts.
@@ -26,7 +26,7 @@ _UNKNOWN = float("nan")
 
 @dataclass(frozen=True)
 class Heart:
-    """What the checks see of one heart.
+    """Measurements of one heart that the checks read.
 
     Attributes:
         lv_ml, rv_ml: volumes [T] of the ventricles, frame 0 at ED; one frame for a lone anchor.
@@ -87,7 +87,7 @@ class Check:
         return f"at least {self.low:g}{unit}" if self.high is None else f"{self.low:g} to {self.high:g}{unit}"
 
     def beyond(self, value: float) -> bool:
-        """Whether a value is outside of the limits; an unknown value (NaN) is not."""
+        """Tell whether a value is outside of the limits; an unknown value (NaN) is not."""
         return (self.low is not None and value < self.low) or (self.high is not None and value > self.high)
 
 
@@ -140,7 +140,7 @@ def _stroke_ratio(heart: Heart) -> float:
 
 
 def _ed_excess(heart: Heart) -> float:
-    """How far the largest volume is above that of frame 0, per cent of the latter."""
+    """Excess of the largest volume over that of frame 0, per cent of the latter."""
     curve = heart.lv_ml
     return 100 * float(curve.max() / curve[0] - 1) if len(curve) > 1 and curve[0] > 0 else _UNKNOWN
 

@@ -69,7 +69,7 @@ class Pattern:
         return long["subject"], int(long["visit"]) if self.with_visit else ONLY_VISIT
 
     def enters(self, folder: str) -> bool:
-        """Whether something in the folder of this path can fit."""
+        """Tell whether something in the folder of this path can fit."""
         parts = folder.split("/")
         depth = len(parts)
         if self._deep and depth >= len(self._prefixes):

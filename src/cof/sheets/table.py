@@ -23,7 +23,7 @@ _HEAD_BYTES = 1000  # of the line of columns, at most
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source of names has found in a folder.
+    """Files that a source of names has found in a folder.
 
     Attributes:
         visits: the files of each.
@@ -42,7 +42,7 @@ def counted(number: int, kind: str) -> str:
 
 
 def some(names: Iterable[str], kind: str) -> str:
-    """How many there are, and the first few by name."""
+    """Count in words, with the first few names."""
     ordered = sorted(name.encode(errors="replace").decode() for name in names)
     more = ", ..." if len(ordered) > _SHOWN else ""
     return f"{counted(len(ordered), kind)} ({', '.join(ordered[:_SHOWN])}{more})"
@@ -105,7 +105,7 @@ def write_sheet(
 
 
 def _lacks(files: Files) -> str:
-    """What a visit is that cannot be in a sheet; empty for one that can."""
+    """Reason why a visit cannot be in a sheet; empty for one that can."""
     if "ecg" not in files:
         return "without an ECG" if files.keys() & {"cine", "anchor"} else "with an annotation alone"
     if "cine" not in files and "annotation" in files:
@@ -125,7 +125,7 @@ def _contents(listing: Listing, complete: Sequence[Visit], out: Path) -> str:
 
 
 def _next(complete: Sequence[Visit], out: Path) -> list[str]:
-    """What to type after this."""
+    """Command to type next."""
     if all(PLAIN_NAME.fullmatch(name) and redact(name) == name for name, _ in complete):
         return [f'next: snakemake --cores 2 --config "cohort={{sheet: {out}}}" -n all']
     return [
@@ -135,7 +135,7 @@ def _next(complete: Sequence[Visit], out: Path) -> list[str]:
 
 
 def _start(folder: Path, out: Path) -> str:
-    """What paths in the sheet begin with: "" where its folder is that of the files."""
+    """Beginning of the paths in the sheet: "" where its folder is that of the files."""
     there, here = folder.resolve(), out.parent.resolve()
     if os.path.commonpath((there, here)) == there.anchor and here != Path(there.anchor):
         return f"{there}/"
@@ -159,14 +159,14 @@ def _check_place(out: Path, private: bool, overwrite: bool) -> None:
 
 
 def _is_sheet(path: Path) -> bool:
-    """Whether a file begins with the columns of a sheet, or is empty."""
+    """Tell whether a file begins with the columns of a sheet, or is empty."""
     with path.open("rb") as file:
         columns = file.readline(_HEAD_BYTES).decode("utf-8-sig", "replace").strip().split(",")
     return columns == [""] or set(REQUIRED) <= set(columns)
 
 
 def _may_be_committed(path: Path) -> bool:
-    """Whether a file lies, or would lie, in a git checkout that does not ignore it."""
+    """Tell whether a file lies, or would lie, in a git checkout that does not ignore it."""
     here = path.parent.resolve()
     while not here.is_dir():
         here = here.parent

@@ -1,4 +1,4 @@
-"""What must be said of means and intervals of a handful of subjects."""
+"""Warning beside means and intervals of a handful of subjects."""
 
 # Below it, a percentile bootstrap interval is plainly too narrow.
 FEW = 10

@@ -77,7 +77,7 @@ def make_table(
 
 
 def _labels_remark(labeller: Path, subjects: Path | None) -> tuple[str, ...]:
-    """What must be said of numbers that rest on the labels of this labeller."""
+    """Remarks on numbers that rest on the labels of this labeller."""
     origin = Origin.read(labeller)
     kinds = set() if subjects is None else set(origins(read_table(subjects)))
     if origin is None or not origin.foreign(kinds):

@@ -85,7 +85,7 @@ class Table:
 
     @property
     def empty(self) -> bool:
-        """Whether no model has a value of any metric."""
+        """Tell whether no model has a value of any metric."""
         return all(cell.n == 0 for cell in self.cells.values())
 
 

@@ -1,1 +1,1 @@
-"""How every network learns: what a training is made of, its loop and its curves."""
+"""Training of every network: its parts, its loop and its curves."""

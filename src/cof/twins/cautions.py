@@ -1,4 +1,4 @@
-"""What must be said beside one heart: on what its networks were trained, and which numbers are not plausible."""
+"""Cautions beside one heart: the origin of its networks, and numbers that are not plausible."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ SCAN, GENERATED, RATES = "labels of the scan", "labels of the generated heart", 
 
 
 def trained_on(results: Path, model: str, trained: Trained) -> dict[str, Any]:
-    """What each network behind a heart has learnt from, as JSON values.
+    """Origin of each network behind a heart, as JSON values.
 
     Args:
         results: folder with `labeller`, `models/{model}` and perhaps `registrations`.

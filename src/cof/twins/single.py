@@ -184,7 +184,7 @@ def _run(exclusions: Path, shown: Progress, said: str, stage: Callable[..., None
 
 
 def _check_kinds(ecg: Path, scan: Path, reading: Reading) -> bool:
-    """Whether the scan is a lone anchor.
+    """Tell whether the scan is a lone anchor.
 
     Raises:
         CofError: the scan or the ECG cannot be read; if one is what the other should be, the message says so.
