@@ -26,7 +26,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
-from conftest import ENVIRONMENT, REPOSITORY, command, fingerprints, snakemake
+from running import ENVIRONMENT, REPOSITORY, command, fingerprints, snakemake
 
 PROFILE = ("--profile", str(REPOSITORY / "workflow/profiles/local"), "--cores", "2")
 INGEST = tuple(f"results/tiny/{kind}" for b in ("b000", "b001") for kind in (f"beats/{b}.parquet", f"cine/{b}"))

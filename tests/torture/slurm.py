@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "slurm"))
 
 from cluster import Cluster, rule, running
-from conftest import fingerprints
+from running import fingerprints
 from submission import ENVIRONMENT, LIMIT_S, TINY, Submission, fresh_copy
 
 RAW = "results/tiny/phantom/subjects.csv"

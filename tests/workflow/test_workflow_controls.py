@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPOSITORY, TINY, snakemake
+from running import REPOSITORY, TINY, snakemake
 from test_workflow_dag import jobs
 
 from cof import config

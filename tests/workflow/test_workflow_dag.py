@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPOSITORY, TINY, snakemake
+from running import REPOSITORY, TINY, snakemake
 
 
 def jobs(text: str) -> dict[str, int]:

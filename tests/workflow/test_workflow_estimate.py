@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import REPOSITORY, TINY
+from running import REPOSITORY, TINY
 
 from cof.config import load
 from cof.estimate.calibration import calibrate

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPOSITORY, snakemake
 from faults import FAULTS, table
+from running import REPOSITORY, snakemake
 
 from cof.cine.reader import read_cine_source
 from cof.cine.stage import stack_batch

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import patients
 import pytest
-from conftest import ENVIRONMENT, REPOSITORY
+from running import ENVIRONMENT, REPOSITORY
 
 from cof.cine.volume import read_cine
 from cof.phantom.cardiosoft import write_ecg

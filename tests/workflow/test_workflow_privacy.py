@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import TINY, snakemake
+from running import TINY, snakemake
 
 from cof.privacy import check_paths
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import ENVIRONMENT, REPOSITORY, TINY, fingerprints, snakemake
+from running import ENVIRONMENT, REPOSITORY, TINY, fingerprints, snakemake
 from test_workflow_dag import jobs
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, fingerprints
+from running import REPOSITORY, fingerprints
 
 sys.path.insert(0, str(REPOSITORY / "tests/slurm"))
 
