@@ -15,8 +15,9 @@ from cof.cine.volume import write_labels
 from cof.config import load, parse
 from cof.metrics.overlap import dice
 from cof.quality.plausibility import CHECKS, Heart, measure
-from cof.report import experts, origins
+from cof.report import origins
 from cof.report.artefacts import Results
+from cof.report.sections import experts
 from cof.report.stage import make_report
 from cof.tables.few import few
 from cof.tables.stage import make_table

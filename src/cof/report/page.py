@@ -11,8 +11,11 @@ from markupsafe import Markup
 
 from cof.artefacts.provenance import digest, versions
 from cof.errors import redact
-from cof.report import experts, flagged, origins, qc, sections
+from cof.report import fairness, origins, qc
 from cof.report.artefacts import Results
+from cof.report.assets import Assets
+from cof.report.judged import judge, remarks
+from cof.report.sections import cohort, ecg, experts, glossary, hearts, numbers, quality, training
 from cof.tables.costs import NOTES
 
 TEMPLATES = Path(str(files("cof.report") / "templates"))
@@ -52,15 +55,15 @@ def build(results: Results, out: Path) -> None:
 
     Sections whose artefacts the run does not hold say so; nothing is left out in silence.
     """
-    assets = sections.Assets(out / ASSETS)
+    assets = Assets(out / ASSETS)
     for name in ("report.css", "report.js", "qc.js"):
         assets.add(name, (TEMPLATES / name).read_bytes())
-    judged = qc.judge(results)
-    remarks = flagged.remarks(judged)
+    judged = judge(results)
+    said = remarks(judged)
     banner = origins.labels_banner(results)
-    hearts = sections.hearts(results, assets, remarks)
-    tables = sections.tables(results, assets)
-    first = hearts["subjects"][0]["name"] if hearts["subjects"] else None
+    shown = hearts.hearts(results, assets, said)
+    tables = numbers.tables(results, assets)
+    first = shown["subjects"][0]["name"] if shown["subjects"] else None
     config = results.config.model_dump(mode="json")
     context = {
         "kind": results.kind,
@@ -69,20 +72,19 @@ def build(results: Results, out: Path) -> None:
         "config_text": json.dumps(config, indent=1),
         "config_hash": _hash(digest(config)),
         "versions": versions(),
-        "hearts": hearts,
+        "hearts": shown,
         "banner": banner,
         "tables": tables,
         "experts": experts.summary(results),
-        "flagged": flagged.summary(judged, remarks, results.rows("plausibility", ["subject"]) is not None),
-        "ecg": sections.ecg(results, assets, first),
-        "cohort": sections.cohort(results, assets),
-        "quality": qc.summary(results, assets, judged),
-        "training": sections.training(results, assets),
-        "glossary": sections.glossary(results, tables["defined"]),
+        "flagged": quality.flagged(judged, said, results.rows("plausibility", ["subject"]) is not None),
+        "ecg": ecg.ecg(results, assets, first),
+        "cohort": cohort.cohort(results, assets),
+        "quality": quality.summary(results, assets, judged),
+        "training": training.training(results, assets),
+        "glossary": glossary.glossary(results, tables["defined"]),
     }
     pages = environment()
     (out / "index.html").write_text(pages.get_template("report.html").render(context))
-    # Run times differ from run to run, and so have a page of their own.
-    shown = {"kind": results.kind, "tables": sections.fairness(results), "notes": NOTES}
-    (out / FAIRNESS).write_text(pages.get_template(FAIRNESS).render(shown))
+    costs = {"kind": results.kind, "tables": fairness.tables(results), "notes": NOTES}
+    (out / FAIRNESS).write_text(pages.get_template(FAIRNESS).render(costs))
     qc.build(results, out / "qc", pages, judged, banner)
