@@ -44,6 +44,7 @@ def environment() -> Environment:
         finalize=_clean,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     made.filters["hash"] = _hash
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
