@@ -14,13 +14,27 @@ from cof.errors import redact
 from cof.report import fairness, origins, qc
 from cof.report.artefacts import Results
 from cof.report.assets import Assets
-from cof.report.judged import judge, remarks
+from cof.report.section import Section, Sources
 from cof.report.sections import cohort, ecg, experts, glossary, hearts, numbers, quality, training
 from cof.tables.costs import NOTES
 
 TEMPLATES = Path(str(files("cof.report") / "templates"))
 ASSETS = "assets"
 FAIRNESS = "fairness.html"
+
+# The page from its top to its end. A further section is an entry here, with its template and, as a rule, its module.
+SECTIONS = (
+    Section("hearts", "Real and generated hearts", hearts.context),
+    Section("numbers", "Numbers", numbers.context),
+    Section("experts", "Against the experts", experts.context),
+    Section("shows", "What this shows, and what not"),
+    Section("ecg", "From ECG to cycle", ecg.context),
+    Section("cohort", "The cohort", cohort.context),
+    Section("quality", "Quality", quality.context),
+    Section("training", "Training", training.context),
+    Section("glossary", "Metrics and terms", glossary.context),
+    Section("provenance", "Provenance"),
+)
 
 
 def _clean(value: Any) -> Any:
@@ -59,12 +73,10 @@ def build(results: Results, out: Path) -> None:
     assets = Assets(out / ASSETS)
     for name in ("report.css", "report.js", "qc.js"):
         assets.add(name, (TEMPLATES / name).read_bytes())
-    judged = judge(results)
-    said = remarks(judged)
+    sources = Sources(results, assets)
+    for section in SECTIONS:
+        sources.above[section.name] = section.context(sources)
     banner = origins.labels_banner(results)
-    shown = hearts.hearts(results, assets, said)
-    tables = numbers.tables(results, assets)
-    first = shown["subjects"][0]["name"] if shown["subjects"] else None
     config = results.config.model_dump(mode="json")
     context = {
         "kind": results.kind,
@@ -73,19 +85,11 @@ def build(results: Results, out: Path) -> None:
         "config_text": json.dumps(config, indent=1),
         "config_hash": _hash(digest(config)),
         "versions": versions(),
-        "hearts": shown,
         "banner": banner,
-        "tables": tables,
-        "experts": experts.summary(results),
-        "flagged": quality.flagged(judged, said, results.rows("plausibility", ["subject"]) is not None),
-        "ecg": ecg.ecg(results, assets, first),
-        "cohort": cohort.cohort(results, assets),
-        "quality": quality.summary(results, assets, judged),
-        "training": training.training(results, assets),
-        "glossary": glossary.glossary(results, tables["defined"]),
+        "sections": [section for section in SECTIONS if sources.above[section.name] is not None],
     }
     pages = environment()
-    (out / "index.html").write_text(pages.get_template("report.html").render(context))
+    (out / "index.html").write_text(pages.get_template("report.html").render(context | sources.above))
     costs = {"kind": results.kind, "tables": fairness.tables(results), "notes": NOTES}
     (out / FAIRNESS).write_text(pages.get_template(FAIRNESS).render(costs))
-    qc.build(results, out / "qc", pages, judged, banner)
+    qc.build(results, out / "qc", pages, sources.judged, banner)

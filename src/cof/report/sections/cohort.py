@@ -14,8 +14,8 @@ from cof.cine.volume import sidecar
 from cof.config.base import TRUTH
 from cof.features.artefacts import Features
 from cof.report.artefacts import SPLITS, Missing, Results
-from cof.report.assets import Assets
 from cof.report.plots import Theme
+from cof.report.section import Sources
 
 _SUFFIX = {"cine": ".nii", "labels": ".nii.gz", "grid": ".nii", "fields": ".safetensors", "twins": ".nii"}
 _HELD_OUT = ("twins", "metrics", "features")
@@ -23,8 +23,9 @@ _HELD_OUT = ("twins", "metrics", "features")
 CALIBRATION = "calibration"
 
 
-def cohort(results: Results, assets: Assets) -> dict[str, Any]:
+def context(sources: Sources) -> dict[str, Any]:
     """Subjects of each split, the way through the stages, exclusions, and what was mended on the way in."""
+    results, assets = sources.results, sources.assets
     subjects = results.subjects
     if subjects is None:
         return {"missing": [Missing("the cohort", "cohort/subjects.parquet")], "total": None}

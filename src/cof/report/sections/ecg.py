@@ -9,17 +9,18 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from cof.ecg.record import LEADS, Ecg
-from cof.report.artefacts import Missing, Results
-from cof.report.assets import Assets
+from cof.report.artefacts import Missing
 from cof.report.plots import Theme
+from cof.report.section import Sources
 
 PAPER_MM_PER_S = 25.0
 PAPER_MM_PER_MV = 10.0
 INCH_MM = 25.4
 
 
-def ecg(results: Results, assets: Assets, subject: str | None) -> dict[str, Any]:
-    """One 12-lead ECG with its chosen cycle: that of `subject`, or of the first subject that has a cycle."""
+def context(sources: Sources) -> dict[str, Any]:
+    """One 12-lead ECG with its chosen cycle: that of the first heart above, or of the first subject with a cycle."""
+    results, assets = sources.results, sources.assets
     ecgs, beats = results.rows("ecg", ["subject"]), results.rows("beats", ["subject", "low_quality", "irregular"])
     missing = [
         Missing(what, path)
@@ -29,8 +30,8 @@ def ecg(results: Results, assets: Assets, subject: str | None) -> dict[str, Any]
     if ecgs is None or beats is None or beats.empty:
         return {"missing": missing or [Missing("a subject with a chosen cycle", "beats")]}
     names = set(beats["subject"])
-    if subject is None or subject not in names:
-        subject = str(sorted(names)[0])
+    shown = sources.above["hearts"]["subjects"]
+    subject = shown[0]["name"] if shown and shown[0]["name"] in names else str(sorted(names)[0])
     strip, cycle = results.row("ecg", subject), results.row("beats", subject)
     if strip is None or cycle is None:
         return {"missing": [Missing(f"the ECG of {subject}", "ecg")]}

@@ -11,18 +11,20 @@ from cof.heart.structures import STRUCTURES
 from cof.metrics.overlap import dice
 from cof.report.annotations import MOMENTS, function, number, read
 from cof.report.artefacts import Results
+from cof.report.section import Sources
 from cof.tables.few import few
 
 # A page lists no more subjects; the means are over all of them.
 SHOWN = 40
 
 
-def summary(results: Results) -> dict[str, Any] | None:
+def context(sources: Sources) -> dict[str, Any] | None:
     """The labeller against the annotations of this cohort, over all annotated subjects and one by one.
 
     Returns:
         None where nobody is annotated and labelled. Cases whose participants have trained the labeller are kept apart.
     """
+    results = sources.results
     annotated, labels, cines = (
         results.files(folder, suffix) or {}
         for folder, suffix in (("annotations", ".nii.gz"), ("labels", ".nii.gz"), ("cine", ".nii"))

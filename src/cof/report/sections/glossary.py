@@ -1,7 +1,7 @@
 """Metrics and terms: what the words of the page mean."""
 
 from cof.config.metrics import METRICS
-from cof.report.artefacts import Results
+from cof.report.section import Sources
 
 TERMS = (
     ("anchor", "the end-diastolic volume that gives the anatomy; the only image that the model sees at generation"),
@@ -16,13 +16,12 @@ TERMS = (
 )
 
 
-def glossary(results: Results, defined: set[str]) -> list[tuple[str, list[tuple[str, str]]]]:
+def context(sources: Sources) -> list[tuple[str, list[tuple[str, str]]]]:
     """The metrics of the tables and the terms of this page, each with its meaning.
 
-    Args:
-        results: of the run.
-        defined: metrics that some table shows; of a run without tables, all configured ones are explained.
+    Of a run without tables, all configured metrics are explained.
     """
+    results, defined = sources.results, sources.above["numbers"]["defined"]
     keys = dict.fromkeys(key for table in results.config.tables.values() for key in table.metrics if key in METRICS)
     keys = {key: None for key in keys if key in defined or not defined}
     better = {"up": "higher is better", "down": "lower is better"}

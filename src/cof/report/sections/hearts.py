@@ -1,7 +1,7 @@
 """Real and generated hearts: cines in step, volume curves and function of held-out subjects."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,16 @@ from cof.report.artefacts import Missing, Results
 from cof.report.assets import Assets
 from cof.report.origins import models_banner
 from cof.report.plots import CURVE_NAMES, Theme
+from cof.report.section import Sources
 
 # Where the axes of a volume curve lie in its figure (left, bottom, width, height): the page moves a cursor over them.
 CURVE_AXES = (0.11, 0.17, 0.86, 0.78)
 _DASHES = {"real": "-", "generated": (0, (5, 2)), "exact": (0, (1, 1.5))}
 
 
-def hearts(results: Results, assets: Assets, remarks: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Held-out subjects, real against generated: cines in step, volume curves, function.
-
-    Args:
-        results: of the run.
-        assets: takes sheets and
-        remarks: what speaks against a subject, by its name.
-    """
+def context(sources: Sources) -> dict[str, Any]:
+    """Held-out subjects, real against generated: cines in step, volume curves, function."""
+    results, assets = sources.results, sources.assets
     model = results.config.report.model
     twins = results.files(f"twins/{model}", ".nii")
     real = results.files("cine", ".nii")
@@ -63,7 +59,7 @@ def hearts(results: Results, assets: Assets, remarks: Mapping[str, list[str]]) -
         "model": model,
         "subjects": [
             _heart(results, assets, f"heart-{index}", subject, real[subject], labels[subject], twins[subject])
-            | {"remarks": _with_doubts(remarks.get(subject, []), twins[subject])}
+            | {"remarks": _with_doubts(sources.remarks.get(subject, []), twins[subject])}
             for index, subject in enumerate(shown, 1)
         ],
         "trained_on": models_banner(results, {model: model}) if shown else [],

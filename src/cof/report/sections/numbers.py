@@ -12,18 +12,19 @@ from cof.config.controls import AnchoredSettings
 from cof.config.evaluation import TableSettings
 from cof.config.metrics import METRICS, Metric
 from cof.report.artefacts import Missing, Results
-from cof.report.assets import Assets
 from cof.report.origins import models_banner
 from cof.report.plots import Theme
+from cof.report.section import Sources
 from cof.report.sections import radar
 from cof.tables.few import few
 
 
-def tables(results: Results, assets: Assets) -> dict[str, Any]:
+def context(sources: Sources) -> dict[str, Any]:
     """The tables of the configuration as `tables/{table}.csv` holds them, each with a figure of its intervals.
 
     A table none of whose metrics has a value is left out, and so are columns without any.
     """
+    results, assets = sources.results, sources.assets
     found, missing, empty = [], [], []
     defined: set[str] = set()
     for name, settings in results.config.tables.items():

@@ -9,19 +9,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cof.quality.catalogue import MEASURES
-from cof.report.artefacts import SPLITS, Missing, Results
-from cof.report.assets import Assets
+from cof.report.artefacts import SPLITS, Missing
 from cof.report.judged import Judged, limit_text, value_text
 from cof.report.plots import Theme
+from cof.report.section import Sources
 
 # A page lists no more; the table of all subjects has the rest.
 SHOWN = 50
 
 
-def summary(results: Results, assets: Assets, judged: list[Judged]) -> dict[str, Any]:
-    """Every measure over the cohort: its spread, its limits, and how many subjects are beyond them."""
+def context(sources: Sources) -> dict[str, Any]:
+    """Every measure over the cohort: its spread, its limits and how many subjects are beyond them; who is flagged."""
+    results, judged = sources.results, sources.judged
+    checked = results.rows("plausibility", ["subject"]) is not None
+    found: dict[str, Any] = {"flagged": _flagged(judged, sources.remarks, checked), "count": len(judged)}
     if not judged:
-        return {"missing": [Missing("the measures of quality", "quality")], "measures": [], "count": 0}
+        return found | {"missing": [Missing("the measures of quality", "quality")], "measures": []}
     limits = results.config.quality
     table = pd.DataFrame([subject.values for subject in judged])
     measures, panels = [], []
@@ -43,16 +46,16 @@ def summary(results: Results, assets: Assets, judged: list[Judged]) -> dict[str,
             }
         )
     alt = "Histograms of the measures of quality; the table below has their medians and percentiles"
-    figure = assets.figure("quality", alt, distributions(panels))
-    return {"missing": [], "measures": measures, "count": len(judged), "figure": figure}
+    figure = sources.assets.figure("quality", alt, distributions(panels))
+    return found | {"missing": [], "measures": measures, "figure": figure}
 
 
-def flagged(judged: list[Judged], said: dict[str, list[str]], checked: bool) -> dict[str, Any]:
+def _flagged(judged: list[Judged], said: dict[str, list[str]], checked: bool) -> dict[str, Any]:
     """The subjects with remarks, those with the most first.
 
     Args:
         judged: all measured subjects.
-        said: of `remarks`.
+        said: what speaks against a subject, by its name.
         checked: whether the run holds the values of the checks of plausibility.
     """
     splits = {subject.name: SPLITS[subject.split] for subject in judged}

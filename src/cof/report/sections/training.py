@@ -13,14 +13,16 @@ from cof.report.artefacts import Missing, Results
 from cof.report.assets import Assets
 from cof.report.origins import labeller_heading, networks
 from cof.report.plots import Theme
+from cof.report.section import Sources
 from cof.tables.costs import HEADINGS, cells, learnt, panel, parts, read_logs
 from cof.tables.few import few
 
 PROGRESS = ("iteration", "epoch", "step")
 
 
-def training(results: Results, assets: Assets) -> dict[str, Any]:
+def context(sources: Sources) -> dict[str, Any]:
     """Curves of everything that was trained, and the labeller's scores on participants that it never saw."""
+    results, assets = sources.results, sources.assets
     config = results.config
     trained = [("labeller", "nnU-Net, the labeller")]
     trained += [(f"registrations/{name}", f"TOPPR, registration '{name}'") for name in config.registrations]

@@ -13,6 +13,7 @@ from cof.config.metrics import METRICS
 from cof.report.artefacts import Results
 from cof.report.assets import Assets
 from cof.report.plots import THEMES, render
+from cof.report.section import Sources
 from cof.report.sections import numbers, radar
 from cof.tables.paper import paper_table
 from cof.tables.table import CSV_COLUMNS
@@ -43,7 +44,7 @@ def results(root: Path, paper: str, values: dict[str, tuple[float, ...]], models
 
 
 def overview(root: Path, paper: str, values: dict[str, tuple[float, ...]], **more: dict[str, str]) -> dict | None:
-    found = numbers.tables(results(root, paper, values, **more), Assets(root / "assets"))
+    found = numbers.context(Sources(results(root, paper, values, **more), Assets(root / "assets")))
     return found["tables"][0]["overview"]
 
 
@@ -70,7 +71,7 @@ def results_again(root: Path) -> dict:
     table = {"title": "Ours", "models": MODELS, "metrics": list(TABLE1), "paper": "table1"}
     raw = {"models": {"cof": {"family": "cof"}, "rival": {"family": "static"}, "static": {"family": "static"}}}
     again = Results(root, parse(raw | {"tables": {"t": table}}))
-    return numbers.tables(again, Assets(root / "assets"))["tables"][0]["overview"]
+    return numbers.context(Sources(again, Assets(root / "assets")))["tables"][0]["overview"]
 
 
 def test_the_papers_own_radar_is_that_of_its_numbers() -> None:
