@@ -2,14 +2,15 @@
 
 import re
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
 from cof import config
 from cof.config.metrics import METRICS
-from cof.report import figures
 from cof.report.artefacts import Results
-from cof.report.sections import _by_anchor
+from cof.report.plots import THEMES, render
+from cof.report.sections.numbers import _by_anchor, anchor_phases
 
 RAW = {
     "models": {
@@ -42,13 +43,13 @@ def test_rows_stand_in_the_order_of_their_phases_behind_the_model_that_they_appl
     assert [phase for phase, _ in lines["COF"]] == [0.0, 0.2, 0.6]
     assert [row["ssim"]["mean"] for _, row in lines["COF"]] == [1.0, 2.0, rows["COF late"]["ssim"]["mean"]]
 
-    draw = figures.anchor_phases(lines, [METRICS[key] for key in settings.metrics])
-    with figures.mpl.rc_context():
-        panels = draw(figures.THEMES[0]).axes
+    draw = anchor_phases(lines, [METRICS[key] for key in settings.metrics])
+    with mpl.rc_context():
+        panels = draw(THEMES[0]).axes
     assert [list(panel.lines[0].get_xdata()) for panel in panels] == [[0.0, 0.2, 0.6]] * 2
     assert list(panels[0].lines[0].get_ydata()) == [row["ssim"]["mean"] for _, row in lines["COF"]]
-    images = figures.render(draw)
-    assert images == figures.render(draw)
+    images = render(draw)
+    assert images == render(draw)
     assert all(re.match(rb"<\?xml", image) for image in images.values())
 
 

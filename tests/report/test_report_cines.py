@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from ring_hearts import SPACING, ring_heart
 
-from cof.report import cines, figures
+from cof.report import cines
+from cof.report.plots import THEMES, render
+from cof.report.sections.ecg import ecg_strip
+from cof.report.sections.hearts import volume_curves
 
 FRAMES, LABELS = ring_heart(9.0)
 
@@ -87,8 +90,8 @@ def test_contours_of_one_pixel_and_of_a_square() -> None:
 
 
 def test_figures_are_the_same_bytes_again_and_differ_by_theme() -> None:
-    draw = figures.volume_curves({"real": np.array([100.0, 60.0, 50.0, 80.0]), "generated": np.full(5, 70.0)})
-    once, again = figures.render(draw), figures.render(draw)
+    draw = volume_curves({"real": np.array([100.0, 60.0, 50.0, 80.0]), "generated": np.full(5, 70.0)})
+    once, again = render(draw), render(draw)
     assert once == again
     assert set(once) == {"light", "dark"}
     assert once["light"] != once["dark"]
@@ -97,8 +100,8 @@ def test_figures_are_the_same_bytes_again_and_differ_by_theme() -> None:
 
 def test_ecg_marks_exactly_the_chosen_cycle() -> None:
     """The band of the rhythm strip covers the samples of the cycle and no others."""
-    theme = figures.THEMES[0]
-    figure = figures.ecg_strip(np.zeros((12, 5000)), 500.0, 2100, 2600)(theme)
+    theme = THEMES[0]
+    figure = ecg_strip(np.zeros((12, 5000)), 500.0, 2100, 2600)(theme)
     bands = [patch.get_paths()[0].get_extents() for patch in figure.axes[0].collections if patch.get_paths()]
     spans = sorted({(round(band.x0, 3), round(band.x1, 3)) for band in bands if band.x0 > 0 and band.x1 < 10})
     # 4.2 to 5.2 s: the second column of leads ends at 5 s, the third begins there.

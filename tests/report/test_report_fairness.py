@@ -10,7 +10,8 @@ import pytest
 
 from cof.config.evaluation import TableSettings
 from cof.privacy import numbers
-from cof.report.figures import THEMES, learning_curves
+from cof.report.plots import THEMES
+from cof.report.sections.training import learning_curves
 from cof.tables.costs import Benchmark, cells, costs, late_change, learnt, panel, read_csv, read_logs
 from cof.tables.stage import make_fairness
 

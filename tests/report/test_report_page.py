@@ -16,6 +16,7 @@ from ring_hearts import BAD_ANNOTATION, BROKEN_ECG, FEW_SLICES, SLICES, SPACING,
 from cof.artefacts.exclusions import Exclusions
 from cof.errors import Reason, UsageError
 from cof.features.artefacts import write_features
+from cof.report.page import SECTIONS, TEMPLATES
 from cof.report.stage import make_report
 
 VOID = {"meta", "link", "img", "input", "source", "br", "hr"}
@@ -77,6 +78,16 @@ def test_page_is_well_formed_and_accessible(page: Page) -> None:
             assert attributes["aria-label"]
         if tag == "section":
             assert attributes["aria-labelledby"] in ids
+
+
+def test_sections_and_contents_stand_in_the_order_of_the_one_list(page: Page) -> None:
+    # Nobody of this run came with an expert's contours.
+    names = [section.name for section in SECTIONS if section.name != "experts"]
+    assert [attributes["id"] for tag, attributes in page.elements if tag == "section"] == names
+    links = [attributes["href"].removeprefix("#") for tag, attributes in page.elements if tag == "a"]
+    first = links.index(names[0])
+    assert links[first : first + len(names)] == names
+    assert {path.stem for path in (TEMPLATES / "sections").iterdir()} == {section.name for section in SECTIONS}
 
 
 def test_every_address_is_a_file_of_the_report_or_an_anchor(folder: Path, page: Page) -> None:

@@ -14,6 +14,7 @@ from test_report_page import Page, browse, needs_browser
 from cof.config.evaluation import ReportSettings
 from cof.quality.catalogue import MEASURES
 from cof.report import qc
+from cof.report.judged import Judged
 from cof.report.stage import make_report
 
 MEASURE = next(measure for measure in MEASURES if measure.key == "blur")
@@ -26,8 +27,8 @@ def report(tiny_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
-def judged(flags: list[int]) -> list[qc.Judged]:
-    return [qc.Judged(f"sub-{k:04d}-v2", "b000", "train", {}, [MEASURE] * n, []) for k, n in enumerate(flags)]
+def judged(flags: list[int]) -> list[Judged]:
+    return [Judged(f"sub-{k:04d}-v2", "b000", "train", {}, [MEASURE] * n, []) for k, n in enumerate(flags)]
 
 
 def test_pages_go_to_the_most_flagged_and_evenly_to_others() -> None:

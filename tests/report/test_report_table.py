@@ -12,7 +12,8 @@ from cof.config import parse
 from cof.config.evaluation import EvaluationSettings, TableSettings
 from cof.config.metrics import DEFINITIONS_VERSION, LONG_FORM, METRICS
 from cof.errors import UsageError
-from cof.report.figures import intervals, render
+from cof.report.plots import render
+from cof.report.sections.numbers import intervals
 from cof.tables.bootstrap import interval_of, resampled
 from cof.tables.paper import paper_table
 from cof.tables.stage import make_table

@@ -15,8 +15,11 @@ from cof.cine.volume import write_labels
 from cof.config import load, parse
 from cof.metrics.overlap import dice
 from cof.quality.plausibility import CHECKS, Heart, measure
-from cof.report import experts, origins
+from cof.report import origins
 from cof.report.artefacts import Results
+from cof.report.assets import Assets
+from cof.report.section import Sources
+from cof.report.sections import experts
 from cof.report.stage import make_report
 from cof.tables.few import few
 from cof.tables.stage import make_table
@@ -207,7 +210,7 @@ def test_the_expert_is_shown_beside_the_labels(page: Sections) -> None:
 def test_subjects_that_trained_the_labeller_are_kept_apart(patients: Path, tmp_path: Path) -> None:
     root = shutil.copytree(patients / "results", tmp_path / "results")
     (root / "labeller/borrowed.json").unlink()
-    found = experts.summary(Results(root, load(root / "config.json")))
+    found = experts.context(Sources(Results(root, load(root / "config.json")), Assets(tmp_path / "assets")))
     assert found is not None
     assert [(group["title"], group["count"]) for group in found["groups"]] == [
         ("never seen by the labeller", 1),
@@ -252,11 +255,11 @@ def test_rows_that_the_cohort_cannot_have_are_named(page: Sections) -> None:
     assert page.text["numbers"].count(note) == 1
 
 
-def test_a_run_of_its_own_cohort_has_no_banner(tiny_results: Path) -> None:
+def test_a_run_of_its_own_cohort_has_no_banner(tiny_results: Path, tmp_path: Path) -> None:
     run = Results(tiny_results, load(tiny_results / "config.json"))
     assert origins.labels_banner(run) is None
     assert origins.models_banner(run, {"cof": "COF"}) == []
-    assert experts.summary(run) is None
+    assert experts.context(Sources(run, Assets(tmp_path))) is None
     assert origins.labeller_heading(run) == "The labeller on participants that it never saw"
     assert ("nnU-Net, the labeller", "simulated hearts", "unknown", "this run") in origins.networks(run)
 

@@ -14,6 +14,9 @@ from cof.artefacts.parquet import read_provenance, read_table, read_tables
 from cof.cine.volume import Cine
 from cof.config import Config
 
+# Names of the splits as people read them.
+SPLITS = {"train": "training", "validation": "validation", "test": "held out"}
+
 
 @dataclass(frozen=True)
 class Missing:

@@ -11,13 +11,30 @@ from markupsafe import Markup
 
 from cof.artefacts.provenance import digest, versions
 from cof.errors import redact
-from cof.report import experts, flagged, origins, qc, sections
+from cof.report import fairness, origins, qc
 from cof.report.artefacts import Results
+from cof.report.assets import Assets
+from cof.report.section import Section, Sources
+from cof.report.sections import cohort, ecg, experts, glossary, hearts, numbers, quality, training
 from cof.tables.costs import NOTES
 
 TEMPLATES = Path(str(files("cof.report") / "templates"))
 ASSETS = "assets"
 FAIRNESS = "fairness.html"
+
+# The page from its top to its end. A further section is an entry here, with its template and, as a rule, its module.
+SECTIONS = (
+    Section("hearts", "Real and generated hearts", hearts.context),
+    Section("numbers", "Numbers", numbers.context),
+    Section("experts", "Against the experts", experts.context),
+    Section("shows", "What this shows, and what not"),
+    Section("ecg", "From ECG to cycle", ecg.context),
+    Section("cohort", "The cohort", cohort.context),
+    Section("quality", "Quality", quality.context),
+    Section("training", "Training", training.context),
+    Section("glossary", "Metrics and terms", glossary.context),
+    Section("provenance", "Provenance"),
+)
 
 
 def _clean(value: Any) -> Any:
@@ -41,6 +58,7 @@ def environment() -> Environment:
         finalize=_clean,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     made.filters["hash"] = _hash
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
@@ -52,15 +70,13 @@ def build(results: Results, out: Path) -> None:
 
     Sections whose artefacts the run does not hold say so; nothing is left out in silence.
     """
-    assets = sections.Assets(out / ASSETS)
+    assets = Assets(out / ASSETS)
     for name in ("report.css", "report.js", "qc.js"):
         assets.add(name, (TEMPLATES / name).read_bytes())
-    judged = qc.judge(results)
-    remarks = flagged.remarks(judged)
+    sources = Sources(results, assets)
+    for section in SECTIONS:
+        sources.above[section.name] = section.context(sources)
     banner = origins.labels_banner(results)
-    hearts = sections.hearts(results, assets, remarks)
-    tables = sections.tables(results, assets)
-    first = hearts["subjects"][0]["name"] if hearts["subjects"] else None
     config = results.config.model_dump(mode="json")
     context = {
         "kind": results.kind,
@@ -69,20 +85,11 @@ def build(results: Results, out: Path) -> None:
         "config_text": json.dumps(config, indent=1),
         "config_hash": _hash(digest(config)),
         "versions": versions(),
-        "hearts": hearts,
         "banner": banner,
-        "tables": tables,
-        "experts": experts.summary(results),
-        "flagged": flagged.summary(judged, remarks, results.rows("plausibility", ["subject"]) is not None),
-        "ecg": sections.ecg(results, assets, first),
-        "cohort": sections.cohort(results, assets),
-        "quality": qc.summary(results, assets, judged),
-        "training": sections.training(results, assets),
-        "glossary": sections.glossary(results, tables["defined"]),
+        "sections": [section for section in SECTIONS if sources.above[section.name] is not None],
     }
     pages = environment()
-    (out / "index.html").write_text(pages.get_template("report.html").render(context))
-    # Run times differ from run to run, and so have a page of their own.
-    shown = {"kind": results.kind, "tables": sections.fairness(results), "notes": NOTES}
-    (out / FAIRNESS).write_text(pages.get_template(FAIRNESS).render(shown))
-    qc.build(results, out / "qc", pages, judged, banner)
+    (out / "index.html").write_text(pages.get_template("report.html").render(context | sources.above))
+    costs = {"kind": results.kind, "tables": fairness.tables(results), "notes": NOTES}
+    (out / FAIRNESS).write_text(pages.get_template(FAIRNESS).render(costs))
+    qc.build(results, out / "qc", pages, sources.judged, banner)

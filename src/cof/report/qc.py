@@ -1,12 +1,11 @@
-"""Quality for people: a summary, a table of all subjects, and a page for each flagged one and some others.
+"""Quality for people: a table of all subjects, and a page for each flagged one and some others.
 
 A cohort of 10,000 must not become 10,000 heavy pages: a page is one small HTML file and four small images, and
 `report.qc_flagged` and `report.qc_others` say how many there are.
 """
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,53 +19,16 @@ from cof.config.evaluation import ReportSettings
 from cof.ecg.record import Ecg
 from cof.heart.function import volume_curve
 from cof.heart.structures import STRUCTURES
-from cof.quality.catalogue import MEASURES, Measure, beyond
-from cof.quality.plausibility import CHECKS, Doubt, doubts
-from cof.report import cines, figures
-from cof.report.artefacts import Missing, Results
-from cof.report.sections import SPLITS, Assets
+from cof.quality.catalogue import MEASURES
+from cof.report import cines
+from cof.report.artefacts import SPLITS, Results
+from cof.report.assets import Assets
+from cof.report.judged import Judged, limit_text, value_text
+from cof.report.plots import render_small
+from cof.report.sections.ecg import ecg_strip
+from cof.report.sections.hearts import volume_curves
 
 OUTLINES = ("endocardium", "epicardium", "rv")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One measured subject: its row of the table of quality, the measures by which it is beyond the limits, and the
-    numbers of its labels that are not plausible.
-    """
-
-    name: str
-    batch: str
-    split: str
-    values: dict[str, float]
-    flags: list[Measure]
-    excluded: list[Measure]
-    doubts: list[Doubt] = field(default_factory=list)
-
-    @property
-    def weight(self) -> int:
-        """How much speaks against the subject."""
-        return len(self.flags) + len(self.excluded) + len(self.doubts)
-
-
-def judge(results: Results) -> list[Judged]:
-    """Every measured subject of the cohort in the order of their names; none if the run holds no quality."""
-    rows = results.rows("quality")
-    if rows is None or results.subjects is None:
-        return []
-    limits = results.config.quality
-    places = results.subjects.set_index("subject")
-    checked = results.rows("plausibility")
-    checks = {} if checked is None else {str(row["subject"]): row for row in checked.to_dict("records")}
-    judged = []
-    for row in rows.sort_values("subject").to_dict("records"):
-        name = str(row.pop("subject"))
-        values = {str(key): float(value) for key, value in row.items()}
-        place = places.loc[name]
-        flags, excluded = beyond(values, limits.flag), beyond(values, limits.exclude)
-        found = doubts({check.key: checks.get(name, {}).get(check.key, math.nan) for check in CHECKS})
-        judged.append(Judged(name, str(place["batch"]), str(place["split"]), values, flags, excluded, found))
-    return judged
 
 
 def choose(judged: list[Judged], settings: ReportSettings) -> list[Judged]:
@@ -75,35 +37,6 @@ def choose(judged: list[Judged], settings: ReportSettings) -> list[Judged]:
     rest = [subject for subject in judged if not subject.weight]
     spread = np.unique(np.linspace(0, len(rest) - 1, min(settings.qc_others, len(rest))).round().astype(int))
     return flagged[: settings.qc_flagged] + [rest[index] for index in spread]
-
-
-def summary(results: Results, assets: Assets, judged: list[Judged]) -> dict[str, Any]:
-    """Every measure over the cohort: its spread, its limits, and how many subjects are beyond them."""
-    if not judged:
-        return {"missing": [Missing("the measures of quality", "quality")], "measures": [], "count": 0}
-    limits = results.config.quality
-    table = pd.DataFrame([subject.values for subject in judged])
-    measures, panels = [], []
-    for measure in MEASURES:
-        known = table[measure.key].dropna().to_numpy()
-        flag, exclude = getattr(limits.flag, measure.key), getattr(limits.exclude, measure.key)
-        low, median, high = np.percentile(known, (5, 50, 95)) if len(known) else (np.nan,) * 3
-        unit = f" ({measure.unit})" if measure.unit else ""
-        panels.append((measure.label + unit, known, flag))
-        measures.append(
-            vars(measure)
-            | {
-                "median": value_text(measure, median),
-                "range": f"{value_text(measure, low)} to {value_text(measure, high)}" if len(known) else "",
-                "flag": _limit(measure, flag),
-                "exclude": _limit(measure, exclude),
-                "flagged": sum(measure in subject.flags for subject in judged),
-                "excluded": sum(measure in subject.excluded for subject in judged),
-            }
-        )
-    alt = "Histograms of the measures of quality; the table below has their medians and percentiles"
-    figure = assets.figure("quality", alt, figures.distributions(panels))
-    return {"missing": [], "measures": measures, "count": len(judged), "figure": figure}
 
 
 def build(results: Results, out: Path, pages: jinja2.Environment, judged: list[Judged], banner: Any) -> None:
@@ -172,23 +105,14 @@ def _rows(results: Results, subject: Judged, table: pd.DataFrame) -> list[dict[s
             vars(measure)
             | {
                 "value": value_text(measure, value),
-                "flag": _limit(measure, getattr(limits.flag, measure.key)),
-                "exclude": _limit(measure, getattr(limits.exclude, measure.key)),
+                "flag": limit_text(measure, getattr(limits.flag, measure.key)),
+                "exclude": limit_text(measure, getattr(limits.exclude, measure.key)),
                 "beyond": "left out" if measure in subject.excluded else "flagged" if measure in subject.flags else "",
                 "median": value_text(measure, float(known.median())) if len(known) else "",
                 "rank": f"{int(worse.sum()) + 1} of {len(known)}" if np.isfinite(value) and known.nunique() > 1 else "",
             }
         )
     return rows
-
-
-def value_text(measure: Measure, value: float) -> str:
-    """A value as people read it."""
-    return f"{value:.{measure.decimals}f}" if np.isfinite(value) else "not known"
-
-
-def _limit(measure: Measure, limit: float | None) -> str:
-    return "" if limit is None else f"{'at most' if measure.worse == 'high' else 'at least'} {limit:g}"
 
 
 def _heart(results: Results, assets: Assets, name: str) -> dict[str, Any] | None:
@@ -218,7 +142,7 @@ def _heart(results: Results, assets: Assets, name: str) -> dict[str, Any] | None
             [[(kind, _path(polygons)) for kind, polygons in zip(OUTLINES, frame)] for frame in level]
             for level in outlines
         ],
-        "curve": assets.figure(f"{name}-volume", alt, figures.volume_curves({"real": curve})),
+        "curve": assets.figure(f"{name}-volume", alt, volume_curves({"real": curve})),
         "spacing": " x ".join(f"{spacing:.2f}" for spacing in cine.spacing_mm),
         "repairs": cine.repairs,
     }
@@ -235,7 +159,7 @@ def _strip(assets: Assets, name: str, strip: Any, cycle: Any) -> dict[str, Any] 
         return None
     record = Ecg.from_row(strip)
     first, last = (0, 0) if cycle is None else (int(cycle["first_sample"]), int(cycle["last_sample"]))
-    drawn = figures.render_small(figures.ecg_strip(record.signal, record.rate_hz, first, last))
+    drawn = render_small(ecg_strip(record.signal, record.rate_hz, first, last))
     return {
         "image": assets.add(f"{name}-ecg.webp", drawn),
         "statements": list(record.statements),

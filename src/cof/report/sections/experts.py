@@ -1,100 +1,30 @@
-"""Experts' annotations of this cohort: their volumes, and how well the labeller's labels agree with them."""
+"""Against the experts: how well the labeller's labels agree with the annotations of this cohort."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cof.cine.volume import Cine, read_cine, read_labels
-from cof.config.base import Triple
-from cof.heart.function import MYOCARDIAL_DENSITY_G_PER_ML
+from cof.cine.volume import read_cine, read_labels
 from cof.heart.structures import STRUCTURES
-from cof.labels.dataset import annotated_frames
 from cof.metrics.overlap import dice
+from cof.report.annotations import MOMENTS, function, number, read
 from cof.report.artefacts import Results
+from cof.report.section import Sources
 from cof.tables.few import few
-from cof.tables.markup import DASH
 
 # A page lists no more subjects; the means are over all of them.
 SHOWN = 40
-MOMENTS = ("ED", "ES")
 
 
-@dataclass(frozen=True)
-class Annotation:
-    """What an expert drew in one cine.
-
-    Attributes:
-        frames: of the cine, by `ED` and `ES` as far as they are annotated.
-        labels: uint8 [Z, Y, X] of each.
-        structures: that the expert drew in any of them.
-        voxel_ml: volume of a voxel.
-    """
-
-    frames: dict[str, int]
-    labels: dict[str, np.ndarray]
-    structures: frozenset[str]
-    voxel_ml: float
-
-    @classmethod
-    def of(cls, labels: np.ndarray, spacing_mm: Triple) -> "Annotation":
-        """That of labels [T, Z, Y, X], zero in the frames that nobody annotated."""
-        found = {moment: frame for frame, moment in annotated_frames(labels).items()}
-        frames = {moment: found[moment] for moment in MOMENTS if moment in found}
-        stacks = {moment: labels[frame] for moment, frame in frames.items()}
-        structures = {name for name, code in STRUCTURES.items() if any((one == code).any() for one in stacks.values())}
-        return cls(frames, stacks, frozenset(structures), float(np.prod(spacing_mm)) / 1000)
-
-    def volume_ml(self, moment: str, structure: str) -> float:
-        """Volume at ED or ES; NaN where that is not annotated, or the structure nowhere is."""
-        if moment not in self.labels or structure not in self.structures:
-            return float("nan")
-        return float((self.labels[moment] == STRUCTURES[structure]).sum()) * self.voxel_ml
-
-    def on(self, labels: np.ndarray) -> "Annotation":
-        """The same structures in the same frames, as other labels [T, Z, Y, X] show them."""
-        return replace(self, labels={moment: labels[frame] for moment, frame in self.frames.items()})
-
-
-def read(path: Path, cine: Cine) -> Annotation | None:
-    """The annotation in a file; None where it does not fit its cine."""
-    labels = read_labels(path)
-    if labels.shape != cine.frames.shape or not labels.any() or labels.max() > max(STRUCTURES.values()):
-        return None
-    return Annotation.of(labels, cine.spacing_mm)
-
-
-def function(annotation: Annotation) -> dict[str, float]:
-    """Volumes, EF and mass by their printed names; NaN where the frame or the structure is not annotated."""
-    edv, esv = (annotation.volume_ml(moment, "LV") for moment in MOMENTS)
-    return {
-        "EDV (mL)": edv,
-        "ESV (mL)": esv,
-        "SV (mL)": edv - esv,
-        "EF (%)": 100 * (edv - esv) / edv if edv else float("nan"),
-        "LV mass (g)": MYOCARDIAL_DENSITY_G_PER_ML * annotation.volume_ml("ED", "myocardium"),
-        "RV EDV (mL)": annotation.volume_ml("ED", "RV"),
-        "RV ESV (mL)": annotation.volume_ml("ES", "RV"),
-    }
-
-
-@dataclass(frozen=True)
-class _Case:
-    subject: str
-    seen: bool
-    expert: dict[str, float]
-    labelled: dict[str, float]
-    dice: dict[tuple[str, str], float]
-    error_ml: dict[tuple[str, str], float]
-
-
-def summary(results: Results) -> dict[str, Any] | None:
+def context(sources: Sources) -> dict[str, Any] | None:
     """The labeller against the annotations of this cohort, over all annotated subjects and one by one.
 
     Returns:
         None where nobody is annotated and labelled. Cases whose participants have trained the labeller are kept apart.
     """
+    results = sources.results
     annotated, labels, cines = (
         results.files(folder, suffix) or {}
         for folder, suffix in (("annotations", ".nii.gz"), ("labels", ".nii.gz"), ("cine", ".nii"))
@@ -131,6 +61,16 @@ def summary(results: Results) -> dict[str, Any] | None:
         "dice_headings": [f"{name} {moment}" for moment in MOMENTS for name in STRUCTURES],
         "rows": rows[:SHOWN],
     }
+
+
+@dataclass(frozen=True)
+class _Case:
+    subject: str
+    seen: bool
+    expert: dict[str, float]
+    labelled: dict[str, float]
+    dice: dict[tuple[str, str], float]
+    error_ml: dict[tuple[str, str], float]
 
 
 def _case(results: Results, subject: str, annotation: Path, labels: Path, cine: Path) -> _Case | None:
@@ -175,8 +115,3 @@ def _means(cases: list[_Case]) -> list[tuple[str, str, int, str, str]]:
 def _spread(values: list[float], decimals: int, sign: str = "") -> str:
     mean = f"{np.mean(values):{sign}.{decimals}f}"
     return f"{mean} ± {np.std(values, ddof=1):.{decimals}f}" if len(values) > 1 else mean
-
-
-def number(value: float, decimals: int = 1) -> str:
-    """A number as people read it; a dash where there is none."""
-    return f"{value:.{decimals}f}" if np.isfinite(value) else DASH

@@ -10,8 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cof.config import parse
 from cof.config.metrics import METRICS
-from cof.report import figures, sections
 from cof.report.artefacts import Results
+from cof.report.assets import Assets
+from cof.report.plots import THEMES, render
+from cof.report.section import Sources
+from cof.report.sections import numbers, radar
 from cof.tables.paper import paper_table
 from cof.tables.table import CSV_COLUMNS
 
@@ -41,7 +44,7 @@ def results(root: Path, paper: str, values: dict[str, tuple[float, ...]], models
 
 
 def overview(root: Path, paper: str, values: dict[str, tuple[float, ...]], **more: dict[str, str]) -> dict | None:
-    found = sections.tables(results(root, paper, values, **more), sections.Assets(root / "assets"))
+    found = numbers.context(Sources(results(root, paper, values, **more), Assets(root / "assets")))
     return found["tables"][0]["overview"]
 
 
@@ -68,7 +71,7 @@ def results_again(root: Path) -> dict:
     table = {"title": "Ours", "models": MODELS, "metrics": list(TABLE1), "paper": "table1"}
     raw = {"models": {"cof": {"family": "cof"}, "rival": {"family": "static"}, "static": {"family": "static"}}}
     again = Results(root, parse(raw | {"tables": {"t": table}}))
-    return sections.tables(again, sections.Assets(root / "assets"))["tables"][0]["overview"]
+    return numbers.context(Sources(again, Assets(root / "assets")))["tables"][0]["overview"]
 
 
 def test_the_papers_own_radar_is_that_of_its_numbers() -> None:
@@ -76,7 +79,7 @@ def test_the_papers_own_radar_is_that_of_its_numbers() -> None:
     values = paper_table("table1").values
     keys = list(values["COF"])
     rows = {name: {key: pd.Series({"mean": row[key]}) for key in keys} for name, row in values.items()}
-    shares = figures.radar_shares(rows, [METRICS[key] for key in keys])
+    shares = radar.radar_shares(rows, [METRICS[key] for key in keys])
     assert np.stack(list(shares.values())).min() == 0
     assert np.stack(list(shares.values())).max() == 1
     best = {key: max(shares, key=lambda name, place=place: shares[name][place]) for place, key in enumerate(keys)}
@@ -92,20 +95,20 @@ def test_missing_values_and_ties_have_their_places() -> None:
         name: {"ssim": pd.Series({"mean": 0.9}), "psnr": pd.Series({"mean": value})}
         for name, value in (("a", 30.0), ("b", np.nan), ("c", 20.0))
     }
-    shares = figures.radar_shares(rows, metrics)
+    shares = radar.radar_shares(rows, metrics)
     np.testing.assert_array_equal(np.stack(list(shares.values())), [[1, 1], [1, np.nan], [1, 0]])
-    figures.render(figures.radar(rows, metrics))
+    render(radar.radar(rows, metrics))
 
 
 def test_no_label_of_a_radar_leaves_the_figure_or_meets_another() -> None:
-    metrics = [metric for metric in METRICS.values() if metric.key in sections._RADAR]
+    metrics = [metric for metric in METRICS.values() if metric.key in radar._RADAR]
     rivals = yaml.safe_load((Path(__file__).parents[2] / "workflow/config/rivals.yaml").read_text())
     names = ["COF", "Random Sample", "Static anchor", "Population-mean motion", "Oracle TOPPR"]
     names += rivals["tables"]["table1"]["models"].values()
     rows = {
         name: {metric.key: pd.Series({"mean": float(place)}) for metric in metrics} for place, name in enumerate(names)
     }
-    figure = figures.radar(rows, metrics)(figures.THEMES[0])
+    figure = radar.radar(rows, metrics)(THEMES[0])
     FigureCanvasAgg(figure).draw()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts] + [figure.legends[0].get_window_extent()]
     assert len(boxes) == len(metrics) + 1
@@ -133,5 +136,5 @@ def test_tables_without_a_counterpart_or_an_area_have_none(tmp_path: Path) -> No
 
 
 def test_no_two_models_look_alike() -> None:
-    looks = [str(figures._series(figures.THEMES[0], place)) for place in range(13)]
+    looks = [str(radar._series(THEMES[0], place)) for place in range(13)]
     assert len(set(looks)) == 13
