@@ -17,7 +17,7 @@ MOMENTS = ("ED", "ES")
 
 @dataclass(frozen=True)
 class Annotation:
-    """What an expert drew in one cine.
+    """An expert's annotation of one cine.
 
     Attributes:
         frames: of the cine, by `ED` and `ES` as far as they are annotated.

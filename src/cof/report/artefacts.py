@@ -45,7 +45,7 @@ class Results:
 
     @property
     def split(self) -> str:
-        """How the cohort was split, in words; empty where the run does not hold it."""
+        """The split of the cohort, in words; empty where the run does not hold it."""
         path = self.root / "cohort/subjects.parquet"
         return read_provenance(path).get("split", "") if path.is_file() else ""
 
@@ -57,14 +57,14 @@ class Results:
 
     @cached_property
     def kinds(self) -> set[str]:
-        """What the cohort's hearts are: simulated, real, unknown, as far as was stated."""
+        """Kinds of the cohort's hearts: simulated, real, unknown, as far as was stated."""
         if self.synthetic:
             return {SIMULATED}
         return {UNKNOWN} if self.subjects is None else set(origins(self.subjects))
 
     @property
     def kind(self) -> str:
-        """What the head of every page says of the hearts that it shows."""
+        """Words on the hearts shown, for the head of every page."""
         if self.synthetic:
             return "Synthetic cohort: no person is shown here"
         if self.kinds == {SIMULATED}:
@@ -72,7 +72,7 @@ class Results:
         return "Data of real people: handle under your data agreement"
 
     def origin(self, folder: str) -> Origin | None:
-        """What `labeller`, `registrations/{name}` or `models/{name}` has learnt from; None where the run holds none."""
+        """Origin of `labeller`, `registrations/{name}` or `models/{name}`; None where the run holds none."""
         return Origin.read(self.root / folder)
 
     @cached_property

@@ -27,7 +27,7 @@ class Judged:
 
     @property
     def weight(self) -> int:
-        """How much speaks against the subject."""
+        """Number of doubts about the subject."""
         return len(self.flags) + len(self.excluded) + len(self.doubts)
 
 
@@ -52,7 +52,7 @@ def judge(results: Results) -> list[Judged]:
 
 
 def remarks(judged: list[Judged]) -> dict[str, list[str]]:
-    """What speaks against each subject, in words."""
+    """Doubts about each subject, in words."""
     found = {}
     for subject in judged:
         said = [doubt.of(CURVE_NAMES["real"]) for doubt in subject.doubts]

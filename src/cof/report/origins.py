@@ -1,4 +1,4 @@
-"""What stands beside numbers that rest on a network: on what, where and on how many hearts it was trained."""
+"""Notices beside numbers that rest on a network: on what, where and on how many hearts it was trained."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from cof.report.artefacts import Results
 
 
 def labels_banner(results: Results) -> dict[str, str] | None:
-    """What a reader must know of everything that rests on labels; None where the labeller is of this cohort."""
+    """Notice beside everything that rests on labels; None where the labeller is of this cohort."""
     origin = results.origin("labeller")
     if origin is None or not origin.foreign(results.kinds):
         return None
@@ -59,7 +59,7 @@ def labeller_heading(results: Results) -> str:
 
 
 def _text(origin: Origin, kinds: set[str]) -> str:
-    """Where and on how many hearts a labeller was trained, and what does not follow."""
+    """Words on where and on how many hearts a labeller was trained, and what does not follow."""
     said = f"It was trained on {origin.counted}."
     if kinds != {SIMULATED} and origin.kind != "real":
         said += (

@@ -90,7 +90,7 @@ def _case(results: Results, subject: str, annotation: Path, labels: Path, cine: 
 
 
 def _seen(results: Results, subject: str) -> bool:
-    """Whether the labeller has trained on the subject's participant; a borrowed one has trained elsewhere."""
+    """Tell whether the labeller has trained on the subject's participant; a borrowed one has trained elsewhere."""
     origin = results.origin("labeller")
     if origin is None or origin.where is not None or results.subjects is None:
         return False
