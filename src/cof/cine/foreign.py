@@ -35,7 +35,7 @@ _ELSE = {  # by their first bytes
 
 
 def describe(path: Path) -> str:
-    """What a file that is neither a zip archive nor a NIfTI seems to be, in words that follow "the file is"."""
+    """Describe a file that is neither a zip archive nor a NIfTI, in words that follow "the file is"."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     words = describe_bytes(path.name, head, head.startswith(b"PK") and zipfile.is_zipfile(path))
@@ -44,7 +44,7 @@ def describe(path: Path) -> str:
 
 
 def describe_bytes(name: str, content: bytes, whole_zip: bool) -> str:
-    """What a file seems to be by its name and beginning, and whether it is a whole zip archive, as `describe` does."""
+    """Describe a file by its name and beginning, and whether it is a whole zip archive, as `describe` does."""
     head = content[:_HEAD_BYTES]
     if not head:
         return "empty: fetch it again"

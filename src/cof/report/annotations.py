@@ -1,4 +1,4 @@
-"""What experts drew in cines of the cohort, and the volumes of it."""
+"""Annotations of experts in cines of the cohort, and their volumes."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -7,7 +7,7 @@ from cof.tables.costs import HEADINGS, cells, read_csv
 
 
 def tables(results: Results) -> list[dict[str, Any]]:
-    """What each model of each table has cost, as `fairness/{table}.csv` holds it."""
+    """Costs of each model of each table, as `fairness/{table}.csv` holds it."""
     found = []
     for name, settings in results.config.tables.items():
         path = results.root / "fairness" / f"{name}.csv"

@@ -1,4 +1,4 @@
-"""What speaks against each subject: measures of quality beyond their limits, and numbers that are not plausible."""
+"""Doubts about each subject: measures of quality beyond their limits, and numbers that are not plausible."""
 
 import math
 from dataclasses import dataclass, field

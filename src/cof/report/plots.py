@@ -1,4 +1,4 @@
-"""How every figure of the page looks and is written: colours, style, SVG in a light and a dark rendering, small images.
+"""Look and form of every figure of the page: colours, style, SVG in a light and a dark rendering, small images.
 
 The same arrays give the same bytes on every run.
 """

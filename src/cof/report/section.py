@@ -1,4 +1,4 @@
-"""What a section of the page is, and what it may draw on."""
+"""A section of the page, and the sources that it may draw on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from cof.report.judged import Judged, judge, remarks
 
 @dataclass(frozen=True)
 class Sources:
-    """What a section is made from.
+    """Sources that a section is made from.
 
     Attributes:
         results: of the run.
