@@ -31,7 +31,7 @@ class Sources:
 
     @cached_property
     def remarks(self) -> dict[str, list[str]]:
-        """What speaks against a subject, in words, by its name."""
+        """Doubts about subjects, in words, by their names."""
         return remarks(self.judged)
 
 

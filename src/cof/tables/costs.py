@@ -1,4 +1,4 @@
-"""What each model of a table has cost: how much it learnt from and for how long, and what a heart takes to generate.
+"""Costs of each model of a table: examples and time of its training, and the time to generate a heart.
 
 Counts come from the settings.json and log.csv that every training writes, times and memory from Snakemake's benchmarks.
 """
@@ -90,7 +90,7 @@ class Cost:
 
 
 def late_change(log: pd.DataFrame, column: str) -> float:
-    """How far from converged: the relative change of a loss over the last fifth of the iterations.
+    """Distance from convergence: the relative change of a loss over the last fifth of the iterations.
 
     The mean of the last tenth over that of the tenth before it, minus one; NaN where either has no value.
     """
@@ -116,7 +116,7 @@ def parts(log: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def panel(name: str, part: str) -> str:
-    """What the log of a part of a model is called."""
+    """Name of the log of a part of a model."""
     return f"{name}: {part}" if part else name
 
 
@@ -130,7 +130,7 @@ def read_logs(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def learnt(folder: Path, row: str, model: str, family: str) -> Cost:
-    """What the folder of a trained model or registration knows, which is the same on every machine."""
+    """Record of a trained model or registration, by its folder; the same on every machine."""
     file = folder / "settings.json"
     record: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     applied = folder / "model"

@@ -82,7 +82,7 @@ def _steps(results: Results) -> list[tuple[str, str, str, str]]:
 
 
 def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
-    """How many subjects came through each stage; `count` is None where the run does not hold the stage."""
+    """Numbers of subjects that came through each stage; `count` is None where the run does not hold the stage."""
     rows = []
     assert results.subjects is not None
     split = results.subjects["split"].value_counts()
@@ -234,7 +234,7 @@ def _card(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def _repairs(results: Results) -> list[tuple[str, int]]:
-    """What was mended in the cines, and in how many."""
+    """Repairs of the cines, and the number of cines with each."""
     files = results.files("cine", ".nii") or {}
     mended: Counter[str] = Counter()
     for path in files.values():

@@ -157,7 +157,7 @@ def _by_anchor(
 def anchor_phases(
     lines: dict[str, list[tuple[float, dict[str, pd.Series]]]], metrics: Sequence[Metric]
 ) -> Callable[[Theme], Figure]:
-    """What becomes of every metric as the anchor is taken at other phases, a panel for each.
+    """Every metric against the phase of the anchor, a panel for each.
 
     Args:
         lines: printed name of a model to the phases of its anchors, each with the table's rows for each metric.
