@@ -40,6 +40,19 @@ class VelocitySettings(Settings):
         False, description="the twelve scalar features join the code of the cycle, which a small cohort teaches slowly"
     )
     attention: bool = False
+    ecg_dropout: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the training hearts, drawn anew in every iteration, whose ECG is withheld; above 0 the "
+        "field has learnt what an absent ECG means, generates without one, and learns from hearts that have none",
+    )
+
+    @model_validator(mode="after")
+    def _withheld(self) -> Self:
+        if self.ecg_dropout and self.ecg not in ("temporal", "spatial"):
+            raise ValueError(f"ecg_dropout withholds the ECG's cycle, which a field of ecg '{self.ecg}' does not see")
+        return self
 
 
 class OdeSettings(Settings):

@@ -31,6 +31,8 @@ class SubjectEcg:
         rr_ms: RR interval of the ECG cycle.
         features: float32 [12], what `cof.ecg.features` reads off the cycle; NaN where it cannot be measured.
         sex: "M", "F" or "" as the ECG's file states it; no family generates from it, it only makes strata.
+
+    An absent ECG has beat and rr_ms of NaN (`absent`).
     """
 
     subject: str
@@ -38,6 +40,16 @@ class SubjectEcg:
     rr_ms: float
     features: np.ndarray = field(default_factory=_unmeasured, kw_only=True)
     sex: str = field(default="", kw_only=True)
+
+    @classmethod
+    def absent(cls, subject: str, samples: int) -> "SubjectEcg":
+        """The ECG that a subject does not have, of a cohort whose cycles have so many samples."""
+        return SubjectEcg(subject, np.full((12, samples), np.nan, np.float32), np.nan)
+
+    @property
+    def has_ecg(self) -> bool:
+        """Tell whether there is an ECG."""
+        return bool(np.isfinite(self.rr_ms))
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,10 @@ class Subject(SubjectEcg):
         """The same heart with another one's ECG: cycle, RR interval and features."""
         return replace(self, beat=donor.beat, rr_ms=donor.rr_ms, features=donor.features)
 
+    def without_ecg(self) -> Self:
+        """The same heart with its ECG withheld."""
+        return self.with_ecg_of(SubjectEcg.absent(self.subject, self.beat.shape[1]))
+
 
 @dataclass(frozen=True)
 class Example(Subject):
@@ -71,6 +87,7 @@ class Example(Subject):
         cine: [T, Z, Y, X], the real cine on the canonical grid: floats in [0, 1], or int16 as stored, in units of
             `cof.cine.grid.INTENSITY_UNIT`.
         labels: uint8 [T', Z, Y, X], labels of the real cine's T' native frames on the canonical grid.
+        es_phase: of a pair, whose two frames are ED and ES (T is 2), the phase of ES; None for a whole cycle.
         ef_pct: ejection fraction of the left ventricle, from nnU-Net's labels of the real cine.
     """
 
@@ -78,6 +95,7 @@ class Example(Subject):
     cine: np.ndarray | None = None
     ef_pct: float | None = None
     labels: np.ndarray | None = None
+    es_phase: float | None = None
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ class MatchingBatch:
         target: v*, [B, P, 3, Z, Y/2, X/2] in mm a cycle; or the displacement, in mm.
         anchor_phase: [B].
         displacement: at the same phases, in mm, where the loss compares it, too.
+        cycle: [B], 1 for a heart whose whole cycle is known, 0 for a pair: its phases are all that of ES, where its
+            displacement is known and its velocity is not, so that no velocity is wrong.
     """
 
     anchor: Tensor
@@ -58,6 +60,7 @@ class MatchingBatch:
     phase: Tensor
     target: Tensor
     anchor_phase: Tensor
+    cycle: Tensor
     displacement: Tensor | None = None
 
     @classmethod
@@ -69,10 +72,21 @@ class MatchingBatch:
         target: Target = DisplacementPath.velocity,
         with_displacement: bool = False,
     ) -> "MatchingBatch":
-        """Collect examples at phases [B, P]."""
+        """Collect examples at phases [B, P].
+
+        Raises:
+            ValueError: a pair is among them, and the displacement is not compared: there is nothing to learn from it.
+        """
+        if not with_displacement and any(example.es_phase is not None for example in examples):
+            raise ValueError("a pair of frames has a displacement alone, which the loss does not compare")
+        phase = np.stack(
+            [row if one.es_phase is None else np.full_like(row, one.es_phase) for one, row in zip(examples, phase)]
+        )
         valid = torch.tensor([example.placement.valid for example in examples], dtype=torch.float32)
         heart = torch.stack([heart_mask(example.anchor_labels) for example in examples])
-        paths = [reference_path(example) for example in examples]
+        velocities, displacements = zip(
+            *(_targets(example, row, target, with_displacement) for example, row in zip(examples, phase))
+        )
         return cls(
             torch.stack([torch.from_numpy(np.asarray(example.anchor, np.float32)) for example in examples]),
             valid,
@@ -81,9 +95,10 @@ class MatchingBatch:
             ecg_features(examples),
             valid[:, :, None, None] * (1 + heart_weight * heart),
             torch.from_numpy(phase).float(),
-            torch.stack([target(path, row) for path, row in zip(paths, phase)]),
+            torch.stack(velocities),
             torch.tensor([example.anchor_phase for example in examples], dtype=torch.float32),
-            torch.stack([path.displacement(row) for path, row in zip(paths, phase)]) if with_displacement else None,
+            torch.tensor([float(example.es_phase is None) for example in examples]),
+            torch.stack(displacements) if with_displacement else None,
         )
 
     def seen_through(self, maps: AffineMaps, spacing_mm: Triple) -> "MatchingBatch":
@@ -107,6 +122,18 @@ class MatchingBatch:
         """The same batch on `device`."""
         moved = {name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None}
         return MatchingBatch(**moved)
+
+
+def _targets(
+    example: Example, phase: np.ndarray, target: Target, with_displacement: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The target of a heart at phases [P], zeros of a pair, and where it is compared its displacement."""
+    if example.es_phase is not None:
+        assert example.displacement is not None
+        displacement = torch.from_numpy(example.displacement[1]).float().expand(len(phase), -1, -1, -1, -1)
+        return torch.zeros_like(displacement), displacement
+    path = reference_path(example)
+    return target(path, phase), path.displacement(phase) if with_displacement else None
 
 
 def heart_mask(anchor_labels: np.ndarray) -> Tensor:
@@ -140,7 +167,8 @@ def matching_loss(network: VelocityField, batch: MatchingBatch, displacement_wei
     condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features, batch.anchor_phase)
     predicted = network(batch.phase, condition)
     scale = network.sigma[:, None, None, None]
-    loss = weighted_mean((predicted - batch.target) / scale, batch)
+    known = batch.cycle[:, None, None, None, None, None]
+    loss = weighted_mean(known * (predicted - batch.target) / scale, batch)
     if displacement_weight:
         assert batch.displacement is not None
         reached = displacement_at(network, condition, batch.phase, batch.anchor_phase)
@@ -181,7 +209,8 @@ def encode_subject(network: VelocityField, subject: Subject, device: torch.devic
 def velocity_scale(examples: Iterable[Example], target: Target = DisplacementPath.velocity) -> Tensor:
     """sigma_v: root mean square of v* (or of another target) inside the hearts along z, y, x, in mm a cycle (mm)."""
     total, count = torch.zeros(AXES, dtype=torch.float64), 0.0
-    for example in islice(examples, SCALE_SUBJECTS):
+    cycles = (example for example in examples if example.es_phase is None)
+    for example in islice(cycles, SCALE_SUBJECTS):
         path = reference_path(example)
         heart = heart_mask(example.anchor_labels)
         speed = target(path, np.arange(len(path)) / len(path)).square()

@@ -33,6 +33,7 @@ class Item:
         held_out: it is one of the validation examples.
         anchor_phase: of the frame that is its anchor.
         seed: of whatever else is random about it; flow matching needs nothing more.
+        with_ecg: its ECG is seen.
     """
 
     example: int
@@ -41,6 +42,7 @@ class Item:
     held_out: bool = False
     anchor_phase: float = 0.0
     seed: tuple[int, ...] = ()
+    with_ecg: bool = True
 
 
 class Phases:
@@ -48,7 +50,8 @@ class Phases:
 
     A batch holds subjects without repetition as far as there are enough, each with a phase in every equal part of the
     cycle: such phases are uniform over the cycle as independent ones are, and their loss varies less. Held-out subjects
-    are seen at fixed, evenly spread phases. Where the anchor may be any frame, it is drawn uniformly, too.
+    are seen at fixed, evenly spread phases. Where the anchor may be any frame, it is drawn uniformly, too. A pair of ED
+    and ES is seen at the phase of ES, from ED. With `field.ecg_dropout` so many training hearts are seen without ECG.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class Phases:
         augmentation = settings.augmentation
         maps = AffineMaps.draw(augmentation, count, rng, torch.device("cpu")) if augmentation is not None else None
         anchors = rng.random(count) if self.any_anchor else np.zeros(count)
+        dropout = settings.field.ecg_dropout
+        heard = rng.random(count) >= dropout if dropout else np.ones(count, bool)
         return [
             Item(
                 int(index),
@@ -86,6 +91,7 @@ class Phases:
                 maps and maps.one(place),
                 anchor_phase=float(anchor),
                 seed=(self.seed, iteration, place),
+                with_ecg=bool(heard[place]),
             )
             for place, (index, row, anchor) in enumerate(zip(chosen, phase, anchors))
         ]
@@ -93,8 +99,12 @@ class Phases:
     def hearts(self, items: Sequence[Item]) -> MatchingBatch:
         """Read subjects and compute their targets."""
         examples = [(self.validation if item.held_out else self.train)[item.example] for item in items]
+        examples = [one if item.with_ecg else one.without_ecg() for one, item in zip(examples, items)]
         if self.any_anchor:
-            examples = [about(example, item.anchor_phase) for example, item in zip(examples, items)]
+            examples = [
+                about(example, item.anchor_phase) if example.es_phase is None else example
+                for example, item in zip(examples, items)
+            ]
         phase = np.stack([item.phase for item in items])
         batch = MatchingBatch.of(examples, phase, self.settings.heart_weight, self.target, self.with_displacement)
         maps = [item.map for item in items if item.map is not None]

@@ -151,6 +151,22 @@ class BottleneckAttention(nn.Module):
         return features + attended.transpose(1, 2).reshape(features.shape)
 
 
+class AbsentEcg(nn.Module):
+    """Learnt stand-ins for the tokens and the code of an ECG that is absent: the same at every phase."""
+
+    def __init__(self, embedding: int) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(torch.zeros(embedding))
+        self.code = nn.Parameter(torch.zeros(embedding))
+
+    def forward(self, tokens: Tensor, code: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, E, S] and codes [B, E], in place of which the stand-ins come where known [B] is false."""
+        return (
+            torch.where(known[:, None, None], tokens, self.tokens[None, :, None]),
+            torch.where(known[:, None], code, self.code),
+        )
+
+
 @dataclass(frozen=True)
 class Condition:
     """What does not change over the cycle, encoded once for a group of B subjects.
@@ -202,6 +218,8 @@ class VelocityField(nn.Module):
             self.broadcast = nn.ModuleList(nn.Linear(embedding, width) for width in channels)
         if settings.anatomy:
             self.anatomy = AnatomyEncoder(channels)
+        if settings.ecg_dropout:
+            self.absent = AbsentEcg(embedding)
         self.fused = settings.anatomy or settings.ecg == "spatial"
 
         def blocks(width: int) -> nn.ModuleList:
@@ -238,15 +256,15 @@ class VelocityField(nn.Module):
         Args:
             anchor: [B, Z, Y, X] on the canonical grid, intensities in [0, 1].
             valid: [B, Z], 1 where the native stack has a slice.
-            beat: [B, 12, L] mV, one R-R cycle.
-            rr_ms: [B], RR interval.
+            beat: [B, 12, L] mV, one R-R cycle; NaN where the ECG is absent, which a field with `ecg_dropout` takes.
+            rr_ms: [B], RR interval; NaN where the ECG is absent.
             features: [B, 12] of the cycle, NaN where not measurable.
             anchor_phase: [B], of the frames that the anchors show; end diastole where not given. A field of
                 `anchor: ed` has no use for it.
         """
         condition = self._inputs(anchor, valid, beat, rr_ms, features)
         if self.settings.anchor == "any":
-            told = self.anchored(torch.zeros_like(rr_ms) if anchor_phase is None else anchor_phase)
+            told = self.anchored(torch.zeros_like(valid[:, 0]) if anchor_phase is None else anchor_phase)
             condition = replace(condition, code=told if condition.code is None else condition.code + told)
         if not self.settings.modes:
             return condition
@@ -265,6 +283,9 @@ class VelocityField(nn.Module):
             return Condition(position, reference, None, None)
         if self.settings.ecg == "features":
             return Condition(position, reference, None, self.features(features))
+        known = rr_ms.isfinite()
+        if self.settings.ecg_dropout:
+            beat, rr_ms = beat.nan_to_num(), torch.where(known, rr_ms, 1000.0)
         log_rr = torch.log(rr_ms[:, None] / 1000.0)
         if self.settings.ecg == "rate":
             return Condition(position, reference, None, self.rate(log_rr))
@@ -275,6 +296,8 @@ class VelocityField(nn.Module):
             code = code + self.rate(log_rr)
         if self.settings.ecg_features:
             code = code + self.features(features)
+        if self.settings.ecg_dropout:
+            tokens, code = self.absent(tokens, code, known)
         if self.settings.ecg == "spatial":
             spread = [layer(code)[:, :, None, None, None] for layer in self.broadcast]
             if reference:
