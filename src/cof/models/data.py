@@ -26,22 +26,29 @@ One = TypeVar("One")
 class Artefacts:
     """Where the earlier stages wrote what models see; files are found by the subject's name in any of the folders.
 
+    A subject without a row among the beats was left out, or has no ECG: only `with_absent_ecg` opens it.
+
     Attributes:
         beats: R-R cycles, one row a subject, by subject.
         grid: folders `grid/{batch}`.
         labels: folders `labels/{batch}`.
         fields: folders `fields/{variant}/{batch}`; empty where no registered motion is needed.
+        samples: of an R-R cycle, where no row tells.
     """
 
     beats: pd.DataFrame
     grid: list[Path]
     labels: list[Path]
     fields: list[Path]
+    samples: int = 0
 
     @classmethod
-    def of(cls, beats: Iterable[Path], grid: list[Path], labels: list[Path], fields: list[Path]) -> "Artefacts":
+    def of(
+        cls, beats: Iterable[Path], grid: list[Path], labels: list[Path], fields: list[Path], samples: int = 0
+    ) -> "Artefacts":
         """The artefacts with the tables of all batches put together."""
-        return cls(read_tables(beats).set_index("subject")[["beat", "rr_ms", "features", "sex"]], grid, labels, fields)
+        rows = read_tables(beats).set_index("subject")[["beat", "rr_ms", "features", "sex"]]
+        return cls(rows, grid, labels, fields, len(rows["beat"].iloc[0]) // 12 if len(rows) else samples)
 
     def open(
         self,
@@ -51,6 +58,7 @@ class Artefacts:
         with_cine: bool,
         with_labels: bool = False,
         with_ef: bool = False,
+        with_absent_ecg: bool = False,
         anchor_phase: float = 0.0,
     ) -> Example | None:
         """One subject; None if an earlier stage left it out.
@@ -63,6 +71,7 @@ class Artefacts:
             with_cine: open the whole canonical cine too (int16, as stored).
             with_labels: open the labels of the whole cycle too.
             with_ef: measure the ejection fraction of the labels too.
+            with_absent_ecg: open a subject without a row among the beats too, its ECG absent.
             anchor_phase: of the frame that is the anchor, for generation: the nearest native one of a cine; an anchor
                 alone shows what the caller says.
 
@@ -73,9 +82,11 @@ class Artefacts:
             raise ValueError("registered motion points to end diastole; `cof.models.flow.anchors.about` turns it")
         grid, labels = find(self.grid, f"{subject}.nii"), find(self.labels, f"{subject}.nii.gz")
         field = find(self.fields, f"{subject}.safetensors") if with_displacement else None
-        if grid is None or labels is None or subject not in self.beats.index or (with_displacement and field is None):
+        heard = with_absent_ecg or subject in self.beats.index
+        if grid is None or labels is None or not heard or (with_displacement and field is None):
             return None
-        frames = read_cine(grid).frames
+        canonical = read_cine(grid)
+        frames = canonical.frames
         placement = read_placement(grid)
         native = len(StoredFrames.of(labels))
         frame = nearest_frame(anchor_phase, native)
@@ -91,10 +102,13 @@ class Artefacts:
             cine=frames if with_cine else None,
             labels=labels_to_canonical(read_labels(labels), placement) if with_labels else None,
             ef_pct=self._ef_pct(labels) if with_ef and len(frames) > 1 else None,  # an anchor alone has none
+            es_phase=canonical.es_phase if canonical.kind == "pair" else None,
         )
 
     def ecg(self, subject: str) -> SubjectEcg:
-        """The ECG of one subject, which has one."""
+        """The ECG of one subject; absent where it has no row among the beats."""
+        if subject not in self.beats.index:
+            return SubjectEcg.absent(subject, self.samples)
         row = self.beats.loc[subject]
         return SubjectEcg(
             subject,
@@ -114,11 +128,12 @@ class Artefacts:
         path = find(self.grid, f"{subject}.nii")
         return len(StoredFrames.of(path)) if path is not None else 0
 
-    def known(self, subject: str, *, with_displacement: bool) -> "Known | None":
+    def known(self, subject: str, *, with_displacement: bool, with_absent_ecg: bool = False) -> "Known | None":
         """What can be told of a subject that can be opened, without reading its arrays; None for any other."""
         grid, labels = find(self.grid, f"{subject}.nii"), find(self.labels, f"{subject}.nii.gz")
         field = find(self.fields, f"{subject}.safetensors") if with_displacement else None
-        if grid is None or labels is None or subject not in self.beats.index or (with_displacement and field is None):
+        heard = with_absent_ecg or subject in self.beats.index
+        if grid is None or labels is None or not heard or (with_displacement and field is None):
             return None
         placement, ecg = read_placement(grid), self.ecg(subject)
         record = load_record(field) if field is not None else None
