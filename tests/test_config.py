@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -334,3 +336,9 @@ def test_the_demos_hearts_are_none_that_shipped_weights_have_seen() -> None:
     trained = config.parse(json.loads((REPOSITORY / "weights/bench/config.json").read_text())).phantom
     others = [config.parse(merged(name)).phantom for name in ("bench.yaml", "further.yaml", "further_enriched.yaml")]
     assert all(demo.first > other.first + other.train + other.validation + other.test for other in (trained, *others))
+
+
+def test_reading_a_configuration_imports_no_network() -> None:
+    said = "import sys, cof.config; cof.config.parse({'models': {'cof': {'family': 'cof'}}, 'tables': {}})"
+    said += "; print(*{'torch', 'numpy', 'cof.models'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", said], check=True, capture_output=True, text=True).stdout.split() == []

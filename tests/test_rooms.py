@@ -10,7 +10,7 @@ import cof
 # From the ground up. Rooms of one line know nothing of each other.
 FLOORS = (
     ("errors",),
-    ("families", "heart"),
+    ("heart",),
     ("artefacts",),
     ("progress", "config"),
     ("privacy", "training", "ecg", "cine"),

@@ -1,10 +1,12 @@
 """Chain of Flow: the velocity field, how it learns and how it is integrated."""
 
+from collections.abc import Set
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from cof.config.base import Count, Positive, Settings
+from cof.config.family import FamilySettings, Motion
 from cof.config.training import AffineSettings, TrainingSettings
 
 
@@ -83,9 +85,23 @@ class MotionSettings(TrainingSettings):
     )
     seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
 
+    @property
+    def takes_absent_ecg(self) -> bool:
+        """The field has been shown hearts without an ECG."""
+        return self.field.ecg_dropout > 0
 
-class CofSettings(MotionSettings):
+    @model_validator(mode="after")
+    def _everybody_has_an_ecg(self) -> Self:
+        if self.shuffled_ecg and self.takes_absent_ecg:
+            raise ValueError("shuffled_ecg exchanges everybody's ECG, and field.ecg_dropout admits hearts without one")
+        return self
+
+
+class CofSettings(MotionSettings, FamilySettings):
     """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
+
+    implementation = "cof.models.flow.cof:CofFamily"
+    learns_from = frozenset({"displacement"})
 
     family: Literal["cof"] = "cof"
     displacement_weight: float = Field(
@@ -95,6 +111,16 @@ class CofSettings(MotionSettings):
         "paper's eq (9)",
     )
     ode: OdeSettings = OdeSettings()
+
+    @property
+    def needs(self) -> Set[Motion]:
+        """The motion, and where any frame of the cycle may be the anchor, its image and labels."""
+        return self.learns_from | ({"cine", "labels"} if self.field.anchor == "any" else set())
+
+    @property
+    def learns_from_pairs(self) -> bool:
+        """Pairs have no ECG, and a displacement alone."""
+        return self.takes_absent_ecg and self.displacement_weight > 0
 
     @model_validator(mode="after")
     def _integrable(self) -> Self:

@@ -14,12 +14,10 @@ from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
 from cof.cine.volume import shows_cycle
 from cof.cohort import SPLITS
-from cof.config.controls import TrueEfSettings
-from cof.config.flow import CofSettings
+from cof.config.families import package
 from cof.config.models import ModelSettings
 from cof.errors import UsageError
-from cof.families import package
-from cof.models.base import Example, Family, Motion
+from cof.models.base import Example, Family
 from cof.models.data import Artefacts, Known, OpenedExamples
 from cof.models.registry import family_of
 from cof.models.trained import CARD, MEMBERS, MODEL, SETTINGS
@@ -67,17 +65,20 @@ def train(
     artefacts = Artefacts.of(beats, grid, labels, fields)
     cohort = read_table(subjects)
     seed = _seed(settings, seed)
-    learns_on = family.learns_on or "train"
-    learns_from = family.learns_from | _cycle(settings)
-    with_displacement = "displacement" in learns_from
+    learns_on = settings.learns_on or "train"
+    needs = settings.needs
+    with_displacement = "displacement" in needs
     known: dict[str, Known] = {}
 
     def split(name: str) -> OpenedExamples:
         members = sorted(cohort.loc[cohort["split"] == name, "subject"])
         for subject in progress(members, f"reading the {name} split", "subject"):
-            found = artefacts.known(subject, with_displacement=with_displacement)
-            # Left out by an earlier stage, or no cycle: nothing to learn from.
-            if found is not None and shows_cycle(artefacts.frames(subject)):
+            found = artefacts.known(
+                subject, with_displacement=with_displacement, with_absent_ecg=settings.takes_absent_ecg
+            )
+            # Left out by an earlier stage, or an anchor alone, or a pair that teaches this model nothing.
+            frames = artefacts.frames(subject)
+            if found is not None and (shows_cycle(frames) or (frames > 1 and settings.learns_from_pairs)):
                 known[subject] = found
         return OpenedExamples([subject for subject in members if subject in known], opened, artefacts.ecg)
 
@@ -85,26 +86,30 @@ def train(
         example = artefacts.open(
             subject,
             with_displacement=with_displacement,
-            with_cine="cine" in learns_from,
-            with_labels="labels" in learns_from,
-            with_ef="ef" in learns_from,
+            with_cine="cine" in needs,
+            with_labels="labels" in needs,
+            with_ef="ef" in needs,
+            with_absent_ecg=settings.takes_absent_ecg,
         )
         assert example is not None
         return example
 
     nobody = OpenedExamples([], opened, artefacts.ecg)
-    if family.learns_on is None:  # it learns nothing, and yet has to know the canonical grid
+    if settings.learns_on is None:  # it learns nothing, and yet has to know the canonical grid
         train, validation = next(filter(None, map(split, SPLITS)), nobody), nobody
     else:
         train, validation = split(learns_on), split("validation") if learns_on == "train" else nobody
     if not train:
-        needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(family.learns_from & {"displacement"})])
-        wanted = f"{family.learns_on} subject" if family.learns_on else "subject"
+        needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(settings.learns_from & {"displacement"})])
+        wanted = f"{settings.learns_on} subject" if settings.learns_on else "subject"
         raise UsageError(f"{settings.family}: no {wanted} has everything that is needed ({needed})")
     if len({one.geometry for one in known.values()}) > 1:
         raise UsageError(f"{settings.family}: the subjects lie on different canonical grids")
-    first = train[0]
-    if family.learns_on is None:
+    cycles = (name for name in train.subjects if shows_cycle(artefacts.frames(name)))
+    if (cycle := next(cycles, None)) is None:
+        raise UsageError(f"{settings.family}: the training subjects are pairs of ED and ES; it needs whole cycles too")
+    first = opened(cycle)
+    if settings.learns_on is None:
         train = nobody
     record = {
         "settings": settings.model_dump(mode="json"),
@@ -131,14 +136,8 @@ def train(
         for member in members:
             shutil.copytree(member, folder / MEMBERS / member.name, ignore=own)
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
-        (folder / CARD).write_text(_card(family, record))
+        (folder / CARD).write_text(_card(family, settings, record))
     run.clear()
-
-
-def _cycle(settings: ModelSettings) -> frozenset[Motion]:
-    """What a training needs beyond its family's, where any frame of the cycle may be the anchor."""
-    any_anchor = isinstance(settings, CofSettings) and settings.field.anchor == "any"
-    return frozenset({"cine", "labels"}) if any_anchor else frozenset()
 
 
 def _seed(settings: ModelSettings, seed: int) -> int:
@@ -167,14 +166,16 @@ Short trainings from the same initial weights; the learning rate of the lowest v
 """
 
 
-def _card(family: Family, record: dict[str, Any]) -> str:
+def _card(family: Family, model: ModelSettings, record: dict[str, Any]) -> str:
     """The model card: what it is, what it learnt from, and what it must not be taken for."""
     settings, counts = record["settings"], record["subjects"]
-    learnt = " and ".join(sorted(family.learns_from)) or ("ECGs" if family.learns_on else "nothing")
-    split = family.learns_on or "train"
+    learnt = " and ".join(sorted(model.learns_from)) or ("ECGs" if model.learns_on else "nothing")
+    split = model.learns_on or "train"
     subjects = f"{counts[split]} {'held-out' if split == 'test' else 'training'} subjects"
-    inputs = "its own registered motion (a ceiling, no prediction)" if family.sees_motion else "anchor and ECG at most"
-    if settings["family"] == TrueEfSettings.model_fields["family"].default:
+    inputs = "anchor and ECG at most"
+    if "displacement" in model.sees:
+        inputs = "its own registered motion (a ceiling, no prediction)"
+    elif "ef" in model.sees:
         inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
     trials = _trials(record["trials"]) if record["trials"] else ""
@@ -185,7 +186,7 @@ def _card(family: Family, record: dict[str, Any]) -> str:
 | | |
 |---|---|
 | learns from | {learnt} of {subjects} ({counts["validation"]} for validation) |
-| trained on | {Origin.of(record).counted if family.learns_on else "nothing"} |
+| trained on | {Origin.of(record).counted if model.learns_on else "nothing"} |
 | sees of a new subject | {inputs} |
 | canonical grid | {shape} voxels of {spacing} mm (z, y, x), {record["frames"]} phases |
 | seed | {record["seed"]} |
