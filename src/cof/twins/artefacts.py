@@ -1,6 +1,7 @@
 """Generated hearts on disk."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def write_twin(folder: Path, name: str, twin: Twin, labels: np.ndarray, provenan
     """
     native = replace(twin.native, provenance=provenance)
     record = {"measures": dict(twin.made.measures), "anchor_phase": twin.anchor_phase}
+    if not twin.timed:
+        record["timed"] = False
     write_cine(folder / f"{name}.nii", native, record)
     write_labels(folder / f"{name}.labels.nii.gz", labels, native.affine)
     tensors = {"cine": twin.canonical}
@@ -39,6 +42,8 @@ def write_twin(folder: Path, name: str, twin: Twin, labels: np.ndarray, provenan
         tensors["displacement"] = twin.displacement
     halved = {key: tensor.to(torch.float16).contiguous() for key, tensor in tensors.items()}
     save_file(halved, folder / f"{name}.safetensors", metadata={_RECORD: json.dumps(provenance, sort_keys=True)})
+    if not twin.timed:
+        native = replace(native, rr_ms=math.nan, frame_times_ms=np.full(len(native.frames), np.nan))
     text = json.dumps(heart_function(native, labels), indent=1, sort_keys=True, allow_nan=False)
     (folder / f"{name}.function.json").write_text(text)
 

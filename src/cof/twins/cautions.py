@@ -62,13 +62,14 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
     """Add `trained_on` and `warnings` to `summary.json`, and say both in the terminal.
 
     Args:
-        root: folder of the stages: `beats`, `cine` and `labels`.
+        root: folder of the stages: `beats` (without a row where there is no ECG), `cine` and `labels`.
         folder: of the heart.
         results: as in `trained_on`.
         model: as in `trained_on`.
         trained: as in `trained_on`.
     """
-    rr_ecg_ms = float(read_table(root / "beats").iloc[0]["rr_ms"])
+    beats = read_table(root / "beats")
+    told = {"rr_ecg_ms": float(beats.iloc[0]["rr_ms"])} if len(beats) else {}
     warnings = []
     for of, cine, labels in (
         (SCAN, root / "cine", root / "labels"),
@@ -77,7 +78,7 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
         drawn = read_labels(next(labels.glob("*.nii.gz")))
         stack = read_cine(next(cine.glob("*.nii")))
         # The rates of ECG and scan are compared once.
-        compared = {"rr_ecg_ms": rr_ecg_ms} if of == SCAN else {}
+        compared = told if of == SCAN else {}
         heart = Heart.of(drawn, stack.spacing_mm, stack.rr_ms, **compared)
         found = doubts(measure(heart))
         warnings += [doubt.record() | {"of": of if doubt.check.of_labels else RATES} for doubt in found]

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from cof.labels.predict import Labeller
 
 
+UNTIMED_RR_MS = 1000.0
+
+
 @dataclass(frozen=True)
 class Twin:
     """One generated heart.
@@ -32,6 +35,8 @@ class Twin:
             the anchor is; None for a family that generates images.
         made: what the family generated.
         anchor_phase: phase of the frame that the anchor shows.
+        timed: the length of the cycle is known, from a cine or an ECG. Where it is not, the times of `native` are those
+            of a cycle of `UNTIMED_RR_MS`, and mean nothing but phases.
     """
 
     native: Cine
@@ -39,6 +44,7 @@ class Twin:
     displacement: Tensor | None
     made: Generated
     anchor_phase: float = 0.0
+    timed: bool = True
 
 
 def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
@@ -48,7 +54,7 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
         trained: the model.
         subject: anchor, ECG cycle and placement of the canonical grid.
         cine: the native cine, of which only the anchor's frame, its geometry and its timing are read. A lone anchor
-            gets as many frames as the training data have, over the RR interval of the ECG.
+            gets as many frames as the training data have, over the RR interval of the ECG, if there is one.
         seed: for families that draw at random.
 
     Raises:
@@ -65,11 +71,13 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
     anchor = np.array(cine.frames[nearest_frame(subject.anchor_phase, len(cine.frames))])
     native = native_frames(made, anchor, placement, frames, subject.anchor_phase)
     rr_ms = subject.rr_ms if lone else cine.rr_ms
+    timed = bool(np.isfinite(rr_ms))
+    rr_ms = rr_ms if timed else UNTIMED_RR_MS
     limits = np.iinfo(np.int16)
     generated = Cine(
         frames=np.clip(np.rint(native), limits.min, limits.max).astype(np.int16),
         affine=cine.affine,
-        frame_times_ms=uniform_times(frames, rr_ms) if lone else cine.frame_times_ms,
+        frame_times_ms=uniform_times(frames, rr_ms) if lone or not timed else cine.frame_times_ms,
         rr_ms=rr_ms,
         oriented=cine.oriented,
     )
@@ -77,7 +85,7 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
     if to_ed is not None:
         path = DisplacementPath(to_ed, subject.anchor_phase)
         to_ed = path.about(0.0, motion_spacing(placement.spacing_mm)).knots
-    return Twin(generated, canonical_frames(made, subject), to_ed, made, subject.anchor_phase)
+    return Twin(generated, canonical_frames(made, subject), to_ed, made, subject.anchor_phase, timed)
 
 
 def native_frames(

@@ -29,6 +29,7 @@ from cof.models.trained import Trained, load
 from cof.motion.stage import register_batch
 from cof.progress import Progress
 from cof.twins.cautions import caution
+from cof.twins.shipped import HINT, terms_of, weights_or_default
 from cof.twins.stage import generate_batch
 
 log = logging.getLogger(__name__)
@@ -40,10 +41,13 @@ FILES = (
     "summary.json",
 )
 SPLIT = "test"
-WEIGHTS_HINT = "name the results of a run, or weights/bench in a checkout of the repository"
 NOTICE = (
     "Whoever ran this chose the ECG and the scan. Nothing here checks that they belong to one person or to one visit. "
     "Research software, not for diagnosis."
+)
+WITHOUT_ECG = (
+    "Made without an ECG: the motion is what the anatomy alone tells; how long the cycle lasts is known from a cine "
+    "alone. Research software, not for diagnosis."
 )
 
 
@@ -74,9 +78,9 @@ class Reading:
 
 def twin_from_files(
     *,
-    ecg: Path,
+    ecg: Path | None,
     scan: Path,
-    weights: Path,
+    weights: Path | None,
     model: str,
     out: Path,
     ed_frame: int | None = None,
@@ -86,9 +90,10 @@ def twin_from_files(
     """Make one heart with trained models: shipped weights, or a run's results.
 
     Args:
-        ecg: one 12-lead ECG file.
+        ecg: one 12-lead ECG file; None for a model that has learnt what an absent one means (`field.ecg_dropout`).
         scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
-        weights: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`.
+        weights: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`; None for
+            `weights/real` of a checkout.
         model: name of the model.
         out: folder for `FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
@@ -105,18 +110,24 @@ def twin_from_files(
         CofError: ECG or scan cannot be used; the reason tells why.
     """
     for path, what in ((ecg, "ECG"), (scan, "scan")):
-        if not path.exists():
+        if path is not None and not path.exists():
             raise UsageError(f"there is no such {what}: {path}")
+    weights = weights_or_default(weights)
     if not (weights / "models").is_dir():
-        raise UsageError(f"{weights} holds no trained models (models/): {WEIGHTS_HINT}")
+        raise UsageError(f"{weights} holds no trained models (models/): {HINT}")
     if anchor_phase is not None and not 0 <= anchor_phase < 1:
         raise UsageError(f"a phase is at least 0 and below 1, not {anchor_phase}")
     trained = load(weights / "models" / model)
     reading = Reading.of(weights, trained)
     labeller = weights / "labeller"
+    if ecg is None and not trained.settings.takes_absent_ecg:
+        raise UsageError(
+            f"{weights / 'models' / model}: this model needs an ECG: name one by --ecg, or a model that was trained "
+            "with field.ecg_dropout"
+        )
     lone = _check_kinds(ecg, scan, reading)
     sees_motion = "displacement" in trained.settings.sees
-    steps = 7 if sees_motion else 6
+    steps = 4 + 2 * (ecg is not None) + sees_motion
     with (
         Progress("twin", steps, even=False) as shown,
         tempfile.TemporaryDirectory() as scratch,
@@ -124,10 +135,13 @@ def twin_from_files(
     ):
         root = Path(scratch)
         _write_cohort(root, ecg, scan, lone, ed_frame)
-        read_ecg_by = partial(_run, root / "exclusions", shown, f"--ecg {ecg}")
         run = partial(_run, root / "exclusions", shown, f"--scan {scan}")
-        read_ecg_by(parse_batch, sheet=root / "sheet", key=root / "key", out=root / "ecg", settings=reading.ecg)
-        read_ecg_by(beats_batch, ecg=root / "ecg", out=root / "beats", settings=reading.beats)
+        if ecg is None:
+            write_table(root / "beats", pd.DataFrame(columns=["subject", "beat", "rr_ms", "features", "sex"]), {})
+        else:
+            heard = partial(_run, root / "exclusions", shown, f"--ecg {ecg}")
+            heard(parse_batch, sheet=root / "sheet", key=root / "key", out=root / "ecg", settings=reading.ecg)
+            heard(beats_batch, ecg=root / "ecg", out=root / "beats", settings=reading.beats)
         run(
             stack_batch,
             sheet=root / "sheet",
@@ -158,19 +172,25 @@ def twin_from_files(
             seed=seed,
             splits=(SPLIT,),
             anchor_phase=anchor_phase,
+            absent_ecg=ecg is None,
         )
         shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
-        _summarise(root, folder, model, lone)
+        _summarise(root, folder, model, lone, terms_of(weights))
         caution(root, folder, weights, model, trained)
         calibration = weights / "intervals" / f"{model}.json"
         if calibration.is_file():
             _bound(folder, Intervals.read(calibration), trained.anchor_phase)
 
 
-def _write_cohort(root: Path, ecg: Path, scan: Path, lone: bool, ed_frame: int | None) -> None:
+def _write_cohort(root: Path, ecg: Path | None, scan: Path, lone: bool, ed_frame: int | None) -> None:
     """Sheet and key of a cohort of one."""
     who = {"subject": NAME, "participant": NAME, "visit": 0}
-    files = {"ecg": str(ecg), "cine": "" if lone else str(scan), "anchor": str(scan) if lone else "", "annotation": ""}
+    files = {
+        "ecg": str(ecg or ""),
+        "cine": "" if lone else str(scan),
+        "anchor": str(scan) if lone else "",
+        "annotation": "",
+    }
     ed = pd.array([pd.NA if ed_frame is None else ed_frame], "Int64")
     write_table(root / "key", pd.DataFrame([who | files]).assign(ed_frame=ed), {})
     write_table(root / "sheet", pd.DataFrame([who | {"split": SPLIT, "batch": NAME, "annotated": False}]), {})
@@ -184,15 +204,16 @@ def _run(exclusions: Path, shown: Progress, said: str, stage: Callable[..., None
     shown.step()
 
 
-def _check_kinds(ecg: Path, scan: Path, reading: Reading) -> bool:
+def _check_kinds(ecg: Path | None, scan: Path, reading: Reading) -> bool:
     """Tell whether the scan is a lone anchor.
 
     Raises:
         CofError: the scan or the ECG cannot be read; if one is what the other should be, the message says so.
     """
+    wrong_ecg = None
     try:
-        read_ecg(ecg, reading.ecg)
-        wrong_ecg = None
+        if ecg is not None:
+            read_ecg(ecg, reading.ecg)
     except CofError as error:
         wrong_ecg = error
     try:
@@ -220,34 +241,48 @@ def _reads(reader: Callable[[Path], object], path: Path) -> bool:
 
 def _say_repairs(root: Path) -> None:
     """Log what was mended in the ECG and the scan on the way in."""
-    ecg, scan = read_table(root / "ecg").iloc[0], read_cine(root / "cine" / f"{NAME}.nii")
-    for source, repairs in (("ECG", ecg["repairs"]), ("scan", scan.repairs)):
+    scan = read_cine(root / "cine" / f"{NAME}.nii")
+    for source, repairs in (("ECG", _ecg_repairs(root)), ("scan", scan.repairs)):
         for repair in repairs:
             log.info("%s: %s", source, repair)
 
 
-def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
+def _ecg_repairs(root: Path) -> list[str]:
+    """What was mended in the ECG; nothing where there is none."""
+    return list(read_table(root / "ecg").iloc[0]["repairs"]) if (root / "ecg").is_file() else []
+
+
+def _told_by_ecg(root: Path) -> dict[str, Any] | None:
+    """What was read off the ECG, for `summary.json`; None where there is none."""
+    beats = read_table(root / "beats")
+    if beats.empty:
+        return None
+    beat = beats.iloc[0]
+    return {
+        "rr_ms": round(float(beat["rr_ms"]), 1),
+        "correlation": round(float(beat["correlation"]), 3),
+        "low_quality": bool(beat["low_quality"]),
+        "irregular": bool(beat["irregular"]),
+        "ectopic_beats": int(beat["ectopic_beats"]),
+        "paced": bool(beat["paced"]),
+        "repairs": _ecg_repairs(root),
+    }
+
+
+def _summarise(root: Path, folder: Path, model: str, lone: bool, terms: str) -> None:
     """Write `volumes.csv` and `summary.json`."""
     twin = json.loads(sidecar(folder / f"{NAME}.nii").read_text())
     function = json.loads((folder / f"{NAME}.function.json").read_text())
     curves = {f"{ventricle.lower()}_ml": function[ventricle].pop("volume_ml") for ventricle in ("LV", "RV")}
     volumes = pd.DataFrame({"frame": range(len(curves["lv_ml"])), "time_ms": function.pop("frame_times_ms")} | curves)
     volumes.to_csv(folder / "volumes.csv", index=False)
-    beat = read_table(root / "beats").iloc[0]
+    ecg = _told_by_ecg(root)
     stack = read_cine(root / "cine" / f"{NAME}.nii")
     summary = {
-        "notice": NOTICE,
+        "notice": NOTICE if ecg is not None else WITHOUT_ECG,
         "model": model,
         "function": function,
-        "ecg": {
-            "rr_ms": round(float(beat["rr_ms"]), 1),
-            "correlation": round(float(beat["correlation"]), 3),
-            "low_quality": bool(beat["low_quality"]),
-            "irregular": bool(beat["irregular"]),
-            "ectopic_beats": int(beat["ectopic_beats"]),
-            "paced": bool(beat["paced"]),
-            "repairs": list(read_table(root / "ecg").iloc[0]["repairs"]),
-        },
+        "ecg": ecg,
         "scan": {
             "kind": "anchor" if lone else "cine",
             "anchor_phase": twin["anchor_phase"],
@@ -260,6 +295,9 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
         "measures": twin["measures"],
         "provenance": twin["provenance"],
     }
+    if terms:
+        summary["terms"] = terms
+        log.warning("%s", terms)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
 
 

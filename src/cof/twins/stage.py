@@ -49,6 +49,7 @@ def generate_batch(
     labelling: Labelling = "nnunet",
     splits: tuple[str, ...] = ("test",),
     anchor_phase: float | None = None,
+    absent_ecg: bool = False,
 ) -> None:
     """Generate the hearts of a batch's subjects; those that an earlier stage left out are passed over.
 
@@ -75,10 +76,11 @@ def generate_batch(
         splits: which subjects to generate.
         anchor_phase: of the frame that is the anchor, and of what an anchor alone shows; without it the model's
             settings say which frame of a cine, and an anchor alone is at end diastole.
+        absent_ecg: subjects without a row among the beats are generated too, by a model that takes an absent ECG.
 
     Raises:
-        UsageError: there is no trained model or labeller, the settings do not fit it, or the family takes no other
-            anchor than end diastole.
+        UsageError: there is no trained model or labeller, the settings do not fit it, the family takes no other anchor
+            than end diastole, or the model takes no absent ECG.
     """
     trained = load(model, settings)
 
@@ -90,7 +92,12 @@ def generate_batch(
 
     if labelling == "nnunet":
         segmenter()  # a faulty one is refused before anything is generated
-    artefacts = Artefacts.of([beats], [grid], [labels], [fields] if fields else [])
+    if absent_ecg and not trained.settings.takes_absent_ecg:
+        raise UsageError(
+            f"{model}: this model has learnt to generate from an ECG, and there is none: name one by --ecg, or a model "
+            "trained with field.ecg_dropout, such as that of weights/real"
+        )
+    artefacts = Artefacts.of([beats], [grid], [labels], [fields] if fields else [], trained.beat_samples)
     cohort = read_table(sheet)
     provenance = stamp(settings.model_dump(mode="json")) | {"model": trained.provenance, "seed": seed}
     phase = trained.anchor_phase if anchor_phase is None else anchor_phase
@@ -109,6 +116,7 @@ def generate_batch(
                     with_displacement="displacement" in settings.sees,
                     with_cine=False,
                     with_ef="ef" in settings.sees,
+                    with_absent_ecg=absent_ecg,
                     anchor_phase=phase,
                 )
                 if example is not None:
