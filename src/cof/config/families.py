@@ -18,11 +18,11 @@ GROUP = "cof.families"
 # Module and class of the settings of each.
 FAMILIES = {
     "cof": "cof.config.flow:CofSettings",
-    "regression": "cof.config.rivals:RegressionSettings",
-    "diffusion": "cof.config.rivals:DiffusionSettings",
-    "echodiffusion": "cof.config.rivals:EchoDiffusionSettings",
-    "echopulse": "cof.config.rivals:EchoPulseSettings",
-    "lfdm": "cof.config.rivals:LfdmSettings",
+    "regression": "cof.config.baselines:RegressionSettings",
+    "diffusion": "cof.config.baselines:DiffusionSettings",
+    "echodiffusion": "cof.config.baselines:EchoDiffusionSettings",
+    "echopulse": "cof.config.baselines:EchoPulseSettings",
+    "lfdm": "cof.config.baselines:LfdmSettings",
     "static": "cof.config.controls:StaticSettings",
     "random": "cof.config.controls:RandomSettings",
     "mean_motion": "cof.config.controls:MeanMotionSettings",
