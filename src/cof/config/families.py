@@ -5,7 +5,6 @@ this package in `FAMILIES`, those of others by entry points of the group `cof.fa
 foreign family that is not asked for.
 """
 
-from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -67,7 +66,6 @@ def imported(family: str, place: str) -> Any:
         raise UsageError(f"family '{family}' of {package(family)}: {type(error).__name__}: {error}") from error
 
 
-@cache
 def named(place: str) -> Any:
     """What `module:name` names."""
     module, _, name = place.partition(":")
