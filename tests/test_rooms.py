@@ -9,7 +9,7 @@ import cof
 
 # From the ground up. Rooms of one line know nothing of each other.
 FLOORS = (
-    ("errors",),
+    ("errors", "renamed"),
     ("heart",),
     ("artefacts",),
     ("progress", "config"),

@@ -6,20 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cof.config.controls import (
-    AnchoredSettings,
-    EnsembleSettings,
-    MeanMotionSettings,
-    OracleSettings,
-    RandomSettings,
-    ScaledMotionSettings,
-    ShuffledSettings,
-    StaticSettings,
-    TrueEfSettings,
-)
-from cof.config.families import FAMILIES, settings_of
-from cof.config.flow import CofSettings, VelocitySettings
-from cof.config.rivals import (
+from cof.config.baselines import (
     DenoiserSettings,
     DiffusionSettings,
     EchoDiffusionSettings,
@@ -33,6 +20,19 @@ from cof.config.rivals import (
     SuperResolutionSettings,
     VideoCodecSettings,
 )
+from cof.config.controls import (
+    AnchoredSettings,
+    EnsembleSettings,
+    MeanMotionSettings,
+    OracleSettings,
+    RandomSettings,
+    ScaledMotionSettings,
+    ShuffledSettings,
+    StaticSettings,
+    TrueEfSettings,
+)
+from cof.config.families import FAMILIES, settings_of
+from cof.config.flow import CofSettings, VelocitySettings
 from cof.errors import CofError, Reason, UsageError
 from cof.models.alignment import HeartPose
 from cof.models.base import Subject

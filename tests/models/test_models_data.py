@@ -12,9 +12,9 @@ from cof.artefacts.parquet import write_table
 from cof.artefacts.provenance import stamp
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, uniform_times, write_labels
+from cof.config.baselines import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.config.controls import RandomSettings, StaticSettings, TrueEfSettings
 from cof.config.flow import CofSettings, VelocitySettings
-from cof.config.rivals import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.config.training import TrialSettings
 from cof.errors import UsageError
 from cof.models.data import Artefacts, Opened, OpenedExamples, ecgs_of, ejection_fraction

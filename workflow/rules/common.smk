@@ -16,6 +16,7 @@ from cof.config.borrowed import borrow
 from cof.config.data import PHANTOM_VISIT
 from cof.config.untrained import without_untrained
 from cof.errors import UsageError
+from cof import renamed
 from cof.config.families import package
 from cof.artefacts.origin import BORROWED as BORROWED_NOTE
 from cof.artefacts.provenance import digest
@@ -51,6 +52,10 @@ except UsageError as error:
 # that still writes.
 # `cof` lies beside the Python that runs Snakemake; last, so that a rule's own environment comes first.
 shell.prefix(f"export PATH=$PATH:{shlex.quote(str(Path(sys.executable).parent))}; ")
+
+if workflow.is_main_process:
+    for remark in renamed.remarks([Path(file) for file in workflow.configfiles]):
+        logger.warning(remark)
 
 R = CONFIG.results
 SYNTHETIC = CONFIG.cohort.sheet is None

@@ -6,6 +6,7 @@ just the stages that read it.
 
 import difflib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from cof.config.models import ModelSettings
 from cof.config.motion import RegistrationSettings
 from cof.config.overlay import overlaid, resolved, without_removed
 from cof.errors import UsageError
+from cof.renamed import remarks
+
+log = logging.getLogger(__name__)
 
 
 class Config(Settings):
@@ -166,6 +170,8 @@ def load(path: Path, *more: Path) -> Config:
     Raises:
         UsageError: a file is not there or no mapping in YAML, or what they say together is invalid.
     """
+    for remark in remarks((path, *more)):
+        log.warning("%s", remark)
     raw = _read_mapping(path)
     for file in more:
         raw = overlaid(raw, _read_mapping(file))

@@ -5,7 +5,6 @@ this package in `FAMILIES`, those of others by entry points of the group `cof.fa
 foreign family that is not asked for.
 """
 
-from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -18,11 +17,11 @@ GROUP = "cof.families"
 # Module and class of the settings of each.
 FAMILIES = {
     "cof": "cof.config.flow:CofSettings",
-    "regression": "cof.config.rivals:RegressionSettings",
-    "diffusion": "cof.config.rivals:DiffusionSettings",
-    "echodiffusion": "cof.config.rivals:EchoDiffusionSettings",
-    "echopulse": "cof.config.rivals:EchoPulseSettings",
-    "lfdm": "cof.config.rivals:LfdmSettings",
+    "regression": "cof.config.baselines:RegressionSettings",
+    "diffusion": "cof.config.baselines:DiffusionSettings",
+    "echodiffusion": "cof.config.baselines:EchoDiffusionSettings",
+    "echopulse": "cof.config.baselines:EchoPulseSettings",
+    "lfdm": "cof.config.baselines:LfdmSettings",
     "static": "cof.config.controls:StaticSettings",
     "random": "cof.config.controls:RandomSettings",
     "mean_motion": "cof.config.controls:MeanMotionSettings",
@@ -67,7 +66,6 @@ def imported(family: str, place: str) -> Any:
         raise UsageError(f"family '{family}' of {package(family)}: {type(error).__name__}: {error}") from error
 
 
-@cache
 def named(place: str) -> Any:
     """What `module:name` names."""
     module, _, name = place.partition(":")

@@ -27,8 +27,8 @@ import torch
 from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 from torch import Tensor, nn
 
+from cof.config.baselines import DiffusionSettings
 from cof.config.flow import VelocitySettings
-from cof.config.rivals import DiffusionSettings
 from cof.models.base import Example, Generated, Save, Subject
 from cof.models.ddim import LEVELS, ddim, noising
 from cof.models.flow.matching import MatchingBatch, encode_subject, weighted_mean

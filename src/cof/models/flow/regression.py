@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from cof.config.rivals import RegressionSettings
+from cof.config.baselines import RegressionSettings
 from cof.models.base import Example, Generated, Save, Subject
 from cof.models.flow.matching import encode_subject
 from cof.models.flow.objective import Objective

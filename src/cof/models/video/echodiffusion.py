@@ -45,7 +45,7 @@ from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cof.config.rivals import CascadeStageSettings, EchoDiffusionSettings
+from cof.config.baselines import CascadeStageSettings, EchoDiffusionSettings
 from cof.config.training import TrainingSettings
 from cof.errors import UsageError
 from cof.models.base import Example, Generated, Save, Subject

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cof.config.rivals import EchoPulseSettings
+from cof.config.baselines import EchoPulseSettings
 from cof.errors import UsageError
 from cof.models.base import Example, Generated, Save, Subject
 from cof.models.noise import subject_rng

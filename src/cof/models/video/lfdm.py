@@ -30,7 +30,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cof.config.rivals import LfdmSettings
+from cof.config.baselines import LfdmSettings
 from cof.errors import UsageError
 from cof.models.base import Example, Generated, Save, Subject
 from cof.models.ddim import LEVELS, ddim, noising

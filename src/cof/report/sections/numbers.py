@@ -67,7 +67,7 @@ def context(sources: Sources) -> dict[str, Any]:
                 "unbounded": bool(np.isinf(long.loc[long["metric"].str.contains("_interval_width_"), "mean"]).any()),
                 "paper_cohort": next(iter(long["paper_cohort"].dropna()), None),
                 "config_hash": str(long["config_hash"].iloc[0]),
-                "fairness": (results.root / "fairness" / f"{name}.csv").is_file(),
+                "cost": (results.root / "cost" / f"{name}.csv").is_file(),
                 "figure": assets.figure(f"table-{name}", alt, intervals(rows, metrics)),
                 "anchors": assets.figure(f"anchors-{name}", over, anchor_phases(lines, metrics)) if lines else None,
                 "overview": radar.overview(assets, name, settings, rows, metrics),

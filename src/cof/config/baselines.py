@@ -11,7 +11,7 @@ from cof.config.training import AffineSettings, TrainingSettings
 
 
 class RegressionSettings(MotionSettings, FamilySettings):
-    """Rival: the field of COF predicts the displacement itself, in one shot; nothing is integrated."""
+    """Baseline: the field of COF predicts the displacement itself, in one shot; nothing is integrated."""
 
     implementation = "cof.models.flow.regression:RegressionFamily"
     learns_from = frozenset({"displacement"})
@@ -34,7 +34,7 @@ class DenoiserSettings(VelocitySettings):
 
 
 class DiffusionSettings(MotionSettings, FamilySettings):
-    """Rival: COF with a diffusion model of the displacement in the place of the flow."""
+    """Baseline: COF with a diffusion model of the displacement in the place of the flow."""
 
     implementation = "cof.models.flow.diffusion:DiffusionFamily"
     learns_from = frozenset({"displacement"})
