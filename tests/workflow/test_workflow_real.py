@@ -1,4 +1,4 @@
-"""ACDC's pairs and phantoms of both arms as one cohort, as `make real` has them; phantoms take the place of patients."""
+"""A cohort of ACDC's pairs and phantoms of both arms, as `make real` has it; phantoms take the place of patients."""
 
 import re
 import shutil
