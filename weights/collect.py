@@ -3,6 +3,7 @@
 With each goes Snakemake's benchmark of its training, from which a run that borrows it tells what it has cost.
 
 Weights of models are stored in half precision, for files of half the size; labeller and registrations are copied as is.
+`--cohort` and `--terms` are written into what each has learnt from, so that whatever shows its results says them.
 Models that hold participants' cines or ECGs are refused.
 """
 
@@ -39,6 +40,15 @@ def copy_model(source: Path, target: Path) -> None:
         save_file({name: halved(tensor) for name, tensor in load_file(weights).items()}, weights)
 
 
+def say(folder: Path, told: dict[str, str]) -> None:
+    """Add what the cohort was, and the terms of the weights, to the record of a trained artefact."""
+    for file in (folder / name for name in ("labeller.json", "settings.json")):
+        if file.is_file():
+            record = json.loads(file.read_text())
+            record["learnt_from"] |= {key: text for key, text in told.items() if text}
+            file.write_text(json.dumps(record, indent=1, sort_keys=True))
+
+
 def copy_benchmark(results: Path, out: Path, kind: str, name: str) -> None:
     """Copy time and memory of a training, where they were measured."""
     source, target = (root / "benchmarks" / kind / f"{name}.tsv" for root in (results, out))
@@ -52,6 +62,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="results of a run, such as results/bench")
     parser.add_argument("--out", type=Path, required=True, help="folder that gets them; what lies there stays")
+    parser.add_argument("--cohort", default="", help="what the training cohort is called")
+    parser.add_argument("--terms", default="", help="licence of the weights, such as 'weights CC BY-NC-SA 4.0'")
     parser.add_argument("models", nargs="+", metavar="MODEL")
     arguments = parser.parse_args()
     out = arguments.out
@@ -67,6 +79,9 @@ def main() -> None:
     for name in arguments.models:
         copy_model(arguments.results / "models" / name, out / "models" / name)
         copy_benchmark(arguments.results, out, "train", name)
+    told = {"cohort": arguments.cohort, "terms": arguments.terms}
+    for folder in (out / "labeller", *(out / "registrations").iterdir(), *(out / "models").iterdir()):
+        say(folder, told)
 
 
 if __name__ == "__main__":

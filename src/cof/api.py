@@ -109,7 +109,7 @@ class Heart:
         """Notices that belong wherever this heart is shown."""
         learnt = self.summary["trained_on"].get("labeller", {}).get("notice")
         unheard = ["made without an ECG"] if self.summary["ecg"] is None else []
-        terms = [self.summary["terms"]] if "terms" in self.summary else []
+        terms = self.summary.get("terms", [])
         return ["research software, not for diagnosis", *unheard, *([learnt] if learnt else []), *terms]
 
     def save(self, folder: AnyPath, overwrite: bool = False) -> None:

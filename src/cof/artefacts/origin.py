@@ -55,6 +55,7 @@ class Origin:
         simulated, real, unknown: training subjects of each origin.
         where: where it was trained, if not in this run; None if here.
         cohort: what the cohort was called, where that was written down.
+        terms: what has to be said wherever something that rests on it is shown, such as the licence of its weights.
     """
 
     simulated: int = 0
@@ -62,6 +63,7 @@ class Origin:
     unknown: int = 0
     where: str | None = None
     cohort: str = ""
+    terms: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> "Origin | None":
@@ -83,7 +85,7 @@ class Origin:
         if known is None:
             return cls(unknown=_counted(record), where=where)
         simulated, real, unknown = (int(known.get(kind, 0)) for kind in (*ORIGINS, UNKNOWN))
-        return cls(simulated, real, unknown, where, str(known.get("cohort", "")))
+        return cls(simulated, real, unknown, where, str(known.get("cohort", "")), str(known.get("terms", "")))
 
     @property
     def count(self) -> int:
@@ -107,7 +109,7 @@ class Origin:
         """The training hearts in words, with their number and where they were."""
         number = f"{self.count:,} {self.hearts}" if self.count else self.hearts
         number = number.replace(" hearts", " heart", 1) if self.count == 1 else number
-        places = ", ".join(filter(None, (self.cohort, self.where)))
+        places = ", ".join(filter(None, (self.cohort, self.where, self.terms)))
         return f"{number} ({places})" if places else number
 
     def foreign(self, cohort: set[str]) -> bool:
@@ -116,7 +118,7 @@ class Origin:
         Args:
             cohort: the origins of the hearts that are shown.
         """
-        return self.where is not None or (self.simulated > 0 and cohort != {SIMULATED})
+        return self.where is not None or bool(self.terms) or (self.simulated > 0 and cohort != {SIMULATED})
 
 
 def _counted(record: dict[str, Any]) -> int:
@@ -132,4 +134,5 @@ def _counted(record: dict[str, Any]) -> int:
 
 def labels_notice(labeller: Origin) -> str:
     """The banner beside what rests on the labels of a labeller."""
-    return f"labels by a network trained on {labeller.hearts}"
+    terms = f"; {labeller.terms}" if labeller.terms else ""
+    return f"labels by a network trained on {labeller.hearts}{terms}"

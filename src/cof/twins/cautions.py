@@ -41,6 +41,8 @@ def trained_on(results: Path, model: str, trained: Trained) -> dict[str, Any]:
             numbers = {"simulated": origin.simulated, "real": origin.real, "unknown": origin.unknown}
             # Where it was trained may be a private path.
             found[name] = {"hearts": origin.hearts, "subjects": numbers, "cohort": origin.cohort}
+            if origin.terms:
+                found[name]["terms"] = origin.terms
             if name == "labeller":
                 scores = json.loads((folder / "labeller.json").read_text()).get("held_out", {})
                 found[name] |= {
@@ -59,7 +61,7 @@ def _dice(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def caution(root: Path, folder: Path, results: Path, model: str, trained: Trained) -> None:
-    """Add `trained_on` and `warnings` to `summary.json`, and say both in the terminal.
+    """Add `trained_on`, `warnings` and the `terms` of the weights to `summary.json`, and say them in the terminal.
 
     Args:
         root: folder of the stages: `beats` (without a row where there is no ECG), `cine` and `labels`.
@@ -89,6 +91,9 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
             log.warning("%s%s", said, f" ({network['cohort']})" if network["cohort"] else "")
     for warning in warnings:
         log.warning("%s: %s", warning["of"], warning["message"])
+    terms = sorted({network["terms"] for network in learnt.values() if "terms" in network})
+    for term in terms:
+        log.warning("%s", term)
     file = folder / "summary.json"
-    summary = json.loads(file.read_text()) | {"trained_on": learnt, "warnings": warnings}
+    summary = json.loads(file.read_text()) | {"trained_on": learnt, "warnings": warnings, "terms": terms}
     file.write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))

@@ -29,7 +29,7 @@ from cof.models.trained import Trained, load
 from cof.motion.stage import register_batch
 from cof.progress import Progress
 from cof.twins.cautions import caution
-from cof.twins.shipped import HINT, terms_of, weights_or_default
+from cof.twins.shipped import HINT, weights_or_default
 from cof.twins.stage import generate_batch
 
 log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def twin_from_files(
             absent_ecg=ecg is None,
         )
         shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
-        _summarise(root, folder, model, lone, terms_of(weights))
+        _summarise(root, folder, model, lone)
         caution(root, folder, weights, model, trained)
         calibration = weights / "intervals" / f"{model}.json"
         if calibration.is_file():
@@ -269,7 +269,7 @@ def _told_by_ecg(root: Path) -> dict[str, Any] | None:
     }
 
 
-def _summarise(root: Path, folder: Path, model: str, lone: bool, terms: str) -> None:
+def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
     """Write `volumes.csv` and `summary.json`."""
     twin = json.loads(sidecar(folder / f"{NAME}.nii").read_text())
     function = json.loads((folder / f"{NAME}.function.json").read_text())
@@ -295,9 +295,6 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool, terms: str) -> 
         "measures": twin["measures"],
         "provenance": twin["provenance"],
     }
-    if terms:
-        summary["terms"] = terms
-        log.warning("%s", terms)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
 
 
