@@ -10,9 +10,10 @@ import torch
 from ring_phantom import Cohort, make_cohort
 
 from cof.artefacts.folders import MANIFEST
-from cof.artefacts.parquet import read_table
+from cof.artefacts.parquet import read_table, write_table
 from cof.cine.volume import Cine, read_cine, read_labels, write_cine
 from cof.config.data import LabelSettings
+from cof.errors import UsageError
 from cof.labels import dataset, training
 from cof.labels.predict import Labeller
 from cof.labels.stage import label_batch, train
@@ -114,6 +115,29 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(cohort: Co
     assert set(first) == {*names, MANIFEST}
     assert first == second
     assert first["fold_0/checkpoint_final.pth"] != other["fold_0/checkpoint_final.pth"]
+
+
+def test_a_wide_training_measures_the_validation_split_and_is_repeatable(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path / "cohort", training=3, test=0)
+    table = read_table(cohort.subjects)
+    table.loc[2, "split"] = "validation"
+    write_table(cohort.subjects, table, {})
+    settings = TINY.model_copy(
+        update={"augmentation": "wide", "half_precision": True, "patch_mm": 60.0, "held_out": None, "mirroring": True}
+    )
+    for name in ("first", "second"):
+        run(cohort, tmp_path / name, tmp_path / "work", settings)
+    assert files(tmp_path / "first") == files(tmp_path / "second")
+    record = json.loads((tmp_path / "first/labeller.json").read_text())
+    assert record["participants"] == {"training": ["sub-0000", "sub-0001"], "held_out": ["sub-0002"]}
+    assert record["cases"] == {"training": 4, "held_out": 2}
+    # Slices are labelled whole, whatever the patches of the training.
+    plans = json.loads((tmp_path / "first/plans.json").read_text())
+    assert min(plans["configurations"]["2d"]["patch_size"]) * plans["configurations"]["2d"]["spacing"][0] > 100
+    table.loc[2, "split"] = "test"
+    write_table(cohort.subjects, table, {})
+    with pytest.raises(UsageError, match="validation split"):
+        run(cohort, tmp_path / "third", tmp_path / "work", settings)
 
 
 def test_a_killed_training_resumes_and_ends_like_an_uninterrupted_one(

@@ -129,16 +129,31 @@ class LabelSettings(Settings):
     momentum: float = Field(0.9, ge=0, lt=1, description="nnU-Net's own is 0.99, which a short training cannot warm up")
     features: Count = Field(8, description="channels of the first level; each level doubles them")
     levels: int = Field(5, ge=3, description="resolution levels of the network; nnU-Net's plan may have fewer")
-    held_out: Probability = Field(0.2, description="share of the annotated participants that only measure the training")
-    augmentation: Literal["nnunet", "upright"] = Field(
+    held_out: Probability | None = Field(
+        0.2,
+        description="share of the annotated training participants that only measure the training; null for the "
+        "annotated participants of the validation split",
+    )
+    patch_mm: Positive | None = Field(
+        None,
+        description="side of the training's patches, which are drawn at random; whole slices where null. Prediction "
+        "takes whole slices in any case",
+    )
+    half_precision: bool = Field(
+        False, description="train with convolutions in bfloat16: twice as fast on processors that have it"
+    )
+    augmentation: Literal["nnunet", "upright", "wide"] = Field(
         "upright",
-        description="nnU-Net's own, or the same without mirroring and with turns of at most 30 degrees: a short "
-        "training then need not learn every orientation of the heart",
+        description="nnU-Net's own; upright: the same without mirroring and with turns of at most 30 degrees: a short "
+        "training then need not learn every orientation of the heart; wide: every orientation, and contrast, coil "
+        "bias, blur, noise, resolution and field of view far beyond those of the training's scans",
     )
     augmentation_workers: int = Field(
         0, ge=0, description="processes that augment; only 0 (in the training process) gives the same weights again"
     )
-    mirroring: bool = Field(False, description="test-time augmentation by mirroring; needs augmentation: nnunet")
+    mirroring: bool = Field(
+        False, description="test-time augmentation by mirroring; needs augmentation: nnunet or wide"
+    )
 
 
 class QualityLimits(Settings):

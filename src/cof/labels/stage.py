@@ -33,7 +33,8 @@ def train(
     """Train nnU-Net v2 (2D) on the annotated ED and ES stacks of the training subjects.
 
     Args:
-        subjects: `cohort/subjects.parquet`; only annotated subjects of the training split are used.
+        subjects: `cohort/subjects.parquet`; only annotated subjects of the training split are used, and with
+            `held_out: null` those of the validation split to measure the training.
         cine: folders `cine/{batch}`.
         annotations: folders `annotations/{batch}`.
         out: folder for the labeller: an nnU-Net model folder, `log.csv` (a row an epoch) and `labeller.json` (hashes,
@@ -44,16 +45,26 @@ def train(
         seed: seed of split, weights, sampling and augmentation.
 
     Raises:
-        UsageError: fewer than two annotated participants are usable, or `mirroring` is asked of an upright training.
+        UsageError: fewer than two annotated participants are usable, none is in one of the two splits, or `mirroring`
+            is asked of an upright training.
     """
     from cof.labels import artefact, dataset, evaluation, training
     from cof.labels.predict import Labeller
 
-    if settings.mirroring and settings.augmentation != "nnunet":
-        raise UsageError("labels.mirroring needs labels.augmentation: nnunet")
+    if settings.mirroring and settings.augmentation == "upright":
+        raise UsageError("labels.mirroring needs labels.augmentation: nnunet or wide")
     exclusions = Exclusions("labeller")
     cases = dataset.find_cases(subjects, cine, annotations, exclusions)
-    held_out = dataset.choose_held_out(cases, settings.held_out, seed)
+    if settings.held_out is None:
+        validation = dataset.find_cases(subjects, cine, annotations, exclusions, split="validation")
+        held_out = {case.participant for case in validation}
+        if not held_out or not cases:
+            raise UsageError(
+                "labels.held_out: null needs annotated participants in the training and in the validation split"
+            )
+        cases += validation
+    else:
+        held_out = dataset.choose_held_out(cases, settings.held_out, seed)
     provenance = stamp(settings.model_dump(mode="json"))
     root = work / digest([provenance, seed, sorted(held_out), dataset.fingerprint(cases)])
     training.prepare(cases, held_out, settings, root)
