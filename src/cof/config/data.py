@@ -134,6 +134,9 @@ class LabelSettings(Settings):
         description="share of the annotated training participants that only measure the training; null for the "
         "annotated participants of the validation split",
     )
+    spacing_mm: Positive | None = Field(
+        None, description="in-plane, to which slices are resampled; the ninetieth percentile of the cases where null"
+    )
     patch_mm: Positive | None = Field(
         None,
         description="side of the training's patches, which are drawn at random; whole slices where null. Prediction "

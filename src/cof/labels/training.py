@@ -165,14 +165,16 @@ class CineTrainer(nnUNetTrainer):
         )
 
 
-def _working_grid(cases: list[Case]) -> tuple[tuple[float, float, float], np.ndarray]:
+def _working_grid(cases: list[Case], spacing_mm: float | None) -> tuple[tuple[float, float, float], np.ndarray]:
     """Spacing (z, y, x in mm) to resample to, and the size (y, x) that then holds nearly every slice whole.
 
     nnU-Net takes the median spacing and size. Native spacings scatter by a percent, so half of the slices would
-    exceed the median patch by a pixel or two and cost four tiles each; the ninetieth percentile costs one.
+    exceed the median patch by a pixel or two and cost four tiles each; the ninetieth percentile costs one. Scans of
+    several scanners differ by more: there `spacing_mm`, in-plane, is to be chosen.
     """
     spacing = np.array([case.spacing_mm for case in cases])
-    wanted = np.array([np.median(spacing[:, 0]), *np.percentile(spacing[:, 1:], 90, axis=0)])
+    in_plane = np.percentile(spacing[:, 1:], 90, axis=0) if spacing_mm is None else np.full(2, spacing_mm)
+    wanted = np.array([np.median(spacing[:, 0]), *in_plane])
     sizes = [np.round(np.array(case.image.shape[1:]) * case.spacing_mm[1:] / wanted[1:]) for case in cases]
     return (float(wanted[0]), float(wanted[1]), float(wanted[2])), np.percentile(sizes, 90, axis=0)
 
@@ -231,7 +233,7 @@ def prepare(cases: list[Case], held_out: set[str], settings: LabelSettings, root
         # nnU-Net draws 10^8 samples for intensity statistics that z-score normalisation never uses.
         extractor.num_foreground_voxels_for_intensitystats = 1e6
         extractor.run(overwrite_existing=True)
-        spacing, size = _working_grid(cases)
+        spacing, size = _working_grid(cases, settings.spacing_mm)
         plan_experiment_dataset(_DATASET_ID, overwrite_target_spacing=spacing)
         preprocessed = root / "preprocessed" / DATASET
         plans_file = preprocessed / f"{_PLANS}.json"
