@@ -3,13 +3,16 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cof.artefacts.origin import REAL, Origin, labels_notice
 from cof.artefacts.parquet import read_table
 from cof.cine.volume import read_cine, read_labels
 from cof.models.trained import Trained
 from cof.quality.plausibility import Heart, doubts, measure
+
+if TYPE_CHECKING:
+    from cof.labels.doubt import Doubt
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +62,9 @@ def _dice(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def caution(root: Path, folder: Path, results: Path, model: str, trained: Trained) -> None:
-    """Add `trained_on` and `warnings` to `summary.json`, and say both in the terminal.
+    """Add `trained_on`, `labels` and `warnings` to `summary.json`, and say what speaks against the heart.
+
+    `labels` tells how far those of the scan can be trusted (`cof.labels.doubt.Doubt`).
 
     Args:
         root: folder of the stages: `beats`, `cine` and `labels`.
@@ -69,7 +74,10 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
         trained: as in `trained_on`.
     """
     rr_ecg_ms = float(read_table(root / "beats").iloc[0]["rr_ms"])
-    warnings = []
+    warnings: list[dict[str, Any]] = []
+    doubt = doubt_of_labels(root, results)
+    if doubt.doubtful:
+        warnings.append(doubt.warning() | {"of": SCAN})
     for of, cine, labels in (
         (SCAN, root / "cine", root / "labels"),
         (GENERATED, folder, folder),
@@ -80,7 +88,7 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
         compared = {"rr_ecg_ms": rr_ecg_ms} if of == SCAN else {}
         heart = Heart.of(drawn, stack.spacing_mm, stack.rr_ms, **compared)
         found = doubts(measure(heart))
-        warnings += [doubt.record() | {"of": of if doubt.check.of_labels else RATES} for doubt in found]
+        warnings += [said.record() | {"of": of if said.check.of_labels else RATES} for said in found]
     learnt = trained_on(results, model, trained)
     for name, network in learnt.items():
         if network["hearts"] != f"{REAL} hearts":
@@ -89,5 +97,24 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
     for warning in warnings:
         log.warning("%s: %s", warning["of"], warning["message"])
     file = folder / "summary.json"
-    summary = json.loads(file.read_text()) | {"trained_on": learnt, "warnings": warnings}
+    summary = json.loads(file.read_text()) | {
+        "trained_on": learnt,
+        "labels": doubt.record(),
+        "warnings": warnings,
+    }
     file.write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
+
+
+def doubt_of_labels(root: Path, results: Path) -> "Doubt":
+    """What speaks against the labels of the scan.
+
+    Args:
+        root: as in `caution`.
+        results: folder with the `labeller` that has drawn them.
+    """
+    from cof.labels import artefact
+    from cof.labels.doubt import judge
+
+    stack = read_cine(next((root / "cine").glob("*.nii")))
+    drawn = read_labels(next((root / "labels").glob("*.nii.gz")))
+    return judge(artefact.load(results / "labeller"), stack.frames, drawn, stack.spacing_mm)
