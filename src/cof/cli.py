@@ -21,6 +21,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from cof import __version__, config
 from cof.config.base import REAL, Labelling
 from cof.config.data import (
+    LABEL_TRUST,
     BeatSettings,
     CineSettings,
     CohortSettings,
@@ -417,6 +418,11 @@ def quality(
     plausibility: Annotated[
         Path | None, typer.Option(help="Table of what the labels say, to write."), Form.FILE
     ] = None,
+    labeller: Annotated[
+        Path | None,
+        typer.Option(help="The labeller that drew the labels, to tell how far they are to be trusted."),
+        Folder(),
+    ] = None,
 ) -> None:
     """Measure the quality of a batch's ECGs and cines; leave out what is beyond the limits."""
     from cof.quality.stage import measure_batch
@@ -430,6 +436,7 @@ def quality(
         exclusions=exclusions,
         settings=config.read_settings(settings, QualityLimits),
         checked=plausibility,
+        labeller=labeller,
     )
 
 
@@ -810,8 +817,12 @@ def twin(
     summary = json.loads((out / "summary.json").read_text())
     lv = summary["function"]["LV"]
     known = [f"{name} {lv[key]:.0f} {unit}" for name, key, unit in _LV_INDICES if lv[key] is not None]
+    function = f"LV {', '.join(known)}, by {model}: generated, not measured"
+    if summary["labels"]["doubtful"]:
+        doubt = next(warning for warning in summary["warnings"] if warning["check"] == LABEL_TRUST)
+        function = f"{doubt['message']}: its function is not told, look at the labels first"
     return (
-        f"LV {', '.join(known)}, by {model}: generated, not measured. The heart lies in {out}: twin.nii with "
+        f"{function}. The heart lies in {out}: twin.nii with "
         f"twin.labels.nii.gz for a viewer, volumes.csv. Open {out / 'summary.json'}: what was read, and mended"
     )
 

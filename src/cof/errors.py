@@ -53,6 +53,7 @@ class Reason(StrEnum):
     QUALITY_GHOST = "quality_ghost"
     QUALITY_CLOSURE = "quality_closure"
     QUALITY_DROPOUT = "quality_dropout"
+    QUALITY_LABELS = "quality_labels"
     UNEXPECTED = "unexpected"
 
 

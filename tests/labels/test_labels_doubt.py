@@ -126,5 +126,3 @@ def test_a_heart_whose_labels_are_guessed_is_doubtful(heart: np.ndarray) -> None
 )
 def test_doubt_in_words(slices: tuple[int, ...], said: str) -> None:
     assert str(Doubt({"ED": 0.4}, slices)) == said
-
-

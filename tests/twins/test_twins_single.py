@@ -107,6 +107,8 @@ def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
     assert all(warning["of"] in (SCAN, GENERATED, RATES) and warning["source"] for warning in summary["warnings"])
     assert summary["scan"]["kind"] == "cine"
     assert 400 < summary["ecg"]["rr_ms"] < 1500
+    assert set(summary["labels"]["trust"]) == {"ED", "ES"}
+    assert all(0 <= trust <= 1 for trust in summary["labels"]["trust"].values())
     made = read_cine(tmp_path / "twin/twin.nii")
     volumes = pd.read_csv(tmp_path / "twin/volumes.csv")
     assert list(volumes) == ["frame", "time_ms", "lv_ml", "rv_ml"]
@@ -122,6 +124,7 @@ def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
     twin_from_files(ecg=ecg, scan=anchor, weights=results, model="cof", out=tmp_path / "lone")
     lone = json.loads((tmp_path / "lone/summary.json").read_text())
     assert lone["scan"]["kind"] == "anchor"
+    assert set(lone["labels"]["trust"]) == {"ED"}
     assert lone["function"]["rr_ms"] == pytest.approx(lone["ecg"]["rr_ms"], abs=0.1)
     assert len(read_cine(tmp_path / "lone/twin.nii").frames) == GRID.frames
 

@@ -5,6 +5,7 @@ rule quality:
         beats=rules.beats.output.table,
         cine=rules.cine.output.cine,
         labels=rules.label.output.labels,
+        labeller=f"{R}/labeller",
     output:
         table=f"{R}/quality/{{batch}}.parquet",
         plausibility=f"{R}/plausibility/{{batch}}.parquet",
@@ -24,4 +25,4 @@ rule quality:
     shell:
         "exec cof quality --ecg {input.ecg:q} --beats {input.beats:q} --cine {input.cine:q} --labels {input.labels:q}"
         " --out {output.table:q} --exclusions {output.exclusions:q} --settings {params.settings:q}"
-        " --plausibility {output.plausibility:q} --overwrite 2> {log:q}"
+        " --labeller {input.labeller:q} --plausibility {output.plausibility:q} --overwrite 2> {log:q}"

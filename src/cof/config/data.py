@@ -8,6 +8,8 @@ from cof.config.base import Count, Positive, Probability, Settings, Triple
 from cof.heart.codes import read_map
 
 PHANTOM_VISIT = 2  # of every synthetic participant
+LABEL_TRUST = "label_trust"  # the measure's key
+LEAST_LABEL_TRUST = 0.6  # below it, labels are doubtful: calibrated on ACDC's validation patients, docs/method.md
 
 
 class OdditySettings(Settings):
@@ -174,6 +176,7 @@ class QualityLimits(Settings):
     ghost: float | None = None
     closure: float | None = None
     dropout: float | None = None
+    label_trust: float | None = None
 
 
 class QualityFlags(QualityLimits):
@@ -189,6 +192,7 @@ class QualityFlags(QualityLimits):
     ghost: float | None = 0.1
     closure: float | None = 1.5
     dropout: float | None = 0.3
+    label_trust: float | None = LEAST_LABEL_TRUST
 
 
 class QualitySettings(Settings):

@@ -13,12 +13,12 @@ import torch
 from scipy.ndimage import binary_dilation
 from torch.nn.functional import affine_grid, grid_sample, one_hot
 
+from cof.config.data import LABEL_TRUST, LEAST_LABEL_TRUST
 from cof.heart.structures import STRUCTURES
 from cof.labels.artefact import Trained
 from cof.labels.teacher import intensity_statistics
 
-# Below it, labels are doubtful, and a slice is: set on ACDC's validation patients (docs/method.md).
-LEAST_TRUST = 0.65
+# Below it, a slice is doubtful.
 LEAST_AGREEMENT = 0.5
 # How much of the trust in a stack is its closed ring; the rest is agreement.
 _RING_SHARE = 0.25
@@ -133,7 +133,7 @@ class Doubt:
     @property
     def doubtful(self) -> bool:
         """Whether the labels are to be looked at before anything is counted from them."""
-        return self.least < LEAST_TRUST
+        return self.least < LEAST_LABEL_TRUST
 
     def __str__(self) -> str:
         return f"labels doubtful, {_numbered(self.slices)}" if self.slices else "labels doubtful"
@@ -146,11 +146,11 @@ class Doubt:
     def warning(self) -> dict[str, Any]:
         """As a warning of `summary.json`, where labels are doubtful."""
         return {
-            "check": "label_trust",
+            "check": LABEL_TRUST,
             "message": str(self),
             "value": round(self.least, 3),
             "unit": "",
-            "low": LEAST_TRUST,
+            "low": LEAST_LABEL_TRUST,
             "high": None,
             "source": "agreement with the expert of labellers on ACDC's validation patients (docs/method.md)",
         }

@@ -1,6 +1,7 @@
 """The quality stage of one batch: every labelled subject measured, and those beyond the configured limits left out."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def measure_batch(
     exclusions: Path,
     settings: QualityLimits,
     checked: Path | None = None,
+    labeller: Path | None = None,
 ) -> None:
     """Measure the quality of every labelled subject of a batch into `quality/{batch}.parquet`.
 
@@ -49,7 +51,9 @@ def measure_batch(
         settings: the limits.
         checked: table to write, a row a labelled subject, a column each of `cof.quality.plausibility.CHECKS`; what is
             not plausible warns in the log, and leaves nobody out.
+        labeller: folder of the labeller that has drawn the labels; without it nobody knows how far to trust them.
     """
+    doubt_of = _doubt_by(labeller)
     excluded = Exclusions("quality")
     strips, cycles = read_table(ecg).set_index("subject"), read_table(beats).set_index("subject")
     rows, checks = [], []
@@ -58,7 +62,7 @@ def measure_batch(
         with excluded.guard(subject):
             scan = read_cine(cine / f"{subject}.nii")
             drawn = read_labels(path)
-            measured = measure_cine(scan, drawn)
+            measured = measure_cine(scan, drawn) | {"label_trust": doubt_of(subject, scan, drawn)}
             strip = Ecg.from_row(strips.loc[subject]) if subject in strips.index else None
             cycle: Any = cycles.loc[subject] if subject in cycles.index else None
             measured |= measure_ecg(strip, cycle, scan.rr_ms)
@@ -79,6 +83,24 @@ def measure_batch(
         write_table(checked, pd.DataFrame(checks, columns=columns), stamp({}))
     excluded.write(exclusions)
     log.info("measured %d subjects", len(rows))
+
+
+def _doubt_by(labeller: Path | None) -> Callable[[str, Cine, np.ndarray], float]:
+    """The trust in labels by subject, cine and labels; NaN without a labeller. Doubtful ones warn in the log."""
+    if labeller is None:
+        return lambda subject, scan, drawn: float("nan")
+    from cof.labels import artefact
+    from cof.labels.doubt import judge
+
+    trained = artefact.load(labeller)
+
+    def trust(subject: str, scan: Cine, drawn: np.ndarray) -> float:
+        doubt = judge(trained, scan.frames, drawn, scan.spacing_mm)
+        if doubt.doubtful:
+            log.warning("%s: %s", subject, doubt)
+        return doubt.least
+
+    return trust
 
 
 def measure_ecg(strip: Ecg | None, cycle: Any, rr_scan_ms: float) -> dict[str, float]:
