@@ -151,8 +151,8 @@ MEASURES = (
         "",
         "low",
         2,
-        "Agreement of the labeller with itself in other views of the heart, and how far muscle rings the LV; the smaller "
-        "of ED and ES; 1 is best.",
+        "Agreement of the labeller with itself in other views of the heart, and how far muscle rings the LV; the "
+        "smaller of ED and ES; 1 is best.",
         Reason.QUALITY_LABELS,
     ),
 )
