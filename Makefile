@@ -18,7 +18,7 @@ UV_INSTALL = $(if $(CPU_WHEEL),UV_FIND_LINKS=$(WHEELS)) $(BIN)/uv pip install --
 # Waiting threads must not spin: two torch processes on two cores slow each other many times over.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo bench test unit torture lint format lock clean
+.PHONY: help install demo bench real test unit torture lint format lock clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,19 @@ demo: install ## run the whole chain on the embedded synthetic cohort, to result
 
 bench: install ## the larger synthetic cohort behind docs/results.md (hours; resumes where it stopped)
 	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile workflow/config/bench.yaml -- all
+
+# Sheets and phantoms are made once; every training resumes. In the background: nohup make real ACDC=... > real.log 2>&1 &
+REAL := results/real
+
+real: install $(REAL)/acdc.csv $(REAL)/population/subjects.csv $(REAL)/enriched/subjects.csv ## labeller, registration and COF on ACDC's patients (ACDC=folder) and phantoms, to results/real (hours; resumes)
+	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile workflow/config/real.yaml -- $(REAL)/labeller $(REAL)/registrations/toppr $(REAL)/models/cof
+
+$(REAL)/acdc.csv: | install
+	$(if $(ACDC),,$(error name the folder of ACDC: make real ACDC=/path/to/acdc))
+	$(BIN)/cof sheet acdc "$(ACDC)" --out $@ --overwrite
+
+$(REAL)/%/subjects.csv: | install
+	$(BIN)/cof phantom --out $(@D) --settings workflow/config/real_phantoms/$*.yaml --workers $(CORES) --overwrite
 
 test: install lint ## every check and every test
 	$(BIN)/python -m pytest tests

@@ -274,6 +274,21 @@ def sheet_of_ukb(
     typer.echo(redact(write_sheet(listing, folder, out, overwrite=overwrite)))
 
 
+@sheet.command("acdc")
+def sheet_of_acdc(
+    folder: Raw,
+    cines: Annotated[
+        bool, typer.Option("--cines", help="Whole 4D cines, as they are, in the place of the pairs of ED and ES.")
+    ] = False,
+    out: SheetOut = Path("subjects.csv"),
+    overwrite: Overwrite = False,
+) -> None:
+    """Patients of ACDC: pairs of ED and ES with annotations in our codes, in a folder beside the sheet."""
+    from cof.sheets.acdc import write_acdc
+
+    typer.echo(write_acdc(_folder(folder), out, cines, overwrite))
+
+
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         raise UsageError(f"{path} is {'a file' if path.exists() else 'not there'}; a folder is asked for")
@@ -282,7 +297,7 @@ def _folder(path: Path) -> Path:
 
 @verb()
 def cohort(
-    sheet: Annotated[Path, typer.Option(help="subjects.csv"), File()],
+    sheet: Annotated[list[Path], typer.Option(help="subjects.csv; repeatable, to put cohorts together."), File()],
     out: OutFile,
     key: Annotated[Path, typer.Option(help="cohort/key.parquet"), Form.FILE],
     settings: SettingsText = "{}",

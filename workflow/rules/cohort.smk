@@ -5,7 +5,7 @@ localrules:
 rule cohort:
     """Pseudonyms, splits and batches of the subject sheet; the key stays apart and protected."""
     input:
-        sheet=CONFIG.cohort.sheet or rules.phantom.output.sheet,
+        sheets=CONFIG.cohort.sheets or rules.phantom.output.sheet,
     output:
         subjects=f"{R}/cohort/subjects.parquet",
         key=f"{R}/cohort/key.parquet",
@@ -17,9 +17,10 @@ rule cohort:
         "../../envs/cof.yaml"
     params:
         settings=dump(CONFIG.cohort),
+        sheets=lambda wildcards, input: options("sheet", input.sheets),
         source=source_of("cohort"),
     shell:
-        "exec cof cohort --sheet {input.sheet:q} --out {output.subjects:q} --key {output.key:q}"
+        "exec cof cohort {params.sheets} --out {output.subjects:q} --key {output.key:q}"
         " --settings {params.settings:q} --overwrite > >(tee {log:q}) 2>&1"
 
 

@@ -1,5 +1,7 @@
 """The stage that generates the 4D hearts of a batch."""
 
+import logging
+import math
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +10,7 @@ import numpy as np
 
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import whole_folder
+from cof.artefacts.pairs import es_phases
 from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import stamp
 from cof.cine.grid import nearest_frame
@@ -24,6 +27,8 @@ from cof.twins.generation import generate, label, propagate
 
 if TYPE_CHECKING:
     from cof.labels.predict import Labeller
+
+log = logging.getLogger(__name__)
 
 # Families whose motion is about end diastole and is not turned towards another anchor.
 ED_ALONE = ("oracle", "mean_motion", "scaled_motion")
@@ -49,6 +54,8 @@ def generate_batch(
     anchor_phase: float | None = None,
 ) -> None:
     """Generate the hearts of a batch's subjects; those that an earlier stage left out are passed over.
+
+    So are subjects that bring ED and ES alone, which are no cycle that a heart could be scored against.
 
     Args:
         sheet: `cohort/batches/{batch}.parquet`.
@@ -93,8 +100,12 @@ def generate_batch(
     if phase and settings.family in ED_ALONE:
         raise UsageError(f"a model of the family '{settings.family}' takes no other anchor than end diastole")
     excluded = Exclusions("twins")
+    phases = es_phases(cohort)
+    asked = list(cohort.loc[cohort["split"].isin(splits), "subject"])
+    if pairs := [name for name in asked if not math.isnan(phases[name])]:
+        log.info("%d subjects bring ED and ES alone: no heart is generated of them", len(pairs))
     with whole_folder(out) as folder:
-        for name in progress(cohort.loc[cohort["split"].isin(splits), "subject"], "twins", "heart"):
+        for name in progress([name for name in asked if name not in pairs], "twins", "heart"):
             with excluded.guard(name):
                 example = artefacts.open(
                     name,
