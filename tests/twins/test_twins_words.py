@@ -1,5 +1,6 @@
 """Messages of `cof twin` on files that are not what they should be, in words of what was typed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,33 @@ def test_an_unknown_model_lists_those_that_there_are(
     line = said(capsys, tmp_path / "out", ecg=ecg, scan=scan, model="coff")
     names = ", ".join(sorted(path.name for path in (BENCH / "models").iterdir()))
     assert f"{BENCH / 'models/coff'} is no trained model; {BENCH / 'models'} has {names}" in line
+
+
+@pytest.mark.parametrize("doubtful", [False, True])
+def test_doubtful_labels_are_said_in_the_place_of_a_function(
+    raw: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    doubtful: bool,
+) -> None:
+    def made(*, out: Path, **files: object) -> None:
+        warning = {"check": "label_trust", "message": "labels doubtful, slices 1 and 9", "of": "labels of the scan"}
+        summary = {
+            "function": {"LV": {"edv_ml": 150.0, "esv_ml": 60.0, "ef_pct": 60.0}},
+            "labels": {"doubtful": doubtful},
+            "warnings": [warning] if doubtful else [],
+        }
+        out.mkdir()
+        (out / "summary.json").write_text(json.dumps(summary))
+
+    monkeypatch.setattr("cof.twins.single.twin_from_files", made)
+    ecg, scan = raw
+    out = tmp_path / "out"
+    words = ["--weights", str(BENCH), "--out", str(out), "--ecg", str(ecg), "--scan", str(scan)]
+    with pytest.raises(SystemExit) as ended:
+        main(["twin", *words])
+    assert not ended.value.code
+    printed = "".join(capsys.readouterr())
+    assert ("LV EDV 150 mL, ESV 60 mL, EF 60 %" in printed) is not doubtful
+    assert ("labels doubtful, slices 1 and 9: its function is not told" in printed) is doubtful
