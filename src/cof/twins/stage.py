@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Families whose motion is about end diastole and is not turned towards another anchor.
-ED_ALONE = ("oracle", "mean_motion", "scaled_motion")
-
 
 def generate_batch(
     *,
@@ -97,7 +94,7 @@ def generate_batch(
     cohort = read_table(sheet)
     provenance = stamp(settings.model_dump(mode="json")) | {"model": trained.provenance, "seed": seed}
     phase = trained.anchor_phase if anchor_phase is None else anchor_phase
-    if phase and settings.family in ED_ALONE:
+    if phase and settings.anchors == "ed":
         raise UsageError(f"a model of the family '{settings.family}' takes no other anchor than end diastole")
     excluded = Exclusions("twins")
     phases = es_phases(cohort)
@@ -109,9 +106,9 @@ def generate_batch(
             with excluded.guard(name):
                 example = artefacts.open(
                     name,
-                    with_displacement=trained.sees_motion,
+                    with_displacement="displacement" in settings.sees,
                     with_cine=False,
-                    with_ef=trained.sees_ef,
+                    with_ef="ef" in settings.sees,
                     anchor_phase=phase,
                 )
                 if example is not None:
