@@ -1,5 +1,7 @@
 """Every module of a copy of the package is edited in turn; grimp, a reader of imports, tells who must notice."""
 
+import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,9 +12,9 @@ import grimp
 import pytest
 
 import cof
-from cof import cli
 from cof.artefacts import sources
 from cof.models.registry import FAMILIES
+from cof.verbs import GROUPS
 
 PACKAGE = Path(cof.__file__).parent
 
@@ -44,8 +46,7 @@ def importers(module: str) -> set[str]:
 
 
 def hashes(root: Path) -> dict[str, str]:
-    for cached in (sources.entries, sources._imports, sources._parsed, sources._file, sources._data):
-        cached.cache_clear()
+    sources._graph.cache_clear()
     return {verb: sources.source_of(verb, root) for verb in sources.entries(root)}
 
 
@@ -56,21 +57,24 @@ def modules() -> Iterator[str]:
 
 
 def test_every_verb_is_known() -> None:
-    registered = {command.name or command.callback.__name__ for command in cli.app.registered_commands}  # type: ignore[union-attr]
-    assert set(sources.entries()) == registered
+    assert set(sources.entries()) == {verb for verbs in GROUPS.values() for verb in verbs}
+    assert sources.entries()["twins"] == ("cof.twins.stage",)
+    with pytest.raises(KeyError):
+        sources.source_of("twinz")
 
 
 @pytest.mark.slow
 def test_an_edit_changes_the_verbs_that_import_the_module_and_no_other(copy: Path) -> None:
-    before = hashes(copy)
-    entries = dict(sources.entries(copy))
+    memory = copy.parent / "imports.json"
+    entries = sources.entries(copy)
+    before = sources.Graph(copy, memory).verbs
     changed_by: dict[str, set[str]] = {}
     for module in modules():
         path = copy.joinpath(*module.split("."))
         file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         text = file.read_bytes()
         file.write_bytes(text + b"\n# edited\n")
-        after = {verb: sources.source_of(verb, copy) for verb in entries}
+        after = sources.Graph(copy, memory).verbs
         file.write_bytes(text)
         changed_by[module] = {verb for verb in entries if after[verb] != before[verb]}
     for module, changed in changed_by.items():
@@ -102,6 +106,45 @@ def test_what_only_a_type_checker_imports_does_not_count(tmp_path: Path) -> None
     }.items():
         (package / f"{name}.py").write_text(text)
     assert sources.behind(["cof.first"], tmp_path) == {"cof", "cof.first"}
+
+
+def test_what_is_remembered_changes_no_hash_and_spares_the_reading(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "inner/imports.json"
+    fresh = sources.Graph(copy).verbs
+    assert sources.Graph(copy, memory).verbs == fresh
+    written = memory.stat().st_mtime_ns
+    edited = copy / "cof/progress.py"
+    text = edited.read_text()
+    with monkeypatch.context() as patch:
+        read = sources._named
+        patch.setattr(sources, "_named", lambda _: pytest.fail("a module was read again"))
+        assert sources.Graph(copy, memory).verbs == fresh
+        assert memory.stat().st_mtime_ns == written
+        seen: list[int] = []
+        patch.setattr(sources, "_named", lambda tree: seen.append(1) or read(tree))
+        # The same size and time as before: only the text tells.
+        edited.write_text(text[:-1] + " ")
+        os.utime(edited, ns=(written, written))
+        changed = sources.Graph(copy, memory).verbs
+        assert len(seen) == 1
+    edited.write_text(text)
+    assert {verb for verb in fresh if changed[verb] != fresh[verb]} >= {"train", "ecg"}
+    assert sources.Graph(copy, memory).verbs == fresh
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"reader": "other", "imports": {}}', '{"reader": 1'])
+def test_what_is_remembered_badly_is_forgotten(copy: Path, tmp_path: Path, content: str) -> None:
+    memory = tmp_path / "imports.json"
+    memory.write_text(content)
+    assert sources.Graph(copy, memory).verbs == sources.Graph(copy).verbs
+    assert len(json.loads(memory.read_text())["imports"]) > 100
+
+
+def test_a_memory_without_a_place_is_left_out(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert sources.Graph(copy, tmp_path / "file/imports.json").verbs == sources.Graph(copy).verbs
 
 
 def test_no_rule_names_its_sources_by_hand() -> None:

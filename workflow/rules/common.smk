@@ -108,9 +108,49 @@ def batches(pattern):
     return expand(pattern, batch=BATCHES, allow_missing=True)
 
 
-def options(name, values):
-    """`--name value` for each value, quoted for the shell."""
-    return " ".join(f"--{name} {shlex.quote(str(value))}" for value in values)
+def cof(verb, **given):
+    """What the rule of a verb needs of `params`: its `command` with files, its `options`, and its code's hash.
+
+    A named input is the option of its name, the first output is `--out` (unless `out` is given), and a further output is
+    the option of its name again. A named input of several files is every batch's, and their folder the option's value. An
+    input without a name only has to be there.
+
+    Snakemake runs a job again when its options change, which are therefore a param of their own: one that is made of
+    inputs and outputs it does not look at.
+
+    Args:
+        verb: of `cof`.
+        given: further options: a value, a list for one that is repeated, or a function of the wildcards that returns such.
+    """
+
+    def command(wildcards, input, output):
+        named = {name: value for name, value in input.items() if value}
+        files = {
+            name: value if isinstance(value, str) else Path(value[0]).parent
+            for name, value in named.items()
+        }
+        if "out" not in given:
+            names = {value: name for name, value in output.items()}
+            files["out"] = output[0]
+            files |= {names[path]: path for path in output[1:]}
+        return " ".join(["cof", verb, *_options(files)])
+
+    def options(wildcards):
+        told = {
+            name: value(wildcards) if callable(value) else value
+            for name, value in given.items()
+        }
+        return " ".join([*_options(told), "--overwrite"])
+
+    source = source_of(verb, remembered=Path(".snakemake/cof-imports.json"))
+    return {"command": command, "options": options, "source": source}
+
+
+def _options(told):
+    """`--name value` for each option, quoted for the shell."""
+    for name, values in told.items():
+        for value in values if isinstance(values, list) else [values]:
+            yield f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
 
 
 def cohort_size():
@@ -134,27 +174,16 @@ def limit(fixed, a_subject=0):
     )
 
 
-def stage(name):
-    """The folder of a stage whose batches are the input `name`: one short argument, however many batches there are."""
-    return lambda wildcards, input: Path(getattr(input, name)[0]).parent
-
-
 def model_fields(wildcards):
     """The registered motion that a model learns from, where its family learns from any."""
     registration = getattr(CONFIG.models[wildcards.model], "registration", None)
     return batches(f"{R}/fields/{registration}/{{batch}}") if registration else []
 
 
-def fields_option(wildcards):
-    """`--fields` with the folder of that motion."""
-    registration = getattr(CONFIG.models[wildcards.model], "registration", None)
-    return options("fields", [f"{R}/fields/{registration}"] if registration else [])
-
-
 def base_model(wildcards):
     """The trained model that a model applies, where its family has one."""
     base = getattr(CONFIG.models[wildcards.model], "model", None)
-    return [f"{R}/models/{base}"] if base else []
+    return f"{R}/models/{base}" if base else []
 
 
 def members(wildcards):
@@ -166,14 +195,14 @@ def members(wildcards):
 def calibration(wildcards):
     """The calibrated intervals of a model that has some."""
     calibrated = wildcards.model in CONFIG.intervals.models
-    return [f"{R}/intervals/{wildcards.model}.json"] if calibrated else []
+    return f"{R}/intervals/{wildcards.model}.json" if calibrated else []
 
 
 def own_fields(wildcards):
     """The subjects' own registered motion, which only the oracle may see."""
     model = CONFIG.models[wildcards.model]
     return (
-        [f"{R}/fields/{model.registration}/{wildcards.batch}"]
+        f"{R}/fields/{model.registration}/{wildcards.batch}"
         if model.family == "oracle"
         else []
     )
