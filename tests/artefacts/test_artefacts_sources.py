@@ -108,48 +108,65 @@ def test_what_only_a_type_checker_imports_does_not_count(tmp_path: Path) -> None
     assert sources.behind(["cof.first"], tmp_path) == {"cof", "cof.first"}
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder that holds a package of two verbs, of which one imports what the other is."""
+    (tmp_path / "small/cof").mkdir(parents=True)
+    for name, text in {
+        "__init__": "",
+        "verbs": 'GROUPS: dict = {"all": {"one": ("cof.first:f", ""), "two": ("cof.second:f", "")}}\n',
+        "first": "from cof.second import x\n",
+        "second": "x = 1\n",
+    }.items():
+        (tmp_path / f"small/cof/{name}.py").write_text(text)
+    return tmp_path / "small"
+
+
 def test_what_is_remembered_changes_no_hash_and_spares_the_reading(
-    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = tmp_path / "inner/imports.json"
-    fresh = sources.Graph(copy).verbs
-    assert sources.Graph(copy, memory).verbs == fresh
+    memory, edited = tmp_path / "inner/imports.json", small / "cof/first.py"
+    fresh = sources.Graph(small).verbs
+    assert sources.Graph(small, memory).verbs == fresh
     written = memory.stat().st_mtime_ns
-    edited = copy / "cof/progress.py"
-    text = edited.read_text()
-    with monkeypatch.context() as patch:
-        read = sources._named
-        patch.setattr(sources, "_named", lambda _: pytest.fail("a module was read again"))
-        assert sources.Graph(copy, memory).verbs == fresh
-        assert memory.stat().st_mtime_ns == written
-        seen: list[int] = []
-        patch.setattr(sources, "_named", lambda tree: seen.append(1) or read(tree))
-        # The same size and time as before: only the text tells.
-        edited.write_text(text[:-1] + " ")
-        os.utime(edited, ns=(written, written))
-        changed = sources.Graph(copy, memory).verbs
-        assert len(seen) == 1
+    parsed: list[int] = []
+    read = sources._named
+    monkeypatch.setattr(sources, "_named", lambda tree: parsed.append(1) or read(tree))
+    assert sources.Graph(small, memory).verbs == fresh
+    assert (parsed, memory.stat().st_mtime_ns) == ([], written)
+    # Of the same size and time as before: only the text tells.
+    text, times = edited.read_text(), edited.stat()
+    edited.write_text("from cof import second  \n")
+    os.utime(edited, ns=(times.st_atime_ns, times.st_mtime_ns))
+    changed = sources.Graph(small, memory).verbs
+    assert (len(parsed), changed["two"]) == (1, fresh["two"])
+    assert changed["one"] != fresh["one"]
+    assert edited.stat().st_size == len(text)
     edited.write_text(text)
-    assert {verb for verb in fresh if changed[verb] != fresh[verb]} >= {"train", "ecg"}
-    assert sources.Graph(copy, memory).verbs == fresh
+    assert sources.Graph(small, memory).verbs == fresh
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"reader": "other", "imports": {}}', '{"reader": 1'])
-def test_what_is_remembered_badly_is_forgotten(copy: Path, tmp_path: Path, content: str) -> None:
+def test_what_is_remembered_badly_is_forgotten(small: Path, tmp_path: Path, content: str) -> None:
     memory = tmp_path / "imports.json"
     memory.write_text(content)
-    assert sources.Graph(copy, memory).verbs == sources.Graph(copy).verbs
-    assert len(json.loads(memory.read_text())["imports"]) > 100
+    assert sources.Graph(small, memory).verbs == sources.Graph(small).verbs
+    assert len(json.loads(memory.read_text())["imports"]) == 2
 
 
-def test_a_memory_without_a_place_is_left_out(copy: Path, tmp_path: Path) -> None:
+def test_a_memory_without_a_place_is_left_out(small: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert sources.Graph(copy, tmp_path / "file/imports.json").verbs == sources.Graph(copy).verbs
+    assert sources.Graph(small, tmp_path / "file/imports.json").verbs == sources.Graph(small).verbs
 
 
 def test_no_rule_names_its_sources_by_hand() -> None:
+    verbs = set()
     for rules in (PACKAGE.parents[1] / "workflow/rules").glob("*.smk"):
         for block in re.split(r"(?m)^\s*(?:use )?rule ", rules.read_text())[1:]:
-            called = re.search(r'"[^"]*\bcof ([a-z-]+) ', block.partition("shell:")[2])
-            if called:
-                assert f'source=source_of("{called[1]}")' in block, block[:60]
+            called = re.search(r"\*\*cof\(\s*\"([a-z-]+)\"", block)
+            if "shell:" in block and called is None:
+                assert "{params.command}" not in block, block[:60]
+                assert not re.search(r'"[^"]*\bcof ', block.partition("shell:")[2]), block[:60]
+            verbs |= {called[1]} if called else set()
+    assert verbs <= set(sources.entries())
+    assert {"ecg", "train", "toppr", "twins", "table", "report"} <= verbs

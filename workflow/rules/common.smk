@@ -63,6 +63,13 @@ RUN_BATCHES = (
 )
 # A rule asks for them once a job.
 MODEL_SETTINGS = {name: dump(model) for name, model in CONFIG.models.items()}
+# What every generation is told, whatever subjects it is of.
+TWINS = dict(
+    settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
+    labels_settings=dump(CONFIG.labels),
+    labelling=CONFIG.twins.labels,
+    seed=CONFIG.seed,
+)
 SPLITS = ["train", "validation", "test"] if ONLY else ["test"]
 
 
@@ -109,18 +116,18 @@ def batches(pattern):
 
 
 def cof(verb, **given):
-    """What the rule of a verb needs of `params`: its `command` with files, its `options`, and its code's hash.
+    """Params of a step: the `command` of a verb with its files, its `options`, and the hash of its code, `source`.
 
-    A named input is the option of its name, the first output is `--out` (unless `out` is given), and a further output is
-    the option of its name again. A named input of several files is every batch's, and their folder the option's value. An
-    input without a name only has to be there.
+    A named input is the option of its name; of several files, those of every batch, their folder is. An input without a
+    name only has to be there. The first output is `--out`, unless `out` is given; a further one is the option of its name.
 
-    Snakemake runs a job again when its options change, which are therefore a param of their own: one that is made of
-    inputs and outputs it does not look at.
+    Options are a param of their own, since a job runs again when they change: of a param that is made of inputs and
+    outputs Snakemake does not ask.
 
     Args:
         verb: of `cof`.
-        given: further options: a value, a list for one that is repeated, or a function of the wildcards that returns such.
+        given: further options: a value, a list for one that is repeated (an empty one for none), or a function of the
+            wildcards that returns such.
     """
 
     def command(wildcards, input, output):

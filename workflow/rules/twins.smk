@@ -1,12 +1,3 @@
-# What every generation is told, whatever subjects it is of.
-TWINS = dict(
-    settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
-    labels_settings=dump(CONFIG.labels),
-    labelling=CONFIG.twins.labels,
-    seed=CONFIG.seed,
-)
-
-
 rule twins:
     """Inference: the held-out subjects' 4D hearts from their anchors and ECGs."""
     input:

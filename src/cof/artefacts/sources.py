@@ -38,8 +38,8 @@ def source_of(verb: str, root: Path = _ROOT, remembered: Path | None = None) -> 
     Args:
         verb: of the command line.
         root: folder that holds the package.
-        remembered: JSON file that spares the next process the reading of every module: what a module imports, by the
-            hash of its text. It is made, and made again when a module has changed; without the right to, it is left out.
+        remembered: JSON file that spares the next process the parsing of every module: what a module imports, by the
+            hash of its text. It is made, and made again when a module has changed; where it cannot be, it is left out.
 
     Raises:
         KeyError: there is no such verb.
