@@ -20,14 +20,11 @@ LONGEST = (
     "workflow/test_workflow_first_day.py",
     "workflow/test_workflow_privacy.py",
     "workflow/test_workflow_controls.py",
+    "workflow/test_workflow_faults.py",
+    "training/test_training_loop.py",
     "motion/test_motion_training.py",
     "models/test_models_echodiffusion.py",
-    "training/test_training_loop.py",
-    "labels/test_labels_training.py",
-    "workflow/test_workflow_faults.py",
-    "models/test_models_diffusion.py",
     "models/test_models_learning.py",
-    "twins/test_twins_single.py",
 )
 
 
