@@ -29,6 +29,7 @@ from lightning.fabric.plugins.environments import (
     TorchElasticEnvironment,
 )
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from cof.artefacts.folders import whole_file
 from cof.config.training import TrainingSettings
@@ -205,7 +206,10 @@ class _Training:
         fabric: Fabric,
     ) -> None:
         self.network = network.train()
-        self.average = copy.deepcopy(network).requires_grad_(False) if settings.ema else None
+        self.average: Any = None
+        if settings.ema:
+            self.average = AveragedModel(network, avg_fn=self._averaged).requires_grad_(False)
+            self.average.update_parameters(network)  # the first call copies
         self.loss, self.source, self.settings, self.run = loss, source, settings, run
         self.log_every, self.fabric = log_every, fabric
         share = settings.batch // fabric.world_size
@@ -216,7 +220,7 @@ class _Training:
         if state:
             self.network.load_state_dict(state["network"])
         if state and self.average is not None:
-            self.average.load_state_dict(state["average"])
+            self.average.module.load_state_dict(state["average"])
         self.optimiser: dict[str, Any] = state.get("optimiser", {})
         self.done: int = state.get("iteration", 0)
         self.rows: list[dict[str, float]] = state.get("rows", [])
@@ -225,7 +229,7 @@ class _Training:
     @property
     def kept(self) -> Any:
         """What is validated, and kept at the end: the average where there is one."""
-        return self.network if self.average is None else self.average
+        return self.network if self.average is None else self.average.module
 
     def iterate(self, entries: Sequence[str], processes: int) -> int:
         """Learn until the last iteration, or the one in which a signal comes to any process.
@@ -299,19 +303,17 @@ class _Training:
             group["lr"] = learning_rate(self.done, self.settings)
         adam.step()
         adam.zero_grad()
-        self._follow()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
         return [value / weight for value in sums], stop
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the exponential moving average of the weights one step towards them.
+    def _averaged(self, mean: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
+        """The exponential moving average of a weight, one step on.
 
         At first it forgets faster than `ema` says: a short training shall not keep the random weights it began with.
         """
-        if self.average is not None:
-            decay = min(self.settings.ema, self.done / (self.done + 9))
-            for mean, value in zip(self.average.parameters(), self.network.parameters()):
-                mean.lerp_(value, 1 - decay)
+        decay = min(self.settings.ema, self.done / (self.done + 9))
+        return mean.lerp(value.detach(), 1 - decay)
 
     def _loads(self) -> Iterator[Callable[[], Any]]:
         """The parts of this process of every iteration that is left, in order, each to be loaded."""
@@ -357,7 +359,7 @@ class _Training:
                 "rows": self.rows,
                 "recent": self.recent,
             }
-            state |= {"average": self.average.state_dict()} if self.average is not None else {}
+            state |= {"average": self.average.module.state_dict()} if self.average is not None else {}
             with whole_file(self.run.checkpoint) as aside:
                 torch.save(state, aside)
 
