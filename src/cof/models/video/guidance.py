@@ -1,4 +1,4 @@
-"""Classifier-free guidance (Ho and Salimans, 2022), for rivals that drop their condition in training."""
+"""Classifier-free guidance (Ho and Salimans, 2022), for every baseline that drops its condition in training."""
 
 from collections.abc import Callable
 from typing import TypeVar
