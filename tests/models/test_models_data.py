@@ -18,7 +18,7 @@ from cof.config.flow import CofSettings, VelocitySettings
 from cof.config.training import TrialSettings
 from cof.errors import UsageError
 from cof.models.data import Artefacts, Opened, OpenedExamples, ecgs_of, ejection_fraction
-from cof.models.exchange import Exchanged, exchange
+from cof.models.exchange import exchange, exchanged
 from cof.models.stage import train
 from cof.models.trained import load
 from cof.motion.fields import save_displacement
@@ -148,7 +148,7 @@ def test_an_exchange_opens_a_heart_when_it_is_asked_for_and_with_anothers_ecg(co
     examples = lazily(cohort, opened)
     ecgs = ecgs_of(examples)
     donors = exchange(ecgs, "0")
-    given = Exchanged(examples, ecgs, donors)
+    given = exchanged(examples, ecgs, donors)
     assert opened == []
     assert len(given) == 4
     third = given[2]

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cof.artefacts.folders import MANIFEST, whole_folder
+from cof.artefacts.markup import markdown_lines
 from cof.artefacts.origin import LEARNT_FROM, Origin, learnt_from
 from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import digest, stamp
@@ -152,20 +153,19 @@ def _seed(settings: ModelSettings, seed: int) -> int:
 def _trials(trials: list[dict[str, Any]]) -> str:
     """The section of the model card on how the learning rates were chosen."""
 
-    def row(trial: dict[str, Any]) -> str:
+    def row(trial: dict[str, Any]) -> list[str]:
         rate = f"{trial['learning_rate']:g}" + (", used" if trial["chosen"] else "")
         reached = "not finite" if trial["validation_loss"] is None else f"{trial['validation_loss']:.6g}"
-        return f"| {trial['training']} | {rate} | {trial['iterations']} | {reached} |"
+        return [trial["training"], rate, str(trial["iterations"]), reached]
 
-    rows = "\n".join(map(row, trials))
+    table = markdown_lines(["training", "learning rate", "iterations", "validation loss"], [row(one) for one in trials])
+    lines = "\n".join(table)
     return f"""
 ## Trials
 
 Short trainings from the same initial weights; the learning rate of the lowest validation loss was used.
 
-| training | learning rate | iterations | validation loss |
-|---|---|---|---|
-{rows}
+{lines}
 """
 
 
@@ -181,19 +181,21 @@ def _card(family: Family, model: ModelSettings, record: dict[str, Any]) -> str:
     elif "ef" in model.sees:
         inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
+    facts = [
+        ["learns from", f"{learnt} of {subjects} ({counts['validation']} for validation)"],
+        ["trained on", Origin.of(record).counted if model.learns_on else "nothing"],
+        ["sees of a new subject", inputs],
+        ["canonical grid", f"{shape} voxels of {spacing} mm (z, y, x), {record['frames']} phases"],
+        ["seed", str(record["seed"])],
+        ["settings hash", record["provenance"]["config_hash"]],
+    ]
+    lines = "\n".join(markdown_lines(["", ""], facts, numbers=False))
     trials = _trials(record["trials"]) if record["trials"] else ""
     return f"""# Model card: {settings["family"]}
 
 {(type(family).__doc__ or "").strip()}
 
-| | |
-|---|---|
-| learns from | {learnt} of {subjects} ({counts["validation"]} for validation) |
-| trained on | {Origin.of(record).counted if model.learns_on else "nothing"} |
-| sees of a new subject | {inputs} |
-| canonical grid | {shape} voxels of {spacing} mm (z, y, x), {record["frames"]} phases |
-| seed | {record["seed"]} |
-| settings hash | {record["provenance"]["config_hash"]} |
+{lines}
 
 ```json
 {json.dumps(settings, indent=1, sort_keys=True)}
