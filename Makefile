@@ -35,7 +35,7 @@ install: .venv/.installed ## make .venv from the lock
 demo: install ## run the whole chain on the embedded synthetic cohort, to results/report/index.html
 	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile $(CONFIG) -- all
 
-bench: install ## the larger synthetic cohort behind docs/results.md (hours; resumes where it stopped)
+bench: install ## the larger synthetic cohort behind docs/science/results.md (hours; resumes where it stopped)
 	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile workflow/config/bench.yaml -- all
 
 test: install lint ## every check and every test
@@ -44,7 +44,7 @@ test: install lint ## every check and every test
 unit: install ## the fast tests only
 	$(BIN)/python -m pytest tests -m "not slow"
 
-torture: install ## the long forms of fuzzing and kill tests (hours; docs/testing.md)
+torture: install ## the long forms of fuzzing and kill tests (hours; docs/develop/testing.md)
 	$(BIN)/python tests/torture/fuzz_ecg.py --inputs 200000
 	$(BIN)/python tests/torture/fuzz_cine.py --inputs 20000
 	$(BIN)/python tests/torture/kills.py --kills 20

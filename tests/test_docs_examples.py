@@ -15,7 +15,7 @@ from test_cli import KINDS, VERBS, parameters
 REPOSITORY = Path(__file__).parents[1]
 BLOCKS = [
     block
-    for block in re.findall(r"```sh\n(.*?)```", (REPOSITORY / "docs/tutorial.md").read_text(), re.S)
+    for block in re.findall(r"```sh\n(.*?)```", (REPOSITORY / "docs/start/demo.md").read_text(), re.S)
     if re.search(r"^cof ", block, re.MULTILINE)
 ]
 STUB = """#!/usr/bin/env python3

@@ -37,7 +37,7 @@ def package(name: str) -> str:
 def from_outside(name: str) -> Any | None:
     """The family called `name` that an installed package registers: a `cof.models.base.Family` with `settings`.
 
-    The entry point names its class; docs/adding-a-system.md has an example. Nothing is imported of a family that is
+    The entry point names its class; docs/how-to/add-a-system.md has an example. Nothing is imported of a family that is
     not asked for.
 
     Returns:
