@@ -18,7 +18,7 @@ UV_INSTALL = $(if $(CPU_WHEEL),UV_FIND_LINKS=$(WHEELS)) $(BIN)/uv pip install --
 # Waiting threads must not spin: two torch processes on two cores slow each other many times over.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo bench test unit torture lint format lock clean
+.PHONY: help install demo bench test unit torture docs lint format lock clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,17 +50,21 @@ torture: install ## the long forms of fuzzing and kill tests (hours; docs/develo
 	$(BIN)/python tests/torture/kills.py --kills 20
 	$(BIN)/python tests/torture/slurm.py
 
+docs: install ## write the reference from the code, and build the site to build/site/index.html
+	$(BIN)/python docs/reference/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: install ## formatting, style, types, workflow, privacy
-	$(BIN)/ruff check src tests benchmarks weights examples
-	$(BIN)/ruff format --check src tests benchmarks weights examples
+	$(BIN)/ruff check src tests benchmarks weights examples docs
+	$(BIN)/ruff format --check src tests benchmarks weights examples docs
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(if $(wildcard .git),git ls-files -z --deduplicate | xargs -0 $(BIN)/cof privacy --history)
 
 format: install ## apply formatting
-	$(BIN)/ruff check --fix src tests benchmarks weights examples
-	$(BIN)/ruff format src tests benchmarks weights examples
+	$(BIN)/ruff check --fix src tests benchmarks weights examples docs
+	$(BIN)/ruff format src tests benchmarks weights examples docs
 	$(BIN)/snakefmt Snakefile workflow
 
 lock: install ## renew envs/lock.txt from the installed environment

@@ -24,14 +24,14 @@ class MeanMotionSettings(Settings):
     """Control: the mean velocity of the training hearts after a heart-aligned affine."""
 
     family: Literal["mean_motion"] = "mean_motion"
-    registration: str = "toppr"
+    registration: str = Field("toppr", description="the registration whose motion is averaged")
 
 
 class ScaledMotionSettings(Settings):
     """Control: the mean motion, scaled so that the anchor's LV reaches an EF that a ridge regression predicts."""
 
     family: Literal["scaled_motion"] = "scaled_motion"
-    registration: str = "toppr"
+    registration: str = Field("toppr", description="the registration whose motion is averaged")
     predictors: Literal["ecg", "edv", "none"] = Field(
         "ecg",
         description="of the EF: twelve features of the ECG; the anchor's EDV, for an EDV-only predictor of ESV; or "

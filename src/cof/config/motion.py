@@ -33,17 +33,19 @@ class PathSettings(Settings):
 class RegistrationSettings(TrainingSettings):
     """One variant of TOPPR, the topology-preserving registration."""
 
-    channels: tuple[Count, ...] = (16, 32, 32, 32)
-    lambda_rec: float = Field(1.0, ge=0)
-    lambda_seg: float = Field(1.0, ge=0)
-    lambda_smooth: float = Field(0.0, ge=0)
+    channels: tuple[Count, ...] = Field(
+        (16, 32, 32, 32), description="of each resolution level; all but the first halve rows and columns"
+    )
+    lambda_rec: float = Field(1.0, ge=0, description="weight of the image similarity")
+    lambda_seg: float = Field(1.0, ge=0, description="weight of the segmentation loss by the teacher")
+    lambda_smooth: float = Field(0.0, ge=0, description="weight of the diffusion energy of the field")
     parameterisation: Literal["velocity", "displacement"] = Field(
         "velocity", description="a stationary velocity field (diffeomorphic), or the displacement itself"
     )
     max_field: Literal["tanh", "hinge", "none"] = Field(
         "tanh", description="bound of every component: hard (tanh), a penalty (hinge), or none"
     )
-    max_field_mm: Positive = 30.0
+    max_field_mm: Positive = Field(30.0, description="bound of each component of the field")
     similarity: Literal["ncc", "mse"] = Field(
         "ncc", description="of the images: squared local correlation, or the mean squared difference"
     )

@@ -61,7 +61,7 @@ def generate_batch(
         fields: folder `fields/{variant}/{batch}`, read by a family that is openly allowed to see the motion.
         model: folder of the trained model.
         labeller: folder of the trained nnU-Net, which labels the generated cines as it labels the real ones.
-        out: folder of the generated hearts; docs/develop/architecture.md lists the files.
+        out: folder of the generated hearts; docs/reference/files.md lists the files.
         exclusions: table of the subjects left out.
         settings: of the model.
         labels_settings: of the labeller.
