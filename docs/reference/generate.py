@@ -46,9 +46,9 @@ def configuration() -> str:
     blocks = [
         "# Configuration",
         "YAML files describe a run: `config.yaml` of the repository, and the files after `--configfile`, each laid "
-        "over those before it. `cof config [FILE ...]` checks them and prints every key with its value. An unknown key is "
-        "refused, and the message names the closest known one. `null` in place of a model, registration, table or row "
-        "removes it. `like: NAME` makes a changed copy of another model or registration.",
+        "over those before it. `cof config [FILE ...]` checks them and prints every key with its value. An unknown key "
+        "is refused, and the message names the closest known one. `null` in place of a model, registration, table "
+        "or row removes it. `like: NAME` makes a changed copy of another model or registration.",
         "The defaults below are those of the code; `config.yaml` and the files of `workflow/config/` set other values "
         "for some keys. `NAME` stands for a name of your choice.",
     ]
