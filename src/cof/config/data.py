@@ -57,7 +57,7 @@ class CohortSettings(Settings):
     salt_file: str | None = Field(
         None, description="file with the secret salt of the pseudonyms; without one, names are kept (public data only)"
     )
-    batches: int = Field(1, ge=1, le=10_000, description="jobs a stage; about one for every 250 subjects")
+    batches: int = Field(1, ge=1, le=10_000, description="jobs per stage; about one for every 250 subjects")
     split: dict[Literal["train", "validation", "test"], Probability] | None = Field(
         None,
         description="shares of the splits, for subjects whose sheet names none; where left out, .75, .05 and .2, and "

@@ -14,7 +14,7 @@ class VelocitySettings(Settings):
     channels: tuple[Count, ...] = Field(
         (16, 32, 64), description="of each resolution level; all but the first halve rows and columns"
     )
-    blocks: Count = Field(1, description="residual blocks a level on the way down, and again on the way up")
+    blocks: Count = Field(1, description="residual blocks per level on the way down, and again on the way up")
     embedding: Count = Field(128, description="width of the codes of phase and ECG")
     ecg_channels: tuple[Count, ...] = Field((32, 64, 128), description="of each level of the ECG encoder")
     time_harmonics: Count = Field(16, description="harmonics of the cycle by which the phase is encoded")

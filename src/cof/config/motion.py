@@ -11,7 +11,7 @@ from cof.config.training import AffineSettings, TrainingSettings, TrialSettings
 class RefinementSettings(Settings):
     """Instance-specific refinement: Adam on one pair's own field, from the network's on. Needs no labels."""
 
-    steps: int = Field(0, ge=0, description="gradient steps a pair; 0 for none")
+    steps: int = Field(0, ge=0, description="gradient steps per pair; 0 for none")
     step_mm: Positive = Field(0.5, description="length of a step of each component, falling to zero")
     lambda_smooth: float = Field(0.03, ge=0, description="weight of the diffusion energy beside the image term")
     control_mm: Positive | None = Field(
@@ -50,7 +50,7 @@ class RegistrationSettings(TrainingSettings):
         "ncc", description="of the images: squared local correlation, or the mean squared difference"
     )
     ncc_window: tuple[Count, Count, Count] = Field((3, 9, 9), description="odd voxels z, y, x of the local correlation")
-    seg_slices: Count | Literal["all"] = Field(4, description="random native slices a pair sees in the teacher's loss")
+    seg_slices: Count | Literal["all"] = Field(4, description="random native slices per pair in the teacher's loss")
     augmentation: AffineSettings | None = AffineSettings()
     pairing: Literal["direct", "composed"] = Field(
         "direct", description="register every frame to the anchor, or each to the one before and compose"

@@ -64,7 +64,7 @@ class CascadeStageSettings(TrainingSettings):
     """One stage of the cascade of EchoDiffusion and its training."""
 
     channels: tuple[Count, ...] = Field((16, 32, 64), description="each level halves frames, rows and columns")
-    blocks: Count = Field(1, description="residual blocks a level on the way down; one more on the way up")
+    blocks: Count = Field(1, description="residual blocks per level on the way down; one more on the way up")
     noise_mean: float = Field(0.2, description="of ln(sigma / sigma_data) in training; the original's -1.2 - ln .25")
     noise_sd: Positive = Field(1.2, description="of the same")
     steps: Count = Field(32, description="of DPM-Solver++")
@@ -95,7 +95,7 @@ class VideoCodecSettings(TrainingSettings):
     channels: tuple[Count, ...] = Field(
         (64, 128, 256), description="each level halves frames, rows and columns; a token covers what the last one has"
     )
-    blocks: Count = Field(2, description="residual blocks a level of the encoder, and again of the decoder")
+    blocks: Count = Field(2, description="residual blocks per level of the encoder, and again of the decoder")
     codes: int = Field(1024, ge=2, description="size of the codebook")
     code_channels: Count = Field(64, description="length of a code")
     commitment: float = Field(0.25, ge=0, description="weight of the encoder's distance to its codes")
@@ -140,7 +140,7 @@ class FlowDiffusionSettings(Settings):
     channels: tuple[Count, ...] = Field(
         (64, 128, 256), description="each level but the first halves time, rows and columns; the last has attention"
     )
-    blocks: Count = Field(2, description="residual blocks a level")
+    blocks: Count = Field(2, description="residual blocks per level")
     embedding: Count = Field(256, description="width of the ECG's tokens")
     ecg_channels: tuple[Count, ...] = Field((32, 64, 128), description="of each level of the ECG encoder")
 
