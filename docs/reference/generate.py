@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
 from cof import cli, config
+from cof.config.families import FAMILIES, settings_of
 from cof.config.metrics import METRICS
-from cof.config.models import ModelSettings
 from cof.config.training import TrainingSettings
 from cof.quality.catalogue import MEASURES
 
@@ -90,8 +90,7 @@ def _groups() -> Iterator[tuple[type[BaseModel], str]]:
 
 def _families() -> tuple[type[BaseModel], ...]:
     """The settings of every model family of this package."""
-    families: tuple[type[BaseModel], ...] = get_args(get_args(ModelSettings)[0])
-    return families
+    return tuple(settings for name in FAMILIES if (settings := settings_of(name)))
 
 
 def _classes(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -36,6 +36,7 @@ from cof.config.motion import PathSettings, RefinementSettings, RegistrationSett
 from cof.errors import CofError, UsageError, redact
 from cof.inputs import AnyPath, Batch, File, Folder, Table, check
 from cof.outputs import Form, Output, claim
+from cof.renamed import with_new_names
 
 # Waiting threads must not spin: side by side, two torch processes on two cores slow each other many times over.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -740,7 +741,7 @@ def table(
 
 
 @verb()
-def fairness(
+def cost(
     results: Results,
     out: OutTable,
     settings: SettingsText,
@@ -750,9 +751,9 @@ def fairness(
     ] = None,
 ) -> str:
     """Tell what each model of a table has cost: parameters, samples, hours, seconds a heart, memory."""
-    from cof.tables.stage import make_fairness
+    from cof.tables.stage import make_cost
 
-    make_fairness(
+    make_cost(
         results=results,
         settings=config.read_settings(settings, TableSettings),
         out=out,
@@ -893,7 +894,7 @@ def register(
 
 
 @verb()
-def who(
+def lookup(
     subject: Annotated[str, typer.Argument(help="Pseudonym of a subject or participant.")],
     key: Annotated[Path, typer.Option(help="cohort/key.parquet")] = Path("results/cohort/key.parquet"),
 ) -> str:
@@ -976,7 +977,7 @@ def check_config(
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; faults that a user can act on end in one line on standard error and exit code 2."""
     try:
-        return app(args=arguments)
+        return app(args=with_new_names(sys.argv[1:] if arguments is None else arguments))
     except (UsageError, CofError) as error:
         said = str(error)
     except OSError as error:  # a full disk, a right that is not given, a file that went away

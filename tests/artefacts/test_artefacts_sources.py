@@ -12,9 +12,11 @@ import pytest
 import cof
 from cof import cli
 from cof.artefacts import sources
-from cof.models.registry import FAMILIES
+from cof.config.families import FAMILIES, settings_of
 
 PACKAGE = Path(cof.__file__).parent
+SETTINGS = {named.partition(":")[0] for named in FAMILIES.values()}
+MODELS = {settings_of(name).implementation.partition(":")[0] for name in FAMILIES}
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +30,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @cache
 def graph() -> grimp.ImportGraph:
     built = grimp.build_graph("cof", cache_dir=None, exclude_type_checking_imports=True)
-    for named in FAMILIES.values():  # imported by their names at run time
-        built.add_import(importer="cof.models.registry", imported=named.partition(":")[0])
+    for importer, modules in (("cof.config.families", SETTINGS), ("cof.models.registry", MODELS)):
+        for module in modules:  # imported by their names at run time
+            built.add_import(importer=importer, imported=module)
     return built
 
 
@@ -44,7 +47,7 @@ def importers(module: str) -> set[str]:
 
 
 def hashes(root: Path) -> dict[str, str]:
-    for cached in (sources.entries, sources._imports, sources._parsed, sources._file, sources._data):
+    for cached in (sources.entries, sources._imports, sources._models, sources._parsed, sources._file, sources._data):
         cached.cache_clear()
     return {verb: sources.source_of(verb, root) for verb in sources.entries(root)}
 
@@ -88,7 +91,8 @@ def test_a_template_belongs_to_the_report_alone(copy: Path) -> None:
 
 def test_lazy_imports_and_families_named_as_text_count() -> None:
     learns = sources.behind(sources.entries()["train"])
-    assert {named.partition(":")[0] for named in FAMILIES.values()} <= learns
+    assert learns >= SETTINGS | MODELS
+    assert not MODELS & sources.behind(sources.entries()["register"])
     assert "cof.labels.predict" in sources.behind(sources.entries()["twins"])  # imported within a function
 
 

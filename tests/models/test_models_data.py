@@ -12,9 +12,9 @@ from cof.artefacts.parquet import write_table
 from cof.artefacts.provenance import stamp
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, uniform_times, write_labels
+from cof.config.baselines import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.config.controls import RandomSettings, StaticSettings, TrueEfSettings
 from cof.config.flow import CofSettings, VelocitySettings
-from cof.config.rivals import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.config.training import TrialSettings
 from cof.errors import UsageError
 from cof.models.data import Artefacts, Opened, OpenedExamples, ecgs_of, ejection_fraction
@@ -222,12 +222,13 @@ def test_only_an_oracle_of_the_ef_is_told_it_and_its_card_says_so(cohort):
     run(cohort, "told", TrueEfSettings(), base=cohort / "predicted")
     for name, words in (("predicted", "anchor and ECG at most"), ("told", "its own ejection fraction (an oracle")):
         trained = load(cohort / name)
-        assert trained.sees_ef is (name == "told")
+        sees_ef = "ef" in trained.settings.sees
+        assert sees_ef is (name == "told")
         assert words in (cohort / name / "card.md").read_text()
-        example = artefacts(cohort).open(NAMES[3], with_displacement=False, with_cine=False, with_ef=trained.sees_ef)
+        example = artefacts(cohort).open(NAMES[3], with_displacement=False, with_cine=False, with_ef=sees_ef)
         wanted = trained.model.generate(example, FRAMES, 0).measures["ef_wanted_pct"]
         own = round(ejection_fraction(cohort / f"labels/b000/{NAMES[3]}.nii.gz"), 3)
-        assert (wanted == own) is trained.sees_ef
+        assert (wanted == own) is sees_ef
     assert not list((cohort / "work").iterdir())  # no checkpoint of any part is left
 
 

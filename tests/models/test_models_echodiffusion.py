@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cof.config.rivals import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
+from cof.config.baselines import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.errors import UsageError
 from cof.models.base import Subject
 from cof.models.video import edm

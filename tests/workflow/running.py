@@ -36,8 +36,8 @@ def snakemake(
 
 def fingerprints(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below `folder`, except run times and logs."""
-    skipped = ("logs", "benchmarks", "fairness")
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "fairness.html"]
+    skipped = ("logs", "benchmarks", "cost")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "cost.html"]
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files

@@ -113,7 +113,7 @@ def test_one_subject_runs_through_the_trained_models(continued: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "again"),
     [
-        ("tables/markup.py", {"table", "fairness", "report"}),
+        ("tables/markup.py", {"table", "cost", "report"}),
         ("metrics/overlap.py", {"evaluate", "table", "report"}),
         ("report/cines.py", {"report"}),
     ],

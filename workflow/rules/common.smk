@@ -16,7 +16,8 @@ from cof.config.borrowed import borrow
 from cof.config.data import PHANTOM_VISIT
 from cof.config.untrained import without_untrained
 from cof.errors import UsageError
-from cof.families import package
+from cof import renamed
+from cof.config.families import package
 from cof.artefacts.origin import BORROWED as BORROWED_NOTE
 from cof.artefacts.provenance import digest
 from cof.artefacts.sources import source_of
@@ -49,6 +50,10 @@ except UsageError as error:
 # that still writes.
 # `cof` lies beside the Python that runs Snakemake; last, so that a rule's own environment comes first.
 shell.prefix(f"export PATH=$PATH:{shlex.quote(str(Path(sys.executable).parent))}; ")
+
+if workflow.is_main_process:
+    for remark in renamed.remarks([Path(file) for file in workflow.configfiles]):
+        logger.warning(remark)
 
 R = CONFIG.results
 SYNTHETIC = CONFIG.cohort.sheet is None
@@ -141,25 +146,25 @@ def stage(name):
 
 def model_fields(wildcards):
     """The registered motion that a model learns from, where its family learns from any."""
-    registration = getattr(CONFIG.models[wildcards.model], "registration", None)
+    registration = CONFIG.models[wildcards.model].motion
     return batches(f"{R}/fields/{registration}/{{batch}}") if registration else []
 
 
 def fields_option(wildcards):
     """`--fields` with the folder of that motion."""
-    registration = getattr(CONFIG.models[wildcards.model], "registration", None)
+    registration = CONFIG.models[wildcards.model].motion
     return options("fields", [f"{R}/fields/{registration}"] if registration else [])
 
 
 def base_model(wildcards):
     """The trained model that a model applies, where its family has one."""
-    base = getattr(CONFIG.models[wildcards.model], "model", None)
+    base = CONFIG.models[wildcards.model].applied_model
     return [f"{R}/models/{base}"] if base else []
 
 
 def members(wildcards):
-    """The trained models of an ensemble."""
-    names = getattr(CONFIG.models[wildcards.model], "members", ())
+    """The trained models that a model is made of, where its family has some."""
+    names = CONFIG.models[wildcards.model].applied_members
     return [f"{R}/models/{name}" for name in names]
 
 
@@ -170,11 +175,11 @@ def calibration(wildcards):
 
 
 def own_fields(wildcards):
-    """The subjects' own registered motion, which only the oracle may see."""
+    """The subjects' own registered motion, for a family that is openly allowed to see it."""
     model = CONFIG.models[wildcards.model]
     return (
-        [f"{R}/fields/{model.registration}/{wildcards.batch}"]
-        if model.family == "oracle"
+        [f"{R}/fields/{model.motion}/{wildcards.batch}"]
+        if "displacement" in model.sees
         else []
     )
 

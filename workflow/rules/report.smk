@@ -1,5 +1,6 @@
 localrules:
     configuration,
+    cost,
     fairness,
 
 
@@ -81,11 +82,39 @@ rule table:
         " --evaluation {params.evaluation:q} --config-hash {params.config_hash} --overwrite 2> {log:q}"
 
 
-rule fairness:
+rule cost:
     """What each model of a table has cost, from its training, its hearts and the benchmarks of both."""
     input:
         models=table_models,
         twins=table_twins,
+    output:
+        csv=f"{R}/cost/{{table}}.csv",
+        md=f"{R}/cost/{{table}}.md",
+        tex=f"{R}/cost/{{table}}.tex",
+    log:
+        f"{R}/logs/cost/{{table}}.log",
+    benchmark:
+        f"{R}/benchmarks/cost/{{table}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
+        results=lambda wildcards, output: Path(output.csv).parents[1],
+        out=lambda wildcards, output: Path(output.csv).with_suffix(""),
+        config_hash=CONFIG_HASH,
+        trained=options("trained", [CONFIG.trained] if CONFIG.trained else []),
+        source=source_of("cost"),
+    shell:
+        "exec cof cost --results {params.results:q} --out {params.out:q} --settings {params.settings:q} {params.trained}"
+        " --config-hash {params.config_hash} --overwrite 2> {log:q}"
+
+
+rule fairness:
+    """The old name of `cost`, for this release."""
+    input:
+        csv=rules.cost.output.csv,
+        md=rules.cost.output.md,
+        tex=rules.cost.output.tex,
     output:
         csv=f"{R}/fairness/{{table}}.csv",
         md=f"{R}/fairness/{{table}}.md",
@@ -96,16 +125,10 @@ rule fairness:
         f"{R}/benchmarks/fairness/{{table}}.tsv"
     conda:
         "../../envs/cof.yaml"
-    params:
-        settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
-        results=lambda wildcards, output: Path(output.csv).parents[1],
-        out=lambda wildcards, output: Path(output.csv).with_suffix(""),
-        config_hash=CONFIG_HASH,
-        trained=options("trained", [CONFIG.trained] if CONFIG.trained else []),
-        source=source_of("fairness"),
+    message:
+        renamed.remark("{output.csv}", "{input.csv}")
     shell:
-        "exec cof fairness --results {params.results:q} --out {params.out:q} --settings {params.settings:q} {params.trained}"
-        " --config-hash {params.config_hash} --overwrite 2> {log:q}"
+        "(cp {input.csv:q} {output.csv:q} && cp {input.md:q} {output.md:q} && cp {input.tex:q} {output.tex:q}) 2> {log:q}"
 
 
 rule configuration:
@@ -129,7 +152,7 @@ rule report:
     input:
         config=rules.configuration.output,
         tables=expand(rules.table.output.csv, table=CONFIG.tables),
-        fairness=expand(rules.fairness.output.csv, table=CONFIG.tables),
+        cost=expand(rules.cost.output.csv, table=CONFIG.tables),
         quality=batches(rules.quality.output.table),
         plausibility=batches(rules.quality.output.plausibility),
     output:
@@ -155,7 +178,7 @@ for name in CONFIG.tables:
             name
         input:
             f"{R}/tables/{name}.csv",
-            f"{R}/fairness/{name}.csv",
+            f"{R}/cost/{name}.csv",
 
 
 FINAL = (

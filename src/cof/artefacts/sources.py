@@ -1,7 +1,8 @@
 """Source files behind a command or a module, by the graph of imports: Snakemake runs a rule again when one changes.
 
-Imports within functions count, and so do the classes that `cof.models.registry` names as text. Of a package that a
-module only passes through, the `__init__` counts, and what it imports for others does not.
+Imports within functions count, and so do the classes that modules name as text: the settings of `cof.config.families`
+where they are named, and the models that these settings name where `cof.models.registry` imports them. Of a package
+that a module only passes through, the `__init__` counts, and what it imports for others does not.
 """
 
 import ast
@@ -13,8 +14,9 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
 _COMMANDS = "cof.cli"
+_MODELS, _REGISTRY = "cof.models.", "cof.models.registry"
 _DATA = frozenset((".html", ".css", ".js", ".json", ".yaml"))
-# A class as the registry names it, such as cof.models.flow.cof:CofFamily.
+# A class named as text, such as cof.config.flow:CofSettings, or cof.models.flow.cof:CofFamily.
 _NAMED = re.compile(r"(cof(?:\.\w+)+):\w+")
 
 
@@ -53,6 +55,8 @@ def behind(modules: Iterable[str], root: Path = _ROOT) -> set[str]:
         if name not in found:
             found.add(name)
             waiting += _imports(name, root)
+        if not waiting and _REGISTRY in found:
+            waiting = [model for name in found for model in _models(name, root) if model not in found]
     return found | {parent for name in found for parent in _parents(name)}
 
 
@@ -71,8 +75,16 @@ def entries(root: Path = _ROOT) -> dict[str, tuple[str, ...]]:
 
 @cache
 def _imports(name: str, root: Path) -> tuple[str, ...]:
-    """Modules of `cof` that a module imports anywhere, or names as text."""
-    return tuple(sorted({*_imported(_parsed(name, root), root)} - {name}))
+    """Modules of `cof` that a module imports anywhere, or names as text but for models."""
+    tree = _parsed(name, root)
+    settings = (named for named in _named(tree, root) if not named.startswith(_MODELS))
+    return tuple(sorted({*_imported(tree, root), *settings} - {name}))
+
+
+@cache
+def _models(name: str, root: Path) -> tuple[str, ...]:
+    """Modules of models that a module names as text."""
+    return tuple(named for named in _named(_parsed(name, root), root) if named.startswith(_MODELS))
 
 
 def _imported(tree: ast.AST, root: Path) -> Iterator[str]:
@@ -83,7 +95,11 @@ def _imported(tree: ast.AST, root: Path) -> Iterator[str]:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield inner if _file(inner, root).is_file() else str(node.module)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+
+
+def _named(tree: ast.AST, root: Path) -> Iterator[str]:
+    for node in _run(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
             named = _NAMED.fullmatch(node.value)
             if named and _file(named[1], root).is_file():
                 yield named[1]

@@ -6,8 +6,6 @@ from typing import Any
 
 from cof.config import Config
 from cof.config.base import TRUTH
-from cof.config.controls import RandomSettings
-from cof.config.training import TrainingSettings
 from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0
@@ -98,10 +96,10 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
             yield row(f"fields/{TRUTH}", calibration.fields[TRUTH], hearts, "hearts", gpu=False)
         for name, model in config.models.items():
             learnt, train = calibration.models[name], subjects * split.get("train", 0.0)
-            if isinstance(model, RandomSettings):
-                learnt = replace(learnt, bytes=learnt.bytes * min(model.donors, train))
-            if isinstance(model, TrainingSettings):
-                yield row(f"models/{name}", learnt, 0 if config.trained else model.all_iterations, "steps")
+            if model.kept_hearts:
+                learnt = replace(learnt, bytes=learnt.bytes * min(model.kept_hearts, train))
+            if model.training:
+                yield row(f"models/{name}", learnt, 0 if config.trained else model.training.all_iterations, "steps")
             else:
                 yield row(f"models/{name}", learnt, train, "training subjects")
             yield row(f"twins/{name}", calibration.twins[name], hearts, "hearts")

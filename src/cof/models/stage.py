@@ -13,12 +13,10 @@ from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
 from cof.cohort import SPLITS
-from cof.config.controls import TrueEfSettings
-from cof.config.flow import CofSettings
+from cof.config.families import package
 from cof.config.models import ModelSettings
 from cof.errors import UsageError
-from cof.families import package
-from cof.models.base import Example, Family, Motion
+from cof.models.base import Example, Family
 from cof.models.data import Artefacts, Known, OpenedExamples
 from cof.models.registry import family_of
 from cof.models.trained import CARD, MEMBERS, MODEL, SETTINGS
@@ -66,9 +64,9 @@ def train(
     artefacts = Artefacts.of(beats, grid, labels, fields)
     cohort = read_table(subjects)
     seed = _seed(settings, seed)
-    learns_on = family.learns_on or "train"
-    learns_from = family.learns_from | _cycle(settings)
-    with_displacement = "displacement" in learns_from
+    learns_on = settings.learns_on or "train"
+    needs = settings.needs
+    with_displacement = "displacement" in needs
     known: dict[str, Known] = {}
 
     def split(name: str) -> OpenedExamples:
@@ -84,26 +82,26 @@ def train(
         example = artefacts.open(
             subject,
             with_displacement=with_displacement,
-            with_cine="cine" in learns_from,
-            with_labels="labels" in learns_from,
-            with_ef="ef" in learns_from,
+            with_cine="cine" in needs,
+            with_labels="labels" in needs,
+            with_ef="ef" in needs,
         )
         assert example is not None
         return example
 
     nobody = OpenedExamples([], opened, artefacts.ecg)
-    if family.learns_on is None:  # it learns nothing, and yet has to know the canonical grid
+    if settings.learns_on is None:  # it learns nothing, and yet has to know the canonical grid
         train, validation = next(filter(None, map(split, SPLITS)), nobody), nobody
     else:
         train, validation = split(learns_on), split("validation") if learns_on == "train" else nobody
     if not train:
-        needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(family.learns_from & {"displacement"})])
-        wanted = f"{family.learns_on} subject" if family.learns_on else "subject"
+        needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(settings.learns_from & {"displacement"})])
+        wanted = f"{settings.learns_on} subject" if settings.learns_on else "subject"
         raise UsageError(f"{settings.family}: no {wanted} has everything that is needed ({needed})")
     if len({one.geometry for one in known.values()}) > 1:
         raise UsageError(f"{settings.family}: the subjects lie on different canonical grids")
     first = train[0]
-    if family.learns_on is None:
+    if settings.learns_on is None:
         train = nobody
     record = {
         "settings": settings.model_dump(mode="json"),
@@ -130,14 +128,8 @@ def train(
         for member in members:
             shutil.copytree(member, folder / MEMBERS / member.name, ignore=own)
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
-        (folder / CARD).write_text(_card(family, record))
+        (folder / CARD).write_text(_card(family, settings, record))
     run.clear()
-
-
-def _cycle(settings: ModelSettings) -> frozenset[Motion]:
-    """What a training needs beyond its family's, where any frame of the cycle may be the anchor."""
-    any_anchor = isinstance(settings, CofSettings) and settings.field.anchor == "any"
-    return frozenset({"cine", "labels"}) if any_anchor else frozenset()
 
 
 def _seed(settings: ModelSettings, seed: int) -> int:
@@ -166,14 +158,16 @@ Short trainings from the same initial weights; the learning rate of the lowest v
 """
 
 
-def _card(family: Family, record: dict[str, Any]) -> str:
+def _card(family: Family, model: ModelSettings, record: dict[str, Any]) -> str:
     """The model card: what it is, what it learnt from, and what it must not be taken for."""
     settings, counts = record["settings"], record["subjects"]
-    learnt = " and ".join(sorted(family.learns_from)) or ("ECGs" if family.learns_on else "nothing")
-    split = family.learns_on or "train"
+    learnt = " and ".join(sorted(model.learns_from)) or ("ECGs" if model.learns_on else "nothing")
+    split = model.learns_on or "train"
     subjects = f"{counts[split]} {'held-out' if split == 'test' else 'training'} subjects"
-    inputs = "its own registered motion (a ceiling, no prediction)" if family.sees_motion else "anchor and ECG at most"
-    if settings["family"] == TrueEfSettings.model_fields["family"].default:
+    inputs = "anchor and ECG at most"
+    if "displacement" in model.sees:
+        inputs = "its own registered motion (a ceiling, no prediction)"
+    elif "ef" in model.sees:
         inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
     trials = _trials(record["trials"]) if record["trials"] else ""
@@ -184,7 +178,7 @@ def _card(family: Family, record: dict[str, Any]) -> str:
 | | |
 |---|---|
 | learns from | {learnt} of {subjects} ({counts["validation"]} for validation) |
-| trained on | {Origin.of(record).counted if family.learns_on else "nothing"} |
+| trained on | {Origin.of(record).counted if model.learns_on else "nothing"} |
 | sees of a new subject | {inputs} |
 | canonical grid | {shape} voxels of {spacing} mm (z, y, x), {record["frames"]} phases |
 | seed | {record["seed"]} |

@@ -95,7 +95,7 @@ def _rows(model: str, paths: list[Path]) -> Iterator[pd.DataFrame]:
         yield rows
 
 
-def make_fairness(
+def make_cost(
     *, results: Path, settings: TableSettings, out: Path, config_hash: str, trained: Path | None = None
 ) -> None:
     """Write what each model of a table has cost, as `.csv`, `.md` and `.tex`.

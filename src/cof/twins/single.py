@@ -64,7 +64,7 @@ class Reading:
         file = results / "config.json"
         if file.is_file():
             run = config.parse(json.loads(file.read_text()), "config.json")
-            registration = run.registrations.get(getattr(trained.settings, "registration", ""))
+            registration = run.registrations.get(trained.settings.motion or "")
             path = registration.path if registration else PathSettings()
             return cls(run.ecg, run.beats, run.cine, run.labels, run.grid, path)
         grid = GridSettings(shape=trained.shape, spacing_mm=trained.spacing_mm, frames=trained.frames)
@@ -115,7 +115,8 @@ def twin_from_files(
     reading = Reading.of(weights, trained)
     labeller = weights / "labeller"
     lone = _check_kinds(ecg, scan, reading)
-    steps = 7 if trained.sees_motion else 6
+    sees_motion = "displacement" in trained.settings.sees
+    steps = 7 if sees_motion else 6
     with (
         Progress("twin", steps, even=False) as shown,
         tempfile.TemporaryDirectory() as scratch,
@@ -138,8 +139,8 @@ def twin_from_files(
         _say_repairs(root)
         run(label_batch, cine=root / "cine", labeller=labeller, out=root / "labels", settings=reading.labels)
         run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
-        if trained.sees_motion:
-            registration = weights / "registrations" / getattr(trained.settings, "registration", "")
+        if sees_motion:
+            registration = weights / "registrations" / (trained.settings.motion or "")
             run(register_batch, grid=root / "grid", weights=registration, out=root / "fields", settings=reading.path)
         run(
             generate_batch,
@@ -148,7 +149,7 @@ def twin_from_files(
             cine=root / "cine",
             labels=root / "labels",
             grid=root / "grid",
-            fields=root / "fields" if trained.sees_motion else None,
+            fields=root / "fields" if sees_motion else None,
             model=weights / "models" / model,
             labeller=labeller,
             out=root / "twins",

@@ -25,9 +25,6 @@ from cof.twins.generation import generate, label, propagate
 if TYPE_CHECKING:
     from cof.labels.predict import Labeller
 
-# Families whose motion is about end diastole and is not turned towards another anchor.
-ED_ALONE = ("oracle", "mean_motion", "scaled_motion")
-
 
 def generate_batch(
     *,
@@ -90,7 +87,7 @@ def generate_batch(
     cohort = read_table(sheet)
     provenance = stamp(settings.model_dump(mode="json")) | {"model": trained.provenance, "seed": seed}
     phase = trained.anchor_phase if anchor_phase is None else anchor_phase
-    if phase and settings.family in ED_ALONE:
+    if phase and settings.anchors == "ed":
         raise UsageError(f"a model of the family '{settings.family}' takes no other anchor than end diastole")
     excluded = Exclusions("twins")
     with whole_folder(out) as folder:
@@ -98,9 +95,9 @@ def generate_batch(
             with excluded.guard(name):
                 example = artefacts.open(
                     name,
-                    with_displacement=trained.sees_motion,
+                    with_displacement="displacement" in settings.sees,
                     with_cine=False,
-                    with_ef=trained.sees_ef,
+                    with_ef="ef" in settings.sees,
                     anchor_phase=phase,
                 )
                 if example is not None:

@@ -45,10 +45,10 @@ from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cof.config.rivals import CascadeStageSettings, EchoDiffusionSettings
+from cof.config.baselines import CascadeStageSettings, EchoDiffusionSettings
 from cof.config.training import TrainingSettings
 from cof.errors import UsageError
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.base import Example, Generated, Save, Subject
 from cof.models.noise import standard_normal, subject_rng
 from cof.models.video import edm
 from cof.models.video.ef_predictor import EfExamples, EfPredictor, ef_loss
@@ -443,10 +443,6 @@ def sample(
 
 class EchoDiffusionFamily:
     """EchoDiffusion on slices: a cascade of video diffusion models, conditioned on an EF predicted from the ECG."""
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"cine", "ef"})
-    sees_motion = False
 
     def fit(
         self,

@@ -1,4 +1,4 @@
-"""Classifier-free guidance (Ho and Salimans, 2022), which every rival that drops its condition in training can use."""
+"""Classifier-free guidance (Ho and Salimans, 2022), for every baseline that drops its condition in training."""
 
 from torch import Tensor
 

@@ -30,9 +30,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cof.config.rivals import LfdmSettings
+from cof.config.baselines import LfdmSettings
 from cof.errors import UsageError
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.base import Example, Generated, Save, Subject
 from cof.models.ddim import LEVELS, ddim, noising
 from cof.models.noise import standard_normal, subject_rng
 from cof.models.video.flow_autoencoder import FLOW, MOTION, MULTIPLE, QUARTER, FlowAutoencoder, autoencoder_loss
@@ -233,10 +233,6 @@ def fit(
 
 class LfdmFamily:
     """The family of `LfdmSettings`."""
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"cine"})
-    sees_motion = False
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: LfdmSettings, seed: int, run: Run

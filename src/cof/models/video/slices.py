@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cof.cine.grid import INTENSITY_UNIT, resample_phase
 from cof.config.base import Triple
-from cof.config.rivals import SliceVideoSettings
+from cof.config.baselines import SliceVideoSettings
 from cof.models.base import Example, Subject
 from cof.motion.augmentation import AffineMaps
 from cof.motion.warp import fill_invalid
