@@ -18,7 +18,7 @@ rule train:
         "../../envs/cof.yaml"
     threads: 8
     resources:
-        launcher="",  # what starts several processes on several nodes: docs/cluster.md
+        launcher="",  # what starts several processes on several nodes: docs/how-to/cluster.md
     params:
         **cof(
             "train",

@@ -58,7 +58,7 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
     """What every stage of a cohort costs.
 
     Nobody is taken to be left out, and what another run has trained costs the room of its copy alone. The tables and
-    the report are not counted: minutes, and at most some thousand files (docs/architecture.md).
+    the report are not counted: minutes, and at most some thousand files (docs/reference/files.md).
 
     Args:
         config: of the run.

@@ -42,5 +42,5 @@ def estimate_cost(
     whole = cost.total(rows)
     return (
         f"{subjects} subjects take {whole.core_hours:,.1f} core-hours, {whole.gpu_hours:,.1f} GPU-hours and "
-        f"{whole.bytes / 1e9:,.1f} GB; docs/scale.md tells what that rests on"
+        f"{whole.bytes / 1e9:,.1f} GB; docs/how-to/scale.md tells what that rests on"
     )

@@ -73,7 +73,7 @@ def generate_batch(
             that is told the EF.
         model: folder of the trained model.
         labeller: labels the generated cines as it labels the real ones.
-        out: docs/architecture.md lists the files.
+        out: docs/reference/files.md lists the files.
         seed: of families that draw at random, together with the subject's name.
         labelling: `propagated` moves the anchor's labels as its image, where a family
             generates a displacement.
