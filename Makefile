@@ -18,7 +18,10 @@ UV_INSTALL = $(if $(CPU_WHEEL),UV_FIND_LINKS=$(WHEELS)) $(BIN)/uv pip install --
 # Waiting threads must not spin: two torch processes on two cores slow each other many times over.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo bench real test unit torture lint format lock clean
+# Tests side by side, one file to a process; `make test CORES=8` on a larger machine.
+PYTEST = $(BIN)/python -m pytest tests --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
+
+.PHONY: help install demo bench real test unit coverage torture lint format lock clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,10 +55,13 @@ $(REAL)/%/subjects.csv: | install
 	$(BIN)/cof phantom --out $(@D) --settings workflow/config/real_phantoms/$*.yaml --workers $(CORES) --overwrite
 
 test: install lint ## every check and every test
-	$(BIN)/python -m pytest tests
+	$(PYTEST)
 
 unit: install ## the fast tests only
-	$(BIN)/python -m pytest tests -m "not slow"
+	$(PYTEST) -m "not slow"
+
+coverage: install ## the fast tests, and which lines they run: results/coverage/index.html
+	$(PYTEST) -m "not slow" --cov=cof --cov-report=term --cov-report=html:results/coverage
 
 torture: install ## the long forms of fuzzing and kill tests (hours; docs/testing.md)
 	$(BIN)/python tests/torture/fuzz_ecg.py --inputs 200000

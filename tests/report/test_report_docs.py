@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cof import cli, cohort, config
+from cof import cohort, config
 from cof.config.flow import OdeSettings, VelocitySettings
 from cof.errors import Reason
+from cof.verbs import GROUPS
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "results/README.md"])
-VERBS = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
-VERBS |= {group.name for group in cli.app.registered_groups}
+VERBS = {name.split()[0] for verbs in GROUPS.values() for name in verbs}
 
 
 @pytest.fixture(params=DOCS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -1,10 +1,12 @@
 """Chain of Flow: the velocity field, how it learns and how it is integrated."""
 
+from collections.abc import Set
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from cof.config.base import Count, Positive, Settings
+from cof.config.family import FamilySettings, Motion
 from cof.config.training import AffineSettings, TrainingSettings
 
 
@@ -71,8 +73,11 @@ class MotionSettings(TrainingSettings):
     seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
 
 
-class CofSettings(MotionSettings):
+class CofSettings(MotionSettings, FamilySettings):
     """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
+
+    implementation = "cof.models.flow.cof:CofFamily"
+    learns_from = frozenset({"displacement"})
 
     family: Literal["cof"] = "cof"
     displacement_weight: float = Field(
@@ -82,6 +87,11 @@ class CofSettings(MotionSettings):
         "paper's eq (9)",
     )
     ode: OdeSettings = OdeSettings()
+
+    @property
+    def needs(self) -> Set[Motion]:
+        """The motion, and where any frame of the cycle may be the anchor, its image and labels."""
+        return self.learns_from | ({"cine", "labels"} if self.field.anchor == "any" else set())
 
     @model_validator(mode="after")
     def _integrable(self) -> Self:

@@ -5,12 +5,16 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from cof.config.base import Count, Positive, Probability, Settings
+from cof.config.family import FamilySettings
 from cof.config.flow import MotionSettings, VelocitySettings
 from cof.config.training import AffineSettings, TrainingSettings
 
 
-class RegressionSettings(MotionSettings):
-    """Rival: the field of COF predicts the displacement itself, in one shot; nothing is integrated."""
+class RegressionSettings(MotionSettings, FamilySettings):
+    """Baseline: the field of COF predicts the displacement itself, in one shot; nothing is integrated."""
+
+    implementation = "cof.models.flow.regression:RegressionFamily"
+    learns_from = frozenset({"displacement"})
 
     family: Literal["regression"] = "regression"
 
@@ -29,8 +33,11 @@ class DenoiserSettings(VelocitySettings):
     modes: Literal[0] = Field(0, description="the phase and the noise level scale every residual block")
 
 
-class DiffusionSettings(MotionSettings):
-    """Rival: COF with a diffusion model of the displacement in the place of the flow."""
+class DiffusionSettings(MotionSettings, FamilySettings):
+    """Baseline: COF with a diffusion model of the displacement in the place of the flow."""
+
+    implementation = "cof.models.flow.diffusion:DiffusionFamily"
+    learns_from = frozenset({"displacement"})
 
     family: Literal["diffusion"] = "diffusion"
     field: DenoiserSettings = DenoiserSettings()
@@ -79,8 +86,11 @@ class SuperResolutionSettings(CascadeStageSettings):
     )
 
 
-class EchoDiffusionSettings(CascadeStageSettings, SliceVideoSettings):
+class EchoDiffusionSettings(CascadeStageSettings, SliceVideoSettings, FamilySettings):
     """EchoDiffusion on short-axis slices. Its own keys of a stage and of its training are the first stage's."""
+
+    implementation = "cof.models.video.echodiffusion:EchoDiffusionFamily"
+    learns_from = frozenset({"cine", "ef"})
 
     family: Literal["echodiffusion"] = "echodiffusion"
     predictor: EfPredictorSettings = EfPredictorSettings()
@@ -111,8 +121,11 @@ class MaskedTransformerSettings(Settings):
     ecg_channels: tuple[Count, ...] = (32, 64, 128)
 
 
-class EchoPulseSettings(SliceVideoSettings):
+class EchoPulseSettings(SliceVideoSettings, FamilySettings):
     """ECHOPulse on short-axis slices: masked token modelling. Its own training keys are the transformer's."""
+
+    implementation = "cof.models.video.echopulse:EchoPulseFamily"
+    learns_from = frozenset({"cine"})
 
     family: Literal["echopulse"] = "echopulse"
     video_frames: Count = Field(48, description="the cycle is resampled to so many frames, and back")
@@ -145,8 +158,11 @@ class FlowDiffusionSettings(Settings):
     ecg_channels: tuple[Count, ...] = (32, 64, 128)
 
 
-class LfdmSettings(SliceVideoSettings):
+class LfdmSettings(SliceVideoSettings, FamilySettings):
     """LFDM on short-axis slices: latent flow diffusion. Its own training keys are the diffusion model's."""
+
+    implementation = "cof.models.video.lfdm:LfdmFamily"
+    learns_from = frozenset({"cine"})
 
     family: Literal["lfdm"] = "lfdm"
     video_frames: Count = Field(48, description="the cycle is resampled to so many frames, and back")

@@ -7,10 +7,10 @@ from cof.tables.costs import HEADINGS, cells, read_csv
 
 
 def tables(results: Results) -> list[dict[str, Any]]:
-    """Costs of each model of each table, as `fairness/{table}.csv` holds it."""
+    """Costs of each model of each table, as `cost/{table}.csv` holds it."""
     found = []
     for name, settings in results.config.tables.items():
-        path = results.root / "fairness" / f"{name}.csv"
+        path = results.root / "cost" / f"{name}.csv"
         if path.is_file():
             rows = [(row[0], row[1:]) for row in map(cells, read_csv(path))]
             found.append({"name": name, "title": settings.title, "headings": HEADINGS[1:], "rows": rows})

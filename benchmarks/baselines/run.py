@@ -1,4 +1,4 @@
-"""What bounds the rivals that make images, and what does a Fréchet distance see?
+"""What bounds the baselines that make images, and what does a Fréchet distance see?
 
 Run with `--help`; README.md tells what is compared.
 """
@@ -66,7 +66,7 @@ def displaced(heart: Example) -> Iterator[tuple[str, Tensor]]:
 
 
 def returned(heart: Example, models: dict[str, object], frames: int) -> Iterator[tuple[str, Tensor]]:
-    """The real cine as parts of the rivals give it back: cines [T, Z, Y, X]."""
+    """The real cine as parts of the baselines give it back: cines [T, Z, Y, X]."""
     slices, valid = SliceBatch.of_stack(heart), np.flatnonzero(heart.placement.valid)
     for name, model in models.items():
         if not isinstance(model, EchoPulseModel | LfdmModel | EchoDiffusionModel):

@@ -13,7 +13,7 @@ from cof.privacy import numbers
 from cof.report.plots import THEMES
 from cof.report.sections.training import learning_curves
 from cof.tables.costs import Benchmark, cells, costs, late_change, learnt, panel, read_csv, read_logs
-from cof.tables.stage import make_fairness
+from cof.tables.stage import make_cost
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
@@ -39,14 +39,14 @@ def model(folder: Path, family: str, trainings: list[dict], registration: str | 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """COF on a CPU, a rival of two networks on four GPUs, and a control without any."""
+    """COF on a CPU, a baseline of two networks on four GPUs, and a control without any."""
     model(tmp_path / "models/cof", "cof", [effort(1234.567, 300, 2.4)], "toppr")
     log = pd.DataFrame({"iteration": np.arange(50, 301, 50), "train_loss": [9, 5, 3, 2.5, 2.0, 1.0]})
     log.assign(validation_loss=[9, 5, 3, 2.5, 2.0, 2.1]).to_csv(tmp_path / "models/cof/log.csv", index=False)
     benchmark(tmp_path / "benchmarks/train/cof.tsv", 3600, 900, 5400)
-    rival = [effort(2000, 100, 1, "gpu", 4), effort(500, 900, 9, "gpu", 4)]
-    model(tmp_path / "models/rival", "lfdm", rival)
-    benchmark(tmp_path / "benchmarks/train/rival.tsv", 1800, 900, 9000)
+    baseline = [effort(2000, 100, 1, "gpu", 4), effort(500, 900, 9, "gpu", 4)]
+    model(tmp_path / "models/baseline", "lfdm", baseline)
+    benchmark(tmp_path / "benchmarks/train/baseline.tsv", 1800, 900, 9000)
     model(tmp_path / "models/static", "static", [])
     benchmark(tmp_path / "benchmarks/train/static.tsv", 5, "-", "-")
     for name, hearts in (("cof", (3, 1)), ("static", (3, 1))):
@@ -65,13 +65,13 @@ def results(tmp_path: Path) -> Path:
 
 TABLE = TableSettings(
     title="T",
-    models={"cof": "COF", "rival": "LFDM", "static": "Static anchor", "elsewhere": "Other"},
+    models={"cof": "COF", "baseline": "LFDM", "static": "Static anchor", "elsewhere": "Other"},
     metrics=("ssim",),
 )
 
 
 def test_counts_times_and_memory_are_those_of_folder_and_benchmarks(results: Path) -> None:
-    cof, rival, static, elsewhere, toppr = costs(results, TABLE)
+    cof, baseline, static, elsewhere, toppr = costs(results, TABLE)
     assert (cof.row, cof.family, cof.training_hearts) == ("COF", "cof", 24)
     assert (cof.parameters, cof.iterations, cof.samples) == (1_234_567, 300, 2400)
     assert (cof.hours, cof.cpu_hours, cof.gpu_hours, cof.device) == (1, 1.5, 0, "cpu")
@@ -79,10 +79,10 @@ def test_counts_times_and_memory_are_those_of_folder_and_benchmarks(results: Pat
     assert cof.validation_change == pytest.approx(0.05)
     assert (cof.hearts, cof.seconds_a_heart, cof.memory_gb) == (4, (35 + 15) / 4, 2)
     # Both networks count, and four GPUs at once are four times as many hours.
-    assert (rival.parameters, rival.iterations, rival.samples) == (2_500_000, 1000, 10_000)
-    assert (rival.device, rival.processes, rival.gpu_hours, rival.cpu_hours) == ("gpu", 4, 2, 2.5)
-    assert math.isnan(rival.train_change)
-    assert math.isnan(rival.seconds_a_heart)
+    assert (baseline.parameters, baseline.iterations, baseline.samples) == (2_500_000, 1000, 10_000)
+    assert (baseline.device, baseline.processes, baseline.gpu_hours, baseline.cpu_hours) == ("gpu", 4, 2, 2.5)
+    assert math.isnan(baseline.train_change)
+    assert math.isnan(baseline.seconds_a_heart)
     assert (static.parameters, static.samples, static.device) == (0, 0, "")
     assert math.isnan(static.cpu_hours)
     assert all(math.isnan(value) for value in vars(elsewhere).values() if isinstance(value, float))
@@ -96,11 +96,11 @@ def test_times_of_what_another_run_has_trained_are_that_runs(results: Path, tmp_
         benchmark(elsewhere / f"benchmarks/{name}.tsv", 7200, 900, 10800)
     before = costs(results, TABLE, elsewhere)
     assert (before[0].hours, before[-1].hours) == (1, 0.2)  # trained here, whatever there is elsewhere
-    for name in ("train/cof", "train/rival", "toppr/toppr"):
+    for name in ("train/cof", "train/baseline", "toppr/toppr"):
         (results / f"benchmarks/{name}.tsv").unlink()
-    cof, rival, *_, toppr = costs(results, TABLE, elsewhere)
+    cof, baseline, *_, toppr = costs(results, TABLE, elsewhere)
     assert (cof.hours, cof.cpu_hours, cof.seconds_a_heart) == (2, 3, 12.5)
-    assert math.isnan(rival.hours)
+    assert math.isnan(baseline.hours)
     assert toppr.cpu_hours == 3
     assert math.isnan(costs(results, TABLE)[0].hours)
 
@@ -145,18 +145,18 @@ def test_networks_trained_in_a_row_have_a_log_each_and_the_last_one_tells_conver
     codec = pd.DataFrame({"iteration": np.arange(10, 101, 10), "train_loss": 7.0, "part": "codec"})
     # Sorting by name would put it first.
     last = pd.DataFrame({"iteration": np.arange(50, 301, 50), "train_loss": [9, 5, 3, 2.5, 2.0, 1.0], "part": "a"})
-    pd.concat([codec, last]).to_csv(results / "models/rival/log.csv", index=False)
-    logs = read_logs(results / "models/rival")
+    pd.concat([codec, last]).to_csv(results / "models/baseline/log.csv", index=False)
+    logs = read_logs(results / "models/baseline")
     assert list(logs) == ["codec", "a"]
     assert logs["codec"]["iteration"].is_monotonic_increasing
     assert set(logs["codec"]["train_loss"]) == {7}
     assert logs["a"]["train_loss"].tolist() == last["train_loss"].tolist()
-    assert learnt(results / "models/rival", "R", "rival", "lfdm").train_change == pytest.approx(-0.5)
+    assert learnt(results / "models/baseline", "R", "baseline", "lfdm").train_change == pytest.approx(-0.5)
     assert list(read_logs(results / "models/cof")) == [""]
     assert read_logs(results / "models/static") == {}
-    drawn = learning_curves({panel("rival", part): log for part, log in logs.items()})(THEMES[0])
+    drawn = learning_curves({panel("baseline", part): log for part, log in logs.items()})(THEMES[0])
     titles = [axes.get_title(loc="left") for axes in drawn.axes]
-    assert titles == ["rival: codec", "rival: a"]
+    assert titles == ["baseline: codec", "baseline: a"]
     assert [len(axes.lines) for axes in drawn.axes] == [1, 1]
 
 
@@ -169,16 +169,16 @@ def test_a_rule_that_ran_again_counts_its_last_run(tmp_path: Path) -> None:
 
 
 def test_the_files_say_the_same_and_hold_nothing_shaped_like_an_id(results: Path) -> None:
-    make_fairness(results=results, settings=TABLE, out=results / "fairness/t", config_hash="abc123")
+    make_cost(results=results, settings=TABLE, out=results / "cost/t", config_hash="abc123")
     rows = costs(results, TABLE)
-    back = read_csv(results / "fairness/t.csv")
+    back = read_csv(results / "cost/t.csv")
     assert list(map(cells, back)) == list(map(cells, rows))
     assert back[0].parameters == pytest.approx(rows[0].parameters)
-    markdown, latex = ((results / f"fairness/t{suffix}").read_text() for suffix in (".md", ".tex"))
+    markdown, latex = ((results / f"cost/t{suffix}").read_text() for suffix in (".md", ".tex"))
     for text in (markdown, latex):
         for part in ("1,234,567", "2,400", "abc123", "Registration"):
             assert part in text
     assert "| COF | 24 | 1,234,567 | 300 | 2,400 | – | -50.0% | +5.0% | 1 CPU | 1 | 1.5 | 0 | 12.5 | 2.0 |" in markdown
     assert r"-50.0\%" in latex
     for suffix in (".csv", ".md", ".tex"):
-        assert not list(numbers((results / f"fairness/t{suffix}").read_bytes()))
+        assert not list(numbers((results / f"cost/t{suffix}").read_bytes()))
