@@ -21,7 +21,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Tests side by side, one file to a process; `make test CORES=8` on a larger machine.
 PYTEST = $(BIN)/python -m pytest tests --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo bench test unit coverage torture docs lint format lock clean
+.PHONY: help install demo bench real test unit coverage torture docs lint format lock clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,19 @@ demo: install ## run the whole chain on the embedded synthetic cohort, to result
 
 bench: install ## the larger synthetic cohort behind docs/science/results.md (hours; resumes where it stopped)
 	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile workflow/config/bench.yaml -- all
+
+# Sheets and phantoms are made once; every training resumes. In the background: nohup make real ACDC=... > real.log 2>&1 &
+REAL := results/real
+
+real: install $(REAL)/acdc.csv $(REAL)/population/subjects.csv $(REAL)/enriched/subjects.csv ## labeller, registration and COF on ACDC's patients (ACDC=folder) and phantoms, to results/real (hours; resumes)
+	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile workflow/config/real.yaml -- $(REAL)/labeller $(REAL)/registrations/toppr $(REAL)/models/cof
+
+$(REAL)/acdc.csv: | install
+	$(if $(ACDC),,$(error name the folder of ACDC: make real ACDC=/path/to/acdc))
+	$(BIN)/cof sheet acdc "$(ACDC)" --out $@ --overwrite
+
+$(REAL)/%/subjects.csv: | install
+	$(BIN)/cof phantom --out $(@D) --settings workflow/config/real_phantoms/$*.yaml --workers $(CORES) --overwrite
 
 test: install lint ## every check and every test
 	$(PYTEST)

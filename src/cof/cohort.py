@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,12 +31,13 @@ from cof.options import TO_BE_TYPED, OutFile, Read, SettingsOf, Subjects, says
 from cof.outputs import Form
 
 REQUIRED = ("subject", "visit", "ecg", "cine")
-OPTIONAL = ("anchor", "annotation", "split", "ed_frame", "labels_map", "origin")
+OPTIONAL = ("anchor", "annotation", "split", "ed_frame", "labels_map", "origin", "es_phase", "group")
 SPLITS = ("train", "validation", "test")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # fit for files without a salt
 _FILES = ("ecg", "cine", "anchor", "annotation")
 _KEY_COLUMNS = ("subject", "participant", "visit", *_FILES, "ed_frame", "labels_map")
 _COLUMNS = ("subject", "participant", "visit", "split", "batch", "annotated")
+_WHERE_STATED = ("origin", "es_phase", "group")  # columns of the cohort where any row has something in them
 
 # Letters only, so that no pseudonym ever looks like a participant id; 26^8 names.
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -62,12 +63,14 @@ class Split:
         participants: of the cohort.
         by: subjects that are in their split by the sheet, by an annotation, for want of a cine, or drawn.
         shares: those by which is drawn.
+        pairs: subjects that bring ED and ES alone.
     """
 
     counts: dict[str, int]
     participants: int
     by: dict[str, int]
     shares: dict[str, float]
+    pairs: int = 0
 
     @property
     def stated(self) -> bool:
@@ -79,7 +82,8 @@ class Split:
         reasons = ", ".join(f"{self.by[why]} {said}" for why, said in _SPLIT_BY.items() if self.by[why])
         counts = ", ".join(f"{count} {split}" for split, count in self.counts.items())
         said = f"{sum(self.counts.values())} subjects of {self.participants} participants: {counts}"
-        return f"{said}; {reasons.format(shares=shares)}"
+        pairs = f"; {self.pairs} bring ED and ES alone, to train labeller and registration" if self.pairs else ""
+        return f"{said}; {reasons.format(shares=shares)}{pairs}"
 
 
 @dataclass(frozen=True)
@@ -124,12 +128,17 @@ def _told(split: Split, given: Mapping[str, Any]) -> str:
 @says(_told)
 def build_cohort(
     *,
-    sheet: Annotated[Path, typer.Option(help="subjects.csv"), File()],
+    sheet: Annotated[
+        Path | Sequence[Path],
+        typer.Option(help="subjects.csv; repeatable, to put cohorts together."),
+        File(),
+        Read(list[Path], tuple),
+    ],
     out: OutFile,
     key: Annotated[Path, typer.Option(help="cohort/key.parquet"), Form.FILE],
     settings: SettingsOf[CohortSettings],
 ) -> Split:
-    """Read the subject sheet; write the cohort and its key.
+    """Read the subject sheet, or several; write the cohort and its key.
 
     Subjects whose sheet states no origin have that of the settings; those of the synthetic cohort, whose card lies
     beside the sheet, are simulated.
@@ -137,17 +146,21 @@ def build_cohort(
     The sheet is a CSV file with the columns subject (the participant), visit, ecg and cine, and optionally anchor (a
     volume of one frame, for subjects without a cine), annotation (expert labels of the cine), labels_map (from the
     codes of the annotation to ours, such as 1:3,2:2,3:1), split, ed_frame (the recorded frame at end diastole; where
-    empty, the cine stage finds it) and origin (real or simulated). Paths are relative to the sheet's folder; a cell may
-    be empty. Files that do not exist are found out by the stage that reads them.
+    empty, the cine stage finds it), origin (real or simulated), es_phase, and group (a word that parts tables, such as
+    a diagnosis). Paths are relative to the sheet's folder; a cell may be empty. Files that do not exist are found out
+    by the stage that reads them.
+
+    A subject with es_phase brings a pair: its cine's file holds two frames, ED and then ES at that phase of the cycle.
+    It may do without an ECG; it is no cycle, from which nothing but labeller and registration can learn.
 
     Subjects without a split are split by a hash of the participant; annotated ones train, since nnU-Net learns from
     them, and those without a cine are tested, since they hold no motion to learn from. Where `cohort.split` has no
     share for training, nothing trains, and annotated ones are drawn as all others.
 
     Args:
-        sheet: subjects.csv.
-        out: `cohort/subjects.parquet`, a row a subject, without any raw name or path if there is a salt; with a column
-            origin where any is known.
+        sheet: subjects.csv; of several, no visit is in two.
+        out: `cohort/subjects.parquet`, a row a subject, without any raw name or path if there is a salt; with columns
+            origin, es_phase and group where any is known.
         key: `cohort/key.parquet`, mode 0600: raw names, and paths that start where the sheet's does ("" where
             there is none).
         settings: salt, split, number of batches, and the map of codes and the origin where the sheet has none.
@@ -159,7 +172,7 @@ def build_cohort(
         UsageError: the sheet is no valid sheet (the message names row and column), names look like participant ids and
             there is no salt, or the settings do not fit.
     """
-    table = _read_sheet(sheet)
+    table = _read_sheets([sheet] if isinstance(sheet, Path) else sheet)
     names = _pseudonyms(table["participant"], settings.salt_file)
     table["pseudonym"] = table["participant"].map(names)
     table["subject"] = table["pseudonym"] + "-v" + table["visit"].astype(str)
@@ -167,14 +180,18 @@ def build_cohort(
     batches = settings.batch_names
     table["batch"] = [batches[int(_uniform("batch", name) * len(batches))] for name in table["participant"]]
     table["annotated"] = table["annotation"] != ""
-    stated = settings.origin or (SIMULATED if _is_synthetic(sheet.parent) else "")
+    stated = settings.origin or table["synthetic"].map({True: SIMULATED, False: ""})
     table["origin"] = table["origin"].mask(table["origin"] == "", stated)
-    columns = [*_COLUMNS, "origin"] if table["origin"].any() else [*_COLUMNS]
+    columns = [*_COLUMNS, *(name for name in _WHERE_STATED if (table[name].notna() & (table[name] != "")).any())]
     if settings.labels_map:
         table.loc[table["annotated"] & table["labels_map"].eq(""), "labels_map"] = write_map(settings.labels_map)
     counts = table["split"].value_counts()
     split = Split(
-        {name: int(counts.get(name, 0)) for name in SPLITS}, table["participant"].nunique(), by, settings.shares
+        {name: int(counts.get(name, 0)) for name in SPLITS},
+        table["participant"].nunique(),
+        by,
+        settings.shares,
+        int(table["es_phase"].notna().sum()),
     )
     table = table.sort_values("subject", ignore_index=True)
 
@@ -237,13 +254,13 @@ def refuse_unknown(only: Iterable[str], known: set[str]) -> None:
             raise UsageError(f"the cohort has no subject or participant '{redact(name)}'{hint}")
 
 
-def names_of_sheet(sheet: Path, settings: CohortSettings) -> set[str]:
-    """Names of all subjects and participants that a sheet will give, before there is a cohort.
+def names_of_sheets(sheets: Sequence[Path], settings: CohortSettings) -> set[str]:
+    """Names of all subjects and participants that sheets will give, before there is a cohort.
 
     Raises:
         UsageError: as `build_cohort`.
     """
-    table = _read_sheet(sheet)
+    table = _read_sheets(sheets)
     return known_names(table["participant"], table["visit"], settings)
 
 
@@ -267,8 +284,27 @@ def _fault(row: Hashable, column: str, message: str) -> UsageError:
     return UsageError(f"subject sheet, row {row}, column '{column}': {redact(message)}")
 
 
+def _read_sheets(paths: Sequence[Path]) -> pd.DataFrame:
+    """The rows of checked sheets, indexed by row, and by sheet too where there are several."""
+    tables = []
+    for path in paths:
+        try:
+            table = _read_sheet(path)
+        except UsageError as error:
+            raise error if len(paths) == 1 else UsageError(f"{path}: {error}") from None
+        if len(paths) > 1:
+            table.index = pd.Index([f"{row} of {path}" for row in table.index])
+        tables.append(table)
+    table = pd.concat(tables)
+    for row, repeated in table.duplicated(["participant", "visit"]).items():
+        if repeated:
+            raise _fault(row, "subject", "this subject and visit were listed before")
+    return table
+
+
 def _read_sheet(path: Path) -> pd.DataFrame:
-    """The checked sheet: participant, visit, paths or "", split or "", ed_frame; indexed by row."""
+    """The checked sheet: participant, visit, paths or "", split or "", ed_frame, es_phase or NaN, and whether it is of
+    the synthetic cohort; indexed by row."""
     if not path.is_file():
         raise UsageError(f"no such subject sheet: {path}")
     try:
@@ -308,10 +344,12 @@ def _read_sheet(path: Path) -> pd.DataFrame:
         if cell not in ("", *ORIGINS):
             raise _fault(row, "origin", f"'{cell}' is none of {', '.join(ORIGINS)}")
     table["labels_map"] = [_codes(row, cell) for row, cell in table["labels_map"].items()]
-    for row, repeated in table.duplicated(["participant", "visit"]).items():
-        if repeated:
-            raise _fault(row, "subject", "this subject and visit were listed before")
+    table["es_phase"] = [_phase(row, cell) if cell else math.nan for row, cell in table["es_phase"].items()]
+    for row, cell in table["group"].items():
+        if cell and (not PLAIN_NAME.fullmatch(cell) or redact(cell) != cell):
+            raise _fault(row, "group", f"'{cell}' is no plain name: letters, digits, '-' and '_', at most 64")
     _check_files(table)
+    table["synthetic"] = _is_synthetic(path.parent)
     # Not made absolute: a run whose sheet is named relative to it can be moved, and is the same everywhere.
     folder = path.parent
     for column in _FILES:
@@ -339,6 +377,16 @@ def _whole_number(row: Hashable, column: str, cell: str) -> int:
     return int(cell)
 
 
+def _phase(row: Hashable, cell: str) -> float:
+    try:
+        phase = float(cell)
+    except ValueError:
+        phase = math.nan
+    if not 0 < phase < 1:
+        raise _fault(row, "es_phase", f"'{cell}' is no phase of end systole between 0 and 1, end diastole being at 0")
+    return phase
+
+
 def _codes(row: Hashable, cell: str) -> str:
     try:
         return write_map(read_map(cell)) if cell else ""
@@ -348,13 +396,19 @@ def _codes(row: Hashable, cell: str) -> str:
 
 def _check_files(table: pd.DataFrame) -> None:
     """What must be said of a subject's files before any of them is opened."""
-    for row, cine, anchor, annotation, ed_frame in table[["cine", "anchor", "annotation", "ed_frame"]].itertuples():
+    columns = ["cine", "anchor", "annotation", "ed_frame", "es_phase"]
+    for row, cine, anchor, annotation, ed_frame, es_phase in table[columns].itertuples():
         if not cine and not anchor:
             raise _fault(row, "cine", "empty, and there is no anchor either")
         if not cine and annotation:
             raise _fault(row, "annotation", "an annotation belongs to a cine, and there is none")
         if not cine and not pd.isna(ed_frame) and ed_frame:
             raise _fault(row, "ed_frame", "an anchor has no other frame than its own")
+        if not pd.isna(es_phase):
+            if not cine or anchor:
+                raise _fault(row, "es_phase", "a pair of ED and ES is one file, in the column 'cine'")
+            if not pd.isna(ed_frame) and ed_frame:
+                raise _fault(row, "ed_frame", "a pair of ED and ES begins with ED: leave the cell empty")
 
 
 def _pseudonyms(participants: pd.Series, salt_file: str | None) -> dict[str, str]:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     CINE_GEOMETRY = "cine_geometry"
     CINE_NOT_FINITE = "cine_not_finite"
     ANCHOR_MISMATCH = "anchor_mismatch"
+    PAIR_MISMATCH = "pair_mismatch"
     ANNOTATION_UNREADABLE = "annotation_unreadable"
     ANNOTATION_MISMATCH = "annotation_mismatch"
     ANNOTATION_CODES = "annotation_codes"

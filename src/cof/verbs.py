@@ -71,6 +71,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "By the names of UK Biobank's bulk files, flat, by first digits, "
             "or in the Research Analysis Platform's tree.",
         ),
+        "sheet acdc": (
+            "cof.sheets.stage:sheet_of_acdc",
+            "Patients of ACDC: pairs of ED and ES with annotations in our codes, in a folder beside the sheet.",
+        ),
         "config": ("cof.config.check:check_config", "Check a configuration and print it with every default filled in."),
         "estimate": (
             "cof.estimate.stage:estimate_cost",

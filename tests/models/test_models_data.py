@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 
 from cof.artefacts.parquet import write_table
 from cof.artefacts.provenance import stamp
-from cof.cine.grid import Placement, write_grid
+from cof.cine.grid import Placement, read_grid, write_grid
 from cof.cine.volume import Cine, uniform_times, write_labels
 from cof.config.baselines import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.config.controls import RandomSettings, StaticSettings, TrueEfSettings
@@ -286,3 +287,14 @@ def test_a_cohort_that_is_all_test_makes_what_learns_nothing_and_no_more(cohort)
     assert (record["shape"], record["subjects"]) == (list(SHAPE), {"train": 0, "validation": 0})
     with pytest.raises(UsageError, match="random: no train subject has everything that is needed"):
         run(cohort, "random", RandomSettings())
+
+
+def test_a_pair_of_ed_and_es_is_no_cycle_to_learn_from(cohort):
+    path = cohort / f"grid/b000/{NAMES[0]}.nii"
+    frames, placement, canonical = read_grid(path)
+    times = np.array([0.0, np.nan])
+    pair = replace(canonical, frames=canonical.frames[:2], frame_times_ms=times, rr_ms=np.nan, es_phase=0.4)
+    write_grid(path, frames[:2], placement, pair)
+    run(cohort, "random", RandomSettings())
+    record = json.loads((cohort / "random/settings.json").read_text())
+    assert record["subjects"] == {"train": 2, "validation": 1}  # of three and one

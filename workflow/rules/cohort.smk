@@ -5,7 +5,7 @@ localrules:
 rule cohort:
     """Pseudonyms, splits and batches of the subject sheet; the key stays apart and protected."""
     input:
-        sheet=CONFIG.cohort.sheet or rules.phantom.output.sheet,
+        CONFIG.cohort.sheets or rules.phantom.output.sheet,
     output:
         subjects=f"{R}/cohort/subjects.parquet",
         key=f"{R}/cohort/key.parquet",
@@ -16,7 +16,11 @@ rule cohort:
     conda:
         "../../envs/cof.yaml"
     params:
-        **cof("cohort", settings=dump(CONFIG.cohort)),
+        **cof(
+            "cohort",
+            sheet=CONFIG.cohort.sheets or [rules.phantom.output.sheet],
+            settings=dump(CONFIG.cohort),
+        ),
     shell:
         "exec {params.command} {params.options} > >(tee {log:q}) 2>&1"
 

@@ -27,15 +27,17 @@ def may_train():
     """Whether the cohort may have training subjects, by the phantom's size or by the sheet's column `split`."""
     if CONFIG.cohort.sheet is None:
         return CONFIG.phantom.train > 0
-    sheet = Path(CONFIG.cohort.sheet)
-    if not sheet.is_file():  # the step that reads it says so
-        return True
     drawn = "train" if CONFIG.cohort.shares.get("train") else "test"
-    with sheet.open(newline="", encoding="utf-8-sig", errors="replace") as rows:
-        return any(
-            (row.get("split") or drawn).strip() == "train"
-            for row in csv.DictReader(rows)
-        )
+    for sheet in map(Path, CONFIG.cohort.sheets):
+        if not sheet.is_file():  # the step that reads it says so
+            return True
+        with sheet.open(newline="", encoding="utf-8-sig", errors="replace") as rows:
+            if any(
+                (row.get("split") or drawn).strip() == "train"
+                for row in csv.DictReader(rows)
+            ):
+                return True
+    return False
 
 
 try:
@@ -88,14 +90,15 @@ wildcard_constraints:
 def known_subjects():
     """Names that `subjects` may have: those of the sheet or of the synthetic cohort or, where the sheet has gone, of the
     cohort that was made of it."""
-    from cof.cohort import known_names, names_of_sheet
+    from cof.cohort import known_names, names_of_sheets
     from cof.artefacts.parquet import read_table
 
     if SYNTHETIC:
         names = CONFIG.phantom.participants
         return known_names(names, [PHANTOM_VISIT] * len(names), CONFIG.cohort)
-    if Path(CONFIG.cohort.sheet).is_file():
-        return names_of_sheet(Path(CONFIG.cohort.sheet), CONFIG.cohort)
+    sheets = [Path(sheet) for sheet in CONFIG.cohort.sheets]
+    if all(sheet.is_file() for sheet in sheets):
+        return names_of_sheets(sheets, CONFIG.cohort)
     made = read_table(Path(f"{R}/cohort/subjects.parquet"))
     return {*made["subject"], *made["participant"]}
 
@@ -166,11 +169,11 @@ def _options(told):
 
 
 def cohort_size():
-    """Rows of the subject sheet, which has one for each visit; 0 while there is no sheet."""
+    """Rows of the subject sheets, which have one for each visit; 0 for a sheet that is not there yet."""
     if SYNTHETIC:
         return CONFIG.phantom.train + CONFIG.phantom.validation + CONFIG.phantom.test
-    sheet = Path(CONFIG.cohort.sheet)
-    return sum(1 for _ in sheet.open("rb")) - 1 if sheet.is_file() else 0
+    sheets = [sheet for sheet in map(Path, CONFIG.cohort.sheets) if sheet.is_file()]
+    return sum(sum(1 for _ in sheet.open("rb")) - 1 for sheet in sheets)
 
 
 BATCH_SIZE = max(math.ceil(cohort_size() / CONFIG.cohort.batches), len(ONLY))

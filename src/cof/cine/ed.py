@@ -30,7 +30,7 @@ def find_ed(cine: Cine, named: int | None, annotation: np.ndarray | None) -> tup
 
     Args:
         cine: as recorded.
-        named: the frame that the sheet names, if any.
+        named: the frame that the sheet names, if any; of a pair the first is ED.
         annotation: uint8 [T, Z, Y, X] labels of the recorded frames, if any.
 
     Returns:
@@ -46,6 +46,8 @@ def find_ed(cine: Cine, named: int | None, annotation: np.ndarray | None) -> tup
         return named, "sheet"
     if count == 1:
         return 0, "anchor"
+    if cine.kind == "pair":
+        return 0, "sheet"
     triggered = _at_r_peak(cine)
     drawn = None if annotation is None else _largest_annotated(annotation)
     if drawn is not None and (triggered is None or _apart(drawn, triggered, count) > _SAME_PHASE):

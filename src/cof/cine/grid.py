@@ -246,7 +246,7 @@ def at_phase(frames: np.ndarray, phase: float) -> np.ndarray:
 
 
 def make_grid(cine: Cine, labels: np.ndarray, settings: GridSettings) -> tuple[np.ndarray, Placement]:
-    """The canonical cine of a native one, with as many frames as the settings say; a lone anchor stays one frame.
+    """The canonical cine of a native one, with as many frames as the settings say; an anchor and a pair keep theirs.
 
     Args:
         cine: the native cine, frame 0 its anchor.
@@ -258,7 +258,7 @@ def make_grid(cine: Cine, labels: np.ndarray, settings: GridSettings) -> tuple[n
     """
     placement = place(np.asarray(cine.frames[0]), labels, cine.spacing_mm, settings)
     frames = to_canonical(cine.frames, placement)
-    return (frames if len(frames) == 1 else resample_phase(frames, settings.frames)), placement
+    return (resample_phase(frames, settings.frames) if cine.kind == "cycle" else frames), placement
 
 
 def write_grid(path: Path, frames: np.ndarray, placement: Placement, native: Cine) -> None:
@@ -267,7 +267,7 @@ def write_grid(path: Path, frames: np.ndarray, placement: Placement, native: Cin
         native,
         frames=np.rint(frames * np.float32(1 / INTENSITY_UNIT)).astype(np.int16),
         affine=placement.canonical_affine(native.affine),
-        frame_times_ms=uniform_times(len(frames), native.rr_ms),
+        frame_times_ms=native.frame_times_ms if native.kind == "pair" else uniform_times(len(frames), native.rr_ms),
     )
     write_cine(path, canonical, {"placement": placement.to_dict()})
 

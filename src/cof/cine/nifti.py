@@ -198,17 +198,28 @@ def _words(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def read_nifti(path: Path) -> Cine:
+def read_nifti(path: Path, es_phase: float = np.nan) -> Cine:
     """Read a cine from a NIfTI (x, y, z, t), or a lone anchor from one of a single frame.
 
     Without an orientation in the header the order of the slices is kept.
 
+    Args:
+        path: the file.
+        es_phase: phase of the second frame, where the file holds ED and ES alone.
+
     Raises:
-        CofError: CINE_MISSING, CINE_UNREADABLE, CINE_NOT_FINITE or CINE_GEOMETRY.
+        CofError: CINE_MISSING, CINE_UNREADABLE, CINE_NOT_FINITE or CINE_GEOMETRY; PAIR_MISMATCH, a pair of ED and ES
+            has another number of frames than two.
     """
     if not path.is_file():
         raise CofError(Reason.CINE_MISSING, "the cine is not there")
     stored = read_array(path, Reason.CINE_UNREADABLE)
+    if np.isfinite(es_phase) and len(stored.values) != 2:
+        raise CofError(
+            Reason.PAIR_MISMATCH,
+            f"{len(stored.values)} frames; with es_phase in the sheet the file holds two, ED and then ES: leave the "
+            "cell empty for a cine",
+        )
     affine, repairs = stored.affine, stored.repairs
     check_spacing(affine)
     frames, stretched = to_int16(stored.values)
@@ -224,6 +235,9 @@ def read_nifti(path: Path) -> Cine:
     repairs += stretched
     if len(frames) == 1:
         return Cine(frames, affine, uniform_times(1, np.nan), np.nan, repairs=repairs, oriented=stored.oriented)
+    if np.isfinite(es_phase):
+        times = np.array([0.0, np.nan])
+        return Cine(frames, affine, times, np.nan, repairs=repairs, oriented=stored.oriented, es_phase=es_phase)
     rr_ms, doubt = _rr_ms(stored.header, stored.step, len(frames))
     times = uniform_times(len(frames), rr_ms)
     return Cine(frames, affine, times, rr_ms, repairs=(*repairs, *doubt), oriented=stored.oriented)

@@ -1,6 +1,7 @@
 """The stages of cine: stacking raw files on their native grid, and resampling to the canonical one."""
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,17 +12,20 @@ import typer
 
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import whole_folder
+from cof.artefacts.pairs import es_phases
 from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import stamp
 from cof.cine.annotations import read_annotation, towards_apex
 from cof.cine.ed import find_ed
 from cof.cine.geometry import flip_slices, onto_stack
 from cof.cine.grid import make_grid, write_grid
+from cof.cine.nifti import is_nifti, read_nifti
 from cof.cine.reader import read_cine_source
 from cof.cine.volume import Cine, read_anchor_labels, read_cine, write_cine, write_labels
 from cof.config.data import CineSettings, GridSettings
 from cof.errors import CofError, Reason, UsageError
 from cof.heart.codes import read_map
+from cof.heart.structures import STRUCTURES
 from cof.inputs import Table
 from cof.options import CineBatch, ExclusionsOut, Key, LabelBatch, Out, SettingsOf, Sheet
 from cof.outputs import Form
@@ -42,8 +46,8 @@ def stack_batch(
     """Stack the cine of every subject of a batch on its native grid, and its expert annotation beside it.
 
     The cycle begins with the frame that `cof.cine.ed` finds. A subject with an anchor and no cine becomes a cine of one
-    frame. A faulty annotation leaves the cine in: its row in
-    the table of exclusions has the stage `annotations`.
+    frame; one that brings ED and ES alone (`es_phase` of the sheet), a pair of two frames. A faulty annotation leaves
+    the cine in: its row in the table of exclusions has the stage `annotations`.
 
     Args:
         sheet, key, exclusions, settings: as annotated.
@@ -53,7 +57,8 @@ def stack_batch(
     Raises:
         UsageError: sheet and key are not of the same cohort.
     """
-    subjects = list(read_table(sheet)["subject"])
+    phases = es_phases(read_table(sheet))
+    subjects = list(phases.index)
     keys = read_table(key).set_index("subject")
     if not set(subjects) <= set(keys.index):
         raise UsageError("the key does not know every subject of the batch; make the cohort anew")
@@ -63,7 +68,7 @@ def stack_batch(
         for subject in progress(subjects, "cine", "subject"):
             with excluded.guard(subject):
                 files = keys.loc[subject]
-                recorded = read_subject(files, settings)
+                recorded = read_subject(files, settings, float(phases[subject]))
                 drawn = None
                 if files["annotation"]:
                     with unannotated.guard(subject):
@@ -72,6 +77,8 @@ def stack_batch(
                         drawn = read_annotation(Path(files["annotation"]), recorded, codes, mended)
                         recorded = replace(recorded, repairs=(*recorded.repairs, *mended))
                         recorded, drawn = _ordered_by_labels(recorded, drawn)
+                if drawn is not None and recorded.kind == "pair":
+                    _check_pair(drawn)
                 named = files["ed_frame"]
                 ed_frame, ed_by = find_ed(recorded, None if pd.isna(named) else int(named), drawn)
                 cine = replace(recorded.rolled(ed_frame), ed_by=ed_by, provenance=provenance)
@@ -82,16 +89,24 @@ def stack_batch(
     excluded.write(exclusions)
 
 
-def read_subject(files: Any, settings: CineSettings) -> Cine:
-    """The cine of one subject as recorded, or its lone anchor.
+def read_subject(files: Any, settings: CineSettings, es_phase: float = math.nan) -> Cine:
+    """The cine of one subject as recorded, its pair of ED and ES, or its lone anchor.
 
     Args:
         files: paths "cine" and "anchor", each "" if there is none; not both.
         settings: the least that is accepted.
+        es_phase: phase of ES, where the cine's file holds ED and ES alone; nan otherwise.
 
     Raises:
         CofError: the reason tells what is wrong with the files.
     """
+    if math.isfinite(es_phase):
+        path = Path(files["cine"])
+        if path.exists() and not is_nifti(path):
+            raise CofError(Reason.PAIR_MISMATCH, "a pair of ED and ES is read from a NIfTI of two frames: write it so")
+        pair = read_nifti(path, es_phase)
+        _check_slices(pair, settings)
+        return pair
     anchor = read_cine_source(Path(files["anchor"]), settings.max_missing) if files["anchor"] else None
     if anchor is not None and len(anchor.frames) > 1:
         raise CofError(Reason.ANCHOR_MISMATCH, f"the anchor has {len(anchor.frames)} frames; it is one volume")
@@ -111,6 +126,16 @@ def read_subject(files: Any, settings: CineSettings) -> Cine:
     if onto_stack(anchor.frames, anchor.affine, (slices, rows, columns), cine.affine) is None:
         raise CofError(Reason.ANCHOR_MISMATCH, "the anchor does not lie on the voxels of the cine")
     return replace(cine, repairs=(*cine.repairs, "the given anchor is unused: the cine's own frame 0 is the anchor"))
+
+
+def _check_pair(labels: np.ndarray) -> None:
+    """Refuse a pair [2, Z, Y, X] whose annotation shows the larger left ventricle at ES."""
+    ed, es = (int((frame == STRUCTURES["LV"]).sum()) for frame in labels)
+    if ed and es >= ed:
+        raise CofError(
+            Reason.PAIR_MISMATCH,
+            f"the annotated LV has {es} voxels at ES and {ed} at ED: ED is the first frame, ES the second",
+        )
 
 
 def _ordered_by_labels(cine: Cine, labels: np.ndarray) -> tuple[Cine, np.ndarray]:

@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -13,19 +13,26 @@ from cof.errors import CofError, Reason, raise_if_broken
 
 # Intensities that are not whole numbers of 16 bits are stretched to this maximum.
 _STRETCHED_MAXIMUM = 30_000
+_PAIR = 2  # frames of ED and ES alone; no canonical cycle has so few
+
+
+def shows_cycle(frames: int) -> bool:
+    """Tell whether a canonical stack of so many frames is a cycle: one frame is a lone anchor, two are a pair."""
+    return frames > _PAIR
 
 
 @dataclass(frozen=True)
 class Cine:
     """A short-axis cine on its native grid, slices from base to apex, frame 0 at ED.
 
-    A subject that has an anchor and no cine has a cine of one frame, without an RR interval.
+    A subject that has an anchor and no cine has a cine of one frame, without an RR interval. One that brings ED and ES
+    alone has a pair: two frames with the phase of the second, without an RR interval.
 
     Attributes:
         frames: int16 [T, Z, Y, X]; may be memory-mapped.
         affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres.
-        frame_times_ms: [T], after frame 0; the cycle lasts `rr_ms`.
-        rr_ms: RR interval of the scan; nan for a lone anchor.
+        frame_times_ms: [T], after frame 0; the cycle lasts `rr_ms`. Of a pair, the time of ES is nan.
+        rr_ms: RR interval of the scan; nan for a lone anchor and for a pair.
         series: names of the series that the slices came from.
         repairs: what was mended on the way in, in words.
         rolled_by: frames by which the recorded cycle was rolled so that frame 0 is ED.
@@ -33,6 +40,7 @@ class Cine:
         delay_ms: time of frame 0 after the R peak by trigger times; nan where nothing tells.
         oriented: the file told how the stack lies in the patient. Otherwise slices are taken to run from base to apex,
             images to be views from the apex, and the directions of `affine` mean nothing.
+        es_phase: of a pair, the phase of its second frame in (0, 1), ED at 0; nan for anything else.
     """
 
     frames: np.ndarray
@@ -46,6 +54,14 @@ class Cine:
     ed_by: str = ""
     delay_ms: float = math.nan
     oriented: bool = True
+    es_phase: float = math.nan
+
+    @property
+    def kind(self) -> Literal["anchor", "pair", "cycle"]:
+        """A lone frame; ED and ES alone; or the frames of a cycle."""
+        if len(self.frames) == 1:
+            return "anchor"
+        return "pair" if math.isfinite(self.es_phase) else "cycle"
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -65,6 +81,8 @@ class Cine:
             )
         if first == 0:
             return self
+        if self.kind == "pair":
+            raise CofError(Reason.PAIR_MISMATCH, "a pair of ED and ES begins with ED, its first frame")
         times = np.roll(self.frame_times_ms - self.frame_times_ms[first], -first) % self.rr_ms
         return replace(
             self,
@@ -129,7 +147,7 @@ def write_cine(path: Path, cine: Cine, more: dict[str, Any] | None = None) -> No
     image.header.set_zooms((*zooms, cine.rr_ms / len(cine.frames) if known else 0.0))
     nib.save(image, path)
     record = {
-        "frame_times_ms": [round(float(time), 3) for time in cine.frame_times_ms],
+        "frame_times_ms": [round(float(time), 3) if math.isfinite(time) else None for time in cine.frame_times_ms],
         "rr_ms": float(cine.rr_ms) if known else None,
         "heart_rate_bpm": 60000.0 / float(cine.rr_ms) if known else None,
         "series": list(cine.series),
@@ -140,6 +158,8 @@ def write_cine(path: Path, cine: Cine, more: dict[str, Any] | None = None) -> No
         "oriented": cine.oriented,
         "provenance": cine.provenance,
     } | (more or {})
+    if cine.kind == "pair":
+        record["es_phase"] = cine.es_phase
     sidecar(path).write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))
 
 
@@ -155,7 +175,7 @@ def read_cine(path: Path) -> Cine:
         cine = Cine(
             np.asanyarray(image.dataobj).transpose(3, 2, 1, 0),
             np.asarray(image.affine),
-            np.asarray(record["frame_times_ms"], float),
+            np.asarray(record["frame_times_ms"], float),  # null becomes nan
             math.nan if record["rr_ms"] is None else float(record["rr_ms"]),
             tuple(record["series"]),
             tuple(record["repairs"]),
@@ -164,11 +184,13 @@ def read_cine(path: Path) -> Cine:
             str(record["ed_by"]),
             math.nan if record["delay_ms"] is None else float(record["delay_ms"]),
             bool(record.get("oriented", True)),
+            float(record.get("es_phase", math.nan)),
         )
     except Exception as error:  # whatever the parsers stumble over
         raise_if_broken(error)
         raise CofError(Reason.CINE_UNREADABLE, f"no cine with its sidecar ({type(error).__name__})") from None
-    if cine.frame_times_ms.shape != cine.frames.shape[:1] or not np.isfinite(cine.frame_times_ms).all():
+    timed = np.isfinite(cine.frame_times_ms).all() or cine.kind == "pair"
+    if cine.frame_times_ms.shape != cine.frames.shape[:1] or not timed:
         raise CofError(Reason.CINE_UNREADABLE, "the sidecar has not one time for every frame")
     return cine
 

@@ -53,7 +53,9 @@ _SHARES = {"train": 0.75, "validation": 0.05, "test": 0.2}
 class CohortSettings(Settings):
     """Which raw files form the cohort, and how it is split and batched."""
 
-    sheet: str | None = Field(None, description="subjects.csv; leave out to use the synthetic cohort")
+    sheet: str | Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="subjects.csv, or several to put together; leave out to use the synthetic cohort"
+    )
     salt_file: str | None = Field(
         None, description="file with the secret salt of the pseudonyms; without one, names are kept (public data only)"
     )
@@ -72,6 +74,11 @@ class CohortSettings(Settings):
         description="from the codes of annotations to ours, for rows whose column labels_map is empty: '1:3,2:2,3:1' "
         "for ACDC's",
     )
+
+    @property
+    def sheets(self) -> list[str]:
+        """The sheets; none for the synthetic cohort."""
+        return [self.sheet] if isinstance(self.sheet, str) else self.sheet or []
 
     @property
     def shares(self) -> dict[str, float]:

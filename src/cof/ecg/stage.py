@@ -1,6 +1,7 @@
 """The ECG stages of one batch: raw files to checked signals, and signals to one representative cycle each."""
 
 import logging
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cof.artefacts.exclusions import Exclusions
+from cof.artefacts.pairs import es_phases
 from cof.artefacts.parquet import read_table, write_table
 from cof.artefacts.provenance import stamp
 from cof.config.data import BeatSettings, EcgSettings
@@ -36,6 +38,8 @@ def parse_batch(
 ) -> None:
     """Read the ECG file of every subject of a batch into `ecg/{batch}.parquet`.
 
+    A subject that brings ED and ES alone may do without an ECG: it has no row, and is not left out for it.
+
     Args:
         sheet, settings: as annotated.
         key: it alone knows the raw paths (columns subject, ecg).
@@ -45,7 +49,10 @@ def parse_batch(
     left_out = Exclusions("ecg")
     rows = []
     raw = read_table(key).set_index("subject")["ecg"]
-    subjects = list(read_table(sheet)["subject"])
+    phases = es_phases(read_table(sheet))
+    subjects = [str(name) for name, phase in phases.items() if raw.get(name) or math.isnan(phase)]
+    if without := len(phases) - len(subjects):
+        log.info("%d subjects bring ED and ES alone, and no ECG", without)
     for subject in progress(subjects, "ECG files", "file"):
         with left_out.guard(subject):
             rows.append({"subject": subject} | _parse(raw.get(subject), settings))

@@ -68,8 +68,8 @@ def _read(subject: str, grid: Path, twins: Path | None) -> tuple[torch.Tensor, T
     made = find([twins], f"{subject}.safetensors") if twins is not None else None
     if path is None or (twins is not None and made is None):
         return None
-    real, placement, _ = read_grid(path)
-    if len(real) == 1:  # a lone anchor: there is no real motion to compare with
+    real, placement, canonical = read_grid(path)
+    if canonical.kind != "cycle":  # there is no real cycle to compare with
         return None
     cine = torch.from_numpy(real) if made is None else load_file(made)["cine"].float()
     return cine[:, np.array(placement.valid)], placement.spacing_mm

@@ -136,7 +136,7 @@ def evaluate_batch(
             continue
         with excluded.guard(subject):
             native = read_cine(cine / f"{subject}.nii")
-            if len(native.frames) == 1:  # a lone anchor: there is no real motion to compare with
+            if native.kind != "cycle":  # there is no real cycle to compare with
                 continue
             exact = None
             if truth is not None:

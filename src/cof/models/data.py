@@ -110,7 +110,7 @@ class Artefacts:
         return cache(ejection_fraction)
 
     def frames(self, subject: str) -> int:
-        """Number of phases of a subject's canonical cine; 1 for an anchor without one."""
+        """Number of frames of a subject's canonical cine: 1 for an anchor alone, 2 for a pair of ED and ES."""
         path = find(self.grid, f"{subject}.nii")
         return len(StoredFrames.of(path)) if path is not None else 0
 

@@ -15,6 +15,7 @@ from cof.artefacts.origin import LEARNT_FROM, Origin, learnt_from
 from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
+from cof.cine.volume import shows_cycle
 from cof.cohort import SPLITS, EveryFolder, EveryTable, OfEveryBatch
 from cof.config.families import package
 from cof.config.models import ModelSettings
@@ -85,8 +86,8 @@ def train(
         members = sorted(cohort.loc[cohort["split"] == name, "subject"])
         for subject in progress(members, f"reading the {name} split", "subject"):
             found = artefacts.known(subject, with_displacement=with_displacement)
-            # Left out by an earlier stage, or an anchor alone: nothing to learn from.
-            if found is not None and artefacts.frames(subject) > 1:
+            # Left out by an earlier stage, or no cycle: nothing to learn from.
+            if found is not None and shows_cycle(artefacts.frames(subject)):
                 known[subject] = found
         return OpenedExamples([subject for subject in members if subject in known], opened, artefacts.ecg)
 

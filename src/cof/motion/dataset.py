@@ -25,7 +25,8 @@ class SubjectFiles:
 def find_subjects(subjects: Path, grid: list[Path], cine: list[Path], labels: list[Path]) -> list[SubjectFiles]:
     """The subjects of the training split that no earlier stage left out, in the order of their names.
 
-    A subject with a lone anchor instead of a cine has no motion to learn from and is passed over.
+    A subject with a lone anchor instead of a cine has no motion to learn from and is passed over; a pair of ED and ES
+    is a stack of two frames.
 
     Args:
         subjects: `cohort/subjects.parquet`.

@@ -160,7 +160,7 @@ def register_batch(
     Args:
         grid, weights, exclusions: as annotated.
         out: of `{subject}.safetensors`, the displacement paths, each with measures of its regularity. A
-            subject with an anchor and no cine has none.
+            subject with an anchor and no cine has none; that of a pair is ED and ES alone, without a low-pass.
         settings: refinement and temporal low-pass.
 
     Raises:
@@ -173,17 +173,22 @@ def register_batch(
     with whole_folder(out) as folder:
         for path in progress(sorted(grid.glob("*.nii")), "registration", "subject"):
             with excluded.guard(path.stem):
-                frames, placement, _ = read_grid(path)
-                if len(frames) == 1:  # a lone anchor: there is no motion to register
+                frames, placement, canonical = read_grid(path)
+                if canonical.kind == "anchor":  # there is no motion to register
                     continue
                 if not np.allclose(placement.spacing_mm, network.spacing_mm):
                     raise CofError(Reason.CINE_GEOMETRY, "the registration was trained on a grid of another spacing")
-                cycle = register_cycle(network, torch.from_numpy(frames), placement.valid, variant)
+                asked = variant
+                if canonical.kind == "pair":  # two frames have no harmonics of a cycle
+                    asked = variant.model_copy(update={"path": settings.model_copy(update={"harmonics": None})})
+                cycle = register_cycle(network, torch.from_numpy(frames), placement.valid, asked)
                 measures: dict[str, Any] = {
                     "closure_mm": cycle.closure_mm,
                     "saturation": cycle.saturation,
                     **vars(cycle.regularity),
                 }
-                record = {"measures": measures, "provenance": provenance}
+                record: dict[str, Any] = {"measures": measures, "provenance": provenance}
+                if canonical.kind == "pair":
+                    record["es_phase"] = canonical.es_phase
                 save_displacement(folder / f"{path.stem}.safetensors", cycle.displacement, record)
     excluded.write(exclusions)

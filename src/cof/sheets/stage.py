@@ -8,6 +8,7 @@ import typer
 from cof.errors import UsageError, redact
 from cof.heart.codes import read_map
 from cof.options import Overwrite
+from cof.sheets.acdc import write_acdc
 from cof.sheets.patterns import list_by_patterns
 from cof.sheets.table import write_sheet
 from cof.sheets.ukb import list_ukb
@@ -68,6 +69,23 @@ def sheet_of_ukb(
     """
     listing = list_ukb(_folder(folder), withdrawn or ())
     typer.echo(redact(write_sheet(listing, folder, out, overwrite=overwrite)))
+
+
+def sheet_of_acdc(
+    *,
+    folder: Raw,
+    cines: Annotated[
+        bool, typer.Option("--cines", help="Whole 4D cines, as they are, in the place of the pairs of ED and ES.")
+    ] = False,
+    out: SheetOut = Path("subjects.csv"),
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the sheet of ACDC's patients, and their images and annotations into a folder beside it.
+
+    Raises:
+        UsageError: the folder has no patient, or the sheet or its folder has no place.
+    """
+    typer.echo(write_acdc(_folder(folder), out, cines, overwrite))
 
 
 def _folder(path: Path) -> Path:

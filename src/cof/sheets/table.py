@@ -4,7 +4,7 @@ import csv
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,20 +80,35 @@ def write_sheet(
 
     texts = (text for visit in complete for text in (visit[0], *listing.visits[visit].values()))
     private = not listing.named or any(redact(text) != text for text in texts)
-    _check_place(out, private, overwrite)
+    check_place(out, private, overwrite)
     optional = [column for column in OPTIONAL if any(column in listing.visits[visit] for visit in complete)]
     columns = [*REQUIRED, *optional, *(["labels_map"] if codes and "annotation" in optional else [])]
-    start = _start(folder, out)
+    start = start_of_paths(folder, out)
+
+    def rows() -> Iterator[dict[str, str | int]]:
+        for name, number in complete:
+            files = listing.visits[name, number]
+            cells: dict[str, str | int] = {column: start + path for column, path in files.items()}
+            cells |= {"subject": name, "visit": number}
+            if codes and "annotation" in files:
+                cells["labels_map"] = write_map(codes)
+            yield cells
+
+    write_rows(out, columns, rows())
+    return "\n".join((_contents(listing, complete, out), *remarks, *_next(complete, out)))
+
+
+def write_rows(out: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str | int | float]]) -> None:
+    """Write a sheet for its owner alone (mode 0600).
+
+    Raises:
+        UsageError: it cannot be written, or a path cannot stand in it.
+    """
     try:
         with private_files(), whole_file(out) as aside, aside.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
-            for name, number in complete:
-                files = listing.visits[name, number]
-                cells: dict[str, str | int] = {column: start + path for column, path in files.items()}
-                cells |= {"subject": name, "visit": number}
-                if codes and "annotation" in files:
-                    cells["labels_map"] = write_map(codes)
+            for cells in rows:
                 if any(str(cell) != str(cell).strip() for cell in cells.values()):
                     raise UsageError("a path begins or ends with a blank, which a sheet cannot hold: rename the file")
                 writer.writerow([cells.get(column, "") for column in columns])
@@ -101,7 +116,6 @@ def write_sheet(
         raise UsageError(f"{out} cannot be written: {error.strerror}") from None
     except UnicodeEncodeError:
         raise UsageError("a path is not UTF-8 text, as those in a sheet must be: rename the file") from None
-    return "\n".join((_contents(listing, complete, out), *remarks, *_next(complete, out)))
 
 
 def _lacks(files: Files) -> str:
@@ -134,7 +148,7 @@ def _next(complete: Sequence[Visit], out: Path) -> list[str]:
     ]
 
 
-def _start(folder: Path, out: Path) -> str:
+def start_of_paths(folder: Path, out: Path) -> str:
     """Beginning of the paths in the sheet: "" where its folder is that of the files."""
     there, here = folder.resolve(), out.parent.resolve()
     if os.path.commonpath((there, here)) == there.anchor and here != Path(there.anchor):
@@ -143,7 +157,7 @@ def _start(folder: Path, out: Path) -> str:
     return "" if relative == "." else f"{relative}/"
 
 
-def _check_place(out: Path, private: bool, overwrite: bool) -> None:
+def check_place(out: Path, private: bool, overwrite: bool) -> None:
     """Raise UsageError where no sheet may be written."""
     if out.is_dir():
         raise UsageError(f"{out} is a folder; name the sheet in it")

@@ -1,5 +1,7 @@
 """The stage that generates the 4D hearts of a batch."""
 
+import logging
+import math
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +11,7 @@ import typer
 
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import whole_folder
+from cof.artefacts.pairs import es_phases
 from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import stamp
 from cof.cine.grid import nearest_frame
@@ -41,6 +44,8 @@ from cof.twins.generation import generate, label, propagate
 if TYPE_CHECKING:
     from cof.labels.predict import Labeller
 
+log = logging.getLogger(__name__)
+
 
 def generate_batch(
     *,
@@ -64,6 +69,8 @@ def generate_batch(
     anchor_phase: float | None = None,
 ) -> None:
     """Generate the hearts of a batch's subjects; those that an earlier stage left out are passed over.
+
+    So are subjects that bring ED and ES alone, which are no cycle that a heart could be scored against.
 
     Args:
         sheet, beats, grid, exclusions, settings, labels_settings, splits: as annotated.
@@ -102,8 +109,12 @@ def generate_batch(
     if phase and settings.anchors == "ed":
         raise UsageError(f"a model of the family '{settings.family}' takes no other anchor than end diastole")
     excluded = Exclusions("twins")
+    phases = es_phases(cohort)
+    asked = list(cohort.loc[cohort["split"].isin(splits), "subject"])
+    if pairs := [name for name in asked if not math.isnan(phases[name])]:
+        log.info("%d subjects bring ED and ES alone: no heart is generated of them", len(pairs))
     with whole_folder(out) as folder:
-        for name in progress(cohort.loc[cohort["split"].isin(splits), "subject"], "twins", "heart"):
+        for name in progress([name for name in asked if name not in pairs], "twins", "heart"):
             with excluded.guard(name):
                 example = artefacts.open(
                     name,

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cof.artefacts.origin import origins
+from cof.artefacts.pairs import es_phases
 from cof.cine.volume import sidecar
 from cof.config.base import TRUTH
 from cof.features.artefacts import Features
@@ -46,6 +47,7 @@ def context(sources: Sources) -> dict[str, Any]:
         ],
         "origins": [(kind, int(count)) for kind, count in origins(subjects).value_counts().items()],
         "split": results.split,
+        "pairs": int(es_phases(subjects).notna().sum()),
         "total": len(subjects),
         "participants": int(subjects["participant"].nunique()),
         "funnel": assets.figure("funnel", alt, funnel(steps)),

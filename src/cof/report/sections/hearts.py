@@ -48,7 +48,7 @@ def context(sources: Sources) -> dict[str, Any]:
         subject
         for subject in held_out
         # A lone anchor has a generated heart and no real cine beside it.
-        if subject in twins and subject in labels and subject in real and len(read_cine(real[subject]).frames) > 1
+        if subject in twins and subject in labels and subject in real and read_cine(real[subject]).kind == "cycle"
     ]
     shown = available[: results.config.report.subjects]
     if results.synthetic and results.truth is None:
