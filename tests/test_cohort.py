@@ -354,3 +354,63 @@ def test_the_same_sheet_gives_the_same_bytes(sheet):
     first = sheet.out.read_bytes(), sheet.key.read_bytes()
     sheet.build(text)
     assert first == (sheet.out.read_bytes(), sheet.key.read_bytes())
+
+
+def test_a_pair_has_a_phase_and_one_file(sheet):
+    table = sheet.build(f"{HEADER},es_phase,group\na,1,,a.nii,0.4,HCM\nb,1,e.xml,c.zip,,\n")
+    assert table["es_phase"].isna().tolist() == [False, True]
+    assert table.loc["a-v1", "es_phase"] == 0.4
+    assert table["group"].tolist() == ["HCM", ""]
+    assert sheet.split.pairs == 1
+
+
+def test_a_sheet_without_pairs_and_groups_has_no_column_of_them(sheet):
+    table = sheet.build(f"{HEADER},es_phase,group\na,1,e.xml,c.zip,,\n")
+    assert not {"es_phase", "group"} & set(table.columns)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a,1,,a.nii,,,1.2,", "row 2, column 'es_phase': '1.2' is no phase"),
+        ("a,1,,a.nii,,,0,", "row 2, column 'es_phase': '0' is no phase"),
+        ("a,1,,a.nii,,,nan,", "row 2, column 'es_phase': 'nan' is no phase"),
+        ("a,1,,a.nii,,,soon,", "row 2, column 'es_phase': 'soon' is no phase"),
+        ("a,1,e.xml,,a.nii,,0.4,", "row 2, column 'es_phase': a pair of ED and ES is one file, in the column 'cine'"),
+        ("a,1,,a.nii,a.nii,,0.4,", "row 2, column 'es_phase': a pair of ED and ES is one file"),
+        ("a,1,,a.nii,,1,0.4,", "row 2, column 'ed_frame': a pair of ED and ES begins with ED"),
+        ("a,1,,a.nii,,,,a heart", "row 2, column 'group': 'a heart' is no plain name"),
+        (f"a,1,,a.nii,,,,{IDENTITY}", "row 2, column 'group': '<id>' is no plain name"),
+    ],
+)
+def test_pairs_and_groups_that_make_no_sense_are_refused(sheet, row, said):
+    assert said in sheet.refused(f"{HEADER},anchor,ed_frame,es_phase,group\n{row}\n")
+
+
+def test_several_sheets_make_one_cohort(tmp_path):
+    for name, text in (("one", "a,1,,a.nii,0.4,real"), ("two", "b,1,e.xml,c.zip,,")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "subjects.csv").write_text(f"{HEADER},es_phase,origin\n{text}\n")
+    (tmp_path / "two/card.json").write_text('{"arm": "population", "couplings": {}}')
+    sheets = [tmp_path / name / "subjects.csv" for name in ("one", "two")]
+    out, key = tmp_path / "subjects.parquet", tmp_path / "key.parquet"
+    build_cohort(sheet=sheets, out=out, key=key, settings=CohortSettings())
+    assert read_table(out)[["subject", "origin"]].to_numpy().tolist() == [["a-v1", "real"], ["b-v1", "simulated"]]
+    raw = read_table(key).set_index("subject")  # paths begin where their own sheet lies
+    assert raw["cine"].to_dict() == {"a-v1": f"{tmp_path}/one/a.nii", "b-v1": f"{tmp_path}/two/c.zip"}
+    # The cohort hangs on rows, not on the sheets that they stand in.
+    before = out.read_bytes()
+    build_cohort(sheet=sheets[::-1], out=out, key=key, settings=CohortSettings())
+    assert out.read_bytes() == before
+
+
+def test_faults_of_several_sheets_name_theirs(tmp_path):
+    for name, text in (("one.csv", "a,1,,a.nii"), ("two.csv", "a,1,e.xml,c.zip")):
+        (tmp_path / name).write_text(f"{HEADER}\n{text}\n")
+    sheets = [tmp_path / "one.csv", tmp_path / "two.csv"]
+    out, key = tmp_path / "subjects.parquet", tmp_path / "key.parquet"
+    with pytest.raises(UsageError, match=r"row 2 of .*two\.csv, column 'subject': .*listed before"):
+        build_cohort(sheet=sheets, out=out, key=key, settings=CohortSettings())
+    (tmp_path / "two.csv").write_text(f"{HEADER}\nb,1,e.xml,\n")
+    with pytest.raises(UsageError, match=r"two\.csv: subject sheet, row 2, column 'cine'"):
+        build_cohort(sheet=sheets, out=out, key=key, settings=CohortSettings())
