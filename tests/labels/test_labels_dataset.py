@@ -36,6 +36,18 @@ def test_every_annotated_frame_of_a_training_subject_is_a_case(cohort: Cohort) -
     assert (ed.labels == 1).sum() > (es.labels == 1).sum()
 
 
+def test_the_validation_split_has_cases_of_its_own(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path, training=3, test=0, shape=(3, 24, 24))
+    table = read_table(cohort.subjects)
+    table.loc[1, "split"] = "validation"
+    write_table(cohort.subjects, table, {})
+    found = dataset.find_cases(
+        cohort.subjects, [cohort.cine], [cohort.annotations], Exclusions("labeller"), split="validation"
+    )
+    assert {case.subject for case in found} == {"sub-0001-v2"}
+    assert {case.subject for case in cases_of(cohort)} == {"sub-0000-v2", "sub-0002-v2"}
+
+
 def test_subjects_of_other_splits_and_missing_files_are_no_cases(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path, training=3, test=1, shape=(3, 24, 24))
     table = read_table(cohort.subjects)

@@ -27,12 +27,15 @@ def test_slices_of_scattered_spacing_fit_one_patch(cases: list[dataset.Case]) ->
         replace(cases[0], image=image, labels=image.astype(np.uint8), spacing_mm=(10.0, value, value))
         for value in rng.normal(1.83, 0.01, 50)
     ]
-    spacing, size = training._working_grid(scattered)
+    spacing, size = training._working_grid(scattered, None)
     assert spacing[0] == 10.0
     assert 1.83 < spacing[1] < 1.86
     assert list(size) == [144, 144]
     fits = [144 * case.spacing_mm[1] / spacing[1] < 144.5 for case in scattered]
     assert np.mean(fits) >= 0.9
+    spacing, size = training._working_grid(scattered, 1.5)
+    assert spacing == (10.0, 1.5, 1.5)
+    assert all(174 < length < 178 for length in size)
 
 
 def test_the_plan_has_our_width_depth_batch_and_whole_slices(untrained: Path) -> None:

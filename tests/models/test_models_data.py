@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 
 from cof.artefacts.parquet import write_table
 from cof.artefacts.provenance import stamp
-from cof.cine.grid import Placement, write_grid
+from cof.cine.grid import Placement, read_grid, write_grid
 from cof.cine.volume import Cine, uniform_times, write_labels
 from cof.config.baselines import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.config.controls import RandomSettings, StaticSettings, TrueEfSettings
@@ -18,7 +19,7 @@ from cof.config.flow import CofSettings, VelocitySettings
 from cof.config.training import TrialSettings
 from cof.errors import UsageError
 from cof.models.data import Artefacts, Opened, OpenedExamples, ecgs_of, ejection_fraction
-from cof.models.exchange import Exchanged, exchange
+from cof.models.exchange import exchange, exchanged
 from cof.models.stage import train
 from cof.models.trained import load
 from cof.motion.fields import save_displacement
@@ -148,7 +149,7 @@ def test_an_exchange_opens_a_heart_when_it_is_asked_for_and_with_anothers_ecg(co
     examples = lazily(cohort, opened)
     ecgs = ecgs_of(examples)
     donors = exchange(ecgs, "0")
-    given = Exchanged(examples, ecgs, donors)
+    given = exchanged(examples, ecgs, donors)
     assert opened == []
     assert len(given) == 4
     third = given[2]
@@ -286,3 +287,14 @@ def test_a_cohort_that_is_all_test_makes_what_learns_nothing_and_no_more(cohort)
     assert (record["shape"], record["subjects"]) == (list(SHAPE), {"train": 0, "validation": 0})
     with pytest.raises(UsageError, match="random: no train subject has everything that is needed"):
         run(cohort, "random", RandomSettings())
+
+
+def test_a_pair_of_ed_and_es_is_no_cycle_to_learn_from(cohort):
+    path = cohort / f"grid/b000/{NAMES[0]}.nii"
+    frames, placement, canonical = read_grid(path)
+    times = np.array([0.0, np.nan])
+    pair = replace(canonical, frames=canonical.frames[:2], frame_times_ms=times, rr_ms=np.nan, es_phase=0.4)
+    write_grid(path, frames[:2], placement, pair)
+    run(cohort, "random", RandomSettings())
+    record = json.loads((cohort / "random/settings.json").read_text())
+    assert record["subjects"] == {"train": 2, "validation": 1}  # of three and one

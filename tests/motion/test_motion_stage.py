@@ -179,3 +179,32 @@ def test_two_processes_of_the_command_train_what_one_trains(cohort):
     length = torch.cat([value.flatten() for value in one.values()]).norm()
     assert torch.cat([(one[name] - two[name]).flatten() for name in one]).norm() < 1e-3 * length
     assert [path.name for path in (cohort / "curves").iterdir()] == ["events.tfevents"]
+
+
+def test_a_pair_of_ed_and_es_trains_and_is_registered_without_a_low_pass(cohort, ring):
+    subject = ring(4).subject
+    affine = np.diag([*subject.placement.native_spacing_mm[::-1], 1.0])
+    both, times = [0, 4], np.array([0.0, np.nan])
+    pair = Cine(subject.native[both], affine, times, np.nan, es_phase=0.4)
+    write_cine(cohort / "cine/b000/pair.nii", pair)
+    write_labels(cohort / "labels/b000/pair.nii.gz", subject.labels[both], affine)
+    frames = (subject.frames * np.float32(INTENSITY_UNIT))[both]
+    write_grid(cohort / "grid/b000/pair.nii", frames, subject.placement, pair)
+    sheet = pd.read_parquet(cohort / "subjects.parquet")
+    more = pd.DataFrame([{"subject": "pair", "split": "train", "batch": "b000"}])
+    pd.concat([sheet, more], ignore_index=True).to_parquet(cohort / "subjects.parquet")
+    _train(cohort)
+    assert json.loads((cohort / "toppr/settings.json").read_text())["subjects"] == 3
+    for name, path in (("plain", PathSettings()), ("smooth", PathSettings(harmonics=1))):
+        register_batch(
+            grid=cohort / "grid/b000", weights=cohort / "toppr", out=cohort / name,
+            exclusions=cohort / "exclusions.parquet", settings=path,
+        )  # fmt: skip
+        assert pd.read_parquet(cohort / "exclusions.parquet").empty
+    plain, smooth = (load_displacement(cohort / name / "pair.safetensors") for name in ("plain", "smooth"))
+    assert plain.shape == (2, 3, 6, 24, 24)
+    assert torch.equal(plain, smooth)
+    assert plain[1].abs().max() > 0
+    assert load_record(cohort / "plain/pair.safetensors")["es_phase"] == 0.4
+    cycles = (load_displacement(cohort / name / "ring-0.safetensors") for name in ("plain", "smooth"))
+    assert not torch.equal(*cycles)

@@ -3,6 +3,7 @@
 import math
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from cof.config.data import GridSettings, QualityFlags, QualityLimits
 from cof.ecg.record import Ecg
 from cof.errors import Reason
 from cof.heart.structures import STRUCTURES
+from cof.labels.doubt import Doubt
 from cof.quality.catalogue import MEASURES, beyond
 from cof.quality.plausibility import CHECKS
 from cof.quality.stage import measure_batch
@@ -105,6 +107,40 @@ def test_labels_that_cannot_be_warn_in_the_log_and_have_their_row(
     assert rows.loc[HEALTHY, "rr_ratio"] == pytest.approx(1000 / 900)
     assert math.isnan(rows.loc[WITHOUT_ECG, "rr_ratio"])
     assert read_table(tmp_path / "excluded.parquet").empty
+
+
+def test_doubtful_labels_are_flagged_and_named_in_the_log(
+    batch: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    doubtful, sure = Doubt({"ED": 0.9, "ES": 0.31}, (1, 9)), Doubt({"ED": 0.9, "ES": 0.8}, ())
+    judged = []
+
+    def judge(trained: object, frames: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, ...]) -> Doubt:
+        judged.append((trained, frames.shape, labels.shape))
+        return doubtful if len(judged) == 1 else sure
+
+    with (
+        patch("cof.labels.artefact.load", return_value="the labeller"),
+        patch("cof.labels.doubt.judge", judge),
+        caplog.at_level("WARNING", logger="cof"),
+    ):
+        measure_batch(
+            ecg=batch / "ecg.parquet", beats=batch / "beats.parquet", cine=batch / "cine", labels=batch / "labels",
+            out=tmp_path / "quality.parquet", exclusions=tmp_path / "excluded.parquet",
+            settings=QualityLimits(label_trust=0.5), labeller=tmp_path / "labeller",
+        )  # fmt: skip
+    rows = read_table(tmp_path / "quality.parquet").set_index("subject")
+    assert rows["label_trust"].to_dict() == {SHIFTED: 0.31, HEALTHY: 0.8, WITHOUT_ECG: 0.8}
+    assert [(trained, frames == labels) for trained, frames, labels in judged] == [("the labeller", True)] * 3
+    assert f"{SHIFTED}: labels doubtful, slices 1 and 9" in caplog.messages
+    assert not any(message.startswith(HEALTHY) for message in caplog.messages)
+    excluded = read_table(tmp_path / "excluded.parquet")
+    assert excluded[["subject", "reason"]].to_numpy().tolist() == [[SHIFTED, str(Reason.QUALITY_LABELS)]]
+
+
+def test_without_a_labeller_nobody_knows_how_far_to_trust_labels(batch: Path, tmp_path: Path) -> None:
+    table, _ = measure(batch, tmp_path)
+    assert table["label_trust"].isna().all()
 
 
 def test_an_excluded_subject_does_not_reach_the_grid_and_changes_nobody(batch: Path, tmp_path: Path) -> None:

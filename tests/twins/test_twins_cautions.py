@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,10 @@ import pytest
 
 from cof.artefacts.parquet import write_table
 from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
+from cof.labels.doubt import Doubt
 from cof.twins.cautions import GENERATED, RATES, SCAN, caution
+
+SURE = Doubt({"ED": 0.93, "ES": 0.9}, ())
 
 AFFINE = np.diag([2.0, 2.0, 10.0, 1.0])
 TRAINED: Any = SimpleNamespace(settings=SimpleNamespace(registration="toppr"))
@@ -35,7 +39,9 @@ def beating(edv_ml: float, esv_ml: float) -> np.ndarray:
     return labels
 
 
-def run(root: Path, scan: np.ndarray, generated: np.ndarray, rr_ecg_ms: float, origin: dict[str, int]) -> dict:
+def run(
+    root: Path, scan: np.ndarray, generated: np.ndarray, rr_ecg_ms: float, origin: dict[str, int], doubt: Doubt = SURE
+) -> dict:
     results, out = root / "results", root / "out"
     for folder in ("labeller", "models/cof", "registrations/toppr"):
         (results / folder).mkdir(parents=True)
@@ -51,7 +57,8 @@ def run(root: Path, scan: np.ndarray, generated: np.ndarray, rr_ecg_ms: float, o
     for folder in (root / "cine", out):
         write_cine(folder / "twin.nii", Cine(frames, AFFINE, uniform_times(len(scan), 800.0), 800.0))
     (out / "summary.json").write_text('{"model": "cof"}')
-    caution(root, out, results, "cof", TRAINED)
+    with patch("cof.twins.cautions.doubt_of_labels", return_value=doubt):
+        caution(root, out, results, "cof", TRAINED)
     return json.loads((out / "summary.json").read_text())
 
 
@@ -85,3 +92,19 @@ def test_a_plausible_heart_by_networks_of_real_hearts_is_left_in_peace(
 def test_a_lone_anchor_is_judged_by_its_volumes(tmp_path: Path) -> None:
     summary = run(tmp_path, box(24, frames=1), box(144, frames=1), 800.0, {"real": 800})
     assert {(warning["of"], warning["check"]) for warning in summary["warnings"]} == {(SCAN, "lv_edv_ml")}
+
+
+def test_doubtful_labels_are_said_with_their_slices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    doubt = Doubt({"ED": 0.71, "ES": 0.43}, (1, 9))
+    with caplog.at_level("WARNING", logger="cof"):
+        summary = run(tmp_path, beating(144, 60), beating(144, 60), 800.0, {"real": 800}, doubt)
+    assert f"{SCAN}: labels doubtful, slices 1 and 9" in caplog.messages
+    (warning,) = summary["warnings"]
+    assert (warning["check"], warning["value"], warning["of"]) == ("label_trust", 0.43, SCAN)
+    assert summary["labels"] == {"trust": {"ED": 0.71, "ES": 0.43}, "doubtful": True, "doubtful_slices": [1, 9]}
+
+
+def test_labels_that_can_be_trusted_are_no_warning(tmp_path: Path) -> None:
+    summary = run(tmp_path, beating(144, 60), beating(144, 60), 800.0, {"real": 800}, Doubt({"ED": 0.7}, (9,)))
+    assert summary["warnings"] == []
+    assert summary["labels"] == {"trust": {"ED": 0.7}, "doubtful": False, "doubtful_slices": [9]}

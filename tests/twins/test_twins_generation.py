@@ -301,3 +301,14 @@ def test_a_model_of_any_anchor_is_trained_on_the_cohorts_frames(chain, labeller,
     assert generate(chain, "cof", tmp_path / "out", anchor_phase=0.4, **model).empty
     real, twin = read_cine(chain.inputs["cine"] / f"{WHOLE}.nii"), read_cine(tmp_path / "out" / f"{WHOLE}.nii")
     np.testing.assert_array_equal(twin.frames[4], real.frames[4])
+
+
+def test_no_heart_is_generated_of_a_pair(chain, labeller, tmp_path, caplog):
+    sheet = tmp_path / "sheet.parquet"
+    cohort = pd.read_parquet(chain.sheet)
+    cohort.assign(es_phase=[0.4 if name == WHOLE else float("nan") for name in cohort["subject"]]).to_parquet(sheet)
+    with caplog.at_level("INFO"):
+        excluded = generate(chain, "static", tmp_path / "out", sheet=sheet)
+    assert excluded.empty
+    assert [path.stem for path in (tmp_path / "out").glob("*.nii")] == [LONE]
+    assert "1 subjects bring ED and ES alone: no heart is generated of them" in caplog.text

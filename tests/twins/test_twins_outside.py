@@ -1,4 +1,4 @@
-"""Families of other packages: the example of docs/adding-a-system.md, installed, trained and generating."""
+"""Families of other packages: the example of docs/how-to/add-a-system.md, installed, trained and generating."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from cof.config.models import ModelSettings
 from cof.errors import UsageError
 from cof.models.registry import family_of
 
-DOCS = Path(__file__).parents[2] / "docs/adding-a-system.md"
+DOCS = Path(__file__).parents[2] / "docs/how-to/add-a-system.md"
 
 
 def example(language: str) -> str:

@@ -1,5 +1,6 @@
 """Messages of `cof twin` on files that are not what they should be, in words of what was typed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from cof.cli import main
 from cof.config.data import OdditySettings, PhantomSettings
 from cof.phantom.stage import make_cohort
+from cof.twins.single import twin_from_files
 
 BENCH = Path(__file__).parents[2] / "weights/bench"
 
@@ -68,3 +70,17 @@ def test_an_unknown_model_lists_those_that_there_are(
     line = said(capsys, tmp_path / "out", ecg=ecg, scan=scan, model="coff")
     names = ", ".join(sorted(path.name for path in (BENCH / "models").iterdir()))
     assert f"{BENCH / 'models/coff'} is no trained model; {BENCH / 'models'} has {names}" in line
+
+
+@pytest.mark.parametrize("doubtful", [False, True])
+def test_doubtful_labels_are_said_in_the_place_of_a_function(tmp_path: Path, doubtful: bool) -> None:
+    warning = {"check": "label_trust", "message": "labels doubtful, slices 1 and 9", "of": "labels of the scan"}
+    summary = {
+        "function": {"LV": {"edv_ml": 150.0, "esv_ml": 60.0, "ef_pct": 60.0}},
+        "labels": {"doubtful": doubtful},
+        "warnings": [warning] if doubtful else [],
+    }
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    said = twin_from_files.says(None, {"out": tmp_path, "model": "cof"})
+    assert ("LV EDV 150 mL, ESV 60 mL, EF 60 %" in said) is not doubtful
+    assert ("labels doubtful, slices 1 and 9: its function is not told" in said) is doubtful

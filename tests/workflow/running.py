@@ -9,6 +9,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = REPOSITORY / "workflow/config/tiny.yaml"
+FEWER = Path(__file__).with_name("fewer.yaml")
+# The number of threads decides the last bits of a training; more than one gains nothing on networks this small.
+ONE_THREAD = ("--set-threads", "labeller=1", "toppr=1", "train=1")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

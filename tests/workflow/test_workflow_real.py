@@ -21,7 +21,7 @@ REAL = REPOSITORY / "workflow/config/real.yaml"
 PATIENTS = {"patient001": "DCM", "patient002": "DCM", "patient003": "HCM", "patient004": "HCM"}
 SMALL = {
     "cohort": {"batches": 1},
-    "labels": {"epochs": 4, "iterations": 50, "batch": 4},
+    "labels": {"epochs": 4, "iterations": 40, "batch": 4},
     "grid": {"shape": [6, 32, 32], "spacing_mm": [10.0, 5.0, 5.0], "frames": 10},
     "registrations": {"toppr": {"iterations": 6, "batch": 2, "channels": [8, 16, 16], "seg_slices": 2}},
 }

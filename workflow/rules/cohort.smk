@@ -5,7 +5,7 @@ localrules:
 rule cohort:
     """Pseudonyms, splits and batches of the subject sheet; the key stays apart and protected."""
     input:
-        sheets=CONFIG.cohort.sheets or rules.phantom.output.sheet,
+        CONFIG.cohort.sheets or rules.phantom.output.sheet,
     output:
         subjects=f"{R}/cohort/subjects.parquet",
         key=f"{R}/cohort/key.parquet",
@@ -16,12 +16,13 @@ rule cohort:
     conda:
         "../../envs/cof.yaml"
     params:
-        settings=dump(CONFIG.cohort),
-        sheets=lambda wildcards, input: options("sheet", input.sheets),
-        source=source_of("cohort"),
+        **cof(
+            "cohort",
+            sheet=CONFIG.cohort.sheets or [rules.phantom.output.sheet],
+            settings=dump(CONFIG.cohort),
+        ),
     shell:
-        "exec cof cohort {params.sheets} --out {output.subjects:q} --key {output.key:q}"
-        " --settings {params.settings:q} --overwrite > >(tee {log:q}) 2>&1"
+        "exec {params.command} {params.options} > >(tee {log:q}) 2>&1"
 
 
 rule batch:
@@ -40,10 +41,10 @@ rule batch:
         runtime=limit(10),
         mem_mb=limit(2000),
     params:
-        only=lambda wildcards: options(
-            "only", ONLY if wildcards.batch.startswith("only-") else []
+        **cof(
+            "batch",
+            name=lambda wildcards: wildcards.batch,
+            only=lambda wildcards: ONLY if wildcards.batch.startswith("only-") else [],
         ),
-        source=source_of("batch"),
     shell:
-        "exec cof batch --subjects {input.subjects:q} --name {wildcards.batch} {params.only}"
-        " --out {output.sheet:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"

@@ -70,6 +70,13 @@ RUN_BATCHES = (
 )
 # A rule asks for them once a job.
 MODEL_SETTINGS = {name: dump(model) for name, model in CONFIG.models.items()}
+# What every generation is told, whatever subjects it is of.
+TWINS = dict(
+    settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
+    labels_settings=dump(CONFIG.labels),
+    labelling=CONFIG.twins.labels,
+    seed=CONFIG.seed,
+)
 SPLITS = ["train", "validation", "test"] if ONLY else ["test"]
 
 
@@ -116,9 +123,49 @@ def batches(pattern):
     return expand(pattern, batch=BATCHES, allow_missing=True)
 
 
-def options(name, values):
-    """`--name value` for each value, quoted for the shell."""
-    return " ".join(f"--{name} {shlex.quote(str(value))}" for value in values)
+def cof(verb, **given):
+    """Params of a step: the `command` of a verb with its files, its `options`, and the hash of its code, `source`.
+
+    A named input is the option of its name; of several files, those of every batch, their folder is. An input without a
+    name only has to be there. The first output is `--out`, unless `out` is given; a further one is the option of its name.
+
+    Options are a param of their own, since a job runs again when they change: of a param that is made of inputs and
+    outputs Snakemake does not ask.
+
+    Args:
+        verb: of `cof`.
+        given: further options: a value, a list for one that is repeated (an empty one for none), or a function of the
+            wildcards that returns such.
+    """
+
+    def command(wildcards, input, output):
+        named = {name: value for name, value in input.items() if value}
+        files = {
+            name: value if isinstance(value, str) else Path(value[0]).parent
+            for name, value in named.items()
+        }
+        if "out" not in given:
+            names = {value: name for name, value in output.items()}
+            files["out"] = output[0]
+            files |= {names[path]: path for path in output[1:]}
+        return " ".join(["cof", verb, *_options(files)])
+
+    def options(wildcards):
+        told = {
+            name: value(wildcards) if callable(value) else value
+            for name, value in given.items()
+        }
+        return " ".join([*_options(told), "--overwrite"])
+
+    source = source_of(verb, remembered=Path(".snakemake/cof-imports.json"))
+    return {"command": command, "options": options, "source": source}
+
+
+def _options(told):
+    """`--name value` for each option, quoted for the shell."""
+    for name, values in told.items():
+        for value in values if isinstance(values, list) else [values]:
+            yield f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
 
 
 def cohort_size():
@@ -142,27 +189,16 @@ def limit(fixed, a_subject=0):
     )
 
 
-def stage(name):
-    """The folder of a stage whose batches are the input `name`: one short argument, however many batches there are."""
-    return lambda wildcards, input: Path(getattr(input, name)[0]).parent
-
-
 def model_fields(wildcards):
     """The registered motion that a model learns from, where its family learns from any."""
     registration = CONFIG.models[wildcards.model].motion
     return batches(f"{R}/fields/{registration}/{{batch}}") if registration else []
 
 
-def fields_option(wildcards):
-    """`--fields` with the folder of that motion."""
-    registration = CONFIG.models[wildcards.model].motion
-    return options("fields", [f"{R}/fields/{registration}"] if registration else [])
-
-
 def base_model(wildcards):
     """The trained model that a model applies, where its family has one."""
     base = CONFIG.models[wildcards.model].applied_model
-    return [f"{R}/models/{base}"] if base else []
+    return f"{R}/models/{base}" if base else []
 
 
 def members(wildcards):
@@ -174,14 +210,14 @@ def members(wildcards):
 def calibration(wildcards):
     """The calibrated intervals of a model that has some."""
     calibrated = wildcards.model in CONFIG.intervals.models
-    return [f"{R}/intervals/{wildcards.model}.json"] if calibrated else []
+    return f"{R}/intervals/{wildcards.model}.json" if calibrated else []
 
 
 def own_fields(wildcards):
     """The subjects' own registered motion, for a family that is openly allowed to see it."""
     model = CONFIG.models[wildcards.model]
     return (
-        [f"{R}/fields/{model.motion}/{wildcards.batch}"]
+        f"{R}/fields/{model.motion}/{wildcards.batch}"
         if "displacement" in model.sees
         else []
     )

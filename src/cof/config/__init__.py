@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 class Config(Settings):
     """Everything a run is made of."""
 
-    results: str = "results"
-    seed: int = Field(0, ge=0)
+    results: str = Field("results", description="folder that every result goes to")
+    seed: int = Field(0, ge=0, description="of everything random; same seed, same bytes")
     trained: str | None = Field(
         None,
         description="results folder of another run: of labeller, registrations and models, those that lie there are "

@@ -60,10 +60,10 @@ class SliceVideoSettings(TrainingSettings):
 class EfPredictorSettings(TrainingSettings):
     """The 1-D residual network that predicts the ejection fraction from the ECG, and its training."""
 
-    iterations: Count = 300
-    batch: Count = 16
-    ecg_channels: tuple[Count, ...] = (16, 32, 64)
-    embedding: Count = 64
+    iterations: Count = Field(300, description="optimiser steps")
+    batch: Count = Field(16, description="subjects that one iteration sees")
+    ecg_channels: tuple[Count, ...] = Field((16, 32, 64), description="of each level of the ECG encoder")
+    embedding: Count = Field(64, description="width of the ECG's code")
     mixup: float = Field(0.4, ge=0, description="both parameters of the beta law that mixes two subjects; 0 for none")
 
 
@@ -71,7 +71,7 @@ class CascadeStageSettings(TrainingSettings):
     """One stage of the cascade of EchoDiffusion and its training."""
 
     channels: tuple[Count, ...] = Field((16, 32, 64), description="each level halves frames, rows and columns")
-    blocks: Count = Field(1, description="residual blocks a level on the way down; one more on the way up")
+    blocks: Count = Field(1, description="residual blocks per level on the way down; one more on the way up")
     noise_mean: float = Field(0.2, description="of ln(sigma / sigma_data) in training; the original's -1.2 - ln .25")
     noise_sd: Positive = Field(1.2, description="of the same")
     steps: Count = Field(32, description="of DPM-Solver++")
@@ -105,9 +105,9 @@ class VideoCodecSettings(TrainingSettings):
     channels: tuple[Count, ...] = Field(
         (64, 128, 256), description="each level halves frames, rows and columns; a token covers what the last one has"
     )
-    blocks: Count = Field(2, description="residual blocks a level of the encoder, and again of the decoder")
+    blocks: Count = Field(2, description="residual blocks per level of the encoder, and again of the decoder")
     codes: int = Field(1024, ge=2, description="size of the codebook")
-    code_channels: Count = 64
+    code_channels: Count = Field(64, description="length of a code")
     commitment: float = Field(0.25, ge=0, description="weight of the encoder's distance to its codes")
     decay: Probability = Field(0.99, description="of the moving averages that the codes are")
 
@@ -115,10 +115,10 @@ class VideoCodecSettings(TrainingSettings):
 class MaskedTransformerSettings(Settings):
     """The transformer that finds masked tokens."""
 
-    width: Count = 384
-    layers: Count = 6
-    heads: Count = 8
-    ecg_channels: tuple[Count, ...] = (32, 64, 128)
+    width: Count = Field(384, description="channels of a token")
+    layers: Count = Field(6, description="transformer blocks")
+    heads: Count = Field(8, description="attention heads of a block")
+    ecg_channels: tuple[Count, ...] = Field((32, 64, 128), description="of each level of the ECG encoder")
 
 
 class EchoPulseSettings(SliceVideoSettings, FamilySettings):
@@ -153,9 +153,9 @@ class FlowDiffusionSettings(Settings):
     channels: tuple[Count, ...] = Field(
         (64, 128, 256), description="each level but the first halves time, rows and columns; the last has attention"
     )
-    blocks: Count = Field(2, description="residual blocks a level")
+    blocks: Count = Field(2, description="residual blocks per level")
     embedding: Count = Field(256, description="width of the ECG's tokens")
-    ecg_channels: tuple[Count, ...] = (32, 64, 128)
+    ecg_channels: tuple[Count, ...] = Field((32, 64, 128), description="of each level of the ECG encoder")
 
 
 class LfdmSettings(SliceVideoSettings, FamilySettings):

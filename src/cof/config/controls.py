@@ -40,7 +40,7 @@ class MeanMotionSettings(FamilySettings):
     anchors = "ed"
 
     family: Literal["mean_motion"] = "mean_motion"
-    registration: str = "toppr"
+    registration: str = Field("toppr", description="the registration whose motion is averaged")
 
 
 class ScaledMotionSettings(FamilySettings):
@@ -51,7 +51,7 @@ class ScaledMotionSettings(FamilySettings):
     anchors = "ed"
 
     family: Literal["scaled_motion"] = "scaled_motion"
-    registration: str = "toppr"
+    registration: str = Field("toppr", description="the registration whose motion is averaged")
     predictors: Literal["ecg", "edv", "none"] = Field(
         "ecg",
         description="of the EF: twelve features of the ECG; the anchor's EDV, for an EDV-only predictor of ESV; or "

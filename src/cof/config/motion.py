@@ -11,7 +11,7 @@ from cof.config.training import AffineSettings, TrainingSettings, TrialSettings
 class RefinementSettings(Settings):
     """Instance-specific refinement: Adam on one pair's own field, from the network's on. Needs no labels."""
 
-    steps: int = Field(0, ge=0, description="gradient steps a pair; 0 for none")
+    steps: int = Field(0, ge=0, description="gradient steps per pair; 0 for none")
     step_mm: Positive = Field(0.5, description="length of a step of each component, falling to zero")
     lambda_smooth: float = Field(0.03, ge=0, description="weight of the diffusion energy beside the image term")
     control_mm: Positive | None = Field(
@@ -33,22 +33,24 @@ class PathSettings(Settings):
 class RegistrationSettings(TrainingSettings):
     """One variant of TOPPR, the topology-preserving registration."""
 
-    channels: tuple[Count, ...] = (16, 32, 32, 32)
-    lambda_rec: float = Field(1.0, ge=0)
-    lambda_seg: float = Field(1.0, ge=0)
-    lambda_smooth: float = Field(0.0, ge=0)
+    channels: tuple[Count, ...] = Field(
+        (16, 32, 32, 32), description="of each resolution level; all but the first halve rows and columns"
+    )
+    lambda_rec: float = Field(1.0, ge=0, description="weight of the image similarity")
+    lambda_seg: float = Field(1.0, ge=0, description="weight of the segmentation loss by the teacher")
+    lambda_smooth: float = Field(0.0, ge=0, description="weight of the diffusion energy of the field")
     parameterisation: Literal["velocity", "displacement"] = Field(
         "velocity", description="a stationary velocity field (diffeomorphic), or the displacement itself"
     )
     max_field: Literal["tanh", "hinge", "none"] = Field(
         "tanh", description="bound of every component: hard (tanh), a penalty (hinge), or none"
     )
-    max_field_mm: Positive = 30.0
+    max_field_mm: Positive = Field(30.0, description="bound of each component of the field")
     similarity: Literal["ncc", "mse"] = Field(
         "ncc", description="of the images: squared local correlation, or the mean squared difference"
     )
     ncc_window: tuple[Count, Count, Count] = Field((3, 9, 9), description="odd voxels z, y, x of the local correlation")
-    seg_slices: Count | Literal["all"] = Field(4, description="random native slices a pair sees in the teacher's loss")
+    seg_slices: Count | Literal["all"] = Field(4, description="random native slices per pair in the teacher's loss")
     augmentation: AffineSettings | None = AffineSettings()
     pairing: Literal["direct", "composed"] = Field(
         "direct", description="register every frame to the anchor, or each to the one before and compose"

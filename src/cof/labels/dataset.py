@@ -95,8 +95,10 @@ def _read_subject(subject: str, participant: str, cine: Path, annotation: Path) 
     ]
 
 
-def find_cases(subjects: Path, cine: list[Path], annotations: list[Path], exclusions: Exclusions) -> list[Case]:
-    """The annotated frames of all annotated training subjects, by name.
+def find_cases(
+    subjects: Path, cine: list[Path], annotations: list[Path], exclusions: Exclusions, split: str = "train"
+) -> list[Case]:
+    """The annotated frames of all annotated subjects of a split, by name.
 
     Args:
         subjects: `cohort/subjects.parquet`.
@@ -104,9 +106,10 @@ def find_cases(subjects: Path, cine: list[Path], annotations: list[Path], exclus
         annotations: folders `annotations/{batch}`.
         exclusions: takes a row for every subject whose annotation is unusable; one that an earlier stage left out is
             skipped without a row.
+        split: "train" or "validation".
     """
     table = read_table(subjects)
-    table = table[(table["split"] == "train") & table["annotated"].astype(bool)].sort_values("subject")
+    table = table[(table["split"] == split) & table["annotated"].astype(bool)].sort_values("subject")
     cases: list[Case] = []
     for subject, participant in zip(table["subject"], table["participant"]):
         stack, annotation = find(cine, f"{subject}.nii"), find(annotations, f"{subject}.nii.gz")

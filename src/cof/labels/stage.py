@@ -3,7 +3,6 @@
 import logging
 import shutil
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -12,9 +11,11 @@ from cof.artefacts.folders import whole_folder
 from cof.artefacts.origin import LEARNT_FROM, learnt_from
 from cof.artefacts.provenance import digest, stamp
 from cof.cine.volume import read_cine, write_labels
+from cof.cohort import EveryFolder
 from cof.config.data import LabelSettings
 from cof.errors import CofError, Reason, UsageError
 from cof.heart.structures import STRUCTURES
+from cof.options import CineBatch, ExclusionsOut, LabellerFolder, Out, Seed, SettingsOf, Subjects, Work
 from cof.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -22,38 +23,47 @@ log = logging.getLogger(__name__)
 
 def train(
     *,
-    subjects: Path,
-    cine: list[Path],
-    annotations: list[Path],
-    out: Path,
-    work: Path,
-    settings: LabelSettings,
-    seed: int,
+    subjects: Subjects,
+    cine: EveryFolder,
+    annotations: EveryFolder,
+    out: Out,
+    work: Work,
+    settings: SettingsOf[LabelSettings],
+    seed: Seed = 0,
 ) -> None:
     """Train nnU-Net v2 (2D) on the annotated ED and ES stacks of the training subjects.
 
     Args:
-        subjects: `cohort/subjects.parquet`; only annotated subjects of the training split are used.
-        cine: folders `cine/{batch}`.
-        annotations: folders `annotations/{batch}`.
-        out: folder for the labeller: an nnU-Net model folder, `log.csv` (a row an epoch) and `labeller.json` (hashes,
+        subjects: only annotated ones of the training split are used, and with `held_out: null` those of the validation
+            split to measure the training.
+        cine, annotations, settings: as annotated.
+        out: an nnU-Net model folder, `log.csv` (a row an epoch) and `labeller.json` (hashes,
             Dice and volume bias of the held-out participants, what it has learnt from, provenance).
-        work: folder for preprocessed data and checkpoints; a killed training resumes from it, and one with other data,
+        work: also of preprocessed data; a killed training resumes from it, and one with other data,
             settings or seed does not. Emptied of this training when it is done.
-        settings: settings of labelling.
-        seed: seed of split, weights, sampling and augmentation.
+        seed: of split, weights, sampling and augmentation.
 
     Raises:
-        UsageError: fewer than two annotated participants are usable, or `mirroring` is asked of an upright training.
+        UsageError: fewer than two annotated participants are usable, none is in one of the two splits, or `mirroring`
+            is asked of an upright training.
     """
     from cof.labels import artefact, dataset, evaluation, training
     from cof.labels.predict import Labeller
 
-    if settings.mirroring and settings.augmentation != "nnunet":
-        raise UsageError("labels.mirroring needs labels.augmentation: nnunet")
+    if settings.mirroring and settings.augmentation == "upright":
+        raise UsageError("labels.mirroring needs labels.augmentation: nnunet or wide")
     exclusions = Exclusions("labeller")
     cases = dataset.find_cases(subjects, cine, annotations, exclusions)
-    held_out = dataset.choose_held_out(cases, settings.held_out, seed)
+    if settings.held_out is None:
+        validation = dataset.find_cases(subjects, cine, annotations, exclusions, split="validation")
+        held_out = {case.participant for case in validation}
+        if not held_out or not cases:
+            raise UsageError(
+                "labels.held_out: null needs annotated participants in the training and in the validation split"
+            )
+        cases += validation
+    else:
+        held_out = dataset.choose_held_out(cases, settings.held_out, seed)
     provenance = stamp(settings.model_dump(mode="json"))
     root = work / digest([provenance, seed, sorted(held_out), dataset.fingerprint(cases)])
     training.prepare(cases, held_out, settings, root)
@@ -80,16 +90,21 @@ def train(
     shutil.rmtree(root)
 
 
-def label_batch(*, cine: Path, labeller: Path, out: Path, exclusions: Path, settings: LabelSettings) -> None:
+def label_batch(
+    *,
+    cine: CineBatch,
+    labeller: LabellerFolder,
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[LabelSettings],
+) -> None:
     """Label every frame of every cine of a batch.
 
     Args:
-        cine: folder `cine/{batch}`.
-        labeller: folder of the trained nnU-Net.
-        out: folder for `{subject}.nii.gz`, uint8 labels on the native grid.
-        exclusions: table of the subjects left out; a subject with a blank frame, or in whose anchor frame no LV or
+        cine, labeller, settings: as annotated.
+        out: of `{subject}.nii.gz`, uint8 labels on the native grid.
+        exclusions: a subject with a blank frame, or in whose anchor frame no LV or
             no myocardium is found, is one of them.
-        settings: settings of labelling.
     """
     from cof.labels.predict import Labeller
 

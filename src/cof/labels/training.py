@@ -1,5 +1,6 @@
 """Planning, preprocessing and training by nnU-Net v2's own API, reproducible and resumable."""
 
+import copy
 import json
 import logging
 import random
@@ -24,6 +25,7 @@ from cof.config.data import LabelSettings
 from cof.errors import UsageError
 from cof.heart.structures import STRUCTURES
 from cof.labels import artefact
+from cof.labels.augmentation import wide
 from cof.labels.dataset import DATASET, Case, write_raw
 from cof.labels.environment import nnunet_folders, threads_for_processes
 from cof.progress import Progress
@@ -45,8 +47,9 @@ class CineTrainer(nnUNetTrainer):
     """
 
     seed: int
-    upright: bool
+    augmentation: str
     momentum: float
+    half: bool
     progress: Progress
 
     def configure(self, settings: LabelSettings, seed: int) -> None:
@@ -56,7 +59,8 @@ class CineTrainer(nnUNetTrainer):
         self.num_iterations_per_epoch = settings.iterations
         # nnU-Net's own ratio: 250 training and 50 validation iterations.
         self.num_val_iterations_per_epoch = max(1, settings.iterations // 5)
-        self.upright = settings.augmentation == "upright"
+        self.augmentation = settings.augmentation
+        self.half = settings.half_precision
         self.initial_lr = settings.learning_rate
         self.momentum = settings.momentum
         self.save_every = 1
@@ -83,20 +87,39 @@ class CineTrainer(nnUNetTrainer):
         rotation, dummy_2d, initial_patch, mirror_axes = (
             super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
-        if self.upright:
+        if self.augmentation == "upright":
             rotation, mirror_axes = _UPRIGHT, ()
             self.inference_allowed_mirroring_axes = None
             initial_patch = get_patch_size(self.configuration_manager.patch_size, *3 * [rotation], (0.85, 1.25))
         return rotation, dummy_2d, initial_patch, mirror_axes
 
-    def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:  # type: ignore[override]
-        """nnU-Net's augmentation, except that blurring does not choose its algorithm by a stop-watch."""
+    def get_training_transforms(  # type: ignore[override]
+        self, patch_size: Any, rotation: Any, scales: Any, mirror_axes: Any, *args: Any, **kwargs: Any
+    ) -> BasicTransform:
+        """The wide augmentation, or nnU-Net's, whose blurring then does not choose its algorithm by a stop-watch."""
+        if self.augmentation == "wide":
+            return wide(tuple(patch_size), rotation, mirror_axes, scales)
+        args = (patch_size, rotation, scales, mirror_axes, *args)
         transforms = nnUNetTrainer.get_training_transforms(*args, **kwargs)
         for transform in transforms.transforms:
             inner = getattr(transform, "transform", transform)
             if isinstance(inner, GaussianBlurTransform):
                 inner.benchmark = False
         return transforms
+
+    def train_step(self, batch: dict) -> dict:
+        """nnU-Net's step, with convolutions in bfloat16 where half precision is asked for."""
+        if not self.half:
+            return super().train_step(batch)
+        target = [part.to(self.device) for part in batch["target"]]
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output = self.network(batch["data"].to(self.device))
+        loss = self.loss([part.float() for part in output], target)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+        self.optimizer.step()
+        return {"loss": loss.detach().cpu().numpy()}
 
     def run_training(self) -> None:
         """Train the epochs that are left."""
@@ -142,14 +165,16 @@ class CineTrainer(nnUNetTrainer):
         )
 
 
-def _working_grid(cases: list[Case]) -> tuple[tuple[float, float, float], np.ndarray]:
+def _working_grid(cases: list[Case], spacing_mm: float | None) -> tuple[tuple[float, float, float], np.ndarray]:
     """Spacing (z, y, x in mm) to resample to, and the size (y, x) that then holds nearly every slice whole.
 
     nnU-Net takes the median spacing and size. Native spacings scatter by a percent, so half of the slices would
-    exceed the median patch by a pixel or two and cost four tiles each; the ninetieth percentile costs one.
+    exceed the median patch by a pixel or two and cost four tiles each; the ninetieth percentile costs one. Scans of
+    several scanners differ by more: there `spacing_mm`, in-plane, is to be chosen.
     """
     spacing = np.array([case.spacing_mm for case in cases])
-    wanted = np.array([np.median(spacing[:, 0]), *np.percentile(spacing[:, 1:], 90, axis=0)])
+    in_plane = np.percentile(spacing[:, 1:], 90, axis=0) if spacing_mm is None else np.full(2, spacing_mm)
+    wanted = np.array([np.median(spacing[:, 0]), *in_plane])
     sizes = [np.round(np.array(case.image.shape[1:]) * case.spacing_mm[1:] / wanted[1:]) for case in cases]
     return (float(wanted[0]), float(wanted[1]), float(wanted[2])), np.percentile(sizes, 90, axis=0)
 
@@ -208,7 +233,7 @@ def prepare(cases: list[Case], held_out: set[str], settings: LabelSettings, root
         # nnU-Net draws 10^8 samples for intensity statistics that z-score normalisation never uses.
         extractor.num_foreground_voxels_for_intensitystats = 1e6
         extractor.run(overwrite_existing=True)
-        spacing, size = _working_grid(cases)
+        spacing, size = _working_grid(cases, settings.spacing_mm)
         plan_experiment_dataset(_DATASET_ID, overwrite_target_spacing=spacing)
         preprocessed = root / "preprocessed" / DATASET
         plans_file = preprocessed / f"{_PLANS}.json"
@@ -236,6 +261,19 @@ def planned(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return plans, dataset
 
 
+def _with_patch(plans: dict[str, Any], settings: LabelSettings) -> dict[str, Any]:
+    """The plans to train by: patches of at most `patch_mm`, where prediction takes slices whole."""
+    if settings.patch_mm is None:
+        return plans
+    plans = copy.deepcopy(plans)
+    configuration = plans["configurations"][artefact.CONFIGURATION]
+    stride = np.prod(configuration["architecture"]["arch_kwargs"]["strides"], axis=0)
+    wanted = settings.patch_mm / np.array(configuration["spacing"]) / stride
+    whole = configuration["patch_size"]
+    configuration["patch_size"] = [min(int(length), most) for length, most in zip(np.ceil(wanted) * stride, whole)]
+    return plans
+
+
 def fit(root: Path, settings: LabelSettings, seed: int, model: Path) -> pd.DataFrame:
     """Train the prepared dataset, from the latest checkpoint where there is one, and write the model folder.
 
@@ -251,7 +289,9 @@ def fit(root: Path, settings: LabelSettings, seed: int, model: Path) -> pd.DataF
     plans, dataset = planned(root)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with nnunet_folders(root, settings.augmentation_workers):
-        trainer = CineTrainer(plans | {"continue_training": False}, artefact.CONFIGURATION, 0, dataset, device)
+        trainer = CineTrainer(
+            _with_patch(plans, settings) | {"continue_training": False}, artefact.CONFIGURATION, 0, dataset, device
+        )
         trainer.configure(settings, seed)
         folder = Path(trainer.output_folder)
         found = next((folder / name for name in (_FINAL, _LATEST) if (folder / name).exists()), None)
@@ -260,6 +300,6 @@ def fit(root: Path, settings: LabelSettings, seed: int, model: Path) -> pd.DataF
             log.info("nnU-Net resumes after epoch %d of %d", trainer.current_epoch, settings.epochs)
         if trainer.current_epoch < settings.epochs:
             trainer.run_training()
-        axes = None if trainer.upright else (0, 1)
+        axes = None if trainer.augmentation == "upright" else (0, 1)
         artefact.write_model(model, plans, dataset, trainer.network.state_dict(), axes)
         return trainer.history()

@@ -5,64 +5,76 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
+
+import typer
 
 from cof.artefacts.folders import MANIFEST, whole_folder
+from cof.artefacts.markup import markdown_lines
 from cof.artefacts.origin import LEARNT_FROM, Origin, learnt_from
 from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
 from cof.cine.volume import shows_cycle
-from cof.cohort import SPLITS
+from cof.cohort import SPLITS, EveryFolder, EveryTable, OfEveryBatch
 from cof.config.families import package
 from cof.config.models import ModelSettings
 from cof.errors import UsageError
+from cof.inputs import Folder
 from cof.models.base import Example, Family
 from cof.models.data import Artefacts, Known, OpenedExamples
 from cof.models.registry import family_of
 from cof.models.trained import CARD, MEMBERS, MODEL, SETTINGS
+from cof.options import Curves, Devices, Out, Read, Seed, SettingsOf, Subjects, Work
 from cof.progress import progress
 from cof.training.run import Run
 
 
 def train(
     *,
-    subjects: Path,
-    beats: list[Path],
-    grid: list[Path],
-    labels: list[Path],
-    fields: list[Path],
-    out: Path,
-    work: Path,
-    settings: ModelSettings,
-    seed: int,
-    base: Path | None = None,
-    members: Sequence[Path] = (),
-    curves: Path | None = None,
-    devices: int | Literal["auto"] = "auto",
+    subjects: Subjects,
+    beats: EveryTable,
+    grid: EveryFolder,
+    labels: EveryFolder,
+    out: Out,
+    work: Work,
+    settings: SettingsOf[ModelSettings],
+    fields: Annotated[
+        list[Path] | None,
+        typer.Option(help="fields/{variant}, where the family learns from motion."),
+        Folder(),
+        OfEveryBatch(needed=False),
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="models/{model}: the model that this one applies."), Folder()
+    ] = None,
+    members: Annotated[
+        Sequence[Path],
+        typer.Option("--member", help="models/{model} of an ensemble; repeatable."),
+        Folder(),
+        Read(list[Path], tuple),
+    ] = (),
+    seed: Seed = 0,
+    curves: Curves = None,
+    devices: Devices = "auto",
 ) -> None:
     """Train one model of any family.
 
     Args:
-        subjects: `cohort/subjects.parquet`; subjects that an earlier stage left out are passed over.
-        beats: tables `beats/{batch}.parquet`.
-        grid: folders `grid/{batch}`.
-        labels: folders `labels/{batch}`.
-        fields: folders `fields/{variant}/{batch}`, for families that learn from registered motion.
-        out: folder for `settings.json`, `card.md` and what the family writes.
-        work: folder for checkpoints, from which a killed training resumes.
+        subjects: those that an earlier stage left out are passed over.
+        beats, grid, labels, fields, work, curves: as annotated.
+        out: of `settings.json`, `card.md` and what the family writes.
         settings: of the model; they name its family.
-        seed: of everything random, unless the settings name one.
-        base: folder of the trained model that this one applies, of which it keeps a copy; for families with one.
-        members: folders of the trained models of an ensemble, of which it keeps copies by their names.
-        curves: folder for TensorBoard.
+        base: the new model keeps a copy of it; for families with one.
+        members: the ensemble keeps copies of them by their names.
+        seed: counts unless the settings name one.
         devices: as in `cof.training.run.Run`.
 
     Raises:
         UsageError: no training subject is there, or they lie on different canonical grids.
     """
     family = family_of(settings.family)
-    artefacts = Artefacts.of(beats, grid, labels, fields)
+    artefacts = Artefacts.of(beats, grid, labels, fields or [])
     cohort = read_table(subjects)
     seed = _seed(settings, seed)
     learns_on = settings.learns_on or "train"
@@ -149,20 +161,19 @@ def _seed(settings: ModelSettings, seed: int) -> int:
 def _trials(trials: list[dict[str, Any]]) -> str:
     """The section of the model card on how the learning rates were chosen."""
 
-    def row(trial: dict[str, Any]) -> str:
+    def row(trial: dict[str, Any]) -> list[str]:
         rate = f"{trial['learning_rate']:g}" + (", used" if trial["chosen"] else "")
         reached = "not finite" if trial["validation_loss"] is None else f"{trial['validation_loss']:.6g}"
-        return f"| {trial['training']} | {rate} | {trial['iterations']} | {reached} |"
+        return [trial["training"], rate, str(trial["iterations"]), reached]
 
-    rows = "\n".join(map(row, trials))
+    table = markdown_lines(["training", "learning rate", "iterations", "validation loss"], [row(one) for one in trials])
+    lines = "\n".join(table)
     return f"""
 ## Trials
 
 Short trainings from the same initial weights; the learning rate of the lowest validation loss was used.
 
-| training | learning rate | iterations | validation loss |
-|---|---|---|---|
-{rows}
+{lines}
 """
 
 
@@ -178,19 +189,21 @@ def _card(family: Family, model: ModelSettings, record: dict[str, Any]) -> str:
     elif "ef" in model.sees:
         inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
+    facts = [
+        ["learns from", f"{learnt} of {subjects} ({counts['validation']} for validation)"],
+        ["trained on", Origin.of(record).counted if model.learns_on else "nothing"],
+        ["sees of a new subject", inputs],
+        ["canonical grid", f"{shape} voxels of {spacing} mm (z, y, x), {record['frames']} phases"],
+        ["seed", str(record["seed"])],
+        ["settings hash", record["provenance"]["config_hash"]],
+    ]
+    lines = "\n".join(markdown_lines(["", ""], facts, numbers=False))
     trials = _trials(record["trials"]) if record["trials"] else ""
     return f"""# Model card: {settings["family"]}
 
 {(type(family).__doc__ or "").strip()}
 
-| | |
-|---|---|
-| learns from | {learnt} of {subjects} ({counts["validation"]} for validation) |
-| trained on | {Origin.of(record).counted if model.learns_on else "nothing"} |
-| sees of a new subject | {inputs} |
-| canonical grid | {shape} voxels of {spacing} mm (z, y, x), {record["frames"]} phases |
-| seed | {record["seed"]} |
-| settings hash | {record["provenance"]["config_hash"]} |
+{lines}
 
 ```json
 {json.dumps(settings, indent=1, sort_keys=True)}

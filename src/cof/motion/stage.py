@@ -5,7 +5,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +17,25 @@ from cof.artefacts.origin import LEARNT_FROM, learnt_from
 from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
 from cof.cine.grid import read_grid
+from cof.cohort import EveryFolder
 from cof.config.motion import PathSettings, RegistrationSettings
 from cof.errors import CofError, Reason, UsageError
 from cof.motion.cycle import register_cycle
 from cof.motion.fields import save_displacement
 from cof.motion.toppr import Toppr
+from cof.options import (
+    Curves,
+    Devices,
+    ExclusionsOut,
+    GridBatch,
+    LabellerFolder,
+    Out,
+    Registration,
+    Seed,
+    SettingsOf,
+    Subjects,
+    Work,
+)
 from cof.progress import progress
 from cof.training.run import Run
 
@@ -34,32 +48,29 @@ LOG = "log.csv"
 
 def train(
     *,
-    subjects: Path,
-    cine: list[Path],
-    labels: list[Path],
-    grid: list[Path],
-    labeller: Path,
-    out: Path,
-    work: Path,
-    settings: RegistrationSettings,
-    seed: int,
-    curves: Path | None = None,
-    devices: int | Literal["auto"] = "auto",
+    subjects: Subjects,
+    cine: EveryFolder,
+    labels: EveryFolder,
+    grid: EveryFolder,
+    labeller: LabellerFolder,
+    out: Out,
+    work: Work,
+    settings: SettingsOf[RegistrationSettings],
+    seed: Seed = 0,
+    curves: Curves = None,
+    devices: Devices = "auto",
 ) -> None:
     """Train one variant of TOPPR on the training split.
 
     Args:
-        subjects: `cohort/subjects.parquet`; subjects that an earlier stage left out are passed over.
-        cine: folders `cine/{batch}`.
-        labels: folders `labels/{batch}`.
-        grid: folders `grid/{batch}`.
-        labeller: folder of the trained nnU-Net, the frozen teacher.
-        out: folder for `weights.safetensors`, `settings.json` and `log.csv` (a row an iteration).
-        work: folder for the checkpoint; a killed training resumes from it, and one with other data, code, settings or
+        subjects: those that an earlier stage left out are passed over.
+        cine, labels, grid, curves: as annotated.
+        labeller: the frozen teacher.
+        out: of `weights.safetensors`, `settings.json` and `log.csv` (a row an iteration).
+        work: a killed training resumes from it, and one with other data, code, settings or
             seed does not. Emptied of this training when it is done.
         settings: the variant; its `path` has no part in training.
         seed: of initial weights, pairs, augmentation and slices.
-        curves: folder for TensorBoard.
         devices: as in `cof.training.run.Run`.
 
     Raises:
@@ -141,15 +152,15 @@ def load(folder: Path) -> Trained:
     return Trained(network.to(device).eval(), settings, (slices, rows, columns), sha256)
 
 
-def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path, settings: PathSettings) -> None:
+def register_batch(
+    *, grid: GridBatch, weights: Registration, out: Out, exclusions: ExclusionsOut, settings: SettingsOf[PathSettings]
+) -> None:
     """Register the cycle of every subject of a batch.
 
     Args:
-        grid: folder `grid/{batch}`.
-        weights: folder of the trained registration.
-        out: folder for `{subject}.safetensors`, the displacement paths, each with measures of its regularity. A
+        grid, weights, exclusions: as annotated.
+        out: of `{subject}.safetensors`, the displacement paths, each with measures of its regularity. A
             subject with an anchor and no cine has none; that of a pair is ED and ES alone, without a low-pass.
-        exclusions: table of the subjects left out.
         settings: refinement and temporal low-pass.
 
     Raises:

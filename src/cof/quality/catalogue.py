@@ -145,6 +145,16 @@ MEASURES = (
         "Largest share of its signal that a slice loses, against its own cycle or its neighbours; 1 is a black image.",
         Reason.QUALITY_DROPOUT,
     ),
+    Measure(
+        "label_trust",
+        "trust in the labels",
+        "",
+        "low",
+        2,
+        "Agreement of the labeller with itself in other views of the heart, and how far muscle rings the LV; the "
+        "smaller of ED and ES; 1 is best.",
+        Reason.QUALITY_LABELS,
+    ),
 )
 
 

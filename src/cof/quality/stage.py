@@ -1,11 +1,13 @@
 """The quality stage of one batch: every labelled subject measured, and those beyond the configured limits left out."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import typer
 
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.parquet import read_table, write_table
@@ -15,6 +17,9 @@ from cof.config.data import QualityLimits
 from cof.ecg.record import Ecg
 from cof.errors import CofError
 from cof.heart.structures import STRUCTURES
+from cof.inputs import Folder
+from cof.options import BeatTable, CineBatch, EcgTable, ExclusionsOut, LabelBatch, OutFile, SettingsOf
+from cof.outputs import Form
 from cof.progress import progress
 from cof.quality import coverage, image, plausibility, rhythm
 from cof.quality.catalogue import MEASURES, beyond
@@ -27,29 +32,34 @@ _GHOST_SLICES = 3
 
 def measure_batch(
     *,
-    ecg: Path,
-    beats: Path,
-    cine: Path,
-    labels: Path,
-    out: Path,
-    exclusions: Path,
-    settings: QualityLimits,
-    checked: Path | None = None,
+    ecg: EcgTable,
+    beats: BeatTable,
+    cine: CineBatch,
+    labels: LabelBatch,
+    out: OutFile,
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[QualityLimits],
+    checked: Annotated[
+        Path | None, typer.Option("--plausibility", help="Table of what the labels say, to write."), Form.FILE
+    ] = None,
+    labeller: Annotated[
+        Path | None,
+        typer.Option(help="The labeller that drew the labels, to tell how far they are to be trusted."),
+        Folder(),
+    ] = None,
 ) -> None:
     """Measure the quality of every labelled subject of a batch into `quality/{batch}.parquet`.
 
     Args:
-        ecg: `ecg/{batch}.parquet`.
-        beats: `beats/{batch}.parquet`.
-        cine: folder `cine/{batch}`.
-        labels: folder `labels/{batch}`.
-        out: table to write, a row a labelled subject, a column each of `cof.quality.catalogue.MEASURES`; NaN where an
+        ecg, beats, cine, labels, settings: as annotated.
+        out: a row a labelled subject, a column each of `cof.quality.catalogue.MEASURES`; NaN where an
             earlier stage left out what is measured. Subjects that are left out here have their row too.
         exclusions: table of the subjects beyond a limit, a row for every limit.
-        settings: the limits.
-        checked: table to write, a row a labelled subject, a column each of `cof.quality.plausibility.CHECKS`; what is
+        checked: a row a labelled subject, a column each of `cof.quality.plausibility.CHECKS`; what is
             not plausible warns in the log, and leaves nobody out.
+        labeller: without it nobody knows how far to trust the labels.
     """
+    doubt_of = _doubt_by(labeller)
     excluded = Exclusions("quality")
     strips, cycles = read_table(ecg).set_index("subject"), read_table(beats).set_index("subject")
     rows, checks = [], []
@@ -58,7 +68,7 @@ def measure_batch(
         with excluded.guard(subject):
             scan = read_cine(cine / f"{subject}.nii")
             drawn = read_labels(path)
-            measured = measure_cine(scan, drawn)
+            measured = measure_cine(scan, drawn) | {"label_trust": doubt_of(subject, scan, drawn)}
             strip = Ecg.from_row(strips.loc[subject]) if subject in strips.index else None
             cycle: Any = cycles.loc[subject] if subject in cycles.index else None
             measured |= measure_ecg(strip, cycle, scan.rr_ms)
@@ -79,6 +89,24 @@ def measure_batch(
         write_table(checked, pd.DataFrame(checks, columns=columns), stamp({}))
     excluded.write(exclusions)
     log.info("measured %d subjects", len(rows))
+
+
+def _doubt_by(labeller: Path | None) -> Callable[[str, Cine, np.ndarray], float]:
+    """The trust in labels by subject, cine and labels; NaN without a labeller. Doubtful ones warn in the log."""
+    if labeller is None:
+        return lambda subject, scan, drawn: float("nan")
+    from cof.labels import artefact
+    from cof.labels.doubt import judge
+
+    trained = artefact.load(labeller)
+
+    def trust(subject: str, scan: Cine, drawn: np.ndarray) -> float:
+        doubt = judge(trained, scan.frames, drawn, scan.spacing_mm)
+        if doubt.doubtful:
+            log.warning("%s: %s", subject, doubt)
+        return doubt.least
+
+    return trust
 
 
 def measure_ecg(strip: Ecg | None, cycle: Any, rr_scan_ms: float) -> dict[str, float]:

@@ -15,14 +15,13 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from cof.artefacts.folders import whole_folder
+from cof.artefacts.folders import refuse_foreign, whole_folder
 from cof.cine.annotations import whole_labels
 from cof.cine.geometry import spacing_of
 from cof.cine.nifti import Stored, read_array
 from cof.cine.volume import to_int16
 from cof.errors import CofError, Reason, UsageError
 from cof.heart.structures import STRUCTURES
-from cof.outputs import Form, Output, claim
 from cof.sheets.table import check_place, counted, some, start_of_paths, write_rows
 
 PATIENTS = 100
@@ -98,7 +97,9 @@ def write_acdc(folder: Path, out: Path, cines: bool = False, overwrite: bool = F
     if made.resolve().is_relative_to(folder.resolve()):
         raise UsageError(f"--out {out} lies in {folder}, which is only read: choose another place")
     check_place(out, False, overwrite)
-    claim([Output("--out: the images' folder", made, Form.FOLDER)], [], overwrite)
+    if made.is_dir() and any(made.iterdir()) and not overwrite:
+        raise UsageError(f"the images' folder {made} is there; --overwrite replaces it, if cof made it")
+    refuse_foreign(made)
     patients, faults = list_patients(folder, cines)
     validation = choose_validation(patients)
     start, rows = start_of_paths(folder, out), []

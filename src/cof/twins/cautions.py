@@ -3,13 +3,16 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cof.artefacts.origin import REAL, Origin, labels_notice
 from cof.artefacts.parquet import read_table
 from cof.cine.volume import read_cine, read_labels
 from cof.models.trained import Trained
 from cof.quality.plausibility import Heart, doubts, measure
+
+if TYPE_CHECKING:
+    from cof.labels.doubt import Doubt
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +64,10 @@ def _dice(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def caution(root: Path, folder: Path, results: Path, model: str, trained: Trained) -> None:
-    """Add `trained_on`, `warnings` and the `terms` of the weights to `summary.json`, and say them in the terminal.
+    """Add `trained_on`, `labels`, `warnings` and `terms` to `summary.json`, and say them in the terminal.
+
+    `labels` tells how far those of the scan can be trusted (`cof.labels.doubt.Doubt`), `terms` the licence of weights
+    that have one of their own.
 
     Args:
         root: folder of the stages: `beats` (without a row where there is no ECG), `cine` and `labels`.
@@ -72,7 +78,10 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
     """
     beats = read_table(root / "beats")
     told = {"rr_ecg_ms": float(beats.iloc[0]["rr_ms"])} if len(beats) else {}
-    warnings = []
+    warnings: list[dict[str, Any]] = []
+    doubt = doubt_of_labels(root, results)
+    if doubt.doubtful:
+        warnings.append(doubt.warning() | {"of": SCAN})
     for of, cine, labels in (
         (SCAN, root / "cine", root / "labels"),
         (GENERATED, folder, folder),
@@ -83,7 +92,7 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
         compared = told if of == SCAN else {}
         heart = Heart.of(drawn, stack.spacing_mm, stack.rr_ms, **compared)
         found = doubts(measure(heart))
-        warnings += [doubt.record() | {"of": of if doubt.check.of_labels else RATES} for doubt in found]
+        warnings += [said.record() | {"of": of if said.check.of_labels else RATES} for said in found]
     learnt = trained_on(results, model, trained)
     for name, network in learnt.items():
         if network["hearts"] != f"{REAL} hearts":
@@ -95,5 +104,25 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
     for term in terms:
         log.warning("%s", term)
     file = folder / "summary.json"
-    summary = json.loads(file.read_text()) | {"trained_on": learnt, "warnings": warnings, "terms": terms}
+    summary = json.loads(file.read_text()) | {
+        "trained_on": learnt,
+        "labels": doubt.record(),
+        "warnings": warnings,
+        "terms": terms,
+    }
     file.write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
+
+
+def doubt_of_labels(root: Path, results: Path) -> "Doubt":
+    """What speaks against the labels of the scan.
+
+    Args:
+        root: as in `caution`.
+        results: folder with the `labeller` that has drawn them.
+    """
+    from cof.labels import artefact
+    from cof.labels.doubt import judge
+
+    stack = read_cine(next((root / "cine").glob("*.nii")))
+    drawn = read_labels(next((root / "labels").glob("*.nii.gz")))
+    return judge(artefact.load(results / "labeller"), stack.frames, drawn, stack.spacing_mm)

@@ -10,13 +10,16 @@ HINT = "name the results of a run, or weights/bench or weights/real in a checkou
 
 
 def weights_or_default(weights: Path | None) -> Path:
-    """The folder of trained weights that was named, or `weights/real` of the checkout.
+    """The folder of trained weights that was named; else `weights/real` of the checkout, else a run's `results`.
 
     Raises:
-        UsageError: none was named, and this is no checkout that has them.
+        UsageError: none was named, and there are none of the two.
     """
     if weights is not None:
         return weights
-    if not (REAL / "models").is_dir():
-        raise UsageError(f"weights: none were named, and none lie beside the program; {HINT}")
-    return REAL
+    for folder in (REAL, Path("results")):
+        if (folder / "models").is_dir():
+            return folder
+    raise UsageError(
+        f"weights: none were named, and there are neither {REAL.parent.name}/{REAL.name} nor results; {HINT}"
+    )

@@ -4,13 +4,14 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+import typer
 
 from cof import config
 from cof.artefacts.folders import whole_folder
@@ -18,15 +19,17 @@ from cof.artefacts.parquet import read_table, write_table
 from cof.cine.reader import read_cine_source
 from cof.cine.stage import grid_batch, stack_batch
 from cof.cine.volume import read_cine, sidecar
-from cof.config.data import BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings
+from cof.config.data import LABEL_TRUST, BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings
 from cof.config.motion import PathSettings
 from cof.ecg.reader import read_ecg
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
+from cof.inputs import AnyPath, Folder
 from cof.labels.stage import label_batch
 from cof.metrics.conformal import Intervals, Scale
 from cof.models.trained import Trained, load
 from cof.motion.stage import register_batch
+from cof.options import Out, Seed, says
 from cof.progress import Progress
 from cof.twins.cautions import caution
 from cof.twins.shipped import HINT, weights_or_default
@@ -41,6 +44,7 @@ FILES = (
     "summary.json",
 )
 SPLIT = "test"
+_LV_INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("EF", "ef_pct", "%"))
 NOTICE = (
     "Whoever ran this chose the ECG and the scan. Nothing here checks that they belong to one person or to one visit. "
     "Research software, not for diagnosis."
@@ -76,26 +80,58 @@ class Reading:
         return cls(EcgSettings(), beats, CineSettings(), LabelSettings(), grid, PathSettings())
 
 
+def _told(_: None, given: Mapping[str, Any]) -> str:
+    """What the heart's left ventricle does, where its labels can be trusted, and what to open."""
+    out, model = given["out"], given["model"]
+    summary = json.loads((out / "summary.json").read_text())
+    lv = summary["function"]["LV"]
+    known = [f"{name} {lv[key]:.0f} {unit}" for name, key, unit in _LV_INDICES if lv[key] is not None]
+    function = f"LV {', '.join(known)}, by {model}: generated, not measured"
+    if summary["labels"]["doubtful"]:
+        doubt = next(warning for warning in summary["warnings"] if warning["check"] == LABEL_TRUST)
+        function = f"{doubt['message']}: its function is not told, look at the labels first"
+    return (
+        f"{function}. The heart lies in {out}: twin.nii with "
+        f"twin.labels.nii.gz for a viewer, volumes.csv. Open {out / 'summary.json'}: what was read, and mended"
+    )
+
+
+@says(_told)
 def twin_from_files(
     *,
-    ecg: Path | None,
-    scan: Path,
-    weights: Path | None,
-    model: str,
-    out: Path,
-    ed_frame: int | None = None,
-    anchor_phase: float | None = None,
-    seed: int = 0,
+    scan: Annotated[
+        Path, typer.Option(help="One short-axis cine or anchor volume: DICOM zip or folder, or NIfTI."), AnyPath()
+    ],
+    out: Out,
+    ecg: Annotated[
+        Path | None,
+        typer.Option(help="One 12-lead ECG file; may be left out for a model that generates without, as weights/real."),
+        AnyPath(),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            "--results",
+            help="Folder of trained models: shipped weights, or a run's results; weights/real where not given.",
+        ),
+        Folder(),
+    ] = None,
+    model: Annotated[str, typer.Option(help="Which trained model.")] = "cof",
+    ed_frame: Annotated[int | None, typer.Option(help="The ED frame of the scan; found where not given.")] = None,
+    anchor_phase: Annotated[
+        float | None, typer.Option(help="Phase of the anchor in the cycle, by ECG gating; ED, 0, where not given.")
+    ] = None,
+    seed: Seed = 0,
 ) -> None:
     """Make one heart with trained models: shipped weights, or a run's results.
 
     Args:
-        ecg: one 12-lead ECG file; None for a model that has learnt what an absent one means (`field.ecg_dropout`).
-        scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
-        weights: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`; None for
-            `weights/real` of a checkout.
-        model: name of the model.
-        out: folder for `FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
+        ecg: None for a model that has learnt what an absent one means (`field.ecg_dropout`).
+        scan, model: as annotated.
+        weights: with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`; None for
+            `weights/real` of a checkout, or else `results`.
+        out: of `FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
             on what the networks were trained, which numbers are not plausible, and whose responsibility the pairing
             is); of a calibrated model, with intervals for EF, ESV and every volume of the LV. What was mended is

@@ -4,9 +4,10 @@ import logging
 import math
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import typer
 
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import whole_folder
@@ -19,8 +20,23 @@ from cof.config.base import Labelling
 from cof.config.data import LabelSettings
 from cof.config.models import ModelSettings
 from cof.errors import CofError, Reason, UsageError
+from cof.inputs import Batch
 from cof.models.data import Artefacts
 from cof.models.trained import load
+from cof.options import (
+    BeatTable,
+    CineBatch,
+    ExclusionsOut,
+    GridBatch,
+    LabelBatch,
+    LabellerFolder,
+    Out,
+    Seed,
+    SettingsOf,
+    SettingsText,
+    Sheet,
+    Splits,
+)
 from cof.progress import progress
 from cof.twins.artefacts import write_twin
 from cof.twins.generation import generate, label, propagate
@@ -33,21 +49,23 @@ log = logging.getLogger(__name__)
 
 def generate_batch(
     *,
-    sheet: Path,
-    beats: Path,
-    cine: Path,
-    labels: Path,
-    grid: Path,
-    fields: Path | None,
-    model: Path,
-    labeller: Path,
-    out: Path,
-    exclusions: Path,
-    settings: ModelSettings,
-    labels_settings: LabelSettings,
-    seed: int,
-    labelling: Labelling = "nnunet",
-    splits: tuple[str, ...] = ("test",),
+    sheet: Sheet,
+    beats: BeatTable,
+    cine: CineBatch,
+    labels: LabelBatch,
+    grid: GridBatch,
+    model: Annotated[Path, typer.Option(help="models/{model}")],
+    labeller: LabellerFolder,
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[ModelSettings],
+    labels_settings: Annotated[LabelSettings, typer.Option(help="Settings of the labeller."), SettingsText()],
+    labelling: Annotated[Labelling, typer.Option(help="Of the generated hearts.")] = "nnunet",
+    fields: Annotated[
+        Path | None, typer.Option(help="fields/{variant}/{batch}, for the oracle only."), Batch(".safetensors")
+    ] = None,
+    splits: Splits = ("test",),
+    seed: Seed = 0,
     anchor_phase: float | None = None,
     absent_ecg: bool = False,
 ) -> None:
@@ -56,24 +74,18 @@ def generate_batch(
     So are subjects that bring ED and ES alone, which are no cycle that a heart could be scored against.
 
     Args:
-        sheet: `cohort/batches/{batch}.parquet`.
-        beats: `beats/{batch}.parquet`.
-        cine: folder `cine/{batch}`; a cine of one frame is an anchor, whose heart gets the frames of the training data
+        sheet, beats, grid, exclusions, settings, labels_settings, splits: as annotated.
+        cine: one of one frame is an anchor, whose heart gets the frames of the training data
             and the RR interval of the ECG.
-        labels: folder `labels/{batch}`; of every file only the anchor's frame is read, unless the model is an oracle
+        labels: of every file only the anchor's frame is read, unless the model is an oracle
             that is told the EF.
-        grid: folder `grid/{batch}`.
-        fields: folder `fields/{variant}/{batch}`, read by a family that is openly allowed to see the motion.
         model: folder of the trained model.
-        labeller: folder of the trained nnU-Net, which labels the generated cines as it labels the real ones.
-        out: folder of the generated hearts; docs/architecture.md lists the files.
-        exclusions: table of the subjects left out.
-        settings: of the model.
-        labels_settings: of the labeller.
+        labeller: labels the generated cines as it labels the real ones.
+        out: docs/reference/files.md lists the files.
         seed: of families that draw at random, together with the subject's name.
-        labelling: of the generated hearts: `propagated` moves the anchor's labels as its image, where a family
+        labelling: `propagated` moves the anchor's labels as its image, where a family
             generates a displacement.
-        splits: which subjects to generate.
+        fields: read by a family that is openly allowed to see the motion.
         anchor_phase: of the frame that is the anchor, and of what an anchor alone shows; without it the model's
             settings say which frame of a cine, and an anchor alone is at end diastole.
         absent_ecg: subjects without a row among the beats are generated too, by a model that takes an absent ECG.

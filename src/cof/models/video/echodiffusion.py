@@ -34,6 +34,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -432,9 +433,7 @@ def sample(
 
     def denoise(noisy: Tensor, sigma: float) -> Tensor:
         level = torch.full_like(position, sigma)
-        made = network(noisy, level, images, told)
-        if settings.guidance != 1:
-            made = guided(made, network(noisy, level, images, untold), settings.guidance)
+        made = guided(partial(network, noisy, level, images), told, untold, settings.guidance)
         return (rest + made).clamp(0, 1) - rest
 
     sigmas = float(network.sigma_data) * edm.levels(settings.steps, *SIGMA_RANGE)

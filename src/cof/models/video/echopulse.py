@@ -79,10 +79,7 @@ class EchoPulseModel:
         conditional, unconditional = encode(True), encode(False)
 
         def logits(tokens: Tensor) -> Tensor:
-            found = transformer(tokens, conditional)
-            if settings.guidance == 1:
-                return found
-            return guided(found, transformer(tokens, unconditional), settings.guidance)
+            return guided(partial(transformer, tokens), conditional, unconditional, settings.guidance)
 
         rng = subject_rng(seed, subject)
         shape = (len(slices), settings.video_frames // codec.stride, *anchor.shape[2:])

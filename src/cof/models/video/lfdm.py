@@ -82,10 +82,7 @@ class LfdmModel:
 
         def denoise(noisy: Tensor, level: int) -> Tensor:
             levels = torch.full((count,), level, device=self.device)
-            found = diffusion(noisy, levels, conditional)
-            if settings.guidance == 1:
-                return found
-            return guided(found, diffusion(noisy, levels, unconditional), settings.guidance)
+            return guided(partial(diffusion, noisy, levels), conditional, unconditional, settings.guidance)
 
         shape = (1, MOTION, settings.video_frames, h, w)
         noise = standard_normal(subject_rng(seed, subject), shape).to(self.device)

@@ -27,9 +27,15 @@ def tex(text: str) -> str:
     return "".join(_TEX.get(character, character) for character in text)
 
 
-def markdown_lines(headings: list[str], body: list[list[str]]) -> list[str]:
-    """The lines of a Markdown table; the first column names the row."""
-    rule = ["---", *(["---:"] * (len(headings) - 1))]
+def markdown_lines(headings: list[str], body: list[list[str]], numbers: bool = True) -> list[str]:
+    """The lines of a Markdown table.
+
+    Args:
+        headings: of the columns, of which the first names the row.
+        body: cells, row by row.
+        numbers: the further columns hold numbers, which are set to the right.
+    """
+    rule = ["---", *(["---:" if numbers else "---"] * (len(headings) - 1))]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (headings, rule, *body)]
 
 
