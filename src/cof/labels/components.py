@@ -9,7 +9,7 @@ from cof.heart.structures import STRUCTURES
 def largest_components(labels: np.ndarray) -> np.ndarray:
     """Keep one 26-connected component of every structure and set the rest to background.
 
-    It is the largest, but of the LV the one with the longest border to the myocardium: where a network takes part of
+    It is the largest, but of the LV the one with the longest border to the myocardium (then the largest): where a network takes part of
     the RV for LV, that part can be larger than the cavity inside the ring.
 
     Args:
@@ -23,12 +23,12 @@ def largest_components(labels: np.ndarray) -> np.ndarray:
     # Every component lies within one structure, so any of its voxels tells which.
     structure_of = np.zeros(len(sizes), labels.dtype)
     structure_of[components.ravel()] = labels.ravel()
-    borders = _borders(components, labels == STRUCTURES["myocardium"])
+    ringed = _borders(components, labels == STRUCTURES["myocardium"]) * (components.size + 1) + sizes
     kept = np.zeros(len(sizes), labels.dtype)
     for structure in np.unique(structure_of[1:]):
         candidates = np.flatnonzero(structure_of == structure)
-        ranked = borders if structure == STRUCTURES["LV"] and borders[candidates].any() else sizes
-        kept[candidates[np.argmax(ranked[candidates])]] = structure
+        rank = ringed if structure == STRUCTURES["LV"] else sizes
+        kept[candidates[np.argmax(rank[candidates])]] = structure
     return kept[components]
 
 
