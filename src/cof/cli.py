@@ -499,6 +499,7 @@ def fields(
     out: Out,
     exclusions: ExclusionsOut,
     settings: SettingsText = "{}",
+    labels: Annotated[Path | None, typer.Option(help="labels/{batch}, for a refinement by labels."), Folder()] = None,
 ) -> None:
     """Register every frame of a batch to its anchor: the displacement paths."""
     from cof.motion.stage import register_batch
@@ -509,6 +510,7 @@ def fields(
         out=out,
         exclusions=exclusions,
         settings=config.read_settings(settings, PathSettings),
+        labels=labels,
     )
 
 

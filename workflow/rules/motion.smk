@@ -39,6 +39,11 @@ rule fields:
     input:
         grid=rules.grid.output.grid,
         weights=rules.toppr.output.weights,
+        labels=lambda wildcards: (
+            f"{R}/labels/{wildcards.batch}"
+            if CONFIG.registrations[wildcards.registration].path.needs_labels
+            else []
+        ),
     output:
         fields=directory(f"{R}/fields/{{registration}}/{{batch}}"),
         exclusions=f"{R}/exclusions/fields/{{registration}}/{{batch}}.parquet",
@@ -55,10 +60,13 @@ rule fields:
         settings=lambda wildcards: dump(
             CONFIG.registrations[wildcards.registration].path
         ),
+        labels=lambda wildcards, input: options(
+            "labels", [input.labels] if input.labels else []
+        ),
         source=source_of("fields"),
     shell:
         "exec cof fields --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
-        " --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"
+        " --exclusions {output.exclusions:q} --settings {params.settings:q} {params.labels} --overwrite 2> {log:q}"
 
 
 if SYNTHETIC:

@@ -9,11 +9,15 @@ from cof.config.training import AffineSettings, TrainingSettings, TrialSettings
 
 
 class RefinementSettings(Settings):
-    """Instance-specific refinement: Adam on one pair's own field, from the network's on. Needs no labels."""
+    """Instance-specific refinement: Adam on one pair's own field, from the network's on."""
 
     steps: int = Field(0, ge=0, description="gradient steps a pair; 0 for none")
     step_mm: Positive = Field(0.5, description="length of a step of each component, falling to zero")
-    lambda_smooth: float = Field(0.03, ge=0, description="weight of the diffusion energy beside the image term")
+    lambda_rec: float = Field(1.0, ge=0, description="weight of the image term")
+    lambda_labels: float = Field(
+        0.0, ge=0, description="weight of the Dice loss between the labeller's labels of both frames; 0 needs no labels"
+    )
+    lambda_smooth: float = Field(0.03, ge=0, description="weight of the diffusion energy beside them")
     control_mm: Positive | None = Field(
         None,
         description="in-plane distance of the points between which the correction is interpolated, about: far ones "
@@ -29,6 +33,11 @@ class PathSettings(Settings):
         None, description="temporal low-pass: the path keeps so many harmonics of the cycle; null keeps all"
     )
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the refinement compares labels."""
+        return bool(self.refinement.steps and self.refinement.lambda_labels)
+
 
 class RegistrationSettings(TrainingSettings):
     """One variant of TOPPR, the topology-preserving registration."""
@@ -36,6 +45,9 @@ class RegistrationSettings(TrainingSettings):
     channels: tuple[Count, ...] = (16, 32, 32, 32)
     lambda_rec: float = Field(1.0, ge=0)
     lambda_seg: float = Field(1.0, ge=0)
+    lambda_labels: float = Field(
+        0.0, ge=0, description="weight of the Dice loss of the source's labels, warped, against the target's"
+    )
     lambda_smooth: float = Field(0.0, ge=0)
     parameterisation: Literal["velocity", "displacement"] = Field(
         "velocity", description="a stationary velocity field (diffeomorphic), or the displacement itself"

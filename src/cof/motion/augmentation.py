@@ -26,12 +26,14 @@ class AffineMaps:
 
     @classmethod
     def draw(cls, settings: AffineSettings, count: int, rng: np.random.Generator, device: torch.device) -> "AffineMaps":
-        """Random in-plane rotations, scalings and translations."""
+        """Random in-plane rotations, scalings, translations and reflections."""
         angles = np.deg2rad(rng.uniform(-settings.rotation_deg, settings.rotation_deg, count))
         factors = 1 + rng.uniform(-settings.scale, settings.scale, (count, 1, 1))
         matrices = np.tile(np.eye(3), (count, 1, 1))
         rotations = np.array([[np.cos(angles), -np.sin(angles)], [np.sin(angles), np.cos(angles)]])
         matrices[:, 1:, 1:] = factors * rotations.transpose(2, 0, 1)
+        if settings.mirror:
+            matrices[rng.random(count) < settings.mirror, :, 2] *= -1
         shifts = np.zeros((count, 3))
         shifts[:, 1:] = rng.uniform(-settings.translation_mm, settings.translation_mm, (count, 2))
         return cls(torch.from_numpy(matrices).float().to(device), torch.from_numpy(shifts).float().to(device))

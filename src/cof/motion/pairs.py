@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cof.cine.grid import Placement
+from cof.cine.grid import Placement, label_shares
 from cof.labels.teacher import intensity_statistics
 from cof.motion.augmentation import AffineMaps
 from cof.motion.cycle import Pairing, frame_pairs
@@ -65,6 +65,11 @@ class TrainingSubject:
     def native_labels(self, frame: int) -> Tensor:
         """The labels of `native_frame`, int64."""
         return torch.from_numpy(self.labels[self._native_index(frame)].astype(np.int64))
+
+    def label_shares(self, frame: int) -> Tensor:
+        """The labels of `native_frame` on the canonical grid, float32 shares [4, Z, Y, X], filled as `canonical` is."""
+        shares = label_shares(self.labels[self._native_index(frame)], self.placement)
+        return fill_invalid(torch.from_numpy(shares), self.placement.valid)
 
     def intensity_statistics(self, frame: int) -> tuple[float, float]:
         """Mean and standard deviation by which the labeller normalises `native_frame`."""
@@ -151,6 +156,7 @@ class PairBatch:
         voxels: mean over the pairs of `DrawnPair.voxels`.
         maps: B affine maps, or None.
         natives: what the labeller compares, B or none.
+        labels: shares of the labels of source and target, each [B, 4, Z, Y, X], or None.
     """
 
     source: Tensor
@@ -159,10 +165,11 @@ class PairBatch:
     voxels: float
     maps: AffineMaps | None
     natives: list[NativePair]
+    labels: tuple[Tensor, Tensor] | None = None
 
     @classmethod
-    def of(cls, pairs: Sequence[DrawnPair]) -> "PairBatch":
-        """Read pairs."""
+    def of(cls, pairs: Sequence[DrawnPair], with_labels: bool = False) -> "PairBatch":
+        """Read pairs, their labels only on demand."""
         maps = [pair.map for pair in pairs if pair.map is not None]
         return cls(
             torch.stack([pair.subject.canonical(pair.source) for pair in pairs])[:, None],
@@ -171,6 +178,12 @@ class PairBatch:
             sum(pair.voxels for pair in pairs) / len(pairs),
             AffineMaps.together(maps) if maps else None,
             [NativePair.of(pair, pair.slices) for pair in pairs if pair.slices is not None],
+            (
+                torch.stack([pair.subject.label_shares(pair.source) for pair in pairs]),
+                torch.stack([pair.subject.label_shares(pair.target) for pair in pairs]),
+            )
+            if with_labels
+            else None,
         )
 
     def __len__(self) -> int:
@@ -185,6 +198,7 @@ class PairBatch:
             self.voxels,
             self.maps.to(device) if self.maps is not None else None,
             [native.to(device) for native in self.natives],
+            (self.labels[0].to(device), self.labels[1].to(device)) if self.labels is not None else None,
         )
 
 

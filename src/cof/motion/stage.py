@@ -16,7 +16,8 @@ from cof.artefacts.folders import beside, whole_folder
 from cof.artefacts.origin import LEARNT_FROM, learnt_from
 from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
-from cof.cine.grid import read_grid
+from cof.cine.grid import Placement, label_shares, nearest_frame, read_grid
+from cof.cine.volume import read_labels
 from cof.config.motion import PathSettings, RegistrationSettings
 from cof.errors import CofError, Reason, UsageError
 from cof.motion.cycle import register_cycle
@@ -141,7 +142,9 @@ def load(folder: Path) -> Trained:
     return Trained(network.to(device).eval(), settings, (slices, rows, columns), sha256)
 
 
-def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path, settings: PathSettings) -> None:
+def register_batch(
+    *, grid: Path, weights: Path, out: Path, exclusions: Path, settings: PathSettings, labels: Path | None = None
+) -> None:
     """Register the cycle of every subject of a batch.
 
     Args:
@@ -151,10 +154,15 @@ def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path, se
             subject with an anchor and no cine has none.
         exclusions: table of the subjects left out.
         settings: refinement and temporal low-pass.
+        labels: folder `labels/{batch}`, which a refinement by labels needs.
 
     Raises:
-        UsageError: there is no trained registration.
+        UsageError: there is no trained registration, or no labels for a refinement by labels.
     """
+    if settings.needs_labels and labels is None:
+        raise UsageError(
+            "path.refinement.lambda_labels is above 0: name the labels of the batch (--labels), or set it to 0"
+        )
     trained = load(weights)
     network, variant = trained.network, trained.settings.model_copy(update={"path": settings})
     provenance = stamp(variant.model_dump(mode="json")) | {"weights_sha256": trained.sha256}
@@ -167,7 +175,10 @@ def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path, se
                     continue
                 if not np.allclose(placement.spacing_mm, network.spacing_mm):
                     raise CofError(Reason.CINE_GEOMETRY, "the registration was trained on a grid of another spacing")
-                cycle = register_cycle(network, torch.from_numpy(frames), placement.valid, variant)
+                shares = None
+                if settings.needs_labels and labels is not None:
+                    shares = torch.from_numpy(_shares(labels / f"{path.stem}.nii.gz", placement, len(frames)))
+                cycle = register_cycle(network, torch.from_numpy(frames), placement.valid, variant, labels=shares)
                 measures: dict[str, Any] = {
                     "closure_mm": cycle.closure_mm,
                     "saturation": cycle.saturation,
@@ -176,3 +187,9 @@ def register_batch(*, grid: Path, weights: Path, out: Path, exclusions: Path, se
                 record = {"measures": measures, "provenance": provenance}
                 save_displacement(folder / f"{path.stem}.safetensors", cycle.displacement, record)
     excluded.write(exclusions)
+
+
+def _shares(path: Path, placement: Placement, frames: int) -> np.ndarray:
+    """Shares of the labels [frames, 4, Z, Y, X] on the canonical grid, each of the native frame nearest in phase."""
+    native = read_labels(path)
+    return label_shares(native[[nearest_frame(frame / frames, len(native)) for frame in range(frames)]], placement)

@@ -14,7 +14,7 @@ from cof.motion.toppr import Toppr
 from cof.training import loop
 from cof.training.run import Loss, Run
 
-LOG_COLUMNS = ("iteration", "loss", "rec", "seg", "smooth", "excess", "saturation")
+LOG_COLUMNS = ("iteration", "loss", "rec", "seg", "labels", "smooth", "excess", "saturation")
 
 
 class RandomPairs:
@@ -47,7 +47,7 @@ class RandomPairs:
 
     def load(self, items: Sequence[DrawnPair]) -> PairBatch:
         """Read pairs."""
-        return PairBatch.of(items)
+        return PairBatch.of(items, with_labels=self.settings.lambda_labels > 0)
 
 
 def fit(

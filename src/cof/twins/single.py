@@ -140,7 +140,14 @@ def twin_from_files(
         run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
         if trained.sees_motion:
             registration = weights / "registrations" / getattr(trained.settings, "registration", "")
-            run(register_batch, grid=root / "grid", weights=registration, out=root / "fields", settings=reading.path)
+            run(
+                register_batch,
+                grid=root / "grid",
+                weights=registration,
+                out=root / "fields",
+                settings=reading.path,
+                labels=root / "labels",
+            )
         run(
             generate_batch,
             sheet=root / "sheet",
