@@ -61,3 +61,21 @@ def test_warping_before_or_after_the_maps_agrees():
     inner = (..., slice(12, 28), slice(9, 21))
     assert (one - other)[inner].abs().max() < 0.02
     assert (one - maps.map_images(image, SPACING))[inner].abs().max() > 0.1
+
+
+def test_a_mirrored_displacement_comes_back_with_its_sign_turned():
+    """Only x is reflected, and so often as asked; a motion to one side of the mirror is one to the other before it."""
+    settings = AffineSettings(rotation_deg=0, scale=0, translation_mm=0, mirror=0.25)
+    maps = AffineMaps.draw(settings, 400, np.random.default_rng(0), CPU)
+    mirrored = maps.matrices[:, 2, 2] == -1
+    assert torch.equal(maps.matrices[~mirrored], torch.eye(3).expand(int((~mirrored).sum()), 3, 3))
+    assert torch.equal(
+        maps.matrices[mirrored], torch.diag(torch.tensor([1.0, 1, -1])).expand(int(mirrored.sum()), 3, 3)
+    )
+    assert 60 < mirrored.sum() < 140
+    one = maps.one(int(mirrored.nonzero()[0]))
+    image = torch.rand(1, 1, *SHAPE)
+    torch.testing.assert_close(one.map_images(image, SPACING), image.flip(-1), atol=1e-5, rtol=0)
+    displacement = torch.rand(1, 3, *SHAPE)
+    expected = displacement.flip(-1) * torch.tensor([1.0, 1, -1])[:, None, None, None]
+    torch.testing.assert_close(one.unmap_displacement(displacement, SPACING), expected, atol=1e-5, rtol=0)

@@ -8,7 +8,6 @@ from cof.motion.refinement import refine
 from cof.motion.resolution import to_canonical
 from cof.motion.toppr import Toppr
 
-
 _STEPS = ("step_mm", "lambda_rec", "lambda_labels", "lambda_smooth", "control_mm")
 
 

@@ -14,7 +14,7 @@ class AffineSettings(Settings):
     scale: float = Field(0.1, ge=0, lt=1, description="in-plane factor, up to this share more or less")
     translation_mm: float = Field(8.0, ge=0, description="in-plane, up to this along y and x")
     mirror: Probability = Field(
-        0.0, description="share mirrored along x; for what is the same on both sides, as a registration is and a heart not"
+        0.0, description="share mirrored along x: a registration gains by it; what knows left from right loses"
     )
 
 
