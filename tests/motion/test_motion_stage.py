@@ -94,6 +94,24 @@ def test_training_and_registration_of_a_cohort(cohort):
     assert saved["provenance"]["weights_sha256"]
 
 
+def test_a_refinement_by_labels_reads_those_of_the_batch(cohort):
+    """The labels of a contracting ring alone, after hardly any training, bring its motion out."""
+    _train(cohort)
+    refinement = RefinementSettings(steps=20, lambda_rec=0, lambda_labels=1)
+    batch = {
+        "grid": cohort / "grid" / "b000",
+        "weights": cohort / "toppr",
+        "exclusions": cohort / "exclusions.parquet",
+        "settings": PathSettings(refinement=refinement),
+    }
+    with pytest.raises(UsageError, match="--labels"):
+        register_batch(**batch, out=cohort / "none")
+    register_batch(**batch, out=cohort / "fields", labels=cohort / "labels" / "b000")
+    u = load_displacement(cohort / "fields" / "ring-0.safetensors").float().norm(dim=1).mean((1, 2, 3))
+    assert u[4] > 0.5
+    assert u[4] > 1.5 * u[1]
+
+
 def _stopping(evaluate, at):
     """The objective, that ends the training as it computes one of the iterations."""
     calls = []

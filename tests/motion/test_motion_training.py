@@ -229,3 +229,27 @@ def test_settings_describe_the_network():
     network = Toppr.of(RegistrationSettings(max_field="none", max_field_mm=7.0, channels=(4, 8)), (10.0, 2.0, 2.0))
     assert (network.max_field, network.max_field_mm, network.spacing_mm) == ("none", 7.0, (10.0, 2.0, 2.0))
     assert len(network.encoder) == 2
+
+
+def test_the_labels_of_both_frames_are_compared(ring):
+    """The known motion brings the source's labels onto the target's; none leaves what the contraction has changed."""
+    truth, subject = ring(0).displacement[4:5], ring(0).subject
+    settings = RegistrationSettings(lambda_rec=0, lambda_seg=0, lambda_labels=2.0, channels=(4,))
+    pairs = PairBatch.of([DrawnPair(subject, 0, 4)], with_labels=True)
+    terms = {
+        name: evaluate_pairs(Known(answer, subject.placement.spacing_mm), pairs, settings, None)
+        for name, answer in (("truth", truth), ("still", 0 * truth))
+    }
+    assert terms["truth"].labels < 0.05
+    assert terms["still"].labels > 3 * terms["truth"].labels
+    assert terms["still"].total(settings) == 2 * terms["still"].labels
+    assert PairBatch.of([DrawnPair(subject, 0, 4)]).labels is None
+
+
+def test_labels_alone_teach_the_motion(ring, tmp_path):
+    settings = SMALL.model_copy(
+        update={"iterations": 20, "lambda_rec": 0.0, "lambda_seg": 0.0, "lambda_labels": 1.0, "learning_rate": 1e-2}
+    )
+    _, log = fit([ring(0).subject], settings, None, 0, _run(tmp_path))
+    assert (log["rec"] == 0).all()
+    assert log["labels"][-4:].mean() < 0.8 * log["labels"][:4].mean()
