@@ -867,6 +867,9 @@ def register(
     ] = None,
     labeller: Annotated[Path | None, typer.Option(help="Trained nnU-Net that finds the centre in MOVING.")] = None,
     refine: Annotated[int, typer.Option(min=0, help="Gradient steps on this pair after the network.")] = 0,
+    refine_labels: Annotated[
+        float, typer.Option(min=0, help="Weight in these steps of the Dice of a labeller's labels of both volumes.")
+    ] = 0.0,
     force: Annotated[bool, typer.Option("--force", help="Write a registration that is worse than none, too.")] = False,
 ) -> str:
     """Register two volumes: displacement, warped MOVING, Jacobian determinants, and what they say of themselves."""
@@ -882,7 +885,7 @@ def register(
         centre=centre,
         labels=labels,
         labeller=labeller,
-        refinement=RefinementSettings(steps=refine),
+        refinement=RefinementSettings(steps=refine, lambda_labels=refine_labels),
         force=force,
     )
     measures = record["measures"]
