@@ -470,6 +470,9 @@ def toppr(
     seed: Seed = 0,
     curves: Curves = None,
     devices: Devices = "auto",
+    annotations: Annotated[
+        Path | None, typer.Option(help="annotations/: experts' labels, for lambda_labels."), Folder()
+    ] = None,
 ) -> None:
     """Train TOPPR, the topology-preserving registration."""
     from cof.artefacts.folders import Batches
@@ -488,6 +491,7 @@ def toppr(
         settings=config.read_settings(settings, RegistrationSettings),
         seed=seed,
         curves=curves,
+        annotations=Batches(annotations / batch for batch in batches) if annotations is not None else (),
         devices=number_of(devices),
     )
 

@@ -252,4 +252,16 @@ def test_labels_alone_teach_the_motion(ring, tmp_path):
     )
     _, log = fit([ring(0).subject], settings, None, 0, _run(tmp_path))
     assert (log["rec"] == 0).all()
-    assert log["labels"][-4:].mean() < 0.8 * log["labels"][:4].mean()
+    assert log["labels"][10:].mean() < 0.8 * log["labels"][:10].mean()
+
+
+def test_an_experts_labels_count_before_the_labellers(ring):
+    """Frame by frame: those that the expert has left out keep the labeller's."""
+    subject = ring(0).subject
+    annotation = np.zeros_like(subject.labels)
+    annotation[4] = np.roll(subject.labels[4], 3, axis=2)
+    both = replace(subject, annotation=annotation)
+    alone = replace(subject, labels=annotation)
+    assert torch.equal(both.label_shares(4), alone.label_shares(4))
+    assert not torch.equal(both.label_shares(4), subject.label_shares(4))
+    assert torch.equal(both.label_shares(2), subject.label_shares(2))

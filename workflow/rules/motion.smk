@@ -5,6 +5,11 @@ rule toppr:
         cine=batches(rules.cine.output.cine),
         labels=batches(rules.label.output.labels),
         grid=batches(rules.grid.output.grid),
+        annotations=lambda wildcards: (
+            batches(rules.cine.output.annotations)
+            if CONFIG.registrations[wildcards.registration].lambda_labels
+            else []
+        ),
         labeller=f"{R}/labeller",
     output:
         weights=directory(f"{R}/registrations/{{registration}}"),
@@ -24,13 +29,16 @@ rule toppr:
         cine=stage("cine"),
         labels=stage("labels"),
         grid=stage("grid"),
+        annotations=lambda wildcards, input: options(
+            "annotations", [Path(folder).parent for folder in input.annotations[:1]]
+        ),
         work=f"{R}/checkpoints/registrations/{{registration}}",
         seed=CONFIG.seed,
         curves=f"{R}/logs/toppr/{{registration}}",
         source=source_of("toppr"),
     shell:
         "{resources.launcher} cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
-        " --labeller {input.labeller:q} --out {output.weights:q} --work {params.work:q}"
+        " --labeller {input.labeller:q} {params.annotations} --out {output.weights:q} --work {params.work:q}"
         " --settings {params.settings:q} --seed {params.seed} --curves {params.curves:q} --overwrite 2> {log:q}"
 
 

@@ -43,6 +43,7 @@ class TrainingSubject:
         placement: the canonical grid in the native stack.
         native: [Tn, Zn, Yn, Xn], the native cine.
         labels: uint8, of the same shape.
+        annotation: an expert's labels, likewise, where there are any; a frame without one is all zero.
     """
 
     name: str
@@ -51,6 +52,7 @@ class TrainingSubject:
     placement: Placement
     native: Frames
     labels: Frames
+    annotation: Frames | None = None
     _statistics: dict[int, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     def canonical(self, frame: int) -> Tensor:
@@ -67,9 +69,15 @@ class TrainingSubject:
         return torch.from_numpy(self.labels[self._native_index(frame)].astype(np.int64))
 
     def label_shares(self, frame: int) -> Tensor:
-        """The labels of `native_frame` on the canonical grid, float32 shares [4, Z, Y, X], filled as `canonical` is."""
-        shares = label_shares(self.labels[self._native_index(frame)], self.placement)
-        return fill_invalid(torch.from_numpy(shares), self.placement.valid)
+        """The labels of `native_frame` on the canonical grid, float32 shares [4, Z, Y, X], filled as `canonical` is.
+
+        They are the expert's where the frame has those.
+        """
+        index = self._native_index(frame)
+        labels = self.annotation[index] if self.annotation is not None else None
+        if labels is None or not labels.any():
+            labels = self.labels[index]
+        return fill_invalid(torch.from_numpy(label_shares(labels, self.placement)), self.placement.valid)
 
     def intensity_statistics(self, frame: int) -> tuple[float, float]:
         """Mean and standard deviation by which the labeller normalises `native_frame`."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +46,7 @@ def train(
     settings: RegistrationSettings,
     seed: int,
     curves: Path | None = None,
+    annotations: Sequence[Path] = (),
     devices: int | Literal["auto"] = "auto",
 ) -> None:
     """Train one variant of TOPPR on the training split.
@@ -61,6 +63,7 @@ def train(
         settings: the variant; its `path` has no part in training.
         seed: of initial weights, pairs, augmentation and slices.
         curves: folder for TensorBoard.
+        annotations: folders `annotations/{batch}`; `lambda_labels` compares an expert's labels where a frame has them.
         devices: as in `cof.training.run.Run`.
 
     Raises:
@@ -70,7 +73,7 @@ def train(
     from cof.motion.dataset import find_subjects, fingerprint, open_subject
     from cof.motion.training import fit
 
-    files = find_subjects(subjects, grid, cine, labels)
+    files = find_subjects(subjects, grid, cine, labels, annotations)
     if not files:
         raise UsageError("TOPPR: no subject of the training split has a cine, labels and a canonical grid")
 
