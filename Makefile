@@ -18,7 +18,10 @@ UV_INSTALL = $(if $(CPU_WHEEL),UV_FIND_LINKS=$(WHEELS)) $(BIN)/uv pip install --
 # Waiting threads must not spin: two torch processes on two cores slow each other many times over.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo bench test unit torture lint format lock clean
+# Tests side by side, one file to a process; `make test CORES=8` on a larger machine.
+PYTEST = $(BIN)/python -m pytest tests --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
+
+.PHONY: help install demo bench test unit coverage torture docs lint format lock clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,32 +38,39 @@ install: .venv/.installed ## make .venv from the lock
 demo: install ## run the whole chain on the embedded synthetic cohort, to results/report/index.html
 	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile $(CONFIG) -- all
 
-bench: install ## the larger synthetic cohort behind docs/results.md (hours; resumes where it stopped)
+bench: install ## the larger synthetic cohort behind docs/science/results.md (hours; resumes where it stopped)
 	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile workflow/config/bench.yaml -- all
 
 test: install lint ## every check and every test
-	$(BIN)/python -m pytest tests
+	$(PYTEST)
 
 unit: install ## the fast tests only
-	$(BIN)/python -m pytest tests -m "not slow"
+	$(PYTEST) -m "not slow"
 
-torture: install ## the long forms of fuzzing and kill tests (hours; docs/testing.md)
+coverage: install ## the fast tests, and which lines they run: results/coverage/index.html
+	$(PYTEST) -m "not slow" --cov=cof --cov-report=term --cov-report=html:results/coverage
+
+torture: install ## the long forms of fuzzing and kill tests (hours; docs/develop/testing.md)
 	$(BIN)/python tests/torture/fuzz_ecg.py --inputs 200000
 	$(BIN)/python tests/torture/fuzz_cine.py --inputs 20000
 	$(BIN)/python tests/torture/kills.py --kills 20
 	$(BIN)/python tests/torture/slurm.py
 
+docs: install ## write the reference from the code, and build the site to build/site/index.html
+	$(BIN)/python docs/reference/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: install ## formatting, style, types, workflow, privacy
-	$(BIN)/ruff check src tests benchmarks weights examples
-	$(BIN)/ruff format --check src tests benchmarks weights examples
+	$(BIN)/ruff check src tests benchmarks weights examples docs
+	$(BIN)/ruff format --check src tests benchmarks weights examples docs
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(if $(wildcard .git),git ls-files -z --deduplicate | xargs -0 $(BIN)/cof privacy --history)
 
 format: install ## apply formatting
-	$(BIN)/ruff check --fix src tests benchmarks weights examples
-	$(BIN)/ruff format src tests benchmarks weights examples
+	$(BIN)/ruff check --fix src tests benchmarks weights examples docs
+	$(BIN)/ruff format src tests benchmarks weights examples docs
 	$(BIN)/snakefmt Snakefile workflow
 
 lock: install ## renew envs/lock.txt from the installed environment

@@ -15,7 +15,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
-# Used with --software-deployment-method apptainer alone: docs/environments.md.
+# Used with --software-deployment-method apptainer alone: docs/start/install.md.
 container: "envs/cof.sif"
 
 

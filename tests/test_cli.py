@@ -6,6 +6,7 @@ A new verb is met here by itself, since its parameters say what they are.
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,17 +16,24 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 import yaml
-from typer.models import ArgumentInfo, CommandInfo, OptionInfo
+from typer.models import ArgumentInfo
+from typer.testing import CliRunner
 
 from cof import cli
-from cof.artefacts.folders import MANIFEST, whole_folder
+from cof.artefacts.folders import MANIFEST, Batches, whole_folder
 from cof.artefacts.parquet import write_table
 from cof.artefacts.provenance import stamp
-from cof.inputs import AnyPath, Batch, File, Folder, Kind, Table
+from cof.cohort import EveryFolder, EveryTable
+from cof.commands import command_of, function_at, options_of
+from cof.config.data import EcgSettings
+from cof.inputs import KINDS, AnyPath, Batch, File, Folder, Kind, Table
+from cof.options import Devices, Out, Seed, SettingsOf, Splits, Subjects
 from cof.outputs import Form
+from cof.verbs import GROUPS, PARENTS
 
 REPOSITORY = Path(__file__).parents[1]
-KINDS = (AnyPath, Batch, File, Folder, Table)
+# Verb to its function, as module:name.
+TARGETS = {verb: target for verbs in GROUPS.values() for verb, (target, _) in verbs.items()}
 
 
 class Parameter(NamedTuple):
@@ -39,21 +47,18 @@ class Parameter(NamedTuple):
     annotation: Any
 
 
-def parameters(verb: CommandInfo) -> Iterator[Parameter]:
-    assert verb.callback is not None
-    for key, one in inspect.signature(verb.callback).parameters.items():
-        marks = one.annotation.__metadata__
-        told = next(mark for mark in marks if isinstance(mark, OptionInfo | ArgumentInfo))
-        mark = next((mark for mark in marks if isinstance(mark, (Form, *KINDS))), None)
-        declared = (str(one) for one in (told.default, *(told.param_decls or ())))
-        flag = next((name for name in declared if name.startswith("--")), "--" + key.replace("_", "-"))
-        argument = isinstance(told, ArgumentInfo)
-        yield Parameter(key, flag, argument, mark, one.default is inspect.Parameter.empty, one.annotation.__origin__)
+def parameters(verb: str) -> Iterator[Parameter]:
+    for one in options_of(function_at(TARGETS[verb])):
+        argument = isinstance(one.told, ArgumentInfo)
+        flag = "--" + one.key if argument else one.name
+        needed = one.default is inspect.Parameter.empty
+        yield Parameter(one.key, flag, argument, one.form or one.needs, needed, one.kind)
 
 
-VERBS = {str(verb.name or verb.callback.__name__): verb for verb in cli.app.registered_commands if verb.callback}
-WRITING = [name for name, verb in VERBS.items() if any(isinstance(one.mark, Form) for one in parameters(verb))]
-READ = [(name, one.name) for name, verb in VERBS.items() for one in parameters(verb) if isinstance(one.mark, KINDS)]
+# Sub-commands of `sheet` have checks of their own: tests/sheets.
+VERBS = [verb for verb in TARGETS if " " not in verb]
+WRITING = [name for name in VERBS if any(isinstance(one.mark, Form) for one in parameters(name))]
+READ = [(name, one.name) for name in VERBS for one in parameters(name) if isinstance(one.mark, KINDS)]
 
 
 def valid(kind: Kind, place: Path) -> Path:
@@ -74,7 +79,7 @@ def valid(kind: Kind, place: Path) -> Path:
 def typed(verb: str, root: Path, **instead: Path) -> list[str]:
     """A command line with all that the verb has to be given; `instead` names paths of one's own."""
     words, arguments = [verb], []
-    for one in parameters(VERBS[verb]):
+    for one in parameters(verb):
         if not one.required and one.name not in instead:
             continue
         value: str | Path
@@ -111,8 +116,8 @@ def refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
 def test_there_are_verbs_that_write_and_read() -> None:
     assert {"twin", "register", "report", "table", "phantom", "cohort", "train", "labeller"} <= set(WRITING)
     assert {("twin", "scan"), ("register", "fixed"), ("grid", "cine"), ("config", "files")} <= set(READ)
-    for name, verb in VERBS.items():  # nothing called --out escapes
-        outs = [one for one in parameters(verb) if one.flag in ("--out", "--exclusions")]
+    for name in VERBS:  # nothing called --out escapes
+        outs = [one for one in parameters(name) if one.flag in ("--out", "--exclusions")]
         assert all(isinstance(one.mark, Form) for one in outs), name
 
 
@@ -120,7 +125,7 @@ def test_there_are_verbs_that_write_and_read() -> None:
 def test_what_exists_is_kept_and_what_is_foreign_survives_overwrite(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    forms = {one.name: one for one in parameters(VERBS[verb]) if isinstance(one.mark, Form)}
+    forms = {one.name: one for one in parameters(verb) if isinstance(one.mark, Form)}
     for number, (name, one) in enumerate(forms.items()):
         root = tmp_path / str(number)
         root.mkdir()
@@ -162,7 +167,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
 def test_a_wrong_path_is_one_line_with_what_was_typed(
     verb: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (one,) = (one for one in parameters(VERBS[verb]) if one.name == name)
+    (one,) = (one for one in parameters(verb) if one.name == name)
     wrong = tmp_path / "typo" / "nowhere.parquet"
     said = refused(capsys, typed(verb, tmp_path, **{name: wrong}))
     assert str(wrong) in said
@@ -173,7 +178,7 @@ def test_a_wrong_path_is_one_line_with_what_was_typed(
 def test_a_path_of_another_kind_is_one_line_that_says_so(
     verb: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (one,) = (one for one in parameters(VERBS[verb]) if one.name == name)
+    (one,) = (one for one in parameters(verb) if one.name == name)
     if isinstance(one.mark, AnyPath):
         pytest.skip("its readers say it: tests of the twin")
     (tmp_path / "folder").mkdir()
@@ -228,11 +233,18 @@ def test_a_broken_configuration_is_one_line_with_file_and_line(
     assert f"{file}{said}" in refused(capsys, words)
 
 
+SHEET = {
+    "participant": ["p1"], "visit": [2], "ecg": ["e"], "cine": ["c"], "anchor": [""], "annotation": [""],
+    "split": ["test"], "ed_frame": [pd.NA], "labels_map": [""], "origin": [""],
+}  # fmt: skip
+
+
 def test_an_error_of_the_system_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    def full(**_: Any) -> None:
+    def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cof.cohort.build_cohort", full)
+    monkeypatch.setattr("cof.cohort.write_table", full)
+    monkeypatch.setattr("cof.cohort._read_sheet", lambda _: pd.DataFrame(SHEET))
     assert "the disk: No space left on device" in refused(capsys, typed("cohort", tmp_path))
 
 
@@ -272,10 +284,105 @@ def test_a_verb_says_last_what_it_made_and_what_to_open(tmp_path: Path, capsys: 
     assert said.splitlines()[-1] == f"ecg: wrote {tmp_path / 'e'}; 1 subjects left out, see {excluded}"
 
 
-def test_help_is_fast_because_it_imports_nothing_heavy() -> None:
+def test_every_verb_is_in_one_group_and_has_a_function() -> None:
+    names = [verb for verbs in GROUPS.values() for verb in verbs]
+    assert len(names) == len(set(names))
+    assert {name.split()[0] for name in names if " " in name} == set(PARENTS)
+    for name, target in TARGETS.items():
+        assert command_of(name, target, "").callback is not None
+
+
+@pytest.mark.parametrize("verb", TARGETS)
+def test_every_option_says_what_it_is(verb: str) -> None:
+    for one in options_of(function_at(TARGETS[verb])):
+        assert one.told.help, one.name
+
+
+def test_the_first_page_has_every_verb_once_in_the_panel_of_its_group() -> None:
+    page = CliRunner().invoke(cli.app, ["--help"], terminal_width=200).output
+    panels = dict(re.findall(r"╭─ (.+?) ─+╮\n(.*?)╰─", page, re.S))
+    for group, verbs in GROUPS.items():
+        shown = re.findall(r"^│ ([a-z-]+) ", panels[group], re.M)
+        assert shown == list(dict.fromkeys(verb.split()[0] for verb in verbs)), group
+
+
+def test_an_option_of_a_sub_command_is_told_with_its_whole_name() -> None:
+    for words in (["sheet", "ukb", "--help"], ["sheet", "files", "--help"], ["sheet", "--help"]):
+        assert "sheet" in CliRunner().invoke(cli.app, words).output
+    assert "--withdrawn" in CliRunner().invoke(cli.app, ["sheet", "ukb", "--help"]).output
+
+
+def test_verbs_and_options_are_completed() -> None:
+    def completed(line: str) -> list[str]:
+        asked = {"_COF_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+        done = subprocess.run(
+            [sys.executable, "-c", "from cof import cli; cli.app(prog_name='cof')"], env=os.environ | asked,
+            text=True, capture_output=True,
+        )  # fmt: skip
+        return done.stdout.split()
+
+    assert {"twin", "twins", "train"} <= set(completed("cof t"))
+    assert "--exclusions" in completed("cof ecg --ex")
+
+
+def test_what_is_typed_becomes_what_a_function_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def stage(
+        *, subjects: Subjects, cine: EveryFolder, beats: EveryTable, out: Out, settings: SettingsOf[EcgSettings],
+        splits: Splits = ("test",), devices: Devices = "auto", seed: Seed = 3, hidden: str = "own",
+    ) -> None:  # fmt: skip
+        seen.update(locals())
+
+    monkeypatch.setattr("cof.ecg.stage.stage", stage, raising=False)
+    subjects = pd.DataFrame({"subject": ["a", "b", "c"], "split": "test", "batch": ["b001", "b000", "b001"]})
+    write_table(tmp_path / "subjects", subjects, stamp({}))
+    (tmp_path / "cine").mkdir()
+    words = [f"--subjects={tmp_path / 'subjects'}", f"--out={tmp_path / 'out'}"]
+    words += [f"--cine={tmp_path / 'cine'}", f"--beats={tmp_path / 'cine'}"]
+    command = command_of("stage", "cof.ecg.stage:stage", "")
+    command.main(words, standalone_mode=False)
+    assert seen["cine"] == [tmp_path / "cine/b000", tmp_path / "cine/b001"]
+    assert isinstance(seen["cine"], Batches)
+    assert seen["beats"] == [tmp_path / "cine/b000.parquet", tmp_path / "cine/b001.parquet"]
+    assert (seen["settings"], seen["splits"], seen["devices"]) == (EcgSettings(), ("test",), "auto")
+    assert (seen["seed"], seen["hidden"]) == (3, "own")
+    more = ["--split=train", "--split=test", "--devices=2", '--settings={"min_seconds": 3}']
+    command.main([*words, *more], standalone_mode=False)
+    assert (seen["splits"], seen["devices"]) == (("train", "test"), 2)
+    assert seen["settings"] != EcgSettings()
+    assert "--hidden" not in {option for one in command.params for option in one.opts}
+
+
+def test_help_is_fast_because_it_imports_no_stage_and_nothing_heavy() -> None:
     code = (
         "import sys\nfrom cof import cli\n"
-        "print(*sorted({'torch', 'pandas', 'scipy', 'nnunetv2', 'pyarrow', 'tqdm'} & set(sys.modules)))"
+        "try: cli.app(['--help'])\nexcept SystemExit: pass\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('cof.')))\n"
+        "print(*sorted({'torch', 'pandas', 'numpy', 'pydantic', 'scipy', 'nnunetv2', 'pyarrow'} & set(sys.modules)))"
     )
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    *_, ours, heavy = done.stdout.split("\n")[:-1]
+    assert heavy == ""
+    assert set(ours.split()) == {"cof.cli", "cof.errors", "cof.renamed", "cof.verbs"}
+
+
+def test_verbs_without_networks_import_no_torch() -> None:
+    verbs = [
+        "ecg",
+        "beats",
+        "cine",
+        "cohort",
+        "batch",
+        "phantom",
+        "table",
+        "cost",
+        "report",
+        "privacy",
+        "sheet ukb",
+    ]
+    code = "import sys\nfrom cof.commands import command_of\n"
+    code += "".join(f"command_of({verb!r}, {TARGETS[verb]!r}, '')\n" for verb in verbs)
+    code += "print(*sorted({'torch', 'lightning', 'monai', 'nnunetv2'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
     assert done.stdout.strip() == ""

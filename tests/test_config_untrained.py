@@ -7,11 +7,9 @@ import pytest
 import yaml
 
 from cof import config
-from cof.config.models import settings_of
 from cof.config.overlay import overlaid
-from cof.config.untrained import learns, without_untrained
+from cof.config.untrained import without_untrained
 from cof.errors import UsageError
-from cof.models.registry import FAMILIES, family_of
 
 REPOSITORY = Path(__file__).parents[1]
 BORROWED = ("labeller", "registrations/toppr", "models/cof")
@@ -19,13 +17,6 @@ BORROWED = ("labeller", "registrations/toppr", "models/cof")
 
 def demo(**more: Any) -> config.Config:
     return config.parse(overlaid(yaml.safe_load((REPOSITORY / "config.yaml").read_text()), more))
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_the_settings_know_whether_their_family_learns(name: str) -> None:
-    kind: Any = settings_of(name)
-    settings = kind(members=("one", "other")) if name == "ensemble" else kind()
-    assert learns(settings) == (family_of(name).learns_on == "train")
 
 
 def test_controls_that_need_training_hearts_leave_the_tables_and_are_named() -> None:

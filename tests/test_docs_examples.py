@@ -1,4 +1,4 @@
-"""The commands of the tutorial, typed after its demo, name files that are there."""
+"""The commands of the guides, typed after the demo, name files that are there."""
 
 import itertools
 import json
@@ -13,9 +13,11 @@ from cof import config
 from test_cli import KINDS, VERBS, parameters
 
 REPOSITORY = Path(__file__).parents[1]
+PAGES = ("start/demo", "start/one-heart", "how-to/register", "how-to/stages", "how-to/tables")
 BLOCKS = [
     block
-    for block in re.findall(r"```sh\n(.*?)```", (REPOSITORY / "docs/tutorial.md").read_text(), re.S)
+    for page in PAGES
+    for block in re.findall(r"```sh\n(.*?)```", (REPOSITORY / f"docs/{page}.md").read_text(), re.S)
     if re.search(r"^cof ", block, re.MULTILINE)
 ]
 STUB = """#!/usr/bin/env python3
@@ -43,6 +45,10 @@ def demo(tmp_path: Path) -> Path:
         (tmp_path / "bin" / stub).write_text(STUB)
         (tmp_path / "bin" / stub).chmod(0o755)
     return tmp_path
+
+
+def test_some_are_typed() -> None:
+    assert len(BLOCKS) >= 3
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[re.findall(r"^cof (\S+)", block, re.MULTILINE)[0] for block in BLOCKS])

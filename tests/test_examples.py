@@ -29,7 +29,7 @@ def test_each_is_short_says_how_it_is_called_and_is_tried_here() -> None:
         assert f'run_example("{path.name}"' in tried
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/start/one-heart.md"])
 def test_documents_show_what_there_is(document: str) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / document).read_text(), re.S)
     used = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Attribute | ast.Call)]

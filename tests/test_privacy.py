@@ -252,7 +252,7 @@ def test_the_key_may_hold_ids_while_it_is_private(cohort: tuple[Path, str]) -> N
 def test_who_finds_the_raw_files_of_a_pseudonym(cohort: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     key, subject = cohort
     for name in (subject, subject.removesuffix("-v2")):
-        code, out, _ = run(capsys, "who", name, "--key", str(key))
+        code, out, _ = run(capsys, "lookup", name, "--key", str(key))
         assert code == 0
         assert f"{IDENTITY}_20205_2_0.xml" in out
         assert f"{IDENTITY}_20209_2_0.zip" in out
@@ -262,7 +262,7 @@ def test_who_finds_the_raw_files_of_a_pseudonym(cohort: tuple[Path, str], capsys
 def test_who_is_one_clear_line_for_a_stranger(
     cohort: tuple[Path, str], capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    code, out, err = run(capsys, "who", name, "--key", str(cohort[0]))
+    code, out, err = run(capsys, "lookup", name, "--key", str(cohort[0]))
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert "no subject is called" in err
@@ -270,7 +270,7 @@ def test_who_is_one_clear_line_for_a_stranger(
 
 
 def test_who_without_a_key_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = run(capsys, "who", "sub-0001", "--key", str(tmp_path / "key.parquet"))
+    code, _, err = run(capsys, "lookup", "sub-0001", "--key", str(tmp_path / "key.parquet"))
     assert code == 2
     assert err.splitlines() == ["cof: error: there is no key at " + str(tmp_path / "key.parquet")]
 

@@ -9,13 +9,15 @@ import cof
 
 # From the ground up. Rooms of one line know nothing of each other.
 FLOORS = (
-    ("errors",),
-    ("families", "heart"),
+    ("errors", "renamed", "verbs"),
+    ("heart",),
     ("artefacts",),
+    ("inputs", "outputs"),
     ("progress", "config"),
+    ("options",),
     ("privacy", "training", "ecg", "cine"),
     ("cohort",),
-    ("sheets", "phantom", "labels"),
+    ("sheets", "phantom", "labels", "lookup"),
     ("motion",),
     ("quality", "features", "truth"),
     ("models",),
@@ -24,7 +26,7 @@ FLOORS = (
     ("metrics",),
     ("twins", "tables"),
     ("report", "estimate"),
-    ("inputs", "outputs"),
+    ("commands",),
     ("cli", "api"),
     ("__main__",),
 )

@@ -23,8 +23,9 @@ class Unseen:
     labels: Path
     known: dict[str, Any]
 
-    @classmethod
-    def make(cls, root: Path) -> "Unseen":
+    @staticmethod
+    def make(root: Path) -> None:
+        """Write the files below a folder."""
         from cof.config.data import OdditySettings, PhantomSettings  # every test waits for what is imported above
         from cof.phantom.stage import make_cohort
 
@@ -35,6 +36,10 @@ class Unseen:
             first=_NOBODYS, train=0, validation=0, test=1, frames=25, slices=10, matrix=144, oddities=none
         )
         make_cohort(out=root / "phantom", settings=settings, seed=0, workers=1)
+
+    @classmethod
+    def find(cls, root: Path) -> "Unseen":
+        """What `make` has written there."""
         (ecg,), (scan,) = (sorted((root / "phantom/raw" / kind).iterdir()) for kind in ("ecg", "cine"))
         truth = root / "phantom/truth" / f"sub-{_NOBODYS}_2.json"
         return cls(ecg, scan, truth.with_suffix(".labels.nii.gz"), json.loads(truth.read_text()))

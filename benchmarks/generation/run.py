@@ -15,9 +15,9 @@ import torch
 
 from cof.cine.grid import make_grid
 from cof.cine.reader import read_cine_source
+from cof.config.baselines import DenoiserSettings, DiffusionSettings
 from cof.config.data import BeatSettings, GridSettings, PhantomSettings
 from cof.config.flow import CofSettings, OdeSettings, VelocitySettings
-from cof.config.rivals import DenoiserSettings, DiffusionSettings
 from cof.ecg.cycle import representative_cycle
 from cof.ecg.reader import read_ecg
 from cof.models.base import Subject

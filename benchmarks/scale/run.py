@@ -30,7 +30,7 @@ REGISTRATIONS: dict[str, dict[str, Any]] = {
     "toppr_triple_seg": {"lambda_seg": 3.0},
     "toppr_no_max_field": {"max_field": "none"},
 }
-TABLE_1 = {  # the rivals stand in as variants of the flow: the graph is that of any family
+TABLE_1 = {  # the baselines stand in as variants of the flow: the graph is that of any family
     "cof": {},
     "diffusion": {"seed": 1},
     "echopulse": {"seed": 2},

@@ -26,19 +26,19 @@ _INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("SV", "sv_ml", "m
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Heart:
-    """One generated heart. Its arrays are read-only, so that `save` writes what they show.
+    """One generated heart. Its arrays are read-only, so that `save` writes exactly what they hold.
 
     Attributes:
         frames: int16 [T, Z, Y, X], the cine on the grid of the scan, slices from base to apex, frame 0 at end diastole.
         labels: uint8 [T, Z, Y, X]: 0 background, 1 LV, 2 myocardium, 3 RV.
         displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x) on the motion grid of the model, pointing to frame 0;
             None for a model that generates images.
-        affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres.
-        spacing_mm: of the voxels (z, y, x).
-        times_ms: [T], after frame 0; the cycle lasts `rr_ms`.
+        affine: float64 [4, 4], from voxel index (x, y, z, 1) to RAS coordinates in mm.
+        spacing_mm: spacing of the voxels in mm (z, y, x).
+        times_ms: [T], time of each frame after frame 0 in ms; the cycle lasts `rr_ms`.
         rr_ms: RR interval in ms.
-        volumes: a row a frame: frame, time_ms, lv_ml, rv_ml; of a calibrated model also lv_low_ml and lv_high_ml.
-        summary: what `summary.json` holds: function, repairs of ECG and scan, what the networks were trained on,
+        volumes: one row per frame: frame, time_ms, lv_ml, rv_ml; with a calibrated model also lv_low_ml and lv_high_ml.
+        summary: content of `summary.json`: function, repairs of ECG and scan, what the networks were trained on,
             warnings, provenance.
     """
 
@@ -55,7 +55,7 @@ class Heart:
 
     @classmethod
     def read(cls, folder: AnyPath) -> "Heart":
-        """The heart in a folder that `save` or `cof twin --out` has written.
+        """Read the heart in a folder that `save` or `cof twin --out` has written.
 
         Raises:
             UsageError: a file of the heart is missing.
@@ -82,28 +82,28 @@ class Heart:
 
     @property
     def function(self) -> dict[str, dict[str, float | None]]:
-        """Indices of `LV` and `RV`, such as `function["LV"]["ef_pct"]`; None where one is not defined."""
+        """Indices of `LV` and `RV`, such as `function["LV"]["ef_pct"]`; an undefined one is None."""
         return {ventricle: self.summary["function"][ventricle] for ventricle in ("LV", "RV")}
 
     @property
     def heart_rate_bpm(self) -> float:
-        """Beats per minute."""
+        """Heart rate in beats per minute."""
         return 60_000 / self.rr_ms
 
     @property
     def warnings(self) -> list[str]:
-        """Numbers that no heart has, in words, and whether they are of the scan or of the generated heart."""
+        """Implausible numbers, in words, each of the scan or of the generated heart."""
         return [f"{warning['of']}: {warning['message']}" for warning in self.summary["warnings"]]
 
     @property
     def repairs(self) -> list[str]:
-        """Repairs of ECG and scan on the way in, in words."""
+        """Repairs made while reading ECG and scan, in words."""
         named = (("ECG", "ecg"), ("scan", "scan"))
         return [f"{name}: {repair}" for name, source in named for repair in self.summary[source]["repairs"]]
 
     @property
     def notices(self) -> list[str]:
-        """Notices that belong wherever this heart is shown."""
+        """Notices to repeat wherever this heart is shown."""
         learnt = self.summary["trained_on"].get("labeller", {}).get("notice")
         return ["research software, not for diagnosis", *([learnt] if learnt else [])]
 
@@ -111,11 +111,11 @@ class Heart:
         """Write the files that `cof twin --out` writes.
 
         Args:
-            folder: that does not exist yet, or is empty.
+            folder: folder that does not exist yet, or is empty.
             overwrite: replace a folder that cof has made.
 
         Raises:
-            UsageError: the folder holds something, or cannot be written.
+            UsageError: the folder is not empty, or cannot be written.
         """
         out = Path(folder).expanduser()
         claim([Output("folder", out, Form.FOLDER, asked_by="overwrite=True")], [], overwrite)
@@ -159,21 +159,21 @@ def twin(
     anchor_phase: float | None = None,
     seed: int = 0,
 ) -> Heart:
-    """Make one heart, as `cof twin` does; nothing is left on disk until it is saved.
+    """Make one heart, as `cof twin` does. Nothing stays on disk until it is saved.
 
     Args:
         ecg: one 12-lead ECG file.
         scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
         weights: folder of trained models: shipped weights, such as `weights/bench` of a checkout, or a run's results.
-        model: which of them.
-        ed_frame: the recorded frame of a cine that shows end diastole; None finds it.
-        anchor_phase: phase in [0, 1) that the anchor shows, as ECG gating tells; None is that of the model, mostly end
-            diastole, 0.
-        seed: of models that draw at random.
+        model: name of the model in that folder.
+        ed_frame: recorded frame of a cine that shows end diastole, counted from 0; None finds it.
+        anchor_phase: phase in [0, 1) of the anchor, from ECG gating; None takes that of the model, mostly 0, end
+            diastole.
+        seed: seed of models that sample.
 
     Raises:
-        UsageError: a file, the weights or the model are not there, or the phase is none.
-        CofError: ECG or scan cannot be used; `reason` and message tell why.
+        UsageError: a file, the weights or the model do not exist, or the phase is outside [0, 1).
+        CofError: ECG or scan cannot be used; `reason` and message say why.
     """
     if weights is None:
         raise UsageError(f"weights: none were named; {WEIGHTS_HINT}")

@@ -11,19 +11,24 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import pandas as pd
+import typer
 
-from cof.artefacts.folders import private_files
+from cof.artefacts.folders import Batches, private_files
 from cof.artefacts.origin import ORIGINS, SIMULATED
 from cof.artefacts.parquet import read_table, write_table
 from cof.artefacts.provenance import stamp
 from cof.config.data import CohortSettings
 from cof.errors import UsageError, redact
 from cof.heart.codes import read_map, write_map
+from cof.inputs import File, Folder
+from cof.options import TO_BE_TYPED, OutFile, Read, SettingsOf, Subjects, says
+from cof.outputs import Form
 
 REQUIRED = ("subject", "visit", "ecg", "cine")
 OPTIONAL = ("anchor", "annotation", "split", "ed_frame", "labels_map", "origin")
@@ -77,7 +82,53 @@ class Split:
         return f"{said}; {reasons.format(shares=shares)}"
 
 
-def build_cohort(*, sheet: Path, out: Path, key: Path, settings: CohortSettings) -> Split:
+@dataclass(frozen=True)
+class OfEveryBatch:
+    """A stage's folder, typed, whose batches a step learns from: those of `--subjects` (`cof.options.Typed`).
+
+    Attributes:
+        suffix: of a batch's file; none of its folder.
+        needed: it has to be typed.
+    """
+
+    suffix: str = ""
+    needed: bool = True
+    kind: Any = Path
+
+    def default(self, wanted: Any) -> Any:
+        """What counts as typed where nothing is."""
+        return TO_BE_TYPED if self.needed else None
+
+    def read(self, typed: Path, wanted: Any, given: Mapping[str, Any]) -> list[Path]:
+        """The file or folder of every batch."""
+        places = [typed / f"{batch}{self.suffix}" for batch in batches_of(given["subjects"])]
+        return places if self.suffix else Batches(places)
+
+
+_STAGE = typer.Option(help="Folder of the stage, in which every batch of the cohort has its own.")
+EveryFolder = Annotated[list[Path], _STAGE, Folder(), OfEveryBatch()]
+EveryTable = Annotated[list[Path], _STAGE, Folder(), OfEveryBatch(".parquet")]
+
+
+def _told(split: Split, given: Mapping[str, Any]) -> str:
+    """Print the split; say where the cohort lies."""
+    typer.echo(split)
+    if not split.stated:
+        typer.echo("To choose, give the sheet a column split (train, validation, test), or shares to cohort.split.")
+    return (
+        f"who is in it, with split and batch, lies in {given['out']}; the way back to raw files, for you alone, in "
+        f"{given['key']}"
+    )
+
+
+@says(_told)
+def build_cohort(
+    *,
+    sheet: Annotated[Path, typer.Option(help="subjects.csv"), File()],
+    out: OutFile,
+    key: Annotated[Path, typer.Option(help="cohort/key.parquet"), Form.FILE],
+    settings: SettingsOf[CohortSettings],
+) -> Split:
     """Read the subject sheet; write the cohort and its key.
 
     Subjects whose sheet states no origin have that of the settings; those of the synthetic cohort, whose card lies
@@ -146,12 +197,17 @@ def batches_of(subjects: Path) -> list[str]:
     return sorted(read_table(subjects, ["batch"])["batch"].unique())
 
 
-def select_batch(*, subjects: Path, batch: str, only: tuple[str, ...], out: Path) -> None:
+def select_batch(
+    *,
+    subjects: Subjects,
+    out: OutFile,
+    batch: Annotated[str, typer.Option("--name", help="Name of the batch.")],
+    only: Annotated[tuple[str, ...], typer.Option(help="Just this subject; repeatable."), Read(list[str], tuple)] = (),
+) -> None:
     """Write the rows of one batch.
 
     Args:
-        subjects: `cohort/subjects.parquet`.
-        batch: name of the batch.
+        subjects, batch: as annotated.
         only: instead of the batch's own subjects just these: names as in the columns subject or participant (all
             visits). Without a salt these are the names of the sheet.
         out: `cohort/batches/{batch}.parquet`.

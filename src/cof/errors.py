@@ -19,7 +19,7 @@ _PARTICIPANT_ID = re.compile(r"(?<!\d)[1-6]\d{6}(?!\d)")
 
 
 class Reason(StrEnum):
-    """Why a subject was left out. docs/exclusions.md explains each code."""
+    """Why a subject was left out. docs/reference/exclusions.md explains each code."""
 
     ECG_MISSING = "ecg_missing"
     ECG_UNREADABLE = "ecg_unreadable"

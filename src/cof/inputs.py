@@ -108,6 +108,9 @@ class Batch:
         return f"holds cines on the {there} grid; those on the {here} one are needed"
 
 
+KINDS = (AnyPath, Batch, File, Folder, Table)
+
+
 def check(option: str, path: Path, kind: Kind) -> None:
     """Refuse a path that is not there or of another kind.
 

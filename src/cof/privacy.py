@@ -13,14 +13,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import typer
 from PIL import Image, UnidentifiedImageError
 
 from cof.errors import UsageError, redact
+from cof.progress import Progress
 
 # The one file that may hold ids, as long as it is its owner's alone.
 KEY = "key.parquet"
@@ -52,6 +54,37 @@ def numbers(text: bytes) -> Iterator[int]:
         hashed = before and after and _HASH.fullmatch(before[0] + match[0] + after[0])
         if not hashed and not any(low <= start < high for low, high in opaque):
             yield start
+
+
+def check_privacy(
+    *,
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders, such as results.")] = None,
+    history: Annotated[bool, typer.Option(help="Check all of this git repository's history, too.")] = False,
+) -> None:
+    """Print the places of ids in files, folders and the history, and end with code 1 if there are any.
+
+    Raises:
+        UsageError: there is nothing to look at.
+    """
+    if not paths and not history:
+        raise UsageError("name files or folders to check, or --history")
+    found = 0
+    files, objects = Progress("privacy", count_files(paths or []), "file"), Progress("history", None, "object")
+    with files:
+        for place in check_paths(paths or [], files.step):
+            typer.echo(place)
+            found += 1
+    if history:
+        with objects:
+            for place in check_history(Path(), objects.step):
+                typer.echo(place)
+                found += 1
+    looked = f"{files.done:.0f} file{'' if files.done == 1 else 's'}"
+    looked += f" and {objects.done:.0f} objects of the history" if history else ""
+    if found:
+        typer.echo(f"{found} places look like participant ids; write other numbers as 10**6 or 1_000_000")
+        raise typer.Exit(1)
+    typer.echo(f"looked at {looked}: no number shaped like a participant id")
 
 
 def count_files(paths: Iterable[Path]) -> int:

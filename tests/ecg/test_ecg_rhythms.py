@@ -1,4 +1,4 @@
-"""The rhythms of docs/faults.md, on strips whose R peaks and origins are known."""
+"""The rhythms of docs/reference/faults.md, on strips whose R peaks and origins are known."""
 
 import re
 from pathlib import Path
@@ -152,5 +152,5 @@ def test_strips_of_two_and_a_half_seconds(bpm, usable):
 
 
 def test_the_page_of_faults_has_these_rhythms():
-    page = (Path(__file__).parents[2] / "docs/faults.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/reference/faults.md").read_text()
     assert [name for name in RHYTHMS if not re.search(rf"^\| {re.escape(name)} \|", page, re.MULTILINE)] == []

@@ -7,9 +7,9 @@ import pytest
 
 from cof.config import Config, parse
 from cof.config.base import TRUTH
+from cof.config.baselines import EchoPulseSettings, VideoCodecSettings
 from cof.config.controls import OracleSettings
 from cof.config.motion import RegistrationSettings
-from cof.config.rivals import EchoPulseSettings, VideoCodecSettings
 from cof.estimate.calibration import Calibration, Unit, _Bench, cost_key, parts, shortened
 from cof.estimate.cost import batch_jobs, estimate, to_json, to_markdown, total
 

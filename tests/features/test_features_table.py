@@ -166,6 +166,7 @@ def test_the_table_prints_them_under_their_own_names(tmp_path):
         write_table(tmp_path / f"{model}.parquet", table, {})
     written(tmp_path / "real.safetensors", seed=1)
     make_table(
+        subjects=tmp_path / "subjects.parquet",
         metrics={model: [tmp_path / f"{model}.parquet"] for model in models},
         settings=TableSettings(
             title="T", models={"near": "COF", "far": "LFDM"}, metrics=("ssim", "fd_imagenet"), paper="table1"

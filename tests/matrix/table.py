@@ -1,4 +1,4 @@
-"""The matrix as the table of docs/faults.md.
+"""The matrix as the table of docs/reference/faults.md.
 
 `PYTHONPATH=tests/cine:tests/ecg python tests/matrix/table.py` prints it.
 """

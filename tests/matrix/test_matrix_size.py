@@ -20,4 +20,4 @@ def test_cells_are_told_apart_by_their_names():
 
 
 def test_the_table_of_the_documentation_is_that_of_the_matrix():
-    assert table() in (Path(__file__).parents[2] / "docs" / "faults.md").read_text(), table()
+    assert table() in (Path(__file__).parents[2] / "docs/reference/faults.md").read_text(), table()

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,11 +26,23 @@ def metrics(path, names, seed=0, version=DEFINITIONS_VERSION):
     return path
 
 
+def cohort(folder: Path, *batches: str) -> Path:
+    """A table of subjects in these batches."""
+    path = folder / "subjects.parquet"
+    write_table(path, pd.DataFrame({"batch": batches}), {})
+    return path
+
+
 def test_the_quantile_is_over_all_batches_and_of_the_labels_alone(tmp_path):
     names = [f"s{index:02d}-v2" for index in range(19)]
     batches = [metrics(tmp_path / "b0.parquet", names[:10]), metrics(tmp_path / "b1.parquet", names[10:], 1)]
-    empty = metrics(tmp_path / "b2.parquet", [])
-    calibrate(metrics=[*batches, empty], out=tmp_path / "cof.json", settings=IntervalSettings(miscoverage=0.1))
+    metrics(tmp_path / "b2.parquet", [])
+    calibrate(
+        subjects=cohort(tmp_path, "b0", "b1", "b2", "b0"),
+        metrics=tmp_path,
+        out=tmp_path / "cof.json",
+        settings=IntervalSettings(miscoverage=0.1),
+    )
     found = Intervals.read(tmp_path / "cof.json")
     rows = pd.concat([pd.read_parquet(path) for path in batches])
     for name in ("ef", "esv", "curve"):
@@ -39,8 +52,8 @@ def test_the_quantile_is_over_all_batches_and_of_the_labels_alone(tmp_path):
 
 
 def test_too_few_validation_subjects_give_null_and_a_warning(tmp_path, caplog):
-    path = metrics(tmp_path / "b0.parquet", ["a-v2", "b-v2"])
-    calibrate(metrics=[path], out=tmp_path / "cof.json", settings=IntervalSettings())
+    metrics(tmp_path / "b0.parquet", ["a-v2", "b-v2"])
+    calibrate(subjects=cohort(tmp_path, "b0"), metrics=tmp_path, out=tmp_path / "cof.json", settings=IntervalSettings())
     record = json.loads((tmp_path / "cof.json").read_text())
     assert record["quantiles"] == {"ef": None, "esv": None, "curve": None}
     assert record["least_subjects"] == 9
@@ -49,11 +62,10 @@ def test_too_few_validation_subjects_give_null_and_a_warning(tmp_path, caplog):
 
 
 def test_outdated_metrics_are_refused(tmp_path):
+    metrics(tmp_path / "b.parquet", ["a-v2"], version="0")
+    subjects = cohort(tmp_path, "b")
     with pytest.raises(UsageError, match="evaluate them again"):
-        calibrate(
-            metrics=[metrics(tmp_path / "b.parquet", ["a-v2"], version="0")], out=tmp_path / "o.json",
-            settings=IntervalSettings(),
-        )  # fmt: skip
+        calibrate(subjects=subjects, metrics=tmp_path, out=tmp_path / "o.json", settings=IntervalSettings())
 
 
 def test_one_persons_summary_has_the_interval_of_its_anchor_alone(tmp_path):

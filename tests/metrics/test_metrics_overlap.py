@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from monai.metrics import compute_dice, compute_iou
 
 from cof.metrics.overlap import about_structures, dice, iou
 
@@ -57,3 +59,13 @@ def test_the_box_about_all_structures_changes_no_overlap() -> None:
         np.testing.assert_array_equal(measure(*small, 1), measure(a, b, 1))
     nothing = about_structures(np.zeros_like(a), np.zeros_like(a))
     assert np.isnan(dice(*nothing, 1)).all()
+
+
+@given(LABELS, LABELS, st.integers(1, 3))
+def test_monai_finds_the_same_in_single_precision(a: np.ndarray, b: np.ndarray, label: int) -> None:
+    """MONAI calls a structure that is in neither map perfect, or undefined wherever the second map has none."""
+    both = [torch.from_numpy(labels == label)[:, None] for labels in (a, b)]
+    somewhere = torch.stack(both).any(0).flatten(1).any(1).numpy()
+    for ours, theirs in ((dice, compute_dice), (iou, compute_iou)):
+        expected = np.where(somewhere, theirs(*both, ignore_empty=False)[:, 0].numpy(), np.nan)
+        np.testing.assert_allclose(ours(a, b, label), expected, atol=1e-6, rtol=0)

@@ -1,23 +1,12 @@
 import json
 from dataclasses import fields, replace
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 import torch
 
-from cof.config.controls import (
-    AnchoredSettings,
-    EnsembleSettings,
-    MeanMotionSettings,
-    OracleSettings,
-    RandomSettings,
-    ScaledMotionSettings,
-    ShuffledSettings,
-    StaticSettings,
-    TrueEfSettings,
-)
-from cof.config.flow import CofSettings, VelocitySettings
-from cof.config.rivals import (
+from cof.config.baselines import (
     DenoiserSettings,
     DiffusionSettings,
     EchoDiffusionSettings,
@@ -31,6 +20,19 @@ from cof.config.rivals import (
     SuperResolutionSettings,
     VideoCodecSettings,
 )
+from cof.config.controls import (
+    AnchoredSettings,
+    EnsembleSettings,
+    MeanMotionSettings,
+    OracleSettings,
+    RandomSettings,
+    ScaledMotionSettings,
+    ShuffledSettings,
+    StaticSettings,
+    TrueEfSettings,
+)
+from cof.config.families import FAMILIES, settings_of
+from cof.config.flow import CofSettings, VelocitySettings
 from cof.errors import CofError, Reason, UsageError
 from cof.models.alignment import HeartPose
 from cof.models.base import Subject
@@ -38,7 +40,7 @@ from cof.models.controls.ensemble import MEMBERS
 from cof.models.controls.motion import mean_motion
 from cof.models.controls.shuffled import MODEL
 from cof.models.flow.matching import heart_mask
-from cof.models.registry import FAMILIES, family_of
+from cof.models.registry import family_of
 from cof.training.run import Run
 
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4)
@@ -96,7 +98,7 @@ def trained(name, train, folder, seed=0):
     folder.mkdir(exist_ok=True)
     family = family_of(name)
     run = Run(folder.with_suffix(".pt"))
-    family.fit(train if family.learns_on else [], [], SETTINGS[name], seed, run)(folder)
+    family.fit(train if SETTINGS[name].learns_on else [], [], SETTINGS[name], seed, run)(folder)
     applied = {"shuffled": [MODEL], "anchored": [MODEL], "ensemble": [f"{MEMBERS}/a", f"{MEMBERS}/b"]}
     for place in applied.get(name, []):
         (folder / place).mkdir(parents=True)
@@ -113,11 +115,15 @@ def as_subject(example):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+def test_implementation_and_settings_of_a_family_name_each_other(name):
+    assert get_type_hints(family_of(name).fit)["settings"] is settings_of(name)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_keeps_the_protocol(name, toy_hearts, tmp_path):
     hearts = toy_hearts(3)
     model = trained(name, hearts[:2], tmp_path / name)
-    told = family_of(name).sees_motion or name == "true_ef"
-    unseen = hearts[2] if told else as_subject(hearts[2])
+    unseen = hearts[2] if SETTINGS[name].sees else as_subject(hearts[2])
     made = model.generate(unseen, 9, seed=4)
     again = model.generate(unseen, 9, seed=4)
     assert (made.displacement is None) != (made.cine is None)

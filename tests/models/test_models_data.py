@@ -12,13 +12,13 @@ from cof.artefacts.parquet import write_table
 from cof.artefacts.provenance import stamp
 from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, uniform_times, write_labels
+from cof.config.baselines import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.config.controls import RandomSettings, StaticSettings, TrueEfSettings
 from cof.config.flow import CofSettings, VelocitySettings
-from cof.config.rivals import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.config.training import TrialSettings
 from cof.errors import UsageError
 from cof.models.data import Artefacts, Opened, OpenedExamples, ecgs_of, ejection_fraction
-from cof.models.exchange import Exchanged, exchange
+from cof.models.exchange import exchange, exchanged
 from cof.models.stage import train
 from cof.models.trained import load
 from cof.motion.fields import save_displacement
@@ -148,7 +148,7 @@ def test_an_exchange_opens_a_heart_when_it_is_asked_for_and_with_anothers_ecg(co
     examples = lazily(cohort, opened)
     ecgs = ecgs_of(examples)
     donors = exchange(ecgs, "0")
-    given = Exchanged(examples, ecgs, donors)
+    given = exchanged(examples, ecgs, donors)
     assert opened == []
     assert len(given) == 4
     third = given[2]
@@ -222,12 +222,13 @@ def test_only_an_oracle_of_the_ef_is_told_it_and_its_card_says_so(cohort):
     run(cohort, "told", TrueEfSettings(), base=cohort / "predicted")
     for name, words in (("predicted", "anchor and ECG at most"), ("told", "its own ejection fraction (an oracle")):
         trained = load(cohort / name)
-        assert trained.sees_ef is (name == "told")
+        sees_ef = "ef" in trained.settings.sees
+        assert sees_ef is (name == "told")
         assert words in (cohort / name / "card.md").read_text()
-        example = artefacts(cohort).open(NAMES[3], with_displacement=False, with_cine=False, with_ef=trained.sees_ef)
+        example = artefacts(cohort).open(NAMES[3], with_displacement=False, with_cine=False, with_ef=sees_ef)
         wanted = trained.model.generate(example, FRAMES, 0).measures["ef_wanted_pct"]
         own = round(ejection_fraction(cohort / f"labels/b000/{NAMES[3]}.nii.gz"), 3)
-        assert (wanted == own) is trained.sees_ef
+        assert (wanted == own) is sees_ef
     assert not list((cohort / "work").iterdir())  # no checkpoint of any part is left
 
 

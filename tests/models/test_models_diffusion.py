@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from cof.config.rivals import DenoiserSettings, DiffusionSettings
+from cof.config.baselines import DenoiserSettings, DiffusionSettings
 from cof.models.ddim import LEVELS, ddim
 from cof.models.flow import diffusion
 from cof.models.flow.diffusion import Denoiser, DiffusionFamily, NoisyPhases

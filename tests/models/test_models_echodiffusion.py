@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cof.config.rivals import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
+from cof.config.baselines import EchoDiffusionSettings, EfPredictorSettings, SuperResolutionSettings
 from cof.errors import UsageError
 from cof.models.base import Subject
 from cof.models.video import edm
@@ -287,7 +287,7 @@ def test_both_stages_learn_the_beat_of_one_slice(beating, tmp_path):
     heart = beating(1, amplitude=8.0, frames=8)[0]
     heart = replace(heart, placement=replace(heart.placement, valid=(False, False, True, False, False)))
     stage = {"batch": 2, "learning_rate": 5e-3, "channels": (8, 16), "guidance": 1, "steps": 8}
-    stage |= {"iterations": 400, "checkpoint_every": 100}
+    stage |= {"iterations": 200, "checkpoint_every": 100}
     settings = SETTINGS.model_copy(update=stage | {"fine": SETTINGS.fine.model_copy(update=stage)})
     model = trained([heart], tmp_path / "m", settings)
     losses = pd.read_csv(tmp_path / "m/log.csv").groupby("part")["train_loss"].last()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cof.config.rivals import EchoPulseSettings, MaskedTransformerSettings, VideoCodecSettings
+from cof.config.baselines import EchoPulseSettings, MaskedTransformerSettings, VideoCodecSettings
 from cof.config.training import AffineSettings
 from cof.errors import UsageError
 from cof.models.video import echopulse

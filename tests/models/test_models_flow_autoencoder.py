@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cof.config.rivals import FlowAutoencoderSettings
+from cof.config.baselines import FlowAutoencoderSettings
 from cof.models.video.flow_autoencoder import FlowAutoencoder, autoencoder_loss, pulled, shown
 
 SETTINGS = FlowAutoencoderSettings(channels=(4, 8, 16), blocks=1)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cof.config.rivals import FlowDiffusionSettings
+from cof.config.baselines import FlowDiffusionSettings
 from cof.models.video.flow_diffusion import FlowDiffusion
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cof.config.rivals import FlowAutoencoderSettings, FlowDiffusionSettings, LfdmSettings
+from cof.config.baselines import FlowAutoencoderSettings, FlowDiffusionSettings, LfdmSettings
 from cof.config.training import AffineSettings
 from cof.errors import UsageError
 from cof.models.video import lfdm

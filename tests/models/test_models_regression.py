@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
+from cof.config.baselines import RegressionSettings
 from cof.config.flow import VelocitySettings
-from cof.config.rivals import RegressionSettings
 from cof.models.flow.matching import MatchingBatch, heart_mask, velocity_scale
 from cof.models.flow.objective import Phases
 from cof.models.flow.regression import RegressionFamily

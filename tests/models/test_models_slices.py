@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cof.cine.grid import INTENSITY_UNIT
-from cof.config.rivals import SliceVideoSettings
+from cof.config.baselines import SliceVideoSettings
 from cof.config.training import AffineSettings
 from cof.models.video.slices import PositionEmbedding, SliceBatch, Slices, slice_videos, stacked
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cof.config.rivals import MaskedTransformerSettings
+from cof.config.baselines import MaskedTransformerSettings
 from cof.models.video.token_transformer import MaskedTransformer
 
 CODES = 12

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from cof.config.rivals import VideoCodecSettings
+from cof.config.baselines import VideoCodecSettings
 from cof.models.video.video_codec import VideoCodec, codec_loss, gradient_l1
 
 SETTINGS = VideoCodecSettings(channels=(8, 16), blocks=1, codes=32, code_channels=8, decay=0.9)

@@ -46,10 +46,16 @@ class Terminator:
         return self.segmenter.see(stacks)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(ring, segmenter, tmp_path_factory):
+    """Network and log of a training that nothing stopped."""
+    return fit([ring(seed).subject for seed in (0, 1)], SMALL, segmenter, 7, _run(tmp_path_factory.mktemp("whole")))
+
+
 @pytest.mark.parametrize("stopped_at", [1, 3, 4])
-def test_a_stopped_training_resumes_to_the_same_weights(ring, segmenter, tmp_path, stopped_at):
+def test_a_stopped_training_resumes_to_the_same_weights(ring, segmenter, tmp_path, undisturbed, stopped_at):
     subjects = [ring(seed).subject for seed in (0, 1)]
-    whole, log = fit(subjects, SMALL, segmenter, 7, _run(tmp_path / "whole"))
+    whole, log = undisturbed
     with pytest.raises(SystemExit) as ended:
         fit(subjects, SMALL, Terminator(segmenter, stopped_at), 7, _run(tmp_path / "stopped"))
     assert ended.value.code == 128 + signal.SIGTERM

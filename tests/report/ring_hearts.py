@@ -17,7 +17,7 @@ from cof.errors import Reason
 from cof.phantom.card import write_card
 from cof.phantom.population import sample
 from cof.quality.catalogue import MEASURES
-from cof.tables.stage import make_fairness
+from cof.tables.stage import make_cost
 from cof.tables.table import build_table, catalogued, summarise, to_csv
 
 SPLITS = {
@@ -239,5 +239,5 @@ def make_results(root: Path) -> Path:
     (root / "tables").mkdir()
     (root / "tables/table1.csv").write_text(to_csv(table))
     (root / "config.json").write_text(json.dumps(parse(CONFIG).model_dump(mode="json")))
-    make_fairness(results=root, settings=chosen, out=root / "fairness/table1", config_hash="abc123")
+    make_cost(results=root, settings=chosen, out=root / "cost/table1", config_hash="abc123")
     return root

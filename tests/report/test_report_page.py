@@ -104,7 +104,7 @@ def test_every_address_is_a_file_of_the_report_or_an_anchor(folder: Path, page: 
                 used.add(file)
     # The script of the table of quality belongs to the pages under qc/.
     written = {f"assets/{path.name}" for path in (folder / "assets").iterdir()} - {"assets/qc.js"}
-    assert used == written | {"qc/index.html", "fairness.html"}
+    assert used == written | {"qc/index.html", "cost.html"}
 
 
 def test_nothing_is_loaded_from_a_network(folder: Path) -> None:
@@ -394,7 +394,7 @@ def test_the_page_tells_how_far_each_network_has_come_and_links_to_what_it_cost(
     assert "registration toppr -" in learning
     assert "1,234,567" in page.text
     links = {attributes["href"] for tag, attributes in page.elements if tag == "a"}
-    assert {"fairness.html", "fairness.html#table1"} <= links
-    costs = Page((folder / "fairness.html").read_text())
+    assert {"cost.html", "cost.html#table1"} <= links
+    costs = Page((folder / "cost.html").read_text())
     assert "1.5 2 0" in costs.text
     assert ("section", "table1") in {(tag, attributes.get("id")) for tag, attributes in costs.elements}

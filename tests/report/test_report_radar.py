@@ -18,7 +18,7 @@ from cof.report.sections import numbers, radar
 from cof.tables.paper import paper_table
 from cof.tables.table import CSV_COLUMNS
 
-MODELS = {"cof": "COF", "rival": "LFDM", "static": "Static anchor"}
+MODELS = {"cof": "COF", "baseline": "LFDM", "static": "Static anchor"}
 TABLE1 = {
     "ssim": (0.98, 0.9, 0.94),
     "psnr": (30.0, 25.0, 20.0),
@@ -69,7 +69,7 @@ def test_the_radar_puts_the_worst_in_the_centre_and_the_best_on_the_ring(tmp_pat
 def results_again(root: Path) -> dict:
     """The same section once more, from the file that lies there."""
     table = {"title": "Ours", "models": MODELS, "metrics": list(TABLE1), "paper": "table1"}
-    raw = {"models": {"cof": {"family": "cof"}, "rival": {"family": "static"}, "static": {"family": "static"}}}
+    raw = {"models": {"cof": {"family": "cof"}, "baseline": {"family": "static"}, "static": {"family": "static"}}}
     again = Results(root, parse(raw | {"tables": {"t": table}}))
     return numbers.context(Sources(again, Assets(root / "assets")))["tables"][0]["overview"]
 
@@ -102,9 +102,9 @@ def test_missing_values_and_ties_have_their_places() -> None:
 
 def test_no_label_of_a_radar_leaves_the_figure_or_meets_another() -> None:
     metrics = [metric for metric in METRICS.values() if metric.key in radar._RADAR]
-    rivals = yaml.safe_load((Path(__file__).parents[2] / "workflow/config/rivals.yaml").read_text())
+    baselines = yaml.safe_load((Path(__file__).parents[2] / "workflow/config/baselines.yaml").read_text())
     names = ["COF", "Random Sample", "Static anchor", "Population-mean motion", "Oracle TOPPR"]
-    names += rivals["tables"]["table1"]["models"].values()
+    names += baselines["tables"]["table1"]["models"].values()
     rows = {
         name: {metric.key: pd.Series({"mean": float(place)}) for metric in metrics} for place, name in enumerate(names)
     }

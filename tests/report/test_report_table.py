@@ -240,7 +240,12 @@ def test_the_stage_writes_the_same_bytes_from_batches_in_any_order(tmp_path: Pat
     chosen = settings("ssim", a="A")
     for name, order in (("one", files), ("two", files[::-1])):
         make_table(
-            metrics={"a": order}, settings=chosen, evaluation=EVALUATION, out=tmp_path / name, config_hash="abc123"
+            subjects=tmp_path / "subjects.parquet",
+            metrics={"a": order},
+            settings=chosen,
+            evaluation=EVALUATION,
+            out=tmp_path / name,
+            config_hash="abc123",
         )
     for suffix in (".csv", ".md", ".tex"):
         assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
@@ -253,6 +258,7 @@ def test_metrics_of_outdated_definitions_are_refused(tmp_path: Path) -> None:
     write_table(tmp_path / "old.parquet", long_form(ssim={"s": 1.0}).assign(version="0"), {})
     with pytest.raises(UsageError, match="outdated definitions"):
         make_table(
+            subjects=tmp_path / "subjects.parquet",
             metrics={"a": [tmp_path / "old.parquet"]},
             settings=settings("ssim", a="A"),
             evaluation=EVALUATION,

@@ -334,7 +334,7 @@ def test_names_shaped_like_ids_are_not_printed_and_ask_for_a_salt(tmp_path, caps
 
 def test_the_commands_of_the_docs_do_what_they_say(tmp_path, capsys, monkeypatch):
     """All but those of the worked example, which the workflow's tests type."""
-    docs = (Path(__file__).parents[2] / "docs/bring-your-own-data.md").read_text().replace("\\\n", " ")
+    docs = (Path(__file__).parents[2] / "docs/start/your-data.md").read_text().replace("\\\n", " ")
     docs = docs[docs.index("## A cohort to train on") :]
     commands = [shlex.split(line)[2:] for line in docs.splitlines() if line.startswith("cof sheet ")]
     assert len(commands) == 4

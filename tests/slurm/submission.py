@@ -16,12 +16,12 @@ ENVIRONMENT = os.environ | {
     "OMP_WAIT_POLICY": "PASSIVE",
     "PYTHONUNBUFFERED": "1",
 }
-TINY = ("--configfile", "workflow/config/tiny.yaml")
-# What differs from a real cluster: no accounting; jobs of seconds, which are asked after more often; and two threads,
-# as the local runs have that we compare with, since the number of threads decides the last bits of a training.
+TINY = ("--configfile", "workflow/config/tiny.yaml", "tests/workflow/fewer.yaml")
+# What differs from a real cluster: no accounting; jobs of seconds, which are asked after more often; and one thread, as
+# the local runs have that we compare with, since the number of threads decides the last bits of a training.
 HERE = (
     *("--slurm-no-account", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
-    *("--set-threads", "phantom=2", "labeller=2", "toppr=2", "train=2"),
+    *("--set-threads", "phantom=2", "labeller=1", "toppr=1", "train=1"),
 )
 LIMIT_S = 1500
 

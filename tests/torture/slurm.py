@@ -75,7 +75,7 @@ def memory(run: Run) -> None:
 
 
 def snakemake_killed(run: Run) -> None:
-    """`kill -9` of Snakemake; then, as docs/cluster.md says: cancel its jobs, unlock, type the command again."""
+    """`kill -9` of Snakemake; then, as docs/how-to/cluster.md says: cancel its jobs, unlock, type the command again."""
     snakemake = run.submit()
     run.wait_for_checkpoint()
     os.killpg(snakemake.pid, signal.SIGKILL)

@@ -144,6 +144,14 @@ def test_held_out_items_are_seen_in_evaluation_mode(tmp_path):
     assert modes == {True: {True}, False: {False}}
 
 
+def test_buffers_of_the_average_are_those_of_the_network(tmp_path):
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(lines.FEATURES), line())
+    found, _ = loop.fit(network, loss, Cloud(), SETTINGS, Run(tmp_path / "c.pt"))
+    assert found[0].num_batches_tracked == SETTINGS.iterations
+    assert torch.equal(found[0].running_mean, network[0].running_mean)
+    assert not torch.equal(found[1].weight, network[1].weight)
+
+
 def test_the_global_generator_and_handlers_are_left_alone(tmp_path):
     torch.manual_seed(3)
     handlers = [signal.getsignal(number) for number in loop.STOPPING]

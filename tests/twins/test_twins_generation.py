@@ -33,7 +33,7 @@ def labeller(threshold, monkeypatch):
 def generate(chain, name, out, seed=0, settings=None, **changes):
     trained = load(chain.model(name))
     given = {
-        **chain.inputs, "fields": chain.fields if trained.sees_motion else None, "model": chain.model(name),
+        **chain.inputs, "fields": chain.fields if trained.settings.sees else None, "model": chain.model(name),
         "labeller": chain.root, "out": out, "exclusions": out.with_suffix(".parquet"),
         "settings": settings or trained.settings, "labels_settings": LabelSettings(), "seed": seed,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Families of other packages: the example of docs/adding-a-system.md, installed, trained and generating."""
+"""Families of other packages: the example of docs/how-to/add-a-system.md, installed, trained and generating."""
 
 import json
 import re
@@ -12,12 +12,12 @@ import yaml
 
 from cof import config
 from cof.config.controls import StaticSettings
+from cof.config.families import package
 from cof.config.models import ModelSettings
 from cof.errors import UsageError
-from cof.families import package
 from cof.models.registry import family_of
 
-DOCS = Path(__file__).parents[2] / "docs/adding-a-system.md"
+DOCS = Path(__file__).parents[2] / "docs/how-to/add-a-system.md"
 
 
 def example(language: str) -> str:
@@ -57,7 +57,7 @@ def test_the_configuration_knows_it(toy):
     assert parsed.model_dump(mode="json")["models"]["toy"] == {"family": "toy", "registration": "toppr"}
     assert config.parse(json.loads(config.dump(parsed))) == parsed
     assert config.read_settings(config.dump(settings), ModelSettings) == settings
-    assert family_of("toy").settings is type(settings)
+    assert type(family_of("toy")).__name__ == "Toy"
     assert (package("toy"), package("cof")) == ("toy-family 0.1", "")
 
 
@@ -83,13 +83,19 @@ def test_without_its_package_it_is_unknown():
 
 def test_a_broken_package_is_named(tmp_path, monkeypatch):
     install(tmp_path / "a", "import nothing_of_this_name\n", {"broken": "half:Half"}, "half")
-    install(tmp_path / "b", example("python"), {"renamed": "other:Toy", "twice": "other:Toy"}, "other")
+    install(
+        tmp_path / "b",
+        example("python"),
+        {"renamed": "other:ToySettings", "implemented": "other:Toy", "twice": "other:ToySettings"},
+        "other",
+    )
     install(tmp_path / "c", "", {"twice": "third:Toy"}, "third")
     for name in "abc":
         monkeypatch.syspath_prepend(tmp_path / name)
     for family, said in (
         ("broken", "family 'broken' of half 0.1: ModuleNotFoundError"),
-        ("renamed", "of other 0.1: its `settings` must be"),
+        ("renamed", "of other 0.1: what is registered must be its settings"),
+        ("implemented", "of other 0.1: what is registered must be its settings"),
         ("twice", "several packages register it: other 0.1, third 0.1"),
     ):
         with pytest.raises(UsageError, match=said):

@@ -2,15 +2,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from running import snakemake
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory in which the smallest run has gone from raw files to the report."""
-    directory = tmp_path_factory.mktemp("tiny")
-    snakemake(directory, "--cores", "2", "--keep-going", "all")
-    return directory
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The faults that the matrix puts into a raw cohort, each with the exclusion that it must become.
 
-`python tests/workflow/faults.py` prints the table of docs/faults.md.
+`python tests/workflow/faults.py` prints the table of docs/reference/faults.md.
 """
 
 import io
@@ -511,7 +511,7 @@ FAULTS = [
 
 
 def table() -> str:
-    """The table of docs/faults.md."""
+    """The table of docs/reference/faults.md."""
     rows = [
         f"| {fault.base} | {fault.what} | {fault.stage or 'none: the subject stays'} "
         f"| {' or '.join(f'`{code}`' for code in fault.reason.split('|')) if fault.reason else 'mended'} |"

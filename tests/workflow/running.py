@@ -9,6 +9,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = REPOSITORY / "workflow/config/tiny.yaml"
+FEWER = Path(__file__).with_name("fewer.yaml")
+# The number of threads decides the last bits of a training; more than one gains nothing on networks this small.
+ONE_THREAD = ("--set-threads", "labeller=1", "toppr=1", "train=1")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -36,8 +39,8 @@ def snakemake(
 
 def fingerprints(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below `folder`, except run times and logs."""
-    skipped = ("logs", "benchmarks", "fairness")
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "fairness.html"]
+    skipped = ("logs", "benchmarks", "cost")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "cost.html"]
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files

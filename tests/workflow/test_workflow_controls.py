@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from running import REPOSITORY, TINY, snakemake
+from running import FEWER, REPOSITORY, TINY, snakemake
 from test_workflow_dag import jobs
 
 from cof import config
@@ -137,7 +137,7 @@ def test_a_few_controls_for_real(continued: Path, tmp_path: Path) -> None:
     own = tmp_path / "controls.yaml"
     own.write_text(yaml.safe_dump({"models": models, "tables": {"controls": table}}))
     results = continued / "results/tiny"
-    snakemake(continued, "--configfile", str(TINY), str(own), "--cores", "2", "--", "controls")
+    snakemake(continued, "--configfile", str(TINY), str(FEWER), str(own), "--cores", "2", "--", "controls")
     long = pd.read_csv(results / "tables/controls.csv").set_index(["model", "metric"])
     assert long.loc[("true_motion", "epe_true_mm"), "mean"] < 0.02
     assert long.loc[("static", "epe_true_mm"), "mean"] > 0.5
@@ -153,7 +153,7 @@ def test_a_few_controls_for_real(continued: Path, tmp_path: Path) -> None:
     phantom = {"first": 101, "train": 0, "validation": 0, "test": 2, "arm": "enriched"}
     further.write_text(yaml.safe_dump({"results": "results/further", "trained": "results/tiny", "phantom": phantom}))
     asked = [f"results/further/metrics/{name}/b001.parquet" for name in ("cof", "cof_shuffled_in_strata")]
-    files = [str(TINY), str(own), str(further)]
+    files = [str(file) for file in (TINY, FEWER, own, further)]
     done = snakemake(continued, "--configfile", *files, "--cores", "2", "--", *asked)
     assert not re.search(r"rule (labeller|toppr):", done.stdout + done.stderr)
     for path in asked:

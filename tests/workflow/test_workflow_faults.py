@@ -136,7 +136,7 @@ def excluded(faulty: Path) -> pd.DataFrame:
 
 
 def test_the_documented_table_is_this_list() -> None:
-    assert table() in (REPOSITORY / "docs/faults.md").read_text()
+    assert table() in (REPOSITORY / "docs/reference/faults.md").read_text()
 
 
 def test_the_matrix_is_wide() -> None:

@@ -25,7 +25,7 @@ from cof.twins.cautions import RATES
 
 pytestmark = pytest.mark.slow
 
-DOCS = REPOSITORY / "docs/bring-your-own-data.md"
+DOCS = REPOSITORY / "docs/start/your-data.md"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # What a checkout holds for those who run it.
 CHECKOUT = ("Snakefile", "config.yaml", "profiles", "weights", "workflow")

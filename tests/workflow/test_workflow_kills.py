@@ -1,4 +1,4 @@
-"""The short form of the kill test; docs/testing.md has the long one."""
+"""The short form of the kill test; docs/develop/testing.md has the long one."""
 
 import subprocess
 import sys

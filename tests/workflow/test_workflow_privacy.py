@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from running import TINY, snakemake
+from running import FEWER, ONE_THREAD, TINY, snakemake
 
 from cof.privacy import check_paths
 
@@ -80,7 +80,8 @@ def salted(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = yaml.safe_load(TINY.read_text())
     settings["cohort"] = {"sheet": str(raw / "subjects.csv"), "salt_file": str(directory / "salt"), "batches": 1}
     (directory / "config.yaml").write_text(yaml.safe_dump(settings))
-    done = snakemake(directory, "--cores", "2", "--keep-going", "all", config=directory / "config.yaml")
+    asked = ("--cores", "2", "--keep-going", *ONE_THREAD, "--", "all")
+    done = snakemake(directory, *asked, config=directory / "config.yaml", more=FEWER)
     (directory / "said.log").write_text(done.stdout + done.stderr)
     return directory
 

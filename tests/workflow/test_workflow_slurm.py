@@ -96,7 +96,7 @@ def test_the_gres_form_is_accepted_and_asks_for_an_a100(submission: Submission) 
 
 
 def test_a_training_can_have_several_gpus_and_processes(submission: Submission) -> None:
-    # The launcher of docs/cluster.md, but of a command that shows what each process of a training would be told.
+    # The launcher of docs/how-to/cluster.md, but of a command that shows what each process of a training would be told.
     launcher = "srun --nodes=1 --ntasks-per-node=2 --output=rank_%t printenv SLURM_STEP_NUM_TASKS &&"
     asked = {"gpu": 2, "gpu_model": "a100", "nodes": 1, "tasks_per_node": 2, "mpi": "srun", "launcher": launcher}
     resources = [f"train:{key}={value}" for key, value in asked.items()]

@@ -17,12 +17,9 @@ rule cine:
         runtime=limit(20, 0.5),
         mem_mb=limit(4000),
     params:
-        settings=dump(CONFIG.cine),
-        source=source_of("cine"),
+        **cof("cine", settings=dump(CONFIG.cine)),
     shell:
-        "exec cof cine --sheet {input.sheet:q} --key {input.key:q} --out {output.cine:q}"
-        " --annotations {output.annotations:q} --exclusions {output.exclusions:q}"
-        " --settings {params.settings:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"
 
 
 rule grid:
@@ -44,8 +41,6 @@ rule grid:
         runtime=limit(10, 0.5),
         mem_mb=limit(4000),
     params:
-        settings=dump(CONFIG.grid),
-        source=source_of("grid"),
+        **cof("grid", settings=dump(CONFIG.grid)),
     shell:
-        "exec cof grid --cine {input.cine:q} --labels {input.labels:q} --excluded {input.excluded:q}"
-        " --out {output.grid:q} --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"

@@ -16,11 +16,9 @@ rule cohort:
     conda:
         "../../envs/cof.yaml"
     params:
-        settings=dump(CONFIG.cohort),
-        source=source_of("cohort"),
+        **cof("cohort", settings=dump(CONFIG.cohort)),
     shell:
-        "exec cof cohort --sheet {input.sheet:q} --out {output.subjects:q} --key {output.key:q}"
-        " --settings {params.settings:q} --overwrite > >(tee {log:q}) 2>&1"
+        "exec {params.command} {params.options} > >(tee {log:q}) 2>&1"
 
 
 rule batch:
@@ -39,10 +37,10 @@ rule batch:
         runtime=limit(10),
         mem_mb=limit(2000),
     params:
-        only=lambda wildcards: options(
-            "only", ONLY if wildcards.batch.startswith("only-") else []
+        **cof(
+            "batch",
+            name=lambda wildcards: wildcards.batch,
+            only=lambda wildcards: ONLY if wildcards.batch.startswith("only-") else [],
         ),
-        source=source_of("batch"),
     shell:
-        "exec cof batch --subjects {input.subjects:q} --name {wildcards.batch} {params.only}"
-        " --out {output.sheet:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"

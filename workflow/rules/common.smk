@@ -16,7 +16,8 @@ from cof.config.borrowed import borrow
 from cof.config.data import PHANTOM_VISIT
 from cof.config.untrained import without_untrained
 from cof.errors import UsageError
-from cof.families import package
+from cof import renamed
+from cof.config.families import package
 from cof.artefacts.origin import BORROWED as BORROWED_NOTE
 from cof.artefacts.provenance import digest
 from cof.artefacts.sources import source_of
@@ -50,6 +51,10 @@ except UsageError as error:
 # `cof` lies beside the Python that runs Snakemake; last, so that a rule's own environment comes first.
 shell.prefix(f"export PATH=$PATH:{shlex.quote(str(Path(sys.executable).parent))}; ")
 
+if workflow.is_main_process:
+    for remark in renamed.remarks([Path(file) for file in workflow.configfiles]):
+        logger.warning(remark)
+
 R = CONFIG.results
 SYNTHETIC = CONFIG.cohort.sheet is None
 CONFIG_HASH = digest(CONFIG.model_dump(mode="json"))
@@ -63,6 +68,13 @@ RUN_BATCHES = (
 )
 # A rule asks for them once a job.
 MODEL_SETTINGS = {name: dump(model) for name, model in CONFIG.models.items()}
+# What every generation is told, whatever subjects it is of.
+TWINS = dict(
+    settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
+    labels_settings=dump(CONFIG.labels),
+    labelling=CONFIG.twins.labels,
+    seed=CONFIG.seed,
+)
 SPLITS = ["train", "validation", "test"] if ONLY else ["test"]
 
 
@@ -108,9 +120,49 @@ def batches(pattern):
     return expand(pattern, batch=BATCHES, allow_missing=True)
 
 
-def options(name, values):
-    """`--name value` for each value, quoted for the shell."""
-    return " ".join(f"--{name} {shlex.quote(str(value))}" for value in values)
+def cof(verb, **given):
+    """Params of a step: the `command` of a verb with its files, its `options`, and the hash of its code, `source`.
+
+    A named input is the option of its name; of several files, those of every batch, their folder is. An input without a
+    name only has to be there. The first output is `--out`, unless `out` is given; a further one is the option of its name.
+
+    Options are a param of their own, since a job runs again when they change: of a param that is made of inputs and
+    outputs Snakemake does not ask.
+
+    Args:
+        verb: of `cof`.
+        given: further options: a value, a list for one that is repeated (an empty one for none), or a function of the
+            wildcards that returns such.
+    """
+
+    def command(wildcards, input, output):
+        named = {name: value for name, value in input.items() if value}
+        files = {
+            name: value if isinstance(value, str) else Path(value[0]).parent
+            for name, value in named.items()
+        }
+        if "out" not in given:
+            names = {value: name for name, value in output.items()}
+            files["out"] = output[0]
+            files |= {names[path]: path for path in output[1:]}
+        return " ".join(["cof", verb, *_options(files)])
+
+    def options(wildcards):
+        told = {
+            name: value(wildcards) if callable(value) else value
+            for name, value in given.items()
+        }
+        return " ".join([*_options(told), "--overwrite"])
+
+    source = source_of(verb, remembered=Path(".snakemake/cof-imports.json"))
+    return {"command": command, "options": options, "source": source}
+
+
+def _options(told):
+    """`--name value` for each option, quoted for the shell."""
+    for name, values in told.items():
+        for value in values if isinstance(values, list) else [values]:
+            yield f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
 
 
 def cohort_size():
@@ -134,47 +186,36 @@ def limit(fixed, a_subject=0):
     )
 
 
-def stage(name):
-    """The folder of a stage whose batches are the input `name`: one short argument, however many batches there are."""
-    return lambda wildcards, input: Path(getattr(input, name)[0]).parent
-
-
 def model_fields(wildcards):
     """The registered motion that a model learns from, where its family learns from any."""
-    registration = getattr(CONFIG.models[wildcards.model], "registration", None)
+    registration = CONFIG.models[wildcards.model].motion
     return batches(f"{R}/fields/{registration}/{{batch}}") if registration else []
-
-
-def fields_option(wildcards):
-    """`--fields` with the folder of that motion."""
-    registration = getattr(CONFIG.models[wildcards.model], "registration", None)
-    return options("fields", [f"{R}/fields/{registration}"] if registration else [])
 
 
 def base_model(wildcards):
     """The trained model that a model applies, where its family has one."""
-    base = getattr(CONFIG.models[wildcards.model], "model", None)
-    return [f"{R}/models/{base}"] if base else []
+    base = CONFIG.models[wildcards.model].applied_model
+    return f"{R}/models/{base}" if base else []
 
 
 def members(wildcards):
-    """The trained models of an ensemble."""
-    names = getattr(CONFIG.models[wildcards.model], "members", ())
+    """The trained models that a model is made of, where its family has some."""
+    names = CONFIG.models[wildcards.model].applied_members
     return [f"{R}/models/{name}" for name in names]
 
 
 def calibration(wildcards):
     """The calibrated intervals of a model that has some."""
     calibrated = wildcards.model in CONFIG.intervals.models
-    return [f"{R}/intervals/{wildcards.model}.json"] if calibrated else []
+    return f"{R}/intervals/{wildcards.model}.json" if calibrated else []
 
 
 def own_fields(wildcards):
-    """The subjects' own registered motion, which only the oracle may see."""
+    """The subjects' own registered motion, for a family that is openly allowed to see it."""
     model = CONFIG.models[wildcards.model]
     return (
-        [f"{R}/fields/{model.registration}/{wildcards.batch}"]
-        if model.family == "oracle"
+        f"{R}/fields/{model.motion}/{wildcards.batch}"
+        if "displacement" in model.sees
         else []
     )
 

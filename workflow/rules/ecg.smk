@@ -16,11 +16,9 @@ rule ecg:
         runtime=limit(10, 0.1),
         mem_mb=limit(2000, 4),
     params:
-        settings=dump(CONFIG.ecg),
-        source=source_of("ecg"),
+        **cof("ecg", settings=dump(CONFIG.ecg)),
     shell:
-        "exec cof ecg --sheet {input.sheet:q} --key {input.key:q} --out {output.table:q}"
-        " --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"
 
 
 rule beats:
@@ -40,8 +38,6 @@ rule beats:
         runtime=limit(10, 0.1),
         mem_mb=limit(2000, 4),
     params:
-        settings=dump(CONFIG.beats),
-        source=source_of("beats"),
+        **cof("beats", settings=dump(CONFIG.beats)),
     shell:
-        "exec cof beats --ecg {input.ecg:q} --out {output.table:q} --exclusions {output.exclusions:q}"
-        " --settings {params.settings:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"

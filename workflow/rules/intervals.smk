@@ -13,7 +13,7 @@ use rule twins as calibration_twins with:
     benchmark:
         f"{R}/benchmarks/calibration_twins/{{model}}/{{batch}}.tsv"
     params:
-        splits=options("split", ["validation"]),
+        **cof("twins", split=["validation"], **TWINS),
 
 
 use rule evaluate as calibration_metrics with:
@@ -25,11 +25,7 @@ use rule evaluate as calibration_metrics with:
         cine=rules.cine.output.cine,
         labels=rules.label.output.labels,
         grid=rules.grid.output.grid,
-        fields=expand(
-            rules.fields.output.fields,
-            registration=CONFIG.evaluation.registration,
-            allow_missing=True,
-        ),
+        fields=rules.evaluate.input.fields,
         truth=rules.phantom.output.truth if SYNTHETIC else [],
         intervals=[],
     output:
@@ -55,9 +51,6 @@ rule intervals:
     conda:
         "../../envs/cof.yaml"
     params:
-        settings=dump(CONFIG.intervals),
-        metrics=stage("metrics"),
-        source=source_of("intervals"),
+        **cof("intervals", settings=dump(CONFIG.intervals)),
     shell:
-        "exec cof intervals --subjects {input.subjects:q} --metrics {params.metrics:q} --out {output:q}"
-        " --settings {params.settings:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"

@@ -14,16 +14,14 @@ rule labeller:
         "../../envs/cof.yaml"
     threads: 8
     params:
-        settings=dump(CONFIG.labels),
-        cine=stage("cine"),
-        annotations=stage("annotations"),
-        work=f"{R}/checkpoints/labeller",
-        seed=CONFIG.seed,
-        source=source_of("labeller"),
+        **cof(
+            "labeller",
+            work=f"{R}/checkpoints/labeller",
+            settings=dump(CONFIG.labels),
+            seed=CONFIG.seed,
+        ),
     shell:
-        "exec cof labeller --subjects {input.subjects:q} --cine {params.cine:q} --annotations {params.annotations:q}"
-        " --out {output.labeller:q} --work {params.work:q} --settings {params.settings:q}"
-        " --seed {params.seed} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"
 
 
 rule label:
@@ -44,8 +42,6 @@ rule label:
         runtime=limit(30, 1),
         mem_mb=limit(16000),
     params:
-        settings=dump(CONFIG.labels),
-        source=source_of("label"),
+        **cof("label", settings=dump(CONFIG.labels)),
     shell:
-        "exec cof label --cine {input.cine:q} --labeller {input.labeller:q} --out {output.labels:q}"
-        " --exclusions {output.exclusions:q} --settings {params.settings:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"

@@ -21,25 +21,19 @@ rule toppr:
         "../../envs/cof.yaml"
     threads: 8
     resources:
-        launcher="",  # what starts several processes on several nodes: docs/cluster.md
+        launcher="",  # what starts several processes on several nodes: docs/how-to/cluster.md
     params:
-        settings=lambda wildcards: dump(
-            CONFIG.registrations[wildcards.registration].trained()
+        **cof(
+            "toppr",
+            work=lambda wildcards: f"{R}/checkpoints/registrations/{wildcards.registration}",
+            settings=lambda wildcards: dump(
+                CONFIG.registrations[wildcards.registration].trained()
+            ),
+            seed=CONFIG.seed,
+            curves=lambda wildcards: f"{R}/logs/toppr/{wildcards.registration}",
         ),
-        cine=stage("cine"),
-        labels=stage("labels"),
-        grid=stage("grid"),
-        annotations=lambda wildcards, input: options(
-            "annotations", [Path(folder).parent for folder in input.annotations[:1]]
-        ),
-        work=f"{R}/checkpoints/registrations/{{registration}}",
-        seed=CONFIG.seed,
-        curves=f"{R}/logs/toppr/{{registration}}",
-        source=source_of("toppr"),
     shell:
-        "{resources.launcher} cof toppr --subjects {input.subjects:q} --cine {params.cine:q} --labels {params.labels:q} --grid {params.grid:q}"
-        " --labeller {input.labeller:q} {params.annotations} --out {output.weights:q} --work {params.work:q}"
-        " --settings {params.settings:q} --seed {params.seed} --curves {params.curves:q} --overwrite 2> {log:q}"
+        "{resources.launcher} {params.command} {params.options} 2> {log:q}"
 
 
 rule fields:
@@ -65,16 +59,14 @@ rule fields:
         runtime=limit(30, 1),
         mem_mb=limit(16000),
     params:
-        settings=lambda wildcards: dump(
-            CONFIG.registrations[wildcards.registration].path
+        **cof(
+            "fields",
+            settings=lambda wildcards: dump(
+                CONFIG.registrations[wildcards.registration].path
+            ),
         ),
-        labels=lambda wildcards, input: options(
-            "labels", [input.labels] if input.labels else []
-        ),
-        source=source_of("fields"),
     shell:
-        "exec cof fields --grid {input.grid:q} --weights {input.weights:q} --out {output.fields:q}"
-        " --exclusions {output.exclusions:q} --settings {params.settings:q} {params.labels} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"
 
 
 if SYNTHETIC:
@@ -99,7 +91,6 @@ if SYNTHETIC:
             runtime=limit(30, 1),
             mem_mb=limit(16000),
         params:
-            source=source_of("exact-motion"),
+            **cof("exact-motion"),
         shell:
-            "exec cof exact-motion --key {input.key:q} --cine {input.cine:q} --grid {input.grid:q} --truth {input.truth:q}"
-            " --out {output.fields:q} --exclusions {output.exclusions:q} --overwrite 2> {log:q}"
+            "exec {params.command} {params.options} 2> {log:q}"

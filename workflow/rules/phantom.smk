@@ -19,10 +19,11 @@ rule phantom:
         "../../envs/cof.yaml"
     threads: 8
     params:
-        settings=dump(CONFIG.phantom),
-        seed=CONFIG.seed,
-        out=lambda wildcards, output: Path(output.sheet).parent,
-        source=source_of("phantom"),
+        **cof(
+            "phantom",
+            out=f"{R}/phantom",
+            settings=dump(CONFIG.phantom),
+            seed=CONFIG.seed,
+        ),
     shell:
-        "OMP_NUM_THREADS=1 exec cof phantom --out {params.out:q} --settings {params.settings:q} --seed {params.seed}"
-        " --workers {threads} --overwrite 2> {log:q}"
+        "OMP_NUM_THREADS=1 exec {params.command} {params.options} --workers {threads} 2> {log:q}"

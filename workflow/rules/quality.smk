@@ -19,9 +19,6 @@ rule quality:
         runtime=limit(20, 0.5),
         mem_mb=limit(4000, 4),
     params:
-        settings=dump(CONFIG.quality.exclude),
-        source=source_of("quality"),
+        **cof("quality", settings=dump(CONFIG.quality.exclude)),
     shell:
-        "exec cof quality --ecg {input.ecg:q} --beats {input.beats:q} --cine {input.cine:q} --labels {input.labels:q}"
-        " --out {output.table:q} --exclusions {output.exclusions:q} --settings {params.settings:q}"
-        " --plausibility {output.plausibility:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"

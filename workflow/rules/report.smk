@@ -1,5 +1,6 @@
 localrules:
     configuration,
+    cost,
     fairness,
 
 
@@ -13,11 +14,7 @@ rule evaluate:
         cine=rules.cine.output.cine,
         labels=rules.label.output.labels,
         grid=rules.grid.output.grid,
-        fields=expand(
-            rules.fields.output.fields,
-            registration=CONFIG.evaluation.registration,
-            allow_missing=True,
-        ),
+        fields=f"{R}/fields/{CONFIG.evaluation.registration}/{{batch}}",
         truth=rules.phantom.output.truth if SYNTHETIC else [],
         intervals=calibration,
     output:
@@ -33,21 +30,17 @@ rule evaluate:
         runtime=limit(20, 0.5),
         mem_mb=limit(4000, 4),
     params:
-        truth=options("truth", [rules.phantom.output.truth] if SYNTHETIC else []),
-        intervals=lambda wildcards, input: options("intervals", input.intervals),
-        source=source_of("evaluate"),
+        **cof("evaluate"),
     shell:
-        "exec cof evaluate --sheet {input.sheet:q} --key {input.key:q} --beats {input.beats:q} --twins {input.twins:q} --cine {input.cine:q}"
-        " --labels {input.labels:q} --grid {input.grid:q} --fields {input.fields:q} {params.truth} {params.intervals}"
-        " --out {output.metrics:q} --exclusions {output.exclusions:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"
 
 
 rule table:
     """One table of the paper, ours beside its numbers."""
     input:
+        table_metrics,
+        table_features,
         subjects=rules.cohort.output.subjects,
-        metrics=table_metrics,
-        features=table_features,
         card=rules.phantom.output.couplings if SYNTHETIC else [],
         labeller=f"{R}/labeller",
     output:
@@ -66,26 +59,55 @@ rule table:
     conda:
         "../../envs/cof.yaml"
     params:
-        settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
-        evaluation=dump(CONFIG.evaluation),
-        metrics=f"{R}/metrics",
-        features=lambda wildcards, input: options(
-            "features", [f"{R}/features"] if input.features else []
+        **cof(
+            "table",
+            metrics=f"{R}/metrics",
+            features=lambda wildcards: (
+                f"{R}/features" if table_features(wildcards) else []
+            ),
+            out=lambda wildcards: f"{R}/tables/{wildcards.table}",
+            settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
+            evaluation=dump(CONFIG.evaluation),
+            config_hash=CONFIG_HASH,
         ),
-        card=options("card", [rules.phantom.output.couplings] if SYNTHETIC else []),
-        out=lambda wildcards, output: Path(output.csv).with_suffix(""),
-        config_hash=CONFIG_HASH,
-        source=source_of("table"),
     shell:
-        "exec cof table --subjects {input.subjects:q} --metrics {params.metrics:q} {params.features} {params.card} --labeller {input.labeller:q} --out {params.out:q} --settings {params.settings:q}"
-        " --evaluation {params.evaluation:q} --config-hash {params.config_hash} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"
+
+
+rule cost:
+    """What each model of a table has cost, from its training, its hearts and the benchmarks of both."""
+    input:
+        table_models,
+        table_twins,
+    output:
+        csv=f"{R}/cost/{{table}}.csv",
+        md=f"{R}/cost/{{table}}.md",
+        tex=f"{R}/cost/{{table}}.tex",
+    log:
+        f"{R}/logs/cost/{{table}}.log",
+    benchmark:
+        f"{R}/benchmarks/cost/{{table}}.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        **cof(
+            "cost",
+            results=R,
+            out=lambda wildcards: f"{R}/cost/{wildcards.table}",
+            settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
+            config_hash=CONFIG_HASH,
+            trained=CONFIG.trained or [],
+        ),
+    shell:
+        "exec {params.command} {params.options} 2> {log:q}"
 
 
 rule fairness:
-    """What each model of a table has cost, from its training, its hearts and the benchmarks of both."""
+    """The old name of `cost`, for this release."""
     input:
-        models=table_models,
-        twins=table_twins,
+        csv=rules.cost.output.csv,
+        md=rules.cost.output.md,
+        tex=rules.cost.output.tex,
     output:
         csv=f"{R}/fairness/{{table}}.csv",
         md=f"{R}/fairness/{{table}}.md",
@@ -96,16 +118,10 @@ rule fairness:
         f"{R}/benchmarks/fairness/{{table}}.tsv"
     conda:
         "../../envs/cof.yaml"
-    params:
-        settings=lambda wildcards: dump(CONFIG.tables[wildcards.table]),
-        results=lambda wildcards, output: Path(output.csv).parents[1],
-        out=lambda wildcards, output: Path(output.csv).with_suffix(""),
-        config_hash=CONFIG_HASH,
-        trained=options("trained", [CONFIG.trained] if CONFIG.trained else []),
-        source=source_of("fairness"),
+    message:
+        renamed.remark("{output.csv}", "{input.csv}")
     shell:
-        "exec cof fairness --results {params.results:q} --out {params.out:q} --settings {params.settings:q} {params.trained}"
-        " --config-hash {params.config_hash} --overwrite 2> {log:q}"
+        "(cp {input.csv:q} {output.csv:q} && cp {input.md:q} {output.md:q} && cp {input.tex:q} {output.tex:q}) 2> {log:q}"
 
 
 rule configuration:
@@ -127,11 +143,11 @@ rule configuration:
 rule report:
     """The HTML report."""
     input:
-        config=rules.configuration.output,
-        tables=expand(rules.table.output.csv, table=CONFIG.tables),
-        fairness=expand(rules.fairness.output.csv, table=CONFIG.tables),
-        quality=batches(rules.quality.output.table),
-        plausibility=batches(rules.quality.output.plausibility),
+        expand(rules.table.output.csv, table=CONFIG.tables),
+        expand(rules.cost.output.csv, table=CONFIG.tables),
+        batches(rules.quality.output.table),
+        batches(rules.quality.output.plausibility),
+        config=rules.configuration.output[0],
     output:
         directory(f"{R}/report"),
     log:
@@ -141,10 +157,9 @@ rule report:
     conda:
         "../../envs/cof.yaml"
     params:
-        results=lambda wildcards, input: Path(input.config[0]).parent,
-        source=source_of("report"),
+        **cof("report", results=R),
     shell:
-        "exec cof report --results {params.results:q} --config {input.config:q} --out {output:q} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"
 
 
 # Every table by its name: `snakemake table1`.
@@ -155,7 +170,7 @@ for name in CONFIG.tables:
             name
         input:
             f"{R}/tables/{name}.csv",
-            f"{R}/fairness/{name}.csv",
+            f"{R}/cost/{name}.csv",
 
 
 FINAL = (

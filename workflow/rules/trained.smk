@@ -1,5 +1,5 @@
 # What another run has trained, in the place of what would be trained here; what it has not is trained here after all. Only
-# the family `shuffled` is always made here: it exchanges the ECGs of this cohort's held-out subjects.
+# a model that keeps something of this cohort's held-out subjects is always made here.
 if CONFIG.trained:
     if workflow.is_main_process:
         for remark in AS_TRAINED:

@@ -22,17 +22,6 @@ rule twins:
         runtime=limit(30, 1),
         mem_mb=limit(16000),
     params:
-        settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
-        labels_settings=dump(CONFIG.labels),
-        fields=lambda wildcards, input: options("fields", input.fields),
-        splits=options("split", SPLITS),
-        labelling=CONFIG.twins.labels,
-        seed=CONFIG.seed,
-        source=source_of("twins"),
+        **cof("twins", split=SPLITS, **TWINS),
     shell:
-        "exec cof twins --sheet {input.sheet:q} --beats {input.beats:q} --cine {input.cine:q}"
-        " --labels {input.labels:q} --grid {input.grid:q} {params.fields} --model {input.model:q}"
-        " --labeller {input.labeller:q} --out {output.twins:q} --exclusions {output.exclusions:q}"
-        " --settings {params.settings:q} --labels-settings {params.labels_settings:q} {params.splits}"
-        " --labelling {params.labelling}"
-        " --seed {params.seed} --overwrite 2> {log:q}"
+        "exec {params.command} {params.options} 2> {log:q}"

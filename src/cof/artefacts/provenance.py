@@ -7,7 +7,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-_PACKAGES = ("chain-of-flow", "torch", "monai", "nnunetv2", "neurokit2", "numpy", "scipy", "scikit-image")
+from cof import __version__
+
+_PACKAGES = ("torch", "monai", "nnunetv2", "neurokit2", "numpy", "scipy", "scikit-image")
 
 
 def digest(value: Any) -> str:
@@ -17,8 +19,8 @@ def digest(value: Any) -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that decide results."""
-    found = {}
+    """Version of this source, and installed versions of the packages that decide results."""
+    found = {"chain-of-flow": __version__}
     for name in _PACKAGES:
         try:
             found[name] = version(name)

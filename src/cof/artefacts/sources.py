@@ -1,20 +1,26 @@
 """Source files behind a command or a module, by the graph of imports: Snakemake runs a rule again when one changes.
 
-Imports within functions count, and so do the classes that `cof.models.registry` names as text. Of a package that a
-module only passes through, the `__init__` counts, and what it imports for others does not.
+Imports within functions count, and so do the classes that modules name as text: the settings of `cof.config.families`
+where they are named, and the models that these settings name where `cof.models.registry` imports them. Of a package
+that a module only passes through, the `__init__` counts, and what it imports for others does not. Of the command line
+itself nothing counts: it reaches no result.
 """
 
 import ast
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
+from cof.artefacts.folders import whole_file
+
 _ROOT = Path(__file__).parents[2]
-_COMMANDS = "cof.cli"
+_TABLE, _GROUPS = "cof.verbs", "GROUPS"
+_MODELS, _REGISTRY = "cof.models.", "cof.models.registry"
 _DATA = frozenset((".html", ".css", ".js", ".json", ".yaml"))
-# A class as the registry names it, such as cof.models.flow.cof:CofFamily.
+# A class named as text, such as cof.config.flow:CofSettings, or cof.models.flow.cof:CofFamily.
 _NAMED = re.compile(r"(cof(?:\.\w+)+):\w+")
 
 
@@ -25,68 +31,182 @@ def source(*modules: str, root: Path = _ROOT) -> str:
         modules: by their dotted names, such as `cof.motion.stage`.
         root: folder that holds the package.
     """
-    names = behind(modules, root)
-    files = {_file(name, root) for name in names}
-    files |= {data for folder in {file.parent for file in files} for data in _data(folder)}
-    sha = hashlib.sha256()
-    for file in sorted(files):
-        sha.update(file.relative_to(root).as_posix().encode())
-        sha.update(file.read_bytes())
-    return sha.hexdigest()[:12]
+    return _graph(root).digest(modules)
 
 
-def source_of(verb: str, root: Path = _ROOT) -> str:
+def source_of(verb: str, root: Path = _ROOT, remembered: Path | None = None) -> str:
     """The same of everything that a verb of the command line imports.
+
+    Args:
+        verb: of the command line.
+        root: folder that holds the package.
+        remembered: JSON file that spares the next process the parsing of every module: what a module imports, by the
+            hash of its text. It is made, and made again when a module has changed; where it cannot be, it is left out.
 
     Raises:
         KeyError: there is no such verb.
     """
-    return source(*entries(root)[verb], root=root)
+    return _graph(root, remembered).verbs[verb]
 
 
 def behind(modules: Iterable[str], root: Path = _ROOT) -> set[str]:
     """Names of some modules, of all that they import, and of the packages on the way."""
-    found: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += _imports(name, root)
-    return found | {parent for name in found for parent in _parents(name)}
+    return _graph(root).behind(modules)
 
 
-@cache
 def entries(root: Path = _ROOT) -> dict[str, tuple[str, ...]]:
     """Verb to the modules that its command imports."""
-    commands = (node for node in _parsed(_COMMANDS, root).body if isinstance(node, ast.FunctionDef))
-    verbs: dict[str, tuple[str, ...]] = {}
-    for command in commands:
-        for decorator in command.decorator_list:
-            if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "verb":
-                named = [argument.value for argument in decorator.args if isinstance(argument, ast.Constant)]
-                verbs[str(named[0]) if named else command.name] = tuple(sorted(set(_imported(command, root))))
-    return verbs
+    return _graph(root).entries
+
+
+class Graph:
+    """Modules of a package as their files are now, each read once, and what they import."""
+
+    def __init__(self, root: Path, remembered: Path | None = None) -> None:
+        self._root = root
+        self._remembered = remembered
+        self._known = _recall(remembered)
+        self._new = False
+        self._texts: dict[Path, tuple[str, bytes]] = {}
+        self._files: dict[str, Path] = {}
+        self._imports: dict[str, tuple[tuple[str, bool], ...]] = {}
+        self._data: dict[Path, tuple[Path, ...]] = {}
+
+    @cached_property
+    def entries(self) -> dict[str, tuple[str, ...]]:
+        """Verb to the modules that its command imports."""
+        for node in ast.parse(self._read(self._file(_TABLE))[1]).body:
+            if isinstance(node, ast.AnnAssign) and node.value and getattr(node.target, "id", "") == _GROUPS:
+                groups = ast.literal_eval(node.value)
+                return {verb: (one[0].partition(":")[0],) for verbs in groups.values() for verb, one in verbs.items()}
+        raise KeyError(f"{_TABLE} has no {_GROUPS}")
+
+    @cached_property
+    def verbs(self) -> dict[str, str]:
+        """Verb to the digest of what its command imports."""
+        found = {verb: self.digest(modules) for verb, modules in self.entries.items()}
+        self._remember()
+        return found
+
+    def behind(self, modules: Iterable[str]) -> set[str]:
+        """Names of some modules, of all that they import, and of the packages on the way."""
+        found: set[str] = set()
+        waiting = list(modules)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += self._imported(name)
+            if not waiting and _REGISTRY in found:
+                waiting = [model for one in found for model in self._models(one) if model not in found]
+        return found | {parent for name in found for parent in _parents(name)}
+
+    def digest(self, modules: Iterable[str]) -> str:
+        """Twelve hex digits of the SHA-256 of the source of some modules and of all that they import."""
+        files = {self._file(name) for name in self.behind(modules)}
+        files |= {data for folder in {file.parent for file in files} for data in self._data_of(folder)}
+        sha = hashlib.sha256()
+        for path, file in sorted((file.relative_to(self._root).as_posix(), file) for file in files):
+            sha.update(f"{path}:{self._read(file)[0]}\n".encode())
+        return sha.hexdigest()[:12]
+
+    def _remember(self) -> None:
+        """Write down what the modules import, if that is new."""
+        if self._new and self._remembered is not None:
+            self._new = False
+            used = {sha: self._known[sha] for sha, _ in self._texts.values() if sha in self._known}
+            try:
+                with whole_file(self._remembered) as aside:
+                    aside.write_text(json.dumps({"reader": _reader(), "imports": used}))
+            except OSError:
+                pass  # the next process reads the modules again
+
+    def _imported(self, name: str) -> tuple[str, ...]:
+        """Modules of `cof` that a module imports anywhere, or names as text but for models."""
+        return tuple(one for one, is_model in self._mentioned(name) if not is_model)
+
+    def _models(self, name: str) -> tuple[str, ...]:
+        """Modules of models that a module names as text."""
+        return tuple(one for one, is_model in self._mentioned(name) if is_model)
+
+    def _mentioned(self, name: str) -> tuple[tuple[str, bool], ...]:
+        """Modules of `cof` that a module imports or names, each with whether it is a model that is named as text."""
+        if name not in self._imports:
+            sha, text = self._read(self._file(name))
+            if sha not in self._known:
+                self._known[sha] = sorted(set(_named(ast.parse(text))))
+                self._new = True
+            found = {
+                (self._module(module, inner), inner == "" and module.startswith(_MODELS))
+                for module, inner in self._known[sha]
+            }
+            self._imports[name] = tuple(sorted(one for one in found if one[0] not in (name, "")))
+        return self._imports[name]
+
+    def _module(self, module: str, inner: str) -> str:
+        """The module behind `from module import inner`, or behind a text (`inner` is then ""); "" if that is none."""
+        if inner == "":
+            return module if self._file(module).is_file() else ""
+        return f"{module}.{inner}" if inner != "." and self._file(f"{module}.{inner}").is_file() else module
+
+    def _read(self, file: Path) -> tuple[str, bytes]:
+        """Hash and content of a file."""
+        if file not in self._texts:
+            content = file.read_bytes()
+            self._texts[file] = (hashlib.sha256(content).hexdigest(), content)
+        return self._texts[file]
+
+    def _file(self, name: str) -> Path:
+        """The file of a module or of a package's `__init__`."""
+        if name not in self._files:
+            path = self._root.joinpath(*name.split("."))
+            self._files[name] = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        return self._files[name]
+
+    def _data_of(self, folder: Path) -> tuple[Path, ...]:
+        """Templates, styles and tables of a package, without those of packages within it."""
+        if folder not in self._data:
+            self._data[folder] = tuple(
+                path
+                for path in folder.rglob("*.*")
+                if path.suffix in _DATA
+                and not any((inner / "__init__.py").is_file() for inner in _within(path, folder))
+            )
+        return self._data[folder]
 
 
 @cache
-def _imports(name: str, root: Path) -> tuple[str, ...]:
-    """Modules of `cof` that a module imports anywhere, or names as text."""
-    return tuple(sorted({*_imported(_parsed(name, root), root)} - {name}))
+def _graph(root: Path, remembered: Path | None = None) -> Graph:
+    return Graph(root, remembered)
 
 
-def _imported(tree: ast.AST, root: Path) -> Iterator[str]:
+def _reader() -> str:
+    """The hash of this file, which decides what is found in a module."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def _recall(remembered: Path | None) -> dict[str, list[tuple[str, str]]]:
+    """What modules import, by the hash of their text; nothing of another version of this file."""
+    try:
+        record = json.loads(remembered.read_text()) if remembered else {}
+        if record.get("reader") != _reader():
+            return {}
+        return {sha: [(str(module), str(name)) for module, name in named] for sha, named in record["imports"].items()}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return {}
+
+
+def _named(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """What a module imports of `cof`: `(module, name)`, `(module, ".")` where it is imported whole, `(text, "")`."""
     for node in _run(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "cof")
+            yield from ((alias.name, ".") for alias in node.names if alias.name.split(".")[0] == "cof")
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "cof":
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield inner if _file(inner, root).is_file() else str(node.module)
+            yield from ((str(node.module), alias.name) for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             named = _NAMED.fullmatch(node.value)
-            if named and _file(named[1], root).is_file():
-                yield named[1]
+            if named:
+                yield named[1], ""
 
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:
@@ -96,28 +216,6 @@ def _run(tree: ast.AST) -> Iterator[ast.AST]:
             continue
         yield node
         yield from _run(node)
-
-
-@cache
-def _parsed(name: str, root: Path) -> ast.Module:
-    return ast.parse(_file(name, root).read_bytes())
-
-
-@cache
-def _file(name: str, root: Path) -> Path:
-    """The file of a module or of a package's `__init__`."""
-    path = root.joinpath(*name.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-@cache
-def _data(folder: Path) -> tuple[Path, ...]:
-    """Templates, styles and tables of a package, without those of packages within it."""
-    return tuple(
-        path
-        for path in folder.rglob("*.*")
-        if path.suffix in _DATA and not any((inner / "__init__.py").is_file() for inner in _within(path, folder))
-    )
 
 
 def _within(path: Path, folder: Path) -> Iterator[Path]:

@@ -11,8 +11,8 @@ from cof.cine.nifti import Stored, read_array
 from cof.cine.volume import Cine
 from cof.errors import CofError, Reason
 from cof.heart.codes import write_map
+from cof.heart.structures import CLASSES
 
-CLASSES = 4
 _ROUNDING = 1e-3
 
 

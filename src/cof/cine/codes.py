@@ -8,7 +8,7 @@ from scipy.ndimage import binary_dilation, binary_fill_holes
 
 from cof.errors import CofError, Reason
 from cof.heart.codes import write_map
-from cof.heart.structures import STRUCTURES
+from cof.heart.structures import CLASSES, STRUCTURES
 
 LV, WALL, RV = STRUCTURES["LV"], STRUCTURES["myocardium"], STRUCTURES["RV"]
 
@@ -51,7 +51,7 @@ def check_anatomy(labels: np.ndarray, known: Mapping[int, int]) -> None:
 
 def _undone(volume: np.ndarray, known: Mapping[int, int]) -> np.ndarray:
     """The labels in the codes of the file, of which the first stands for all that became the same label."""
-    theirs = np.zeros(len(STRUCTURES) + 1, np.int64)
+    theirs = np.zeros(CLASSES, np.int64)
     for code, ours in reversed(list(known.items())):
         theirs[ours] = code if ours else 0
     return theirs[volume]

@@ -3,10 +3,11 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import typer
 
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import whole_folder
@@ -21,13 +22,22 @@ from cof.cine.volume import Cine, read_anchor_labels, read_cine, write_cine, wri
 from cof.config.data import CineSettings, GridSettings
 from cof.errors import CofError, Reason, UsageError
 from cof.heart.codes import read_map
+from cof.inputs import Table
+from cof.options import CineBatch, ExclusionsOut, Key, LabelBatch, Out, SettingsOf, Sheet
+from cof.outputs import Form
 from cof.progress import progress
 
 log = logging.getLogger(__name__)
 
 
 def stack_batch(
-    *, sheet: Path, key: Path, out: Path, annotations: Path, exclusions: Path, settings: CineSettings
+    *,
+    sheet: Sheet,
+    key: Key,
+    out: Out,
+    annotations: Annotated[Path, typer.Option(help="Folder for expert annotations on the native grid."), Form.FOLDER],
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[CineSettings],
 ) -> None:
     """Stack the cine of every subject of a batch on its native grid, and its expert annotation beside it.
 
@@ -36,12 +46,9 @@ def stack_batch(
     the table of exclusions has the stage `annotations`.
 
     Args:
-        sheet: `cohort/batches/{batch}.parquet`.
-        key: `cohort/key.parquet`.
-        out: folder for `{subject}.nii` and `.json`.
-        annotations: folder for `{subject}.nii.gz`.
-        exclusions: table of the subjects left out.
-        settings: settings of stacking.
+        sheet, key, exclusions, settings: as annotated.
+        out: of `{subject}.nii` and `.json`.
+        annotations: of `{subject}.nii.gz`.
 
     Raises:
         UsageError: sheet and key are not of the same cohort.
@@ -122,16 +129,22 @@ def _check_slices(cine: Cine, settings: CineSettings) -> None:
 
 
 def grid_batch(
-    *, cine: Path, labels: Path, out: Path, exclusions: Path, settings: GridSettings, excluded: Path | None = None
+    *,
+    cine: CineBatch,
+    labels: LabelBatch,
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[GridSettings],
+    excluded: Annotated[
+        Path | None, typer.Option(help="exclusions/quality/{batch}.parquet"), Table(("subject", "reason"))
+    ] = None,
 ) -> None:
     """Resample the cine of every labelled subject of a batch to the canonical grid about its heart.
 
     Args:
-        cine: folder `cine/{batch}`.
-        labels: folder `labels/{batch}`; of each file only the anchor frame decides anything.
-        out: folder for `{subject}.nii` and `.json`.
-        exclusions: table of the subjects left out.
-        settings: the canonical grid.
+        cine, exclusions, settings: as annotated.
+        labels: of each file only the anchor frame decides anything.
+        out: of `{subject}.nii` and `.json`.
         excluded: table of the subjects that quality left out: passed over here, they reach no later stage.
     """
     provenance = stamp(settings.model_dump(mode="json"))

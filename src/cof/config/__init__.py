@@ -6,6 +6,7 @@ just the stages that read it.
 
 import difflib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import yaml
 from pydantic import BaseModel, Field, SerializeAsAny, TypeAdapter, ValidationError
 
 from cof.config.base import REAL, TRUTH, Settings
-from cof.config.controls import AnchoredSettings, EnsembleSettings, OracleSettings, ShuffledSettings, TrueEfSettings
 from cof.config.data import (
     BeatSettings,
     CineSettings,
@@ -25,20 +25,22 @@ from cof.config.data import (
     QualitySettings,
 )
 from cof.config.evaluation import EvaluationSettings, IntervalSettings, ReportSettings, TableSettings, TwinSettings
-from cof.config.flow import CofSettings
+from cof.config.families import settings_of
 from cof.config.metrics import METRICS
-from cof.config.models import ModelSettings, settings_of
+from cof.config.models import ModelSettings
 from cof.config.motion import RegistrationSettings
 from cof.config.overlay import overlaid, resolved, without_removed
-from cof.config.rivals import EchoDiffusionSettings
 from cof.errors import UsageError
+from cof.renamed import remarks
+
+log = logging.getLogger(__name__)
 
 
 class Config(Settings):
     """Everything a run is made of."""
 
-    results: str = "results"
-    seed: int = Field(0, ge=0)
+    results: str = Field("results", description="folder that every result goes to")
+    seed: int = Field(0, ge=0, description="of everything random; same seed, same bytes")
     trained: str | None = Field(
         None,
         description="results folder of another run: of labeller, registrations and models, those that lie there are "
@@ -70,7 +72,7 @@ class Config(Settings):
     @property
     def exact_motion(self) -> bool:
         """An oracle moves by the exact displacement of a synthetic cohort."""
-        return any(getattr(model, "registration", None) == TRUTH for model in self.models.values())
+        return any(model.motion == TRUTH for model in self.models.values())
 
 
 def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
@@ -122,24 +124,22 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
     if REAL in config.models:
         raise UsageError(f"{where}: models.{REAL}: this name is kept for the real hearts")
     for name, model in config.models.items():
-        registration = getattr(model, "registration", None)
-        if registration == TRUTH and isinstance(model, OracleSettings):
+        registration = model.motion
+        if registration == TRUTH and model.takes_exact_motion:
             if config.cohort.sheet is not None:
                 raise UsageError(f"{where}: models.{name}.registration: only a synthetic cohort knows its exact motion")
         elif registration is not None and registration not in config.registrations:
             raise UsageError(f"{where}: models.{name}.registration: no registration is called '{registration}'")
-        if isinstance(model, ShuffledSettings | AnchoredSettings | TrueEfSettings):
-            kind = EchoDiffusionSettings if isinstance(model, TrueEfSettings) else CofSettings
-            if not isinstance(config.models.get(model.model), kind):
-                family = kind.model_fields["family"].default
-                raise UsageError(
-                    f"{where}: models.{name}.model: no model of the family '{family}' is called '{model.model}'"
-                )
-        if isinstance(model, EnsembleSettings) and len(set(model.members)) < len(model.members):
+        if len(set(model.applied_members)) < len(model.applied_members):
             raise UsageError(f"{where}: models.{name}.members: a model is named twice")
-        for member in model.members if isinstance(model, EnsembleSettings) else ():
-            if not isinstance(config.models.get(member), CofSettings):
-                raise UsageError(f"{where}: models.{name}.members: no model of the family 'cof' is called '{member}'")
+        for other in model.applies:
+            applied, wanted = config.models.get(other), model.applies_family
+            if applied is None or wanted not in (None, applied.family):
+                key = "model" if other == model.applied_model else "members"
+                kind = f" of the family '{wanted}'" if wanted else ""
+                raise UsageError(f"{where}: models.{name}.{key}: no model{kind} is called '{other}'")
+            if applied.applies:
+                raise UsageError(f"{where}: models.{name}: '{other}' itself applies {', '.join(applied.applies)}")
     for name in config.intervals.models:
         if name not in config.models:
             raise UsageError(f"{where}: intervals.models: no model is called '{name}'")
@@ -170,6 +170,8 @@ def load(path: Path, *more: Path) -> Config:
     Raises:
         UsageError: a file is not there or no mapping in YAML, or what they say together is invalid.
     """
+    for remark in remarks((path, *more)):
+        log.warning("%s", remark)
     raw = _read_mapping(path)
     for file in more:
         raw = overlaid(raw, _read_mapping(file))

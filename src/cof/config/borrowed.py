@@ -11,7 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 from cof.artefacts.provenance import differences
 from cof.config import Config
 from cof.config.base import Settings
-from cof.config.controls import Control
 from cof.config.data import BeatSettings, GridSettings, LabelSettings
 from cof.config.models import ModelSettings
 from cof.config.motion import RegistrationSettings
@@ -47,16 +46,16 @@ class _Borrowed:
 def trainable(config: Config) -> Iterator[str]:
     """Names of everything that a configuration trains or, where another run has it, takes from there.
 
-    Models of the family `shuffled` are left out: they exchange the ECGs of this cohort's held-out subjects.
+    Models that keep something of this cohort's held-out subjects are left out.
     """
     yield "labeller"
     yield from (f"registrations/{name}" for name in config.registrations)
-    yield from (f"models/{name}" for name, model in config.models.items() if model.family != "shuffled")
+    yield from (f"models/{name}" for name, model in config.models.items() if not model.of_this_cohort)
 
 
 def _networks(config: Config) -> Iterator[str]:
     """Names of everything trainable that is a network, and so needs training subjects for hours."""
-    controls = {f"models/{name}" for name, model in config.models.items() if isinstance(model, Control)}
+    controls = {f"models/{name}" for name, model in config.models.items() if model.training is None}
     yield from (name for name in trainable(config) if name not in controls)
 
 

@@ -4,34 +4,54 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cof.config.base import Count, Settings
+from cof.config.base import Count
+from cof.config.family import FamilySettings
 
 
-class StaticSettings(Settings):
+class StaticSettings(FamilySettings):
     """Control: the anchor, unmoved."""
+
+    implementation = "cof.models.controls.motion:StaticFamily"
+    learns_on = None
 
     family: Literal["static"] = "static"
 
 
-class RandomSettings(Settings):
+class RandomSettings(FamilySettings):
     """The paper's Random Sample: the real cine of a random training subject."""
+
+    implementation = "cof.models.controls.motion:RandomFamily"
+    learns_from = frozenset({"cine"})
 
     family: Literal["random"] = "random"
     donors: Count = Field(64, description="training cines that the model keeps, of which each subject gets one")
 
+    @property
+    def kept_hearts(self) -> int:
+        """The donors."""
+        return self.donors
 
-class MeanMotionSettings(Settings):
+
+class MeanMotionSettings(FamilySettings):
     """Control: the mean velocity of the training hearts after a heart-aligned affine."""
 
+    implementation = "cof.models.controls.motion:MeanMotionFamily"
+    learns_from = frozenset({"displacement"})
+    anchors = "ed"
+
     family: Literal["mean_motion"] = "mean_motion"
-    registration: str = "toppr"
+    registration: str = Field("toppr", description="the registration whose motion is averaged")
 
 
-class ScaledMotionSettings(Settings):
+class ScaledMotionSettings(FamilySettings):
     """Control: the mean motion, scaled so that the anchor's LV reaches an EF that a ridge regression predicts."""
 
+    implementation = "cof.models.controls.scaled:ScaledMotionFamily"
+    learns_from = frozenset({"displacement", "ef"})
+    anchors = "ed"
+
     family: Literal["scaled_motion"] = "scaled_motion"
-    registration: str = "toppr"
+    registration: str = Field("toppr", description="the registration whose motion is averaged")
     predictors: Literal["ecg", "edv", "none"] = Field(
         "ecg",
         description="of the EF: twelve features of the ECG; the anchor's EDV, for an EDV-only predictor of ESV; or "
@@ -39,8 +59,12 @@ class ScaledMotionSettings(Settings):
     )
 
 
-class ShuffledSettings(Settings):
+class ShuffledSettings(FamilySettings):
     """Control: a trained model that is given the ECG of another held-out participant."""
+
+    implementation = "cof.models.controls.shuffled:ShuffledFamily"
+    learns_on = "test"
+    applies_family = "cof"
 
     family: Literal["shuffled"] = "shuffled"
     model: str = Field("cof", description="the model in `models` that is applied; it is not retrained")
@@ -50,23 +74,36 @@ class ShuffledSettings(Settings):
     permutation: int = Field(0, ge=0, description="number of the exchange; with the seed of the run it decides it")
 
 
-class AnchoredSettings(Settings):
+class AnchoredSettings(FamilySettings):
     """A trained model that is given another frame of the cycle as the anchor."""
+
+    implementation = "cof.models.controls.anchored:AnchoredFamily"
+    learns_on = None
+    applies_family = "cof"
 
     family: Literal["anchored"] = "anchored"
     model: str = Field("cof", description="the model in `models` that is applied; it is not retrained")
     anchor_phase: float = Field(0.0, ge=0, lt=1, description="phase of the frame that is the anchor; 0 is ED")
 
 
-class TrueEfSettings(Settings):
+class TrueEfSettings(FamilySettings):
     """An oracle: a trained EchoDiffusion that is told the EF of the real cine, not one predicted from the ECG."""
+
+    implementation = "cof.models.controls.true_ef:TrueEfFamily"
+    learns_on = None
+    sees = frozenset({"ef"})
+    applies_family = "echodiffusion"
 
     family: Literal["true_ef"] = "true_ef"
     model: str = Field("echodiffusion", description="the model in `models` that is applied; it is not retrained")
 
 
-class EnsembleSettings(Settings):
+class EnsembleSettings(FamilySettings):
     """Trainings that differ in their seed, as one model: their mean motion, and how far they are apart."""
+
+    implementation = "cof.models.controls.ensemble:EnsembleFamily"
+    learns_on = None
+    applies_family = "cof"
 
     family: Literal["ensemble"] = "ensemble"
     members: Annotated[tuple[str, ...], Field(min_length=2)] = Field(
@@ -74,24 +111,15 @@ class EnsembleSettings(Settings):
     )
 
 
-class OracleSettings(Settings):
+class OracleSettings(FamilySettings):
     """The ceiling: the displacement that the registration finds on the subject's own real cine."""
+
+    implementation = "cof.models.controls.motion:OracleFamily"
+    learns_on = None
+    sees = frozenset({"displacement"})
+    anchors = "ed"
 
     family: Literal["oracle"] = "oracle"
     registration: str = Field(
         "toppr", description="a registration variant, or truth: the exact displacement of a synthetic cohort"
     )
-
-
-# Models that train no network: what they keep of the training hearts takes minutes.
-Control = (
-    StaticSettings
-    | RandomSettings
-    | MeanMotionSettings
-    | ScaledMotionSettings
-    | ShuffledSettings
-    | AnchoredSettings
-    | TrueEfSettings
-    | EnsembleSettings
-    | OracleSettings
-)

@@ -13,26 +13,32 @@ PHANTOM_VISIT = 2  # of every synthetic participant
 class OdditySettings(Settings):
     """How often the synthetic scanner misbehaves in the ways real archives do (shares of subjects)."""
 
-    repeated_series: Probability = 0.1
-    missing_frame: Probability = 0.1
-    mixed_file_order: Probability = 0.3
-    misspelt_manifest: Probability = 0.3
-    inline_vf_series: Probability = 0.1
+    repeated_series: Probability = Field(0.1, description="a slice was acquired twice")
+    missing_frame: Probability = Field(0.1, description="one frame is missing")
+    mixed_file_order: Probability = Field(0.3, description="file names do not follow time")
+    misspelt_manifest: Probability = Field(0.3, description="the manifest is called manifest.cvs")
+    inline_vf_series: Probability = Field(
+        0.1, description="the scanner's own analysis is in the archive, as a further series with contours in overlays"
+    )
 
 
 class PhantomSettings(Settings):
     """The synthetic cohort: raw files as UK Biobank delivers them, and the truth beside them."""
 
     first: Count = Field(1, description="number of the first participant; beyond another cohort's, none is shared")
-    train: int = Field(24, ge=0)
-    validation: int = Field(0, ge=0)
-    test: Count = 8
+    train: int = Field(24, ge=0, description="training participants")
+    validation: int = Field(0, ge=0, description="validation participants")
+    test: Count = Field(8, description="held-out participants")
     annotated: Count = Field(12, description="training subjects that come with expert ED and ES annotations")
-    arm: Literal["population", "enriched"] = "population"
-    frames: int = Field(20, ge=8)
-    slices: int = Field(8, ge=5)
+    arm: Literal["population", "enriched"] = Field(
+        "population", description="prevalences as in a population, or enriched: more infarcts, LBBB and hypertrophy"
+    )
+    frames: int = Field(20, ge=8, description="frames of a cine")
+    slices: int = Field(8, ge=5, description="slices of a stack")
     matrix: int = Field(144, ge=64, description="rows and columns of a native slice")
-    slice_shift_mm: float = Field(1.5, ge=0)
+    slice_shift_mm: float = Field(
+        1.5, ge=0, description="SD of the in-plane displacement of a slice, from breath-holds that differ"
+    )
     oddities: OdditySettings = OdditySettings()
 
     @property
@@ -51,7 +57,7 @@ class CohortSettings(Settings):
     salt_file: str | None = Field(
         None, description="file with the secret salt of the pseudonyms; without one, names are kept (public data only)"
     )
-    batches: int = Field(1, ge=1, le=10_000, description="jobs a stage; about one for every 250 subjects")
+    batches: int = Field(1, ge=1, le=10_000, description="jobs per stage; about one for every 250 subjects")
     split: dict[Literal["train", "validation", "test"], Probability] | None = Field(
         None,
         description="shares of the splits, for subjects whose sheet names none; where left out, .75, .05 and .2, and "
@@ -99,11 +105,11 @@ class EcgSettings(Settings):
 class BeatSettings(Settings):
     """The representative cardiac cycle."""
 
-    samples: int = Field(512, ge=2)
-    highpass_hz: Positive = 0.5
-    lowpass_hz: Positive = 40.0
+    samples: int = Field(512, ge=2, description="samples of the cycle")
+    highpass_hz: Positive = Field(0.5, description="cut-off of the high-pass filter")
+    lowpass_hz: Positive = Field(40.0, description="cut-off of the low-pass filter")
     mains_hz: Positive = Field(50.0, description="removed by a notch where the file says that the device did not")
-    clip_mv: Positive = 5.0
+    clip_mv: Positive = Field(5.0, description="larger values are clipped, of either sign")
     rate_tolerance: Probability = Field(0.1, description="allowed difference of our heart rate from the device's")
     rr_tolerance: Probability = Field(0.1, description="a candidate beat's RR may differ so much from the median RR")
     min_correlation: Probability = Field(0.8, description="below it, with the median beat, a beat is of low quality")
@@ -112,8 +118,8 @@ class BeatSettings(Settings):
 class CineSettings(Settings):
     """Stacking of a short-axis cine on its native grid."""
 
-    min_slices: Count = 5
-    min_frames: Count = 8
+    min_slices: Count = Field(5, description="stacks with fewer are excluded")
+    min_frames: Count = Field(8, description="cines with fewer are excluded")
     max_missing: Probability = Field(
         0.1, description="share of a slice's frames that may be missing and are replaced by the frame before"
     )
@@ -122,9 +128,9 @@ class CineSettings(Settings):
 class LabelSettings(Settings):
     """nnU-Net: training on annotated ED and ES stacks, and prediction on all frames."""
 
-    epochs: Count = 10
+    epochs: Count = Field(10, description="training epochs")
     iterations: Count = Field(40, description="training iterations an epoch")
-    batch: Count = 6
+    batch: Count = Field(6, description="slices per training iteration")
     learning_rate: Positive = Field(0.05, description="at the start; nnU-Net's own is 0.01, for long trainings")
     momentum: float = Field(0.9, ge=0, lt=1, description="nnU-Net's own is 0.99, which a short training cannot warm up")
     features: Count = Field(8, description="channels of the first level; each level doubles them")
@@ -183,9 +189,9 @@ class QualitySettings(Settings):
 class GridSettings(Settings):
     """The canonical grid. Axis order z, y, x."""
 
-    shape: tuple[Count, Count, Count] = (8, 48, 48)
-    spacing_mm: Triple = (10.0, 3.6, 3.6)
+    shape: tuple[Count, Count, Count] = Field((8, 48, 48), description="voxels z, y, x")
+    spacing_mm: Triple = Field((10.0, 3.6, 3.6), description="z, y, x")
     slice_tolerance_mm: float = Field(
         0.5, ge=0, description="native slices whose distance differs by no more from the grid's are kept as they are"
     )
-    frames: int = Field(20, ge=4)
+    frames: int = Field(20, ge=4, description="frames of a cycle, at equal phases")

@@ -11,7 +11,7 @@ from cof.config.metrics import METRICS
 class WeightsSettings(Settings):
     """A TorchScript file of yours. It may hold any program, and is opened only if it has this hash."""
 
-    path: str
+    path: str = Field(description="of the file")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file, 64 hex digits")
 
 
@@ -58,7 +58,7 @@ class IntervalSettings(Settings):
 class TableSettings(Settings):
     """One table of the report: which models, in which order, under which printed names, with which metrics."""
 
-    title: str
+    title: str = Field(description="of the table")
     models: dict[str, str] = Field(description="model name in `models` to printed row name")
     metrics: tuple[str, ...] = Field(description="keys of cof.config.metrics, a column each")
     repeats: dict[str, tuple[str, ...]] = Field(
@@ -86,6 +86,6 @@ class ReportSettings(Settings):
     """The HTML report."""
 
     subjects: Count = Field(3, description="held-out subjects shown as animated cines")
-    model: str = "cof"
+    model: str = Field("cof", description="model in `models` whose hearts the page shows")
     qc_flagged: int = Field(500, ge=0, description="flagged subjects with a quality page of their own, at most")
     qc_others: int = Field(20, ge=0, description="further subjects with one, spread evenly over the cohort")

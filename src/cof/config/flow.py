@@ -1,21 +1,25 @@
 """Chain of Flow: the velocity field, how it learns and how it is integrated."""
 
+from collections.abc import Set
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from cof.config.base import Count, Positive, Settings
+from cof.config.family import FamilySettings, Motion
 from cof.config.training import AffineSettings, TrainingSettings
 
 
 class VelocitySettings(Settings):
     """The velocity field v_theta of the paper's eq (8) and its encoders."""
 
-    channels: tuple[Count, ...] = (16, 32, 64)
-    blocks: Count = Field(1, description="residual blocks a level on the way down, and again on the way up")
-    embedding: Count = 128
-    ecg_channels: tuple[Count, ...] = (32, 64, 128)
-    time_harmonics: Count = 16
+    channels: tuple[Count, ...] = Field(
+        (16, 32, 64), description="of each resolution level; all but the first halve rows and columns"
+    )
+    blocks: Count = Field(1, description="residual blocks per level on the way down, and again on the way up")
+    embedding: Count = Field(128, description="width of the codes of phase and ECG")
+    ecg_channels: tuple[Count, ...] = Field((32, 64, 128), description="of each level of the ECG encoder")
+    time_harmonics: Count = Field(16, description="harmonics of the cycle by which the phase is encoded")
     modes: int = Field(
         32,
         ge=0,
@@ -34,19 +38,27 @@ class VelocitySettings(Settings):
         description="which frame the anchor may be: end diastole, or any of the cycle, drawn in training; the network "
         "is then told its phase",
     )
-    ecg_local: bool = True
-    rr_scalar: bool = True
+    ecg_local: bool = Field(
+        True,
+        description="the token of the ECG at the phase asked for joins the code of the whole cycle",
+    )
+    rr_scalar: bool = Field(True, description="the RR interval joins the code; off is the strict reading of the paper")
     ecg_features: bool = Field(
         False, description="the twelve scalar features join the code of the cycle, which a small cohort teaches slowly"
     )
-    attention: bool = False
+    attention: bool = Field(False, description="self-attention at the coarsest level")
 
 
 class OdeSettings(Settings):
     """Integration of the velocity field over the cycle."""
 
-    method: Literal["simpson", "fourier", "rk4", "midpoint", "euler", "dopri5"] = "simpson"
-    closure: Literal["none", "project"] = "none"
+    method: Literal["simpson", "fourier", "rk4", "midpoint", "euler", "dopri5"] = Field(
+        "simpson", description="quadrature over the cycle (simpson, fourier), or a solver of torchdiffeq"
+    )
+    closure: Literal["none", "project"] = Field(
+        "none",
+        description="project removes the residual displacement at the end of the cycle, linearly; none leaves it",
+    )
     tolerance: Positive = Field(1e-4, description="absolute (mm) and relative tolerance of dopri5")
     harmonics: Count = Field(12, description="of the cycle that fourier keeps, at two evaluations each and one more")
     phases_at_once: Count = Field(
@@ -71,8 +83,11 @@ class MotionSettings(TrainingSettings):
     seed: int | None = Field(None, ge=0, description="of this training; leave out for the seed of the run")
 
 
-class CofSettings(MotionSettings):
+class CofSettings(MotionSettings, FamilySettings):
     """Chain of Flow: a conditional velocity field trained by flow matching on registered motion."""
+
+    implementation = "cof.models.flow.cof:CofFamily"
+    learns_from = frozenset({"displacement"})
 
     family: Literal["cof"] = "cof"
     displacement_weight: float = Field(
@@ -82,6 +97,11 @@ class CofSettings(MotionSettings):
         "paper's eq (9)",
     )
     ode: OdeSettings = OdeSettings()
+
+    @property
+    def needs(self) -> Set[Motion]:
+        """The motion, and where any frame of the cycle may be the anchor, its image and labels."""
+        return self.learns_from | ({"cine", "labels"} if self.field.anchor == "any" else set())
 
     @model_validator(mode="after")
     def _integrable(self) -> Self:

@@ -1,36 +1,18 @@
 """The settings of a model of any family, of this or of another package."""
 
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from cof.config.controls import (
-    AnchoredSettings,
-    EnsembleSettings,
-    MeanMotionSettings,
-    OracleSettings,
-    RandomSettings,
-    ScaledMotionSettings,
-    ShuffledSettings,
-    StaticSettings,
-    TrueEfSettings,
-)
-from cof.config.flow import CofSettings
-from cof.config.rivals import (
-    DiffusionSettings,
-    EchoDiffusionSettings,
-    EchoPulseSettings,
-    LfdmSettings,
-    RegressionSettings,
-)
-from cof.families import from_outside
+from cof.config.families import FAMILIES, settings_of
+from cof.config.family import FamilySettings
 
 
 def _of_any_package(raw: Any, of_this_package: ValidatorFunctionWrapHandler) -> Any:
     """Settings of a model of any family, those that other packages register among them."""
     name = raw.get("family") if isinstance(raw, dict) else getattr(raw, "family", None)
     kind = settings_of(name) if isinstance(name, str) else None
-    if kind is None or kind in _FAMILIES:
+    if kind is None or name in FAMILIES:
         return of_this_package(raw)
     if isinstance(raw, kind):
         return raw
@@ -41,32 +23,11 @@ def _of_any_package(raw: Any, of_this_package: ValidatorFunctionWrapHandler) -> 
         raise ValidationError.from_exception_data(error.title, lines) from None
 
 
-ModelSettings = Annotated[
-    CofSettings
-    | RegressionSettings
-    | DiffusionSettings
-    | EchoDiffusionSettings
-    | EchoPulseSettings
-    | LfdmSettings
-    | StaticSettings
-    | RandomSettings
-    | MeanMotionSettings
-    | ScaledMotionSettings
-    | ShuffledSettings
-    | AnchoredSettings
-    | TrueEfSettings
-    | EnsembleSettings
-    | OracleSettings,
-    Field(discriminator="family"),
-    WrapValidator(_of_any_package),
-]
-_FAMILIES: tuple[Any, ...] = get_args(get_args(ModelSettings)[0])
-
-
-def settings_of(family: str) -> Any | None:
-    """The class of the settings of a family, of this or of another package; None for an unknown one."""
-    for settings in _FAMILIES:
-        if settings.model_fields["family"].default == family:
-            return settings
-    outside = from_outside(family)
-    return None if outside is None else outside.settings
+if TYPE_CHECKING:
+    ModelSettings = FamilySettings
+else:
+    ModelSettings = Annotated[
+        Union[tuple(map(settings_of, FAMILIES))],  # noqa: UP007 - made from the registry
+        Field(discriminator="family"),
+        WrapValidator(_of_any_package),
+    ]

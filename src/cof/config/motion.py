@@ -11,9 +11,9 @@ from cof.config.training import AffineSettings, TrainingSettings, TrialSettings
 class RefinementSettings(Settings):
     """Instance-specific refinement: Adam on one pair's own field, from the network's on."""
 
-    steps: int = Field(0, ge=0, description="gradient steps a pair; 0 for none")
+    steps: int = Field(0, ge=0, description="gradient steps per pair; 0 for none")
     step_mm: Positive = Field(0.5, description="length of a step of each component, falling to zero")
-    lambda_rec: float = Field(1.0, ge=0, description="weight of the image term")
+    lambda_rec: float = Field(1.0, ge=0, description="weight of the image similarity")
     lambda_labels: float = Field(
         0.0, ge=0, description="weight of the Dice loss between the labeller's labels of both frames; 0 needs no labels"
     )
@@ -42,31 +42,33 @@ class PathSettings(Settings):
 class RegistrationSettings(TrainingSettings):
     """One variant of TOPPR, the topology-preserving registration."""
 
-    channels: tuple[Count, ...] = (16, 32, 32, 32)
-    lambda_rec: float = Field(1.0, ge=0)
-    lambda_seg: float = Field(1.0, ge=0)
+    channels: tuple[Count, ...] = Field(
+        (16, 32, 32, 32), description="of each resolution level; all but the first halve rows and columns"
+    )
+    lambda_rec: float = Field(1.0, ge=0, description="weight of the image similarity")
+    lambda_seg: float = Field(1.0, ge=0, description="weight of the segmentation loss by the teacher")
     lambda_labels: float = Field(
         0.0, ge=0, description="weight of the Dice loss of the source's labels, warped, against the target's"
     )
-    lambda_smooth: float = Field(0.0, ge=0)
+    lambda_smooth: float = Field(0.0, ge=0, description="weight of the diffusion energy of the field")
     parameterisation: Literal["velocity", "displacement"] = Field(
         "velocity", description="a stationary velocity field (diffeomorphic), or the displacement itself"
     )
     max_field: Literal["tanh", "hinge", "none"] = Field(
         "tanh", description="bound of every component: hard (tanh), a penalty (hinge), or none"
     )
-    max_field_mm: Positive = 30.0
+    max_field_mm: Positive = Field(30.0, description="bound of each component of the field")
     similarity: Literal["ncc", "mse"] = Field(
         "ncc", description="of the images: squared local correlation, or the mean squared difference"
     )
     ncc_window: tuple[Count, Count, Count] = Field((3, 9, 9), description="odd voxels z, y, x of the local correlation")
-    seg_slices: Count | Literal["all"] = Field(4, description="random native slices a pair sees in the teacher's loss")
+    seg_slices: Count | Literal["all"] = Field(4, description="random native slices per pair in the teacher's loss")
     augmentation: AffineSettings | None = AffineSettings()
     deformation_mm: float = Field(
         0.0,
         ge=0,
-        description="the target alone, with its labels, is deformed in-plane at random, smoothly, by up to "
-        "about this: motions that no training heart has; not with lambda_seg",
+        description="random smooth in-plane deformation of the target alone, with its labels, of up to about "
+        "this: motions that no training heart has; not with `lambda_seg`",
     )
     pairing: Literal["direct", "composed"] = Field(
         "direct", description="register every frame to the anchor, or each to the one before and compose"

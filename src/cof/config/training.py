@@ -37,7 +37,7 @@ class TrialSettings(Settings):
 class TrainingSettings(Settings):
     """A training by Adam."""
 
-    iterations: Count = 1000
+    iterations: Count = Field(1000, description="optimiser steps")
     batch: Count = Field(4, description="what one iteration sees, on all devices together")
     micro_batch: Count | None = Field(
         None, description="what one device sees at once, to save memory; without one, its whole share of the batch"
@@ -51,8 +51,8 @@ class TrainingSettings(Settings):
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of the moving average of the weights, less at first; 0 for none"
     )
-    learning_rate: Positive = 1e-3
-    weight_decay: float = Field(1e-5, ge=0)
+    learning_rate: Positive = Field(1e-3, description="of Adam, at its highest")
+    weight_decay: float = Field(1e-5, ge=0, description="L2 penalty of Adam")
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="the learning rate falls to zero over the training, or stays; both start with a warm-up"
     )

@@ -3,22 +3,9 @@
 from collections.abc import Collection
 
 from cof.config import Config
-from cof.config.base import TRUTH, Settings
-from cof.config.controls import MeanMotionSettings, RandomSettings, ScaledMotionSettings
+from cof.config.base import TRUTH
 from cof.config.evaluation import TableSettings
-from cof.config.training import TrainingSettings
 from cof.errors import UsageError
-from cof.families import from_outside, is_outside
-
-_LEARN = (TrainingSettings, RandomSettings, MeanMotionSettings, ScaledMotionSettings)
-
-
-def learns(settings: Settings) -> bool:
-    """Tell whether a model of these settings is made from training subjects."""
-    family: str = getattr(settings, "family", "")
-    if is_outside(family):
-        return getattr(from_outside(family), "learns_on", "train") == "train"
-    return isinstance(settings, _LEARN)
 
 
 def without_untrained(config: Config, borrowed: Collection[str]) -> tuple[Config, list[str]]:
@@ -38,7 +25,7 @@ def without_untrained(config: Config, borrowed: Collection[str]) -> tuple[Config
         UsageError: labeller, registration of the evaluation or model of the report are not borrowed.
     """
     needed = ["labeller", f"registrations/{config.evaluation.registration}"]
-    if learns(config.models[config.report.model]):
+    if config.models[config.report.model].learns:
         needed.append(f"models/{config.report.model}")
     if missing := [name for name in needed if name not in borrowed]:
         source = f"{config.trained} lacks" if config.trained else "`trained` names no run to borrow from for"
@@ -46,12 +33,11 @@ def without_untrained(config: Config, borrowed: Collection[str]) -> tuple[Config
             f"nobody to train on, and {source} {', '.join(missing)}: mark subjects as 'train' in the sheet's column "
             "split, or set trained to the results or weights of a run that has them (such as weights/bench)"
         )
-    gone = {name for name, model in config.models.items() if f"models/{name}" not in borrowed and learns(model)}
+    gone = {name for name, model in config.models.items() if f"models/{name}" not in borrowed and model.learns}
     for name, model in config.models.items():
-        applied = {getattr(model, "model", None), *getattr(model, "members", ())} - {None}
-        registration = getattr(model, "registration", None) if not learns(model) else None
+        registration = None if model.learns else model.motion
         without_motion = registration not in (None, TRUTH) and f"registrations/{registration}" not in borrowed
-        if without_motion or applied & gone:
+        if without_motion or gone.intersection(model.applies):
             gone.add(name)
     if config.report.model in gone:
         raise UsageError(f"report.model: '{config.report.model}' is left out: the cohort has no training subject")

@@ -19,7 +19,7 @@ _CUT_SHORT = 0.8
 # Where the other intervals scatter more than this about their mean, as in atrial fibrillation, none is premature.
 _REGULAR = 0.12
 # Groups of beats at least this large, as a share, may be the sinus beats of bigeminy.
-_RIVAL = 0.3
+_SECOND = 0.3
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _prevailing(alike: np.ndarray, signal: np.ndarray, peaks: np.ndarray, rate_h
     first = alike[np.argmax(alike.sum(axis=0))]
     rest = alike & ~first[None] & ~first[:, None]
     second = rest[np.argmax(rest.sum(axis=0))]
-    if second.sum() < max(_RIVAL * len(peaks), 2):
+    if second.sum() < max(_SECOND * len(peaks), 2):
         return first
     return min(first, second, key=lambda group: _width(signal, peaks[group], rate_hz))
 

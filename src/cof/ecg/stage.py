@@ -18,6 +18,7 @@ from cof.ecg.features import ecg_features
 from cof.ecg.reader import read_ecg
 from cof.ecg.record import MEASUREMENTS, Ecg
 from cof.errors import CofError, Reason, redact
+from cof.options import EcgTable, ExclusionsOut, Key, OutFile, SettingsOf, Sheet
 from cof.progress import progress
 
 log = logging.getLogger(__name__)
@@ -30,15 +31,16 @@ _ECG_COLUMNS = (
 _BEAT_COLUMNS = ("subject", *(field.name for field in fields(Cycle)), "rate_hz", "features", "sex")
 
 
-def parse_batch(*, sheet: Path, key: Path, out: Path, exclusions: Path, settings: EcgSettings) -> None:
+def parse_batch(
+    *, sheet: Sheet, key: Key, out: OutFile, exclusions: ExclusionsOut, settings: SettingsOf[EcgSettings]
+) -> None:
     """Read the ECG file of every subject of a batch into `ecg/{batch}.parquet`.
 
     Args:
-        sheet: `cohort/batches/{batch}.parquet`.
-        key: `cohort/key.parquet`, which alone knows the raw paths (columns subject, ecg).
-        out: table to write, a row a subject that could be read.
-        exclusions: table to write, a row a subject that could not.
-        settings: settings of parsing.
+        sheet, settings: as annotated.
+        key: it alone knows the raw paths (columns subject, ecg).
+        out: a row a subject that could be read.
+        exclusions: a row a subject that could not.
     """
     left_out = Exclusions("ecg")
     rows = []
@@ -52,14 +54,13 @@ def parse_batch(*, sheet: Path, key: Path, out: Path, exclusions: Path, settings
     log.info("read %d of %d ECGs", len(rows), len(subjects))
 
 
-def beats_batch(*, ecg: Path, out: Path, exclusions: Path, settings: BeatSettings) -> None:
+def beats_batch(*, ecg: EcgTable, out: OutFile, exclusions: ExclusionsOut, settings: SettingsOf[BeatSettings]) -> None:
     """Find the representative cycle of every ECG of a batch and write `beats/{batch}.parquet`.
 
     Args:
-        ecg: `ecg/{batch}.parquet`.
-        out: table to write, a row a subject with a usable cycle.
-        exclusions: table to write, a row a subject without one.
-        settings: settings of the representative cycle.
+        ecg, settings: as annotated.
+        out: a row a subject with a usable cycle.
+        exclusions: a row a subject without one.
     """
     left_out = Exclusions("beats")
     rows = []

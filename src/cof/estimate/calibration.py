@@ -27,7 +27,6 @@ from cof.cine.volume import read_cine, write_labels
 from cof.cohort import build_cohort, select_batch
 from cof.config import Config
 from cof.config.base import TRUTH
-from cof.config.controls import AnchoredSettings, EnsembleSettings, RandomSettings, ShuffledSettings, TrueEfSettings
 from cof.config.data import CohortSettings, PhantomSettings, QualityLimits
 from cof.config.models import ModelSettings
 from cof.config.motion import RegistrationSettings
@@ -56,8 +55,7 @@ _SUBJECTS, _TRAINING = 3, 2
 # Steps over which a training's time a step is taken, and frames of a cine that are labelled.
 _STEPS = 3
 _FRAMES = 2
-# Models that are no training, and the files that such a one has beside the models that it applies, at most.
-_APPLIED = (ShuffledSettings, AnchoredSettings, TrueEfSettings, EnsembleSettings)
+# Files that a model has beside the models that it applies, at most.
 _OF_EXCHANGE = 4
 
 # What changes what a training learns, but not its time.
@@ -134,7 +132,7 @@ def cost_key(settings: RegistrationSettings | ModelSettings) -> str:
     if isinstance(settings, RegistrationSettings):
         kept = settings.model_dump(mode="json", include={"channels", "batch", "parameterisation", "seg_slices"})
         kept["teacher"] = settings.lambda_seg > 0
-    elif isinstance(settings, TrainingSettings):
+    elif settings.training:
         kept = settings.model_dump(mode="json", exclude=_FREE)
     else:
         kept = {"family": settings.family}
@@ -171,12 +169,11 @@ class _Bench:
         if self.config.exact_motion:
             fields[TRUTH] = self._exact_motion()
         models, twins, metrics = self._variants(
-            {name: model for name, model in self.config.models.items() if not isinstance(model, _APPLIED)},
+            {name: model for name, model in self.config.models.items() if not model.applies},
             self._model,
         )
         for name, model in self.config.models.items():
-            if isinstance(model, _APPLIED):  # its hearts are those of the models that it applies copies of
-                applied = model.members if isinstance(model, EnsembleSettings) else (model.model,)
+            if applied := model.applies:  # its hearts are those of the models that it applies copies of
                 copied = [models[other] for other in applied]
                 models[name] = Unit(
                     0.0, sum(unit.bytes for unit in copied), sum(unit.files for unit in copied) + _OF_EXCHANGE
@@ -334,7 +331,7 @@ class _Bench:
         out = self.root / "models" / name
         fields = self._folder(f"fields/{next(iter(self.config.registrations))}")
 
-        def train(chosen: ModelSettings = settings) -> None:
+        def train(chosen: Any = settings) -> None:
             train_model(
                 subjects=self.subjects,
                 beats=[self._table("beats")],
@@ -347,12 +344,12 @@ class _Bench:
                 seed=self.seed,
             )
 
-        if isinstance(settings, TrainingSettings):
-            learnt = self._unit(f"models/{name}", self._steps(train, settings))
+        if settings.training:
+            learnt = self._unit(f"models/{name}", self._steps(train, settings.training))
         else:
             learnt = self._unit(f"models/{name}", self._seconds(train) / _TRAINING)
-        if isinstance(settings, RandomSettings):  # it keeps cines: the bytes of one of them
-            learnt = replace(learnt, bytes=learnt.bytes / _TRAINING)
+        if settings.kept_hearts:  # the bytes of one of them
+            learnt = replace(learnt, bytes=learnt.bytes / min(settings.kept_hearts, _TRAINING))
         twins = self.root / "twins" / name / _BATCH
         heart = self._unit(f"twins/{name}", self._generate(out, fields, twins))
         synthetic = self.config.cohort.sheet is None
@@ -385,7 +382,8 @@ class _Bench:
         artefacts = Artefacts.of([self._table("beats")], [self._folder("grid")], [self._folder("labels")], [fields])
         cohort = read_table(self.subjects)
         name = cohort.loc[cohort["split"] == "test", "subject"].iloc[0]
-        example = artefacts.open(name, with_displacement=trained.sees_motion, with_cine=False, with_ef=trained.sees_ef)
+        sees = trained.settings.sees
+        example = artefacts.open(name, with_displacement="displacement" in sees, with_cine=False, with_ef="ef" in sees)
         if example is None:
             raise RuntimeError("the calibration lost its held-out subject")
         native = read_cine(self._folder("cine") / f"{name}.nii")

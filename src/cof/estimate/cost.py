@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from cof.artefacts.markup import markdown_lines
 from cof.config import Config
 from cof.config.base import TRUTH
-from cof.config.controls import RandomSettings
-from cof.config.training import TrainingSettings
 from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0
@@ -59,7 +58,7 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
     """What every stage of a cohort costs.
 
     Nobody is taken to be left out, and what another run has trained costs the room of its copy alone. The tables and
-    the report are not counted: minutes, and at most some thousand files (docs/architecture.md).
+    the report are not counted: minutes, and at most some thousand files (docs/reference/files.md).
 
     Args:
         config: of the run.
@@ -98,10 +97,10 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
             yield row(f"fields/{TRUTH}", calibration.fields[TRUTH], hearts, "hearts", gpu=False)
         for name, model in config.models.items():
             learnt, train = calibration.models[name], subjects * split.get("train", 0.0)
-            if isinstance(model, RandomSettings):
-                learnt = replace(learnt, bytes=learnt.bytes * min(model.donors, train))
-            if isinstance(model, TrainingSettings):
-                yield row(f"models/{name}", learnt, 0 if config.trained else model.all_iterations, "steps")
+            if model.kept_hearts:
+                learnt = replace(learnt, bytes=learnt.bytes * min(model.kept_hearts, train))
+            if model.training:
+                yield row(f"models/{name}", learnt, 0 if config.trained else model.training.all_iterations, "steps")
             else:
                 yield row(f"models/{name}", learnt, train, "training subjects")
             yield row(f"twins/{name}", calibration.twins[name], hearts, "hearts")
@@ -131,19 +130,20 @@ def to_json(rows: list[Row], calibration: Calibration) -> dict[str, Any]:
 
 def to_markdown(rows: list[Row], subjects: int, calibration: Calibration, gpu_factor: float) -> str:
     """The table for people, and what it rests on."""
-    lines = [
-        f"{subjects:,} subjects, from a calibration on three synthetic ones on this machine.",
-        "",
-        "| stage | units | core-hours | GPU-hours | GB | files |",
-        "|---|---:|---:|---:|---:|---:|",
+    body = [
+        [
+            row.stage,
+            f"{row.count:,.0f} {row.unit}" if row.unit else "",
+            *(f"{value:,.2f}" for value in (row.core_hours, row.gpu_hours, row.bytes / 1e9)),
+            f"{row.files:,.0f}",
+        ]
+        for row in [*rows, total(rows)]
     ]
-    for row in [*rows, total(rows)]:
-        units = f"{row.count:,.0f} {row.unit}" if row.unit else ""
-        sizes = f"{row.bytes / 1e9:,.2f} | {row.files:,.0f}"
-        lines.append(f"| {row.stage} | {units} | {row.core_hours:,.2f} | {row.gpu_hours:,.2f} | {sizes} |")
     rests = (
         "GPU-hours were measured on this machine's GPU."
         if calibration.gpu
         else f"GPU-hours rest on an assumption: one GPU does the work of {gpu_factor:g} of this machine's cores."
     )
-    return "\n".join([*lines, "", rests, "Tables and report, and the raw files, are not counted."])
+    head = f"{subjects:,} subjects, from a calibration on three synthetic ones on this machine."
+    table = markdown_lines(["stage", "units", "core-hours", "GPU-hours", "GB", "files"], body)
+    return "\n".join([head, "", *table, "", rests, "Tables and report, and the raw files, are not counted."])

@@ -1,4 +1,4 @@
-"""The networks whose features Fréchet distances compare, each under its own name (docs/method.md).
+"""The networks whose features Fréchet distances compare, each under its own name (docs/science/method.md).
 
 `imagenet` and `labeller` are always there. `inception` and `i3d`, which alone give FID and FVD, are TorchScript files
 of your own. TorchScript can hold any program: such a file is opened only after its bytes have shown the SHA-256 of the

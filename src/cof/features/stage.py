@@ -1,9 +1,11 @@
 """The stage that takes the features of a batch's hearts, real or generated."""
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from safetensors.torch import load_file
 
 from cof.artefacts.exclusions import Exclusions
@@ -14,31 +16,33 @@ from cof.config.base import Triple
 from cof.config.evaluation import ExtractorSettings
 from cof.features.artefacts import write_features
 from cof.features.extractors import extractors
+from cof.inputs import Batch
+from cof.options import ExclusionsOut, GridBatch, LabellerFolder, OutFile, SettingsOf, Sheet, Splits
 from cof.progress import progress
 
 
 def features_batch(
     *,
-    sheet: Path,
-    grid: Path,
-    twins: Path | None,
-    labeller: Path,
-    out: Path,
-    exclusions: Path,
-    settings: ExtractorSettings,
-    splits: tuple[str, ...] = ("test",),
+    sheet: Sheet,
+    grid: GridBatch,
+    labeller: LabellerFolder,
+    out: OutFile,
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[ExtractorSettings],
+    twins: Annotated[
+        Path | None, typer.Option(help="twins/{model}/{batch}; without, the real hearts."), Batch(".labels.nii.gz")
+    ] = None,
+    splits: Splits = ("test",),
 ) -> None:
     """Write the features of a batch's held-out hearts; those without a cine are passed over.
 
     Args:
-        sheet: `cohort/batches/{batch}.parquet`.
-        grid: folder `grid/{batch}`, which knows the valid slices and holds the real cines.
-        twins: folder `twins/{model}/{batch}`; None for the real hearts themselves.
-        labeller: folder of the trained nnU-Net.
+        sheet, labeller, splits: as annotated.
+        grid: it knows the valid slices and holds the real cines.
         out: `features/{model}/{batch}.safetensors`.
-        exclusions: table of the subjects whose files cannot be used.
+        exclusions: of the subjects whose files cannot be used.
         settings: the user's weights.
-        splits: of the subjects.
+        twins: None for the real hearts themselves.
 
     Raises:
         UsageError: weights cannot be used.

@@ -17,7 +17,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from cof.errors import UsageError
-from cof.heart.structures import STRUCTURES
+from cof.heart.structures import CLASSES
 from cof.labels.environment import quiet
 
 CONFIGURATION = "2d"
@@ -111,7 +111,7 @@ def load(folder: Path) -> Trained:
     plans = PlansManager(json.loads((folder / "plans.json").read_text()))
     with quiet():
         network = nnUNetTrainer.build_network_architecture(
-            plans, plans.get_configuration(CONFIGURATION), 1, 1 + len(STRUCTURES), enable_deep_supervision=False
+            plans, plans.get_configuration(CONFIGURATION), 1, CLASSES, enable_deep_supervision=False
         )
     network.load_state_dict(checkpoint["network_weights"])
     network = network.to(device).eval().requires_grad_(False)

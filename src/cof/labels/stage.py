@@ -3,7 +3,6 @@
 import logging
 import shutil
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -12,9 +11,11 @@ from cof.artefacts.folders import whole_folder
 from cof.artefacts.origin import LEARNT_FROM, learnt_from
 from cof.artefacts.provenance import digest, stamp
 from cof.cine.volume import read_cine, write_labels
+from cof.cohort import EveryFolder
 from cof.config.data import LabelSettings
 from cof.errors import CofError, Reason, UsageError
 from cof.heart.structures import STRUCTURES
+from cof.options import CineBatch, ExclusionsOut, LabellerFolder, Out, Seed, SettingsOf, Subjects, Work
 from cof.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -22,26 +23,24 @@ log = logging.getLogger(__name__)
 
 def train(
     *,
-    subjects: Path,
-    cine: list[Path],
-    annotations: list[Path],
-    out: Path,
-    work: Path,
-    settings: LabelSettings,
-    seed: int,
+    subjects: Subjects,
+    cine: EveryFolder,
+    annotations: EveryFolder,
+    out: Out,
+    work: Work,
+    settings: SettingsOf[LabelSettings],
+    seed: Seed = 0,
 ) -> None:
     """Train nnU-Net v2 (2D) on the annotated ED and ES stacks of the training subjects.
 
     Args:
-        subjects: `cohort/subjects.parquet`; only annotated subjects of the training split are used.
-        cine: folders `cine/{batch}`.
-        annotations: folders `annotations/{batch}`.
-        out: folder for the labeller: an nnU-Net model folder, `log.csv` (a row an epoch) and `labeller.json` (hashes,
+        subjects: of these only annotated ones of the training split are used.
+        cine, annotations, settings: as annotated.
+        out: an nnU-Net model folder, `log.csv` (a row an epoch) and `labeller.json` (hashes,
             Dice and volume bias of the held-out participants, what it has learnt from, provenance).
-        work: folder for preprocessed data and checkpoints; a killed training resumes from it, and one with other data,
+        work: also of preprocessed data; a killed training resumes from it, and one with other data,
             settings or seed does not. Emptied of this training when it is done.
-        settings: settings of labelling.
-        seed: seed of split, weights, sampling and augmentation.
+        seed: of split, weights, sampling and augmentation.
 
     Raises:
         UsageError: fewer than two annotated participants are usable, or `mirroring` is asked of an upright training.
@@ -80,16 +79,21 @@ def train(
     shutil.rmtree(root)
 
 
-def label_batch(*, cine: Path, labeller: Path, out: Path, exclusions: Path, settings: LabelSettings) -> None:
+def label_batch(
+    *,
+    cine: CineBatch,
+    labeller: LabellerFolder,
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[LabelSettings],
+) -> None:
     """Label every frame of every cine of a batch.
 
     Args:
-        cine: folder `cine/{batch}`.
-        labeller: folder of the trained nnU-Net.
-        out: folder for `{subject}.nii.gz`, uint8 labels on the native grid.
-        exclusions: table of the subjects left out; a subject with a blank frame, or in whose anchor frame no LV or
+        cine, labeller, settings: as annotated.
+        out: of `{subject}.nii.gz`, uint8 labels on the native grid.
+        exclusions: a subject with a blank frame, or in whose anchor frame no LV or
             no myocardium is found, is one of them.
-        settings: settings of labelling.
     """
     from cof.labels.predict import Labeller
 

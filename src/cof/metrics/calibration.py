@@ -3,34 +3,46 @@
 import json
 import logging
 import math
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from cof.artefacts.folders import whole_file
 from cof.artefacts.parquet import read_tables
 from cof.artefacts.provenance import stamp
+from cof.cohort import batches_of
 from cof.config.evaluation import IntervalSettings
 from cof.config.metrics import DEFINITIONS_VERSION
 from cof.errors import UsageError
+from cof.inputs import Folder
 from cof.metrics.conformal import QUANTITIES, conformal_quantile, least_subjects
+from cof.options import OutFile, SettingsOf, Subjects
 
 log = logging.getLogger(__name__)
 
 
-def calibrate(*, metrics: Iterable[Path], out: Path, settings: IntervalSettings) -> None:
+def calibrate(
+    *,
+    subjects: Subjects,
+    metrics: Annotated[Path, typer.Option(help="Folder of the validation subjects' metrics, by batch."), Folder()],
+    out: OutFile,
+    settings: SettingsOf[IntervalSettings],
+) -> None:
     """Calibrate one model.
 
     Args:
-        metrics: long-form rows of the validation subjects, by batch.
+        subjects: their batches have a table each in `metrics`.
+        metrics: long-form rows of the validation subjects.
         out: JSON with the quantiles; null stands for infinity, where there are too few subjects.
         settings: the miscoverage.
 
     Raises:
         UsageError: metrics of another version of the definitions.
     """
-    rows = read_tables(metrics, ["subject", "metric", "value", "version"])
+    tables = [metrics / f"{batch}.parquet" for batch in batches_of(subjects)]
+    rows = read_tables(tables, ["subject", "metric", "value", "version"])
     if set(rows["version"]) - {DEFINITIONS_VERSION}:
         raise UsageError("metrics of the validation subjects follow outdated definitions: evaluate them again")
     alpha = settings.miscoverage

@@ -4,11 +4,12 @@ import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
+import typer
 from safetensors.numpy import load_file
 
 from cof.artefacts.exclusions import Exclusions
@@ -28,6 +29,7 @@ from cof.heart.function import (
     volume_curve,
 )
 from cof.heart.structures import STRUCTURES
+from cof.inputs import Batch, File, Folder
 from cof.metrics.conformal import QUANTITIES, Intervals, Scale, scores
 from cof.metrics.image import psnr, ssim
 from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame
@@ -35,6 +37,7 @@ from cof.metrics.overlap import about_structures, dice, iou
 from cof.metrics.regional import SEGMENTS, RegionalFunction, regional_function
 from cof.motion.jacobian import jacobian_determinant, regularity
 from cof.motion.resolution import motion_spacing
+from cof.options import BeatTable, CineBatch, ExclusionsOut, GridBatch, Key, LabelBatch, OutFile, Sheet
 from cof.progress import progress
 from cof.truth.artefacts import Truth
 from cof.truth.sampling import frames_at_phases, labels_on_motion_grid
@@ -94,32 +97,33 @@ class Reference:
 
 def evaluate_batch(
     *,
-    sheet: Path,
-    key: Path,
-    beats: Path,
-    twins: Path,
-    cine: Path,
-    labels: Path,
-    grid: Path,
-    fields: Path,
-    truth: Path | None,
-    out: Path,
-    exclusions: Path,
-    intervals: Path | None = None,
+    sheet: Sheet,
+    key: Key,
+    beats: BeatTable,
+    twins: Annotated[Path, typer.Option(help="twins/{model}/{batch}"), Batch(".labels.nii.gz")],
+    cine: CineBatch,
+    labels: LabelBatch,
+    grid: GridBatch,
+    fields: Annotated[Path, typer.Option(help="fields/{variant}/{batch}"), Batch(".safetensors")],
+    out: OutFile,
+    exclusions: ExclusionsOut,
+    truth: Annotated[Path | None, typer.Option(help="Exact truth of a synthetic cohort."), Folder()] = None,
+    intervals: Annotated[
+        Path | None, typer.Option(help="intervals/{model}.json, of a calibrated model."), File()
+    ] = None,
 ) -> None:
     """Compare every generated heart of a batch with the real one.
 
     Args:
-        sheet: the batch's subjects.
+        sheet, twins: as annotated.
         key: raw participant and visit of every subject, by which the exact truth is found.
-        beats: beats/{batch}.parquet, which tells the sex.
-        twins: twins/{model}/{batch}.
+        beats: tell the sex.
         cine, labels, grid: the real hearts of the batch: native, segmented, canonical.
-        fields: fields/{variant}/{batch}, the registered displacements that end-point errors refer to.
-        truth: phantom/truth, or None for real subjects.
-        out: parquet, rows as `cof.config.metrics.LONG_FORM`.
-        exclusions: parquet of the subjects that could not be evaluated.
-        intervals: intervals/{model}.json of a calibrated model, whose coverage is measured.
+        fields: the registered displacements that end-point errors refer to.
+        out: rows as `cof.config.metrics.LONG_FORM`.
+        exclusions: of the subjects that could not be evaluated.
+        truth: `phantom/truth`, or None for real subjects.
+        intervals: their coverage is measured.
     """
     calibrated = Intervals.read(intervals) if intervals is not None else None
     excluded = Exclusions("metrics")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -11,10 +11,6 @@ import torch
 from cof.cine.grid import Placement
 from cof.ecg.features import FEATURES
 from cof.training.run import Run
-
-# What a training example can carry beyond anchor and ECG.
-Motion = Literal["displacement", "cine", "labels", "ef"]
-Split = Literal["train", "test"]
 
 
 def _unmeasured() -> np.ndarray:
@@ -111,17 +107,9 @@ Save = Callable[[Path], None]
 class Family(Protocol):
     """A model family: how its models are trained, stored and loaded.
 
-    Attributes:
-        learns_on: the split whose subjects are the examples of `fit`; None for a family that is handed none. Only one
-            that keeps nothing but their ECGs may have the held-out subjects.
-        learns_from: what training needs of every example beyond anchor and ECG.
-        sees_motion: the family is handed an `Example` with the subject's own registered displacement at generation
-            (the oracle); every other family gets a `Subject`.
+    Its settings, a `cof.config.family.FamilySettings`, say what it is and needs. Generation is handed an `Example` with
+    what the family `sees`; a family that sees nothing of the real heart gets a `Subject`.
     """
-
-    learns_on: Split | None
-    learns_from: frozenset[Motion]
-    sees_motion: bool
 
     def fit(self, train: Sequence[Example], validation: Sequence[Example], settings: Any, seed: int, run: Run) -> Save:
         """Train; what comes back writes the model into a folder: weights (safetensors) and `log.csv`.

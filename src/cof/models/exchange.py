@@ -2,13 +2,14 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, overload
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from cof.errors import UsageError
 from cof.models.base import Example, SubjectEcg
+from cof.models.data import Opened
 
 DECILES = 10
 
@@ -79,7 +80,7 @@ def _nearest(subject: SubjectEcg, group: Sequence[SubjectEcg]) -> str:
     return min(others, key=distance).subject
 
 
-class Exchanged(Sequence[Example]):
+def exchanged(examples: Sequence[Example], ecgs: Sequence[SubjectEcg], donors: Mapping[str, str]) -> Opened[Example]:
     """Examples of which each has another one's ECG; they are opened as they are asked for.
 
     Args:
@@ -87,25 +88,9 @@ class Exchanged(Sequence[Example]):
         ecgs: their own ECGs, in the same order.
         donors: whose ECG each gets, by name.
     """
+    places = {ecg.subject: place for place, ecg in enumerate(ecgs)}
 
-    def __init__(self, examples: Sequence[Example], ecgs: Sequence[SubjectEcg], donors: Mapping[str, str]) -> None:
-        self.examples, self.ecgs = examples, ecgs
-        places = {ecg.subject: place for place, ecg in enumerate(ecgs)}
-        self.donors = [places[donors[subject]] for subject in places]
+    def opened(subject: str) -> Example:
+        return examples[places[subject]].with_ecg_of(ecgs[places[donors[subject]]])
 
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "Exchanged": ...
-
-    def __getitem__(self, index: int | slice) -> "Example | Exchanged":
-        if isinstance(index, slice):
-            raise TypeError("subjects are opened one by one")
-        return self.examples[index].with_ecg_of(self.ecgs[self.donors[index]])
-
-    def __iter__(self) -> Iterator[Example]:
-        return (self[index] for index in range(len(self)))
+    return Opened(list(places), opened, kept=0)

@@ -5,70 +5,80 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
+
+import typer
 
 from cof.artefacts.folders import MANIFEST, whole_folder
+from cof.artefacts.markup import markdown_lines
 from cof.artefacts.origin import LEARNT_FROM, Origin, learnt_from
 from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
-from cof.cohort import SPLITS
-from cof.config.controls import TrueEfSettings
-from cof.config.flow import CofSettings
+from cof.cohort import SPLITS, EveryFolder, EveryTable, OfEveryBatch
+from cof.config.families import package
 from cof.config.models import ModelSettings
 from cof.errors import UsageError
-from cof.families import package
-from cof.models.base import Example, Family, Motion
+from cof.inputs import Folder
+from cof.models.base import Example, Family
 from cof.models.data import Artefacts, Known, OpenedExamples
 from cof.models.registry import family_of
 from cof.models.trained import CARD, MEMBERS, MODEL, SETTINGS
+from cof.options import Curves, Devices, Out, Read, Seed, SettingsOf, Subjects, Work
 from cof.progress import progress
 from cof.training.run import Run
 
 
 def train(
     *,
-    subjects: Path,
-    beats: list[Path],
-    grid: list[Path],
-    labels: list[Path],
-    fields: list[Path],
-    out: Path,
-    work: Path,
-    settings: ModelSettings,
-    seed: int,
-    base: Path | None = None,
-    members: Sequence[Path] = (),
-    curves: Path | None = None,
-    devices: int | Literal["auto"] = "auto",
+    subjects: Subjects,
+    beats: EveryTable,
+    grid: EveryFolder,
+    labels: EveryFolder,
+    out: Out,
+    work: Work,
+    settings: SettingsOf[ModelSettings],
+    fields: Annotated[
+        list[Path] | None,
+        typer.Option(help="fields/{variant}, where the family learns from motion."),
+        Folder(),
+        OfEveryBatch(needed=False),
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="models/{model}: the model that this one applies."), Folder()
+    ] = None,
+    members: Annotated[
+        Sequence[Path],
+        typer.Option("--member", help="models/{model} of an ensemble; repeatable."),
+        Folder(),
+        Read(list[Path], tuple),
+    ] = (),
+    seed: Seed = 0,
+    curves: Curves = None,
+    devices: Devices = "auto",
 ) -> None:
     """Train one model of any family.
 
     Args:
-        subjects: `cohort/subjects.parquet`; subjects that an earlier stage left out are passed over.
-        beats: tables `beats/{batch}.parquet`.
-        grid: folders `grid/{batch}`.
-        labels: folders `labels/{batch}`.
-        fields: folders `fields/{variant}/{batch}`, for families that learn from registered motion.
-        out: folder for `settings.json`, `card.md` and what the family writes.
-        work: folder for checkpoints, from which a killed training resumes.
+        subjects: those that an earlier stage left out are passed over.
+        beats, grid, labels, fields, work, curves: as annotated.
+        out: of `settings.json`, `card.md` and what the family writes.
         settings: of the model; they name its family.
-        seed: of everything random, unless the settings name one.
-        base: folder of the trained model that this one applies, of which it keeps a copy; for families with one.
-        members: folders of the trained models of an ensemble, of which it keeps copies by their names.
-        curves: folder for TensorBoard.
+        base: the new model keeps a copy of it; for families with one.
+        members: the ensemble keeps copies of them by their names.
+        seed: counts unless the settings name one.
         devices: as in `cof.training.run.Run`.
 
     Raises:
         UsageError: no training subject is there, or they lie on different canonical grids.
     """
     family = family_of(settings.family)
-    artefacts = Artefacts.of(beats, grid, labels, fields)
+    artefacts = Artefacts.of(beats, grid, labels, fields or [])
     cohort = read_table(subjects)
     seed = _seed(settings, seed)
-    learns_on = family.learns_on or "train"
-    learns_from = family.learns_from | _cycle(settings)
-    with_displacement = "displacement" in learns_from
+    learns_on = settings.learns_on or "train"
+    needs = settings.needs
+    with_displacement = "displacement" in needs
     known: dict[str, Known] = {}
 
     def split(name: str) -> OpenedExamples:
@@ -84,26 +94,26 @@ def train(
         example = artefacts.open(
             subject,
             with_displacement=with_displacement,
-            with_cine="cine" in learns_from,
-            with_labels="labels" in learns_from,
-            with_ef="ef" in learns_from,
+            with_cine="cine" in needs,
+            with_labels="labels" in needs,
+            with_ef="ef" in needs,
         )
         assert example is not None
         return example
 
     nobody = OpenedExamples([], opened, artefacts.ecg)
-    if family.learns_on is None:  # it learns nothing, and yet has to know the canonical grid
+    if settings.learns_on is None:  # it learns nothing, and yet has to know the canonical grid
         train, validation = next(filter(None, map(split, SPLITS)), nobody), nobody
     else:
         train, validation = split(learns_on), split("validation") if learns_on == "train" else nobody
     if not train:
-        needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(family.learns_from & {"displacement"})])
-        wanted = f"{family.learns_on} subject" if family.learns_on else "subject"
+        needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(settings.learns_from & {"displacement"})])
+        wanted = f"{settings.learns_on} subject" if settings.learns_on else "subject"
         raise UsageError(f"{settings.family}: no {wanted} has everything that is needed ({needed})")
     if len({one.geometry for one in known.values()}) > 1:
         raise UsageError(f"{settings.family}: the subjects lie on different canonical grids")
     first = train[0]
-    if family.learns_on is None:
+    if settings.learns_on is None:
         train = nobody
     record = {
         "settings": settings.model_dump(mode="json"),
@@ -130,14 +140,8 @@ def train(
         for member in members:
             shutil.copytree(member, folder / MEMBERS / member.name, ignore=own)
         (folder / SETTINGS).write_text(json.dumps(record, indent=1, sort_keys=True))
-        (folder / CARD).write_text(_card(family, record))
+        (folder / CARD).write_text(_card(family, settings, record))
     run.clear()
-
-
-def _cycle(settings: ModelSettings) -> frozenset[Motion]:
-    """What a training needs beyond its family's, where any frame of the cycle may be the anchor."""
-    any_anchor = isinstance(settings, CofSettings) and settings.field.anchor == "any"
-    return frozenset({"cine", "labels"}) if any_anchor else frozenset()
 
 
 def _seed(settings: ModelSettings, seed: int) -> int:
@@ -149,46 +153,49 @@ def _seed(settings: ModelSettings, seed: int) -> int:
 def _trials(trials: list[dict[str, Any]]) -> str:
     """The section of the model card on how the learning rates were chosen."""
 
-    def row(trial: dict[str, Any]) -> str:
+    def row(trial: dict[str, Any]) -> list[str]:
         rate = f"{trial['learning_rate']:g}" + (", used" if trial["chosen"] else "")
         reached = "not finite" if trial["validation_loss"] is None else f"{trial['validation_loss']:.6g}"
-        return f"| {trial['training']} | {rate} | {trial['iterations']} | {reached} |"
+        return [trial["training"], rate, str(trial["iterations"]), reached]
 
-    rows = "\n".join(map(row, trials))
+    table = markdown_lines(["training", "learning rate", "iterations", "validation loss"], [row(one) for one in trials])
+    lines = "\n".join(table)
     return f"""
 ## Trials
 
 Short trainings from the same initial weights; the learning rate of the lowest validation loss was used.
 
-| training | learning rate | iterations | validation loss |
-|---|---|---|---|
-{rows}
+{lines}
 """
 
 
-def _card(family: Family, record: dict[str, Any]) -> str:
+def _card(family: Family, model: ModelSettings, record: dict[str, Any]) -> str:
     """The model card: what it is, what it learnt from, and what it must not be taken for."""
     settings, counts = record["settings"], record["subjects"]
-    learnt = " and ".join(sorted(family.learns_from)) or ("ECGs" if family.learns_on else "nothing")
-    split = family.learns_on or "train"
+    learnt = " and ".join(sorted(model.learns_from)) or ("ECGs" if model.learns_on else "nothing")
+    split = model.learns_on or "train"
     subjects = f"{counts[split]} {'held-out' if split == 'test' else 'training'} subjects"
-    inputs = "its own registered motion (a ceiling, no prediction)" if family.sees_motion else "anchor and ECG at most"
-    if settings["family"] == TrueEfSettings.model_fields["family"].default:
+    inputs = "anchor and ECG at most"
+    if "displacement" in model.sees:
+        inputs = "its own registered motion (a ceiling, no prediction)"
+    elif "ef" in model.sees:
         inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
+    facts = [
+        ["learns from", f"{learnt} of {subjects} ({counts['validation']} for validation)"],
+        ["trained on", Origin.of(record).counted if model.learns_on else "nothing"],
+        ["sees of a new subject", inputs],
+        ["canonical grid", f"{shape} voxels of {spacing} mm (z, y, x), {record['frames']} phases"],
+        ["seed", str(record["seed"])],
+        ["settings hash", record["provenance"]["config_hash"]],
+    ]
+    lines = "\n".join(markdown_lines(["", ""], facts, numbers=False))
     trials = _trials(record["trials"]) if record["trials"] else ""
     return f"""# Model card: {settings["family"]}
 
 {(type(family).__doc__ or "").strip()}
 
-| | |
-|---|---|
-| learns from | {learnt} of {subjects} ({counts["validation"]} for validation) |
-| trained on | {Origin.of(record).counted if family.learns_on else "nothing"} |
-| sees of a new subject | {inputs} |
-| canonical grid | {shape} voxels of {spacing} mm (z, y, x), {record["frames"]} phases |
-| seed | {record["seed"]} |
-| settings hash | {record["provenance"]["config_hash"]} |
+{lines}
 
 ```json
 {json.dumps(settings, indent=1, sort_keys=True)}

@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 
 from cof.artefacts.folders import beside
 from cof.config.base import Triple
-from cof.config.controls import TrueEfSettings
 from cof.config.models import ModelSettings
 from cof.errors import UsageError
 from cof.models.base import TrainedModel
@@ -26,10 +25,8 @@ class Trained:
 
     Attributes:
         model: ready to generate.
-        settings: of the model.
-        sees_motion: the model needs the subject's own registered displacement.
+        settings: of the model; they say what generation is told (`sees`).
         anchor_phase: phase of the frame that is its subjects' anchor; 0 is end diastole.
-        sees_ef: the model needs the subject's own ejection fraction.
         frames: phases of a cycle in the training data.
         shape: voxels of the canonical grid (z, y, x).
         spacing_mm: of the canonical grid (z, y, x).
@@ -39,9 +36,7 @@ class Trained:
 
     model: TrainedModel
     settings: ModelSettings
-    sees_motion: bool
     anchor_phase: float
-    sees_ef: bool
     frames: int
     shape: tuple[int, int, int]
     spacing_mm: Triple
@@ -74,17 +69,10 @@ def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
     return Trained(
         family.load(folder, settings),
         settings,
-        family.sees_motion,
-        getattr(settings, "anchor_phase", 0.0),
-        _sees_ef(settings),
+        settings.anchored_at or 0.0,
         record["frames"],
         (shape[0], shape[1], shape[2]),
         (spacing[0], spacing[1], spacing[2]),
         record["beat_samples"],
         record["provenance"],
     )
-
-
-def _sees_ef(settings: ModelSettings) -> bool:
-    """The model is openly told the subject's own ejection fraction, as an oracle."""
-    return isinstance(settings, TrueEfSettings)

@@ -6,10 +6,13 @@ from torch import Tensor
 from cof.config.base import Triple
 from cof.motion.warp import warp
 
+# The velocity is divided by 2 to this power, and the step composed with itself as often.
 SQUARINGS = 7
 # Of the fixed point of an inversion: half of every step, which also converges where space is stretched up to threefold.
 RELAXATION = 0.5
 INVERSION_STEPS = 100
+# They may end where the largest component of x - phi(x + w(x)) is below it.
+TOLERANCE_MM = 1e-3
 
 
 def compose(first_mm: Tensor, then_mm: Tensor, spacing_mm: Triple) -> Tensor:
@@ -25,7 +28,7 @@ def compose(first_mm: Tensor, then_mm: Tensor, spacing_mm: Triple) -> Tensor:
     return then_mm + warp(first_mm, then_mm, spacing_mm)
 
 
-def invert(displacement_mm: Tensor, spacing_mm: Triple, tolerance_mm: float = 1e-3) -> Tensor:
+def invert(displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
     """The displacement w of the inverse map: with phi = id + u, phi^-1 = id + w.
 
     From phi(x + w(x)) = x follows w(x) = -u(x + w(x)), a fixed point (Chen et al., Med Phys 35:81, 2008), approached by
@@ -35,18 +38,17 @@ def invert(displacement_mm: Tensor, spacing_mm: Triple, tolerance_mm: float = 1e
     Args:
         displacement_mm: u, [B, 3, Z, Y, X] in mm, channels (z, y, x); beyond the edges it keeps its border values.
         spacing_mm: voxel spacing (z, y, x).
-        tolerance_mm: the largest component of x - phi(x + w(x)) at which the steps may end.
     """
     inverse = -displacement_mm
     for _ in range(INVERSION_STEPS):
         residual = compose(displacement_mm, inverse, spacing_mm)
-        if float(residual.abs().max()) < tolerance_mm:
+        if float(residual.abs().max()) < TOLERANCE_MM:
             break
         inverse = torch.add(inverse, residual, alpha=-RELAXATION)
     return inverse
 
 
-def exponential(velocity_mm: Tensor, spacing_mm: Triple, squarings: int = SQUARINGS) -> Tensor:
+def exponential(velocity_mm: Tensor, spacing_mm: Triple) -> Tensor:
     """exp(v) - id by scaling and squaring (Arsigny et al. 2006; Dalca et al. 2019), in mm.
 
     Every squaring at most doubles the largest component, so that |exp(v) - id| <= max |v| holds for each component.
@@ -54,9 +56,8 @@ def exponential(velocity_mm: Tensor, spacing_mm: Triple, squarings: int = SQUARI
     Args:
         velocity_mm: [B, 3, Z, Y, X], a stationary velocity in mm per unit of pseudo-time, channels (z, y, x).
         spacing_mm: voxel spacing (z, y, x).
-        squarings: the velocity is divided by 2 to this power, and the step composed with itself as often.
     """
-    displacement = velocity_mm / 2**squarings
-    for _ in range(squarings):
+    displacement = velocity_mm / 2**SQUARINGS
+    for _ in range(SQUARINGS):
         displacement = compose(displacement, displacement, spacing_mm)
     return displacement

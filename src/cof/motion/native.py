@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cof.cine.grid import Placement
 from cof.errors import CofError, Reason
+from cof.heart.structures import CLASSES
 from cof.motion.resolution import motion_shape, voxel_to_motion
 from cof.motion.warp import identity_grid, normalising_factors, reachable
 
@@ -148,7 +149,7 @@ def warp_native(anchor: Tensor, u: Tensor, placement: Placement) -> Tensor:
     return frames.reshape(len(u), *anchor.shape)
 
 
-def warp_native_labels(labels: Tensor, u: Tensor, placement: Placement, classes: int = 4) -> Tensor:
+def warp_native_labels(labels: Tensor, u: Tensor, placement: Placement) -> Tensor:
     """Native labels [Z, Y, X] in motion, as `warp_native` moves images; the largest share wins: uint8 [T, Z, Y, X]."""
     moved = labels.to(u.device, torch.uint8).repeat(len(u), 1, 1, 1)
     _, rows, columns = reachable(labels > 0, u, placement.native_spacing_mm)
@@ -160,10 +161,10 @@ def warp_native_labels(labels: Tensor, u: Tensor, placement: Placement, classes:
         offset=(along_z, down - rows.start, across - columns.start),
         native_shape=(depth, height, width),
     )
-    shares = warp_native(F.one_hot(part.long(), classes).movedim(-1, 0), u, within)
+    shares = warp_native(F.one_hot(part.long(), CLASSES).movedim(-1, 0), u, within)
     # What argmax over the classes gives (the first of equals), at a ninth of its time.
     largest, found = shares[:, 0].clone(), torch.zeros_like(shares[:, 0], dtype=torch.uint8)
-    for label in range(1, classes):
+    for label in range(1, CLASSES):
         found.masked_fill_(shares[:, label] > largest, label)
         torch.maximum(largest, shares[:, label], out=largest)
     moved[:, :, rows, columns] = found

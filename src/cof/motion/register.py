@@ -2,13 +2,15 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import nibabel as nib
 import numpy as np
 import torch
+import typer
 from scipy.ndimage import gaussian_filter
 
 from cof.artefacts.folders import whole_folder
@@ -21,6 +23,7 @@ from cof.config.base import Triple
 from cof.config.data import GridSettings
 from cof.config.motion import PathSettings, RefinementSettings
 from cof.errors import CofError, Reason, UsageError
+from cof.inputs import File
 from cof.motion.jacobian import jacobian_determinant, regularity
 from cof.motion.losses import ncc_loss
 from cof.motion.native import TAPER_VOXELS, NativeCrop, native_displacement, warp_native
@@ -28,6 +31,7 @@ from cof.motion.refinement import refine
 from cof.motion.resolution import to_canonical as motion_to_canonical
 from cof.motion.stage import Trained, load
 from cof.motion.warp import fill_invalid, warp
+from cof.options import Out, Read, Registration, says
 from cof.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -85,36 +89,58 @@ class Volumes:
         return np.ascontiguousarray(array[..., ::-1, :, :]) if self.flipped else array
 
 
+def _told(record: dict[str, Any], given: Mapping[str, Any]) -> str:
+    """What a registration has reached, and what to open."""
+    out, measures = given["out"], record["measures"]
+    worse = ", WORSE THAN NONE" if record["worse_than_none"] else ""
+    return (
+        f"NCC {measures['ncc_before']:.3f} before, {measures['ncc_after']:.3f} after{worse}; moved by "
+        f"{measures['mean_displacement_mm']:.1f} mm on average, {100 * measures['folded_share']:.2g} % folded. "
+        f"displacement.nii.gz, warped.nii.gz and jacobian.nii.gz lie in {out}. Open {out / 'registration.json'}"
+    )
+
+
+@says(_told)
 def register_volumes(
     *,
-    fixed: Path,
-    moving: Path,
-    weights: Path,
-    out: Path,
-    fixed_frame: int | None = None,
-    moving_frame: int | None = None,
-    centre: Triple | None = None,
-    labels: Path | None = None,
-    labeller: Path | None = None,
-    refinement: RefinementSettings,
-    force: bool = False,
+    fixed: Annotated[Path, typer.Argument(help="NIfTI of 3 axes, or of 4 with --fixed-frame."), File()],
+    moving: Annotated[
+        Path, typer.Argument(help="NIfTI on the voxels of FIXED, ED where TOPPR is at its best."), File()
+    ],
+    weights: Registration,
+    out: Out,
+    fixed_frame: Annotated[int | None, typer.Option(help="Frame of FIXED, from 0.")] = None,
+    moving_frame: Annotated[int | None, typer.Option(help="Frame of MOVING, from 0.")] = None,
+    centre: Annotated[Triple | None, typer.Option(help="Voxel x y z of FIXED, from 0: the heart's centre.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels of MOVING (1 LV, 2 myocardium): the centre."), File()
+    ] = None,
+    labeller: Annotated[Path | None, typer.Option(help="Trained nnU-Net that finds the centre in MOVING.")] = None,
+    refinement: Annotated[
+        RefinementSettings,
+        typer.Option("--refine", min=0, help="Gradient steps on this pair after the network."),
+        Read(int, lambda steps: RefinementSettings(steps=steps), 0),
+    ],
+    refine_labels: Annotated[
+        float, typer.Option(min=0, help="Weight in these steps of the Dice of a labeller's labels of both volumes.")
+    ] = 0.0,
+    force: Annotated[bool, typer.Option("--force", help="Write a registration that is worse than none, too.")] = False,
 ) -> dict[str, Any]:
     """Register MOVING to FIXED, two short-axis volumes of one heart on the same voxels.
 
     Args:
         fixed: NIfTI of three axes, or of four with `fixed_frame`.
         moving: likewise; the volume that is warped. The network has learnt pairs whose moving volume is at ED.
-        weights: folder of the trained registration.
-        out: folder for `displacement.nii.gz` (`CONVENTION`), `warped.nii.gz` (MOVING, float32),
+        weights, labeller, refinement: as annotated.
+        out: of `displacement.nii.gz` (`CONVENTION`), `warped.nii.gz` (MOVING, float32),
             `jacobian.nii.gz` (determinant of x -> x + u(x)), all on the voxels of FIXED, and `registration.json`.
-        fixed_frame: the frame of a FIXED of four axes, from 0.
-        moving_frame: likewise.
+        fixed_frame, moving_frame: of a volume of four axes.
         centre: the heart's centre as a voxel index (x, y, z) of FIXED. Without it, that of `labels`, or of the labels
             that `labeller` gives MOVING. Without any of them, that of a labeller beside `weights`, of what moves, or
             the middle of the stack, with a warning.
         labels: NIfTI with 1 LV and 2 myocardium of MOVING, on its voxels; of four axes, its frame is that of MOVING.
-        labeller: folder of a trained nnU-Net.
-        refinement: gradient steps on this pair; by labels, they are those of `labeller`, or of one beside `weights`.
+        refine_labels: above 0, the steps also bring together the labels that `labeller`, or one beside `weights`, gives
+            both volumes.
         force: write a registration after which the images agree less than without any.
 
     Returns:
@@ -126,6 +152,7 @@ def register_volumes(
             (`measures.ncc_after`, over the canonical grid) is less than before.
         CofError: the volumes cannot be registered; the message tells why.
     """
+    refinement = refinement.model_copy(update={"lambda_labels": refine_labels})
     if sum(choice is not None for choice in (centre, labels, labeller)) > 1:
         raise UsageError("give the centre once: by --centre, by --labels or by --labeller")
     trained = load(weights)
@@ -135,7 +162,7 @@ def register_volumes(
     crop = NativeCrop.of(placement)  # before any work: it tells if there is no overlap
     with Progress("registration", None):
         labels_of_both = None
-        if refinement.steps and refinement.lambda_labels:
+        if refinement.steps and refine_labels:
             labels_of_both = _label(volumes, labeller or _beside(weights))
         u, measures = _register(trained, volumes, placement, refinement, labels_of_both)
     centre_voxel = _centre(placement, volumes)

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from safetensors.torch import load_model, save_model
 
 from cof.artefacts.exclusions import Exclusions
@@ -19,11 +19,27 @@ from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
 from cof.cine.grid import Placement, label_shares, nearest_frame, read_grid
 from cof.cine.volume import read_labels
+from cof.cohort import EveryFolder, OfEveryBatch
 from cof.config.motion import PathSettings, RegistrationSettings
 from cof.errors import CofError, Reason, UsageError
+from cof.inputs import Folder
 from cof.motion.cycle import register_cycle
 from cof.motion.fields import save_displacement
 from cof.motion.toppr import Toppr
+from cof.options import (
+    Curves,
+    Devices,
+    ExclusionsOut,
+    GridBatch,
+    LabelBatch,
+    LabellerFolder,
+    Out,
+    Registration,
+    Seed,
+    SettingsOf,
+    Subjects,
+    Work,
+)
 from cof.progress import progress
 from cof.training.run import Run
 
@@ -36,34 +52,35 @@ LOG = "log.csv"
 
 def train(
     *,
-    subjects: Path,
-    cine: list[Path],
-    labels: list[Path],
-    grid: list[Path],
-    labeller: Path,
-    out: Path,
-    work: Path,
-    settings: RegistrationSettings,
-    seed: int,
-    curves: Path | None = None,
-    annotations: Sequence[Path] = (),
-    devices: int | Literal["auto"] = "auto",
+    subjects: Subjects,
+    cine: EveryFolder,
+    labels: EveryFolder,
+    grid: EveryFolder,
+    labeller: LabellerFolder,
+    out: Out,
+    work: Work,
+    settings: SettingsOf[RegistrationSettings],
+    seed: Seed = 0,
+    curves: Curves = None,
+    annotations: Annotated[
+        list[Path] | tuple[Path, ...],
+        typer.Option(help="Folder of the experts' labels, which `lambda_labels` prefers."),
+        Folder(),
+        OfEveryBatch(needed=False),
+    ] = (),
+    devices: Devices = "auto",
 ) -> None:
     """Train one variant of TOPPR on the training split.
 
     Args:
-        subjects: `cohort/subjects.parquet`; subjects that an earlier stage left out are passed over.
-        cine: folders `cine/{batch}`.
-        labels: folders `labels/{batch}`.
-        grid: folders `grid/{batch}`.
-        labeller: folder of the trained nnU-Net, the frozen teacher.
-        out: folder for `weights.safetensors`, `settings.json` and `log.csv` (a row an iteration).
-        work: folder for the checkpoint; a killed training resumes from it, and one with other data, code, settings or
+        subjects: those that an earlier stage left out are passed over.
+        cine, labels, grid, curves: as annotated.
+        labeller: the frozen teacher.
+        out: of `weights.safetensors`, `settings.json` and `log.csv` (a row an iteration).
+        work: a killed training resumes from it, and one with other data, code, settings or
             seed does not. Emptied of this training when it is done.
         settings: the variant; its `path` has no part in training.
         seed: of initial weights, pairs, augmentation and slices.
-        curves: folder for TensorBoard.
-        annotations: folders `annotations/{batch}`; `lambda_labels` compares an expert's labels where a frame has them.
         devices: as in `cof.training.run.Run`.
 
     Raises:
@@ -146,18 +163,22 @@ def load(folder: Path) -> Trained:
 
 
 def register_batch(
-    *, grid: Path, weights: Path, out: Path, exclusions: Path, settings: PathSettings, labels: Path | None = None
+    *,
+    grid: GridBatch,
+    weights: Registration,
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[PathSettings],
+    labels: LabelBatch | None = None,
 ) -> None:
     """Register the cycle of every subject of a batch.
 
     Args:
-        grid: folder `grid/{batch}`.
-        weights: folder of the trained registration.
-        out: folder for `{subject}.safetensors`, the displacement paths, each with measures of its regularity. A
+        grid, weights, exclusions: as annotated.
+        out: of `{subject}.safetensors`, the displacement paths, each with measures of its regularity. A
             subject with an anchor and no cine has none.
-        exclusions: table of the subjects left out.
         settings: refinement and temporal low-pass.
-        labels: folder `labels/{batch}`, which a refinement by labels needs.
+        labels: of the batch, which a refinement by labels needs.
 
     Raises:
         UsageError: there is no trained registration, or no labels for a refinement by labels.

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cof.config.base import Triple
+from cof.heart.structures import CLASSES
 
 
 @lru_cache(maxsize=16)
@@ -45,9 +46,9 @@ def warp(volume: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
     return F.grid_sample(volume, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def warp_labels(labels: Tensor, displacement_mm: Tensor, spacing_mm: Triple, classes: int = 4) -> Tensor:
+def warp_labels(labels: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
     """Warp label maps [B, Z, Y, X] (uint8 or integer) as linear one-hot maps; the largest share wins (uint8)."""
-    one_hot = F.one_hot(labels.long(), classes).movedim(-1, 1).to(displacement_mm.dtype)
+    one_hot = F.one_hot(labels.long(), CLASSES).movedim(-1, 1).to(displacement_mm.dtype)
     return warp(one_hot, displacement_mm, spacing_mm).argmax(dim=1).to(torch.uint8)
 
 

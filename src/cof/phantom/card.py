@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cof.artefacts.markup import markdown_lines
 from cof.config.data import PhantomSettings
 from cof.phantom.latents import Latents
 from cof.phantom.population import sample
@@ -112,8 +113,13 @@ def couple(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
+def _mean_sd(mean: float, sd: float) -> str:
+    return f"{mean:.1f} ({sd:.1f})"
+
+
 def _markdown(card: dict[str, Any]) -> str:
     """The card for people."""
+    own = card["cohort"]["calibration"]
     lines = [
         "# Card of the synthetic cohort",
         "",
@@ -124,30 +130,38 @@ def _markdown(card: dict[str, Any]) -> str:
         "On this cohort a gain from the ECG shows only that a method can use couplings that were put in. It says "
         "nothing about real patients.",
         "",
-        "| quantity | published mean (SD) | reference mean (SD) | this cohort mean (SD) |",
-        "|---|---|---|---|",
-    ]
-    for name, row in card["reference"]["calibration"].items():
-        own = card["cohort"]["calibration"][name]
-        lines.append(
-            f"| {name} | {row['published_mean']:.1f} ({row['published_sd']:.1f}) | {row['mean']:.1f} ({row['sd']:.1f}) "
-            f"| {own['mean']:.1f} ({own['sd']:.1f}) |"
-        )
-    couplings = card["couplings"]
-    lines += [
+        *markdown_lines(
+            ["quantity", "published mean (SD)", "reference mean (SD)", "this cohort mean (SD)"],
+            [
+                [
+                    name,
+                    _mean_sd(row["published_mean"], row["published_sd"]),
+                    _mean_sd(row["mean"], row["sd"]),
+                    _mean_sd(own[name]["mean"], own[name]["sd"]),
+                ]
+                for name, row in card["reference"]["calibration"].items()
+            ],
+        ),
         "",
-        "| coupling in the reference draws | value | aim |",
-        "|---|---|---|",
-        f"| r(QRS voltage, LV mass index) | {couplings['r_voltage_lvm_index']:.2f} | about .3 |",
-        f"| R2 of EF on ECG latents | {couplings['r2_ef_given_ecg']:.2f} | .2 to .3 |",
-        f"| R2 of EF on anchor features ({', '.join(_ANCHOR)}) | {couplings['r2_ef_given_anchor']:.2f} | about .1 |",
-        f"| R2 of EF on both | {couplings['r2_ef_given_ecg_and_anchor']:.2f} | |",
+        *markdown_lines(
+            ["coupling in the reference draws", "value", "aim"],
+            [
+                [name, f"{card['couplings'][key]:.2f}", aim]
+                for name, key, aim in (
+                    ("r(QRS voltage, LV mass index)", "r_voltage_lvm_index", "about .3"),
+                    ("R2 of EF on ECG latents", "r2_ef_given_ecg", ".2 to .3"),
+                    (f"R2 of EF on anchor features ({', '.join(_ANCHOR)})", "r2_ef_given_anchor", "about .1"),
+                    ("R2 of EF on both", "r2_ef_given_ecg_and_anchor", ""),
+                )
+            ],
+        ),
         "",
-        "| finding | share of reference | share of cohort |",
-        "|---|---|---|",
-        *(
-            f"| {name} | {share:.3f} | {card['cohort']['prevalence'][name]:.3f} |"
-            for name, share in card["reference"]["prevalence"].items()
+        *markdown_lines(
+            ["finding", "share of reference", "share of cohort"],
+            [
+                [name, f"{share:.3f}", f"{card['cohort']['prevalence'][name]:.3f}"]
+                for name, share in card["reference"]["prevalence"].items()
+            ],
         ),
         "",
         "The aims for couplings hold for the population arm; with the disease of the enriched arm the ECG tells more.",

@@ -10,13 +10,16 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import typer
 
 from cof.artefacts import provenance
 from cof.artefacts.folders import whole_folder
 from cof.cine.volume import write_labels
 from cof.config.data import PHANTOM_VISIT as VISIT
 from cof.config.data import PhantomSettings
+from cof.options import Out, Seed, SettingsOf, says
 from cof.phantom import seeds
 from cof.phantom.anatomy import build_heart
 from cof.phantom.card import write_card
@@ -138,11 +141,23 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def make_cohort(*, out: Path, settings: PhantomSettings, seed: int, workers: int) -> None:
+@says(
+    lambda _, given: (
+        f"a synthetic cohort lies in {given['out']}: subjects.csv, raw/, truth/. Open "
+        f"{given['out'] / 'card.md'}; to run it, set cohort.sheet: {given['out'] / 'subjects.csv'}"
+    )
+)
+def make_cohort(
+    *,
+    out: Out,
+    settings: SettingsOf[PhantomSettings],
+    seed: Seed = 0,
+    workers: Annotated[int, typer.Option(help="Processes side by side.")] = 2,
+) -> None:
     """Write the synthetic cohort into the folder `out`, which it replaces.
 
     Args:
-        out: folder for subjects.csv, raw/, truth/ and the card.
+        out: of subjects.csv, raw/, truth/ and the card.
         settings: size and kind of the cohort.
         seed: the same seed gives the same bytes, whatever the number of workers.
         workers: processes that share the participants.

@@ -2,7 +2,7 @@
 
 A check does not tell disease from health, but labels that lost a ventricle from labels that did not. Its limits are
 therefore far outside of the published normal ranges: wide enough for dilated, hypertrophied, failing and small hearts.
-`benchmarks/plausibility` measures how many hearts that experts labelled are warned about (docs/method.md).
+`benchmarks/plausibility` measures how many hearts that experts labelled are warned about (docs/science/method.md).
 """
 
 from collections.abc import Callable, Mapping

@@ -2,10 +2,11 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import typer
 
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.parquet import read_table, write_table
@@ -15,6 +16,8 @@ from cof.config.data import QualityLimits
 from cof.ecg.record import Ecg
 from cof.errors import CofError
 from cof.heart.structures import STRUCTURES
+from cof.options import BeatTable, CineBatch, EcgTable, ExclusionsOut, LabelBatch, OutFile, SettingsOf
+from cof.outputs import Form
 from cof.progress import progress
 from cof.quality import coverage, image, plausibility, rhythm
 from cof.quality.catalogue import MEASURES, beyond
@@ -27,27 +30,25 @@ _GHOST_SLICES = 3
 
 def measure_batch(
     *,
-    ecg: Path,
-    beats: Path,
-    cine: Path,
-    labels: Path,
-    out: Path,
-    exclusions: Path,
-    settings: QualityLimits,
-    checked: Path | None = None,
+    ecg: EcgTable,
+    beats: BeatTable,
+    cine: CineBatch,
+    labels: LabelBatch,
+    out: OutFile,
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[QualityLimits],
+    checked: Annotated[
+        Path | None, typer.Option("--plausibility", help="Table of what the labels say, to write."), Form.FILE
+    ] = None,
 ) -> None:
     """Measure the quality of every labelled subject of a batch into `quality/{batch}.parquet`.
 
     Args:
-        ecg: `ecg/{batch}.parquet`.
-        beats: `beats/{batch}.parquet`.
-        cine: folder `cine/{batch}`.
-        labels: folder `labels/{batch}`.
-        out: table to write, a row a labelled subject, a column each of `cof.quality.catalogue.MEASURES`; NaN where an
+        ecg, beats, cine, labels, settings: as annotated.
+        out: a row a labelled subject, a column each of `cof.quality.catalogue.MEASURES`; NaN where an
             earlier stage left out what is measured. Subjects that are left out here have their row too.
         exclusions: table of the subjects beyond a limit, a row for every limit.
-        settings: the limits.
-        checked: table to write, a row a labelled subject, a column each of `cof.quality.plausibility.CHECKS`; what is
+        checked: a row a labelled subject, a column each of `cof.quality.plausibility.CHECKS`; what is
             not plausible warns in the log, and leaves nobody out.
     """
     excluded = Exclusions("quality")

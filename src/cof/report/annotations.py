@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cof.artefacts.markup import DASH
 from cof.cine.volume import Cine, read_labels
 from cof.config.base import Triple
 from cof.heart.function import MYOCARDIAL_DENSITY_G_PER_ML
 from cof.heart.structures import STRUCTURES
 from cof.labels.dataset import annotated_frames
-from cof.tables.markup import DASH
 
 MOMENTS = ("ED", "ES")
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from cof.artefacts.origin import SIMULATED, UNKNOWN, Origin, labels_notice
-from cof.config.training import TrainingSettings
 from cof.report.artefacts import Results
 
 
@@ -21,8 +20,8 @@ def models_banner(results: Results, models: Mapping[str, str]) -> list[str]:
     groups: dict[Origin, list[str]] = {}
     for name, printed in models.items():
         origin = results.origin(f"models/{name}")
-        learns = isinstance(results.config.models[name], TrainingSettings)
-        if learns and origin is not None and origin.foreign(results.kinds):
+        network = results.config.models[name].training
+        if network and origin is not None and origin.foreign(results.kinds):
             groups.setdefault(origin, []).append(printed)
     return [f"{', '.join(names)}: trained on {origin.counted}." for origin, names in groups.items()]
 
@@ -33,9 +32,7 @@ def networks(results: Results) -> list[tuple[str, str, str, str]]:
     folders = {"labeller": "nnU-Net, the labeller"}
     folders |= {f"registrations/{name}": f"TOPPR, registration '{name}'" for name in config.registrations}
     folders |= {
-        f"models/{name}": f"{name}, family {model.family}"
-        for name, model in config.models.items()
-        if isinstance(model, TrainingSettings)
+        f"models/{name}": f"{name}, family {model.family}" for name, model in config.models.items() if model.training
     }
     rows = []
     for folder, title in folders.items():

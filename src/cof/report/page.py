@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from cof.artefacts.provenance import digest, versions
 from cof.errors import redact
-from cof.report import fairness, origins, qc
+from cof.report import cost, origins, qc
 from cof.report.artefacts import Results
 from cof.report.assets import Assets
 from cof.report.section import Section, Sources
@@ -20,7 +20,7 @@ from cof.tables.costs import NOTES
 
 TEMPLATES = Path(str(files("cof.report") / "templates"))
 ASSETS = "assets"
-FAIRNESS = "fairness.html"
+PAGE = "cost.html"
 
 # The page from its top to its end. A further section is an entry here, with its template and, as a rule, its module.
 SECTIONS = (
@@ -90,6 +90,6 @@ def build(results: Results, out: Path) -> None:
     }
     pages = environment()
     (out / "index.html").write_text(pages.get_template("report.html").render(context | sources.above))
-    costs = {"kind": results.kind, "tables": fairness.tables(results), "notes": NOTES}
-    (out / FAIRNESS).write_text(pages.get_template(FAIRNESS).render(costs))
+    costs = {"kind": results.kind, "tables": cost.tables(results), "notes": NOTES}
+    (out / PAGE).write_text(pages.get_template(PAGE).render(costs))
     qc.build(results, out / "qc", pages, sources.judged, banner)

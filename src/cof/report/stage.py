@@ -2,23 +2,35 @@
 
 import logging
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from cof import config as configuration
 from cof.artefacts.folders import whole_folder
 from cof.errors import UsageError
+from cof.inputs import File
+from cof.options import Out, says
+from cof.options import Results as ResultsFolder
 from cof.progress import Progress
 from cof.report.artefacts import Results
 
 log = logging.getLogger(__name__)
 
 
-def make_report(*, results: Path, config: Path, out: Path) -> None:
+@says(lambda _, given: f"the page of {given['results']} lies in {given['out']}. Open {given['out'] / 'index.html'}")
+def make_report(
+    *,
+    results: ResultsFolder,
+    config: Annotated[Path, typer.Option("--config", help="The resolved configuration, JSON or YAML."), File()],
+    out: Out,
+) -> None:
     """Write the HTML report of a run, whole or partial.
 
     Args:
-        results: the results folder; what it does not hold, the page names as missing.
-        config: the resolved configuration, JSON or YAML.
-        out: folder for `index.html` and its `assets/`; it appears when it is whole.
+        results: what it does not hold, the page names as missing.
+        config: as annotated.
+        out: of `index.html` and its `assets/`; it appears when it is whole.
 
     Raises:
         UsageError: the results folder or the configuration does not exist, or the configuration is invalid.

@@ -1,1 +1,1 @@
-"""Tables of models by metrics: statistics, intervals, distances, costs, the paper's numbers, and their markup."""
+"""Tables of models by metrics: statistics, intervals, distances, costs and the paper's numbers."""

@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
+from cof.artefacts.markup import DASH, markdown_lines, tabular, tex
 from cof.artefacts.provenance import versions
 from cof.config.evaluation import TableSettings
-from cof.tables.markup import DASH, markdown_lines, tabular, tex
 
 COLUMNS = (
     *("row", "model", "family", "training_hearts", "thousand_parameters", "iterations", "thousand_samples", "trials"),

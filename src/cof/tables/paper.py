@@ -48,8 +48,3 @@ def paper_table(name: str) -> PaperTable:
         for row, numbers in table["rows"].items()
     }
     return PaperTable(content["cohort"], values)
-
-
-def inconsistencies() -> tuple[str, ...]:
-    """What in the paper's numbers does not fit together, a sentence each."""
-    return tuple(_content()["inconsistencies"])

@@ -2,21 +2,26 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any
 
 import pandas as pd
+import typer
 
 from cof.artefacts.folders import whole_file
 from cof.artefacts.origin import Origin, labels_notice, origins
 from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import versions
+from cof.cohort import batches_of
 from cof.config.base import REAL
 from cof.config.evaluation import EvaluationSettings, TableSettings
 from cof.config.metrics import DEFINITIONS_VERSION
 from cof.errors import UsageError
 from cof.features.artefacts import Features
+from cof.inputs import File, Folder
+from cof.options import TO_BE_TYPED, ConfigHash, OutTable, Results, SettingsOf, SettingsText, Subjects, says
 from cof.progress import Progress, progress
 from cof.tables import costs
 from cof.tables.distances import distances
@@ -25,31 +30,73 @@ from cof.tables.table import RENDERINGS, build_table, catalogued, shared_subject
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class OfEveryModel:
+    """A folder, typed, in which the table's models and their batches have their places (`cof.options.Typed`).
+
+    Attributes:
+        suffix: of a batch's file.
+        needed: it has to be typed.
+        more: places beside the models'.
+    """
+
+    suffix: str
+    needed: bool = True
+    more: tuple[str, ...] = ()
+    kind: Any = Path
+
+    def default(self, wanted: Any) -> Any:
+        """What counts as typed where nothing is."""
+        return TO_BE_TYPED if self.needed else None
+
+    def read(self, typed: Path, wanted: Any, given: Mapping[str, Any]) -> dict[str, list[Path]]:
+        """Name of every model to the files of its batches."""
+        batches = batches_of(given["subjects"])
+        models = (*self.more, *given["settings"].trainings)
+        return {model: [typed / model / f"{batch}{self.suffix}" for batch in batches] for model in models}
+
+
+@says(
+    lambda _, given: (
+        f"{len(given['settings'].models)} models, as {given['out']}.csv, .md and .tex. Open {given['out']}.md"
+    )
+)
 def make_table(
     *,
-    metrics: dict[str, list[Path]],
-    settings: TableSettings,
-    evaluation: EvaluationSettings,
-    out: Path,
-    config_hash: str,
-    card: Path | None = None,
-    features: dict[str, list[Path]] | None = None,
-    labeller: Path | None = None,
-    subjects: Path | None = None,
+    subjects: Subjects,
+    settings: SettingsOf[TableSettings],
+    metrics: Annotated[
+        dict[str, list[Path]],
+        typer.Option(help="Folder of the metrics; models and batches have their places in it."),
+        Folder(),
+        OfEveryModel(".parquet"),
+    ],
+    out: OutTable,
+    evaluation: Annotated[EvaluationSettings, typer.Option(help="Settings of the evaluation."), SettingsText()],
+    config_hash: ConfigHash = "",
+    card: Annotated[Path | None, typer.Option(help="phantom/card.json of a synthetic cohort."), File()] = None,
+    features: Annotated[
+        dict[str, list[Path]] | None,
+        typer.Option(help="Folder of the features, for Fréchet distances."),
+        Folder(),
+        OfEveryModel(".safetensors", needed=False, more=(REAL,)),
+    ] = None,
+    labeller: Annotated[
+        Path | None, typer.Option(help="Folder of the nnU-Net on whose labels it rests."), Folder()
+    ] = None,
 ) -> None:
     """Write one table as `.csv` (long form, unrounded), `.md` and `.tex` (booktabs).
 
     Args:
-        metrics: model name to the metrics of its batches.
+        subjects: they tell what the cohort's hearts are.
         settings: models in row order, metrics in column order.
+        metrics: model name to the metrics of its batches.
         evaluation: the bootstrap.
-        out: path of the table without a suffix.
-        config_hash: hash of the whole configuration.
-        card: `phantom/card.json`, which tells how much of EF can be known.
+        out, config_hash: as annotated.
+        card: it tells how much of EF can be known.
         features: model name, and `real`, to the features of its batches, for tables with Fréchet distances.
-        labeller: folder of the trained nnU-Net; a table whose numbers rest on its labels says what it was trained on,
+        labeller: a table whose numbers rest on its labels says what it was trained on,
             where that is another cohort.
-        subjects: `cohort/subjects.parquet`, which tells what the cohort's hearts are.
 
     Raises:
         UsageError: an unknown metric or paper table, a model without rows, metrics of another version of the
@@ -95,17 +142,23 @@ def _rows(model: str, paths: list[Path]) -> Iterator[pd.DataFrame]:
         yield rows
 
 
-def make_fairness(
-    *, results: Path, settings: TableSettings, out: Path, config_hash: str, trained: Path | None = None
+@says(lambda _, given: f"what each model has cost, as {given['out']}.csv, .md and .tex. Open {given['out']}.md")
+def make_cost(
+    *,
+    results: Results,
+    out: OutTable,
+    settings: SettingsOf[TableSettings],
+    config_hash: ConfigHash = "",
+    trained: Annotated[
+        Path | None, typer.Option(help="Results of the run that trained what this one borrows."), Folder()
+    ] = None,
 ) -> None:
     """Write what each model of a table has cost, as `.csv`, `.md` and `.tex`.
 
     Args:
-        results: the results folder, with models, generated hearts and Snakemake's benchmarks.
+        results: with models, generated hearts and Snakemake's benchmarks.
         settings: of the table.
-        out: path without a suffix.
-        config_hash: hash of the whole configuration.
-        trained: results folder of the run that has trained what this one has not.
+        out, config_hash, trained: as annotated.
     """
     rows = costs.costs(results, settings, trained)
     for suffix, render in costs.RENDERINGS.items():

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cof.artefacts.markup import DASH, markdown_lines, tabular, tex
 from cof.config.evaluation import EvaluationSettings, TableSettings
 from cof.config.metrics import METRICS, Metric
 from cof.errors import UsageError
 from cof.tables.bootstrap import interval_of, resampled
 from cof.tables.distances import Distances
 from cof.tables.few import few
-from cof.tables.markup import DASH, markdown_lines, tabular, tex
 from cof.tables.paper import PaperTable, paper_table
 from cof.tables.statistics import STATISTICS
 

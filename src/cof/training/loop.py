@@ -1,4 +1,4 @@
-"""The loop in which every network of ours learns: Lightning's trainer, fed by the iteration.
+"""The loop in which every network of ours learns, on the devices and in the processes of Lightning Fabric.
 
 Heavy to import: stages do so when they train.
 """
@@ -9,7 +9,6 @@ import math
 import os
 import signal
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,21 +16,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, TypeVar
 
 import pandas as pd
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.plugins.environments import (
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from cof.artefacts.folders import whole_file
 from cof.config.training import TrainingSettings
@@ -41,8 +39,8 @@ from cof.training.curves import Curves
 from cof.training.run import Effort, LossFunction, Run, Source, Trial, learning_rate
 
 log = logging.getLogger(__name__)
-# Lightning introduces itself on every start.
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+# Fabric announces every process that it starts.
+logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
 
 Network = TypeVar("Network", bound=nn.Module)
 Result = TypeVar("Result")
@@ -92,56 +90,34 @@ def fit(
     environment, devices, nodes = _processes(run.devices)
     if settings.batch % (devices * nodes):
         raise UsageError(f"a batch of {settings.batch} cannot be shared evenly by {devices * nodes} processes")
-    share = settings.batch // (devices * nodes)
-    parts = math.ceil(share / min(settings.micro_batch or share, share))
-    module = _Module(network, loss, settings, parts, entries)
-    journal = _Journal(settings, run, log_every, source)
-    state = _read(run.checkpoint)
-    if state:
-        journal.resume(module, state)
-    feed = _Feed(source, journal.done + 1, settings.iterations, parts)
-    journal.feed = feed
-    device = "gpu" if torch.cuda.is_available() else "cpu"
-    if devices * nodes > 1:
-        strategy: Any = DDPStrategy(cluster_environment=environment)
-    else:
-        strategy = SingleDeviceStrategy(device="cuda:0" if device == "gpu" else "cpu")
-    if journal.done < settings.iterations:
-        with warnings.catch_warnings(), _own_handlers():
-            warnings.filterwarnings("ignore", module="lightning")  # on loaders, which ours are not
-            trainer = Trainer(
-                accelerator=device,
-                devices=devices,
-                num_nodes=nodes,
-                strategy=strategy,
-                plugins=None if devices * nodes > 1 else [environment],
-                max_epochs=1,
-                accumulate_grad_batches=parts,
-                callbacks=[journal],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                use_distributed_sampler=False,
-            )
-            trainer.fit(module, train_dataloaders=feed)
+    fabric = Fabric(
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
+        plugins=[environment],
+    )
+    training = _Training(network, loss, source, settings, run, log_every, fabric)
+    if training.done < settings.iterations:
+        fabric.launch()
+        stopped = training.iterate(entries, devices)
         if last and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
-        if (last or journal.stopped) and not trainer.is_global_zero:
+        if (last or stopped) and not fabric.is_global_zero:
             raise SystemExit(0)
-        if journal.stopped:
-            name = signal.Signals(journal.stopped).name
-            log.error("stopped by %s at iteration %d; the next start resumes", name, journal.done)
-            raise SystemExit(128 + journal.stopped)
+        if stopped:
+            name = signal.Signals(stopped).name
+            log.error("stopped by %s at iteration %d; the next start resumes", name, training.done)
+            raise SystemExit(128 + stopped)
     elif last and environment.global_rank():
         raise SystemExit(0)
     for name in entries:
         vars(network).pop(name, None)
     trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     samples = settings.iterations * settings.batch
-    processes = devices * nodes
-    run.efforts.append(Effort(trained, settings.iterations, samples, "gpu" if device == "gpu" else "cpu", processes))
-    return (module.average or module.network).cpu().eval(), pd.DataFrame(journal.rows)
+    kind: Literal["cpu", "gpu"] = "gpu" if torch.cuda.is_available() else "cpu"
+    run.efforts.append(Effort(trained, settings.iterations, samples, kind, devices * nodes))
+    return training.kept.cpu().eval(), pd.DataFrame(training.rows)
 
 
 def _tried(
@@ -196,109 +172,196 @@ def _processes(devices: int | Literal["auto"]) -> tuple[ClusterEnvironment, int,
     return LightningEnvironment(), (max(torch.cuda.device_count(), 1) if devices == "auto" else devices), 1
 
 
-class _Module(LightningModule):
-    """A network as Lightning trains it."""
+class _Part(nn.Module):
+    """The weighted loss of one part of a batch, for DDP to wrap."""
 
-    def __init__(
-        self, network: Any, loss: LossFunction, settings: TrainingSettings, parts: int, entries: Sequence[str]
-    ) -> None:
+    def __init__(self, network: nn.Module, loss: LossFunction) -> None:
         super().__init__()
-        self.network = network.train()
-        self.average = copy.deepcopy(network).requires_grad_(False) if settings.ema else None
-        self.loss = loss
-        self.settings = settings
-        self.parts = parts
-        self.totals: Tensor | None = None
+        self.network, self.loss = network, loss
         self.terms: list[str] = []
-        self.iteration = 0
-        self.asked = 0  # the signal that came to this process
-        self.stop = 0  # the one on which all processes agreed
-        self.means: list[float] = []
-        for name in entries:
-            if settings.compile:
-                setattr(network, name, torch.compile(getattr(network, name)))
-            if settings.precision == "bf16":
-                setattr(network, name, _in_bfloat16(getattr(network, name)))
+        self.totals = torch.zeros(())
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam; a checkpoint's state is put into it when the training starts."""
-        settings = self.settings
-        return torch.optim.Adam(self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Batches move themselves."""
-        return batch.to(device)
-
-    def training_step(self, batch: Any, index: int) -> Tensor:
-        """The loss of one part, times its weight."""
+    def forward(self, batch: Any) -> Tensor:
+        """The loss times its weight; sets `totals`: the loss, its terms and 1, each times the weight."""
         found = self.loss(self.network, batch)
         total = found.value * found.weight
         self.terms = list(found.terms)
         values = [found.value.detach(), *(torch.as_tensor(value).detach() for value in found.terms.values())]
         weight = torch.as_tensor(found.weight, device=total.device).detach().double()
-        totals = torch.stack([*(value.to(total.device).double() * weight for value in values), weight])
-        self.totals = totals if self.totals is None else self.totals + totals
+        self.totals = torch.stack([*(value.to(total.device).double() * weight for value in values), weight])
         return total
 
-    def on_before_optimizer_step(self, optimizer: Any) -> None:
-        """Sums become means: over all parts, of all processes."""
-        assert self.totals is not None
-        totals = torch.cat([self.totals, self.totals.new_tensor([self.asked])])
-        if self.trainer.world_size > 1:
-            summed = self.trainer.strategy.reduce(totals[:-1], reduce_op="sum")
-            latest = self.trainer.strategy.reduce(totals[-1:], reduce_op="max")
-            totals = torch.cat([summed, latest])
-        *sums, weight, stop = totals.tolist()
-        self.means, self.stop, self.totals = [value / weight for value in sums], int(stop), None
-        # Lightning has divided by the parts, and DDP by the processes.
-        factor = self.parts * self.trainer.world_size / weight
+
+class _Training:
+    """One training: weights, their moving average, its log, and the checkpoint it resumes from."""
+
+    def __init__(
+        self,
+        network: Any,
+        loss: LossFunction,
+        source: Source,
+        settings: TrainingSettings,
+        run: Run,
+        log_every: int,
+        fabric: Fabric,
+    ) -> None:
+        self.network = network.train()
+        self.average: Any = None
+        if settings.ema:
+            self.average = AveragedModel(network, avg_fn=self._averaged).requires_grad_(False)
+            self.average.update_parameters(network)  # the first call copies
+        self.loss, self.source, self.settings, self.run = loss, source, settings, run
+        self.log_every, self.fabric = log_every, fabric
+        share = settings.batch // fabric.world_size
+        self.parts = math.ceil(share / min(settings.micro_batch or share, share))
+        self.asked = 0  # the signal that came to this process
+        self.waited = 0.0
+        state = torch.load(run.checkpoint, "cpu", weights_only=True) if run.checkpoint.is_file() else {}
+        if state:
+            self.network.load_state_dict(state["network"])
+        if state and self.average is not None:
+            self.average.module.load_state_dict(state["average"])
+        self.optimiser: dict[str, Any] = state.get("optimiser", {})
+        self.done: int = state.get("iteration", 0)
+        self.rows: list[dict[str, float]] = state.get("rows", [])
+        self.recent: list[list[float]] = state.get("recent", [])
+
+    @property
+    def kept(self) -> Any:
+        """What is validated, and kept at the end: the average where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def iterate(self, entries: Sequence[str], processes: int) -> int:
+        """Learn until the last iteration, or the one in which a signal comes to any process.
+
+        Args:
+            entries: methods of the network to be cast and compiled.
+            processes: of this node, which share its cores.
+
+        Returns:
+            That signal, or 0.
+        """
+        fabric, settings, run = self.fabric, self.settings, self.run
+        for name in entries:
+            if settings.compile:
+                setattr(self.network, name, torch.compile(getattr(self.network, name)))
+            if settings.precision == "bf16":
+                setattr(self.network, name, _in_bfloat16(getattr(self.network, name)))
+        part = _Part(self.network, self.loss)
+        step = fabric.setup_module(part)
+        self.kept.to(fabric.device)
+        adam = torch.optim.Adam(self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        if self.optimiser:
+            adam.load_state_dict(self.optimiser)
+            if fabric.is_global_zero:
+                log.info("%s resumes after iteration %d", run.title, self.done)
+        curves = Curves(run.curves) if run.curves and fabric.is_global_zero else None
+        bar = Progress(run.title, settings.iterations, "iteration", self.done, shown=fabric.is_global_zero)
+        before, stop, start = self.done, 0, time.perf_counter()
+        threads = min(LOADERS, max(1, len(os.sched_getaffinity(0)) // processes - 1))
+        batches = _ahead(self._loads(), threads if fabric.device.type == "cuda" else 0)
+        bar.start()
+        try:
+            with _handling(self._note):
+                while self.done < settings.iterations and not stop:
+                    means, stop = self._step(step, part, adam, batches)
+                    if not all(map(math.isfinite, means)):
+                        raise FloatingPointError(f"{run.title}: the loss is not finite at iteration {self.done}")
+                    self.recent.append(means)
+                    last = self.done == settings.iterations
+                    if self.done % self.log_every == 0 or last:
+                        self._log(part.terms, curves)
+                    bar.step(noted=f"loss {means[0]:.3f}")
+                    if self.done % settings.checkpoint_every == 0 or last or stop:
+                        self._save(adam)
+        finally:
+            bar.stop(whole=self.done == settings.iterations)
+        if fabric.is_global_zero:
+            took = time.perf_counter() - start
+            each, waiting = took / (self.done - before), self.waited / took
+            log.info("%s: %.3g s an iteration, %.0f %% of it for data", run.title, each, 100 * waiting)
+        return stop if self.done < settings.iterations else 0
+
+    def _step(self, step: Any, part: _Part, adam: torch.optim.Adam, batches: Iterator[Any]) -> tuple[list[float], int]:
+        """One iteration: the means of the loss and of its terms, and the signal on which all processes agree."""
+        fabric = self.fabric
+        totals: Any = 0
+        for number in range(1, self.parts + 1):
+            start = time.perf_counter()
+            batch = next(batches)
+            self.waited += time.perf_counter() - start
+            with fabric.no_backward_sync(step, enabled=number < self.parts):
+                fabric.backward(step(batch.to(fabric.device)))
+            totals = totals + part.totals
+        *sums, weight = fabric.strategy.all_reduce(totals, reduce_op="sum").tolist()
+        stop = int(fabric.strategy.all_reduce(torch.tensor(self.asked, device=fabric.device), reduce_op="max"))
         for parameter in self.network.parameters():
             if parameter.grad is not None:
-                parameter.grad.mul_(factor)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self.iteration, self.settings)
+                parameter.grad.mul_(fabric.world_size / weight)  # DDP has divided by the processes
+        self.done += 1
+        for group in adam.param_groups:
+            group["lr"] = learning_rate(self.done, self.settings)
+        adam.step()
+        adam.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        return [value / weight for value in sums], stop
 
-    @torch.no_grad()
-    def follow(self) -> None:
-        """Move the exponential moving average of the weights one step towards them.
+    def _averaged(self, mean: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
+        """The exponential moving average of a weight, one step on.
 
         At first it forgets faster than `ema` says: a short training shall not keep the random weights it began with.
         """
-        if self.average is not None:
-            decay = min(self.settings.ema, self.iteration / (self.iteration + 9))
-            for mean, value in zip(self.average.parameters(), self.network.parameters()):
-                mean.lerp_(value, 1 - decay)
-
-
-class _Feed:
-    """The parts of this process of every iteration that is left, in order."""
-
-    def __init__(self, source: Source, first: int, last: int, parts: int) -> None:
-        self.source, self.first, self.last, self.parts = source, first, last, parts
-        self.rank, self.world, self.threads = 0, 1, 0
-        self.waited = 0.0
-
-    def __len__(self) -> int:
-        return (self.last - self.first + 1) * self.parts
-
-    def __iter__(self) -> Iterator[Any]:
-        batches = _ahead(self._loads(), self.threads)
-        while True:
-            start = time.perf_counter()
-            batch = next(batches, None)
-            self.waited += time.perf_counter() - start
-            if batch is None:
-                return
-            yield batch
+        decay = min(self.settings.ema, self.done / (self.done + 9))
+        return mean.lerp(value.detach(), 1 - decay)
 
     def _loads(self) -> Iterator[Callable[[], Any]]:
-        for iteration in range(self.first, self.last + 1):
+        """The parts of this process of every iteration that is left, in order, each to be loaded."""
+        for iteration in range(self.done + 1, self.settings.iterations + 1):
             items = self.source.draw(iteration)
-            share = len(items) // self.world
-            own = items[self.rank * share : (self.rank + 1) * share]
+            share = len(items) // self.fabric.world_size
+            own = items[self.fabric.global_rank * share :][:share]
             for part in range(self.parts):
                 chosen = own[part * share // self.parts : (part + 1) * share // self.parts]
                 yield partial(self.source.load, chosen)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.asked = number
+
+    def _log(self, terms: Sequence[str], curves: Curves | None) -> None:
+        means = [sum(values) / len(values) for values in zip(*self.recent)]
+        self.recent = []
+        row = {"iteration": self.done} | dict(zip(["loss", *terms], means))
+        row |= {"validation_loss": self._held_out(), "learning_rate": learning_rate(self.done, self.settings)}
+        self.rows.append(row)
+        if curves is not None:
+            curves.add(row)
+
+    @torch.no_grad()
+    def _held_out(self) -> float:
+        """Mean loss of the held-out items, shared by the processes; nan where there are none."""
+        items, fabric = self.source.held_out, self.fabric
+        if not len(items):
+            return math.nan
+        network = self.kept.eval()
+        own = items[fabric.global_rank :: fabric.world_size]
+        losses = [float(self.loss(network, self.source.load([item]).to(fabric.device)).value) for item in own]
+        self.network.train()
+        total = torch.tensor(sum(losses), dtype=torch.float64, device=fabric.device)
+        return float(fabric.strategy.all_reduce(total, reduce_op="sum")) / len(items)
+
+    def _save(self, adam: torch.optim.Adam) -> None:
+        if self.fabric.is_global_zero:
+            state = {
+                "network": self.network.state_dict(),
+                "optimiser": adam.state_dict(),
+                "iteration": self.done,
+                "rows": self.rows,
+                "recent": self.recent,
+            }
+            state |= {"average": self.average.module.state_dict()} if self.average is not None else {}
+            with whole_file(self.run.checkpoint) as aside:
+                torch.save(state, aside)
 
 
 def _ahead(tasks: Iterator[Callable[[], Result]], threads: int) -> Iterator[Result]:
@@ -315,144 +378,15 @@ def _ahead(tasks: Iterator[Callable[[], Result]], threads: int) -> Iterator[Resu
             yield waiting.popleft().result()
 
 
-class _Journal(Callback):
-    """What is kept of a training while it runs: its log, and the checkpoint it resumes from; and when it stops."""
-
-    def __init__(self, settings: TrainingSettings, run: Run, log_every: int, source: Source) -> None:
-        self.settings, self.run, self.log_every, self.source = settings, run, log_every, source
-        self.done = 0
-        self.rows: list[dict[str, float]] = []
-        self.recent: list[list[float]] = []
-        self.stopped = 0
-        self.bar: Progress | None = None
-        self.feed: _Feed
-        self._optimiser: dict[str, Any] | None = None
-
-    def resume(self, module: _Module, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        module.network.load_state_dict(state["network"])
-        if module.average is not None:
-            module.average.load_state_dict(state["average"])
-        self._optimiser = state["optimiser"]
-        self.done, self.rows, self.recent = state["iteration"], state["rows"], state["recent"]
-
-    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Only now this process knows its place among the others."""
-        self.feed.rank, self.feed.world = trainer.global_rank, trainer.world_size
-        if module.device.type == "cuda":
-            self.feed.threads = min(LOADERS, max(1, len(os.sched_getaffinity(0)) // trainer.num_devices - 1))
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Put the optimiser's state in place, and listen for signals (Lightning's own handlers are replaced)."""
-        assert isinstance(module, _Module)
-        if self._optimiser is not None:
-            trainer.optimizers[0].load_state_dict(self._optimiser)
-            if trainer.is_global_zero:
-                log.info("%s resumes after iteration %d", self.run.title, self.done)
-        module.iteration = self.done + 1
-        for number in STOPPING:
-            signal.signal(number, partial(_note, module))
-        self.curves = Curves(self.run.curves) if self.run.curves and trainer.is_global_zero else None
-        self.bar = Progress(
-            self.run.title, self.settings.iterations, "iteration", self.done, shown=trainer.is_global_zero
-        )
-        self.bar.start()
-        self.started = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """After the last part of an iteration: log, checkpoint, stop."""
-        assert isinstance(module, _Module)
-        if (batch_idx + 1) % module.parts:
-            return
-        self.done = module.iteration
-        module.follow()
-        if not all(map(math.isfinite, module.means)):
-            raise FloatingPointError(f"{self.run.title}: the loss is not finite at iteration {self.done}")
-        self.recent.append(module.means)
-        last = self.done == self.settings.iterations
-        if self.done % self.log_every == 0 or last:
-            self._row(trainer, module)
-        assert self.bar is not None
-        self.bar.step(noted=f"loss {module.means[0]:.3f}")
-        if self.done % self.settings.checkpoint_every == 0 or last or module.stop:
-            self._save(trainer, module)
-        if module.stop and not last:
-            self.stopped = module.stop
-            trainer.should_stop = True
-        module.iteration += 1
-
-    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        """Say no more of a training that has failed."""
-        if self.bar is not None:
-            self.bar.stop(whole=False)
-
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Say what it took."""
-        if self.bar is not None:
-            self.bar.stop(whole=not self.stopped)
-        if trainer.is_global_zero and self.feed.first <= self.done:
-            took = time.perf_counter() - self.started
-            each, waiting = took / (self.done - self.feed.first + 1), self.feed.waited / took
-            log.info("%s: %.3g s an iteration, %.0f %% of it for data", self.run.title, each, 100 * waiting)
-
-    def _row(self, trainer: Trainer, module: _Module) -> None:
-        means = [sum(values) / len(values) for values in zip(*self.recent)]
-        self.recent = []
-        row = {"iteration": self.done} | dict(zip(["loss", *module.terms], means))
-        row |= {"validation_loss": self._held_out(trainer, module)}
-        row |= {"learning_rate": learning_rate(self.done, self.settings)}
-        self.rows.append(row)
-        if self.curves is not None:
-            self.curves.add(row)
-
-    @torch.no_grad()
-    def _held_out(self, trainer: Trainer, module: _Module) -> float:
-        """Mean loss of the held-out items, shared by the processes; nan where there are none."""
-        items = self.source.held_out
-        if not len(items):
-            return math.nan
-        network = (module.average if module.average is not None else module.network).eval()
-        own = items[trainer.global_rank :: trainer.world_size]
-        losses = [float(module.loss(network, self.source.load([item]).to(module.device)).value) for item in own]
-        module.network.train()
-        total = torch.tensor(sum(losses), dtype=torch.float64, device=module.device)
-        if trainer.world_size > 1:
-            total = trainer.strategy.reduce(total, reduce_op="sum")
-        return float(total) / len(items)
-
-    def _save(self, trainer: Trainer, module: _Module) -> None:
-        if trainer.is_global_zero:
-            state = {
-                "network": module.network.state_dict(),
-                "optimiser": trainer.optimizers[0].state_dict(),
-                "iteration": self.done,
-                "rows": self.rows,
-                "recent": self.recent,
-            }
-            state |= {"average": module.average.state_dict()} if module.average is not None else {}
-            with whole_file(self.run.checkpoint) as aside:
-                torch.save(state, aside)
-
-
-def _read(checkpoint: Path) -> dict[str, Any] | None:
-    return torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint.is_file() else None
-
-
 @contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Signals mean what they meant before, once the block has ended."""
-    before = {number: signal.getsignal(number) for number in STOPPING}
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Signals that ask for a stop go to this handler while the block lasts."""
+    before = {number: signal.signal(number, handler) for number in STOPPING}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _note(module: _Module, number: int, frame: FrameType | None) -> None:
-    module.asked = number
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _in_bfloat16(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,8 +4,10 @@ It is the ceiling above all registrations: an anchor moved by it shows what warp
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import whole_folder
@@ -13,23 +15,31 @@ from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import stamp
 from cof.cine.grid import read_placement
 from cof.cine.volume import read_cine
+from cof.inputs import Folder
 from cof.motion.fields import save_displacement
+from cof.options import CineBatch, ExclusionsOut, GridBatch, Key, Out
 from cof.progress import progress
 from cof.truth.artefacts import Truth
 
 
-def write_exact_fields(*, key: Path, cine: Path, grid: Path, truth: Path, out: Path, exclusions: Path) -> None:
+def write_exact_fields(
+    *,
+    key: Key,
+    cine: CineBatch,
+    grid: GridBatch,
+    truth: Annotated[Path, typer.Option(help="phantom/truth"), Folder()],
+    out: Out,
+    exclusions: ExclusionsOut,
+) -> None:
     """Write the exact displacement of a batch's subjects as `fields/{variant}/{batch}` holds registered ones.
 
     Args:
         key: raw participant and visit of every subject, by which the truth is found.
-        cine: folder `cine/{batch}`.
-        grid: folder `grid/{batch}`.
-        truth: `phantom/truth`; a subject whose displacement it does not hold (it is kept of the held-out ones, against
+        cine, grid, exclusions: as annotated.
+        truth: a subject whose displacement it does not hold (it is kept of the held-out ones, against
             the recorded frame 0) is passed over.
-        out: folder for `{subject}.safetensors`: the displacement at the voxels of the motion grid and the phases of the
+        out: of `{subject}.safetensors`: the displacement at the voxels of the motion grid and the phases of the
             canonical cine, frame 0 zero.
-        exclusions: table of the subjects left out.
     """
     raw = read_table(key).set_index("subject")
     excluded = Exclusions("fields")

@@ -31,7 +31,7 @@ def trained_on(results: Path, model: str, trained: Trained) -> dict[str, Any]:
         of the same cohort: it is that of no other.
     """
     folders = {"labeller": results / "labeller", "model": results / "models" / model}
-    registration = getattr(trained.settings, "registration", "")
+    registration = trained.settings.motion
     if registration:
         folders["registration"] = results / "registrations" / registration
     found: dict[str, Any] = {}

@@ -4,13 +4,14 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+import typer
 
 from cof import config
 from cof.artefacts.folders import whole_folder
@@ -23,10 +24,12 @@ from cof.config.motion import PathSettings
 from cof.ecg.reader import read_ecg
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
+from cof.inputs import AnyPath, Folder
 from cof.labels.stage import label_batch
 from cof.metrics.conformal import Intervals, Scale
 from cof.models.trained import Trained, load
 from cof.motion.stage import register_batch
+from cof.options import Out, Seed, says
 from cof.progress import Progress
 from cof.twins.cautions import caution
 from cof.twins.stage import generate_batch
@@ -40,6 +43,7 @@ FILES = (
     "summary.json",
 )
 SPLIT = "test"
+_LV_INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("EF", "ef_pct", "%"))
 WEIGHTS_HINT = "name the results of a run, or weights/bench in a checkout of the repository"
 NOTICE = (
     "Whoever ran this chose the ECG and the scan. Nothing here checks that they belong to one person or to one visit. "
@@ -64,7 +68,7 @@ class Reading:
         file = results / "config.json"
         if file.is_file():
             run = config.parse(json.loads(file.read_text()), "config.json")
-            registration = run.registrations.get(getattr(trained.settings, "registration", ""))
+            registration = run.registrations.get(trained.settings.motion or "")
             path = registration.path if registration else PathSettings()
             return cls(run.ecg, run.beats, run.cine, run.labels, run.grid, path)
         grid = GridSettings(shape=trained.shape, spacing_mm=trained.spacing_mm, frames=trained.frames)
@@ -72,25 +76,43 @@ class Reading:
         return cls(EcgSettings(), beats, CineSettings(), LabelSettings(), grid, PathSettings())
 
 
+def _told(_: None, given: Mapping[str, Any]) -> str:
+    """What the heart's left ventricle does, and what to open."""
+    out, model = given["out"], given["model"]
+    lv = json.loads((out / "summary.json").read_text())["function"]["LV"]
+    known = [f"{name} {lv[key]:.0f} {unit}" for name, key, unit in _LV_INDICES if lv[key] is not None]
+    return (
+        f"LV {', '.join(known)}, by {model}: generated, not measured. The heart lies in {out}: twin.nii with "
+        f"twin.labels.nii.gz for a viewer, volumes.csv. Open {out / 'summary.json'}: what was read, and mended"
+    )
+
+
+@says(_told)
 def twin_from_files(
     *,
-    ecg: Path,
-    scan: Path,
-    weights: Path,
-    model: str,
-    out: Path,
-    ed_frame: int | None = None,
-    anchor_phase: float | None = None,
-    seed: int = 0,
+    ecg: Annotated[Path, typer.Option(help="One 12-lead ECG file."), AnyPath()],
+    scan: Annotated[
+        Path, typer.Option(help="One short-axis cine or anchor volume: DICOM zip or folder, or NIfTI."), AnyPath()
+    ],
+    out: Out,
+    weights: Annotated[
+        Path,
+        typer.Option("--weights", "--results", help="Folder of trained models: shipped weights, or a run's results."),
+        Folder(),
+    ] = Path("results"),
+    model: Annotated[str, typer.Option(help="Which trained model.")] = "cof",
+    ed_frame: Annotated[int | None, typer.Option(help="The ED frame of the scan; found where not given.")] = None,
+    anchor_phase: Annotated[
+        float | None, typer.Option(help="Phase of the anchor in the cycle, by ECG gating; ED, 0, where not given.")
+    ] = None,
+    seed: Seed = 0,
 ) -> None:
     """Make one heart with trained models: shipped weights, or a run's results.
 
     Args:
-        ecg: one 12-lead ECG file.
-        scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
-        weights: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`.
-        model: name of the model.
-        out: folder for `FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
+        ecg, scan, model: as annotated.
+        weights: with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`.
+        out: of `FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
             `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
             on what the networks were trained, which numbers are not plausible, and whose responsibility the pairing
             is); of a calibrated model, with intervals for EF, ESV and every volume of the LV. What was mended is
@@ -115,7 +137,8 @@ def twin_from_files(
     reading = Reading.of(weights, trained)
     labeller = weights / "labeller"
     lone = _check_kinds(ecg, scan, reading)
-    steps = 7 if trained.sees_motion else 6
+    sees_motion = "displacement" in trained.settings.sees
+    steps = 7 if sees_motion else 6
     with (
         Progress("twin", steps, even=False) as shown,
         tempfile.TemporaryDirectory() as scratch,
@@ -138,8 +161,8 @@ def twin_from_files(
         _say_repairs(root)
         run(label_batch, cine=root / "cine", labeller=labeller, out=root / "labels", settings=reading.labels)
         run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
-        if trained.sees_motion:
-            registration = weights / "registrations" / getattr(trained.settings, "registration", "")
+        if sees_motion:
+            registration = weights / "registrations" / (trained.settings.motion or "")
             run(
                 register_batch,
                 grid=root / "grid",
@@ -155,7 +178,7 @@ def twin_from_files(
             cine=root / "cine",
             labels=root / "labels",
             grid=root / "grid",
-            fields=root / "fields" if trained.sees_motion else None,
+            fields=root / "fields" if sees_motion else None,
             model=weights / "models" / model,
             labeller=labeller,
             out=root / "twins",

@@ -2,9 +2,10 @@
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import typer
 
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import whole_folder
@@ -16,8 +17,23 @@ from cof.config.base import Labelling
 from cof.config.data import LabelSettings
 from cof.config.models import ModelSettings
 from cof.errors import CofError, Reason, UsageError
+from cof.inputs import Batch
 from cof.models.data import Artefacts
 from cof.models.trained import load
+from cof.options import (
+    BeatTable,
+    CineBatch,
+    ExclusionsOut,
+    GridBatch,
+    LabelBatch,
+    LabellerFolder,
+    Out,
+    Seed,
+    SettingsOf,
+    SettingsText,
+    Sheet,
+    Splits,
+)
 from cof.progress import progress
 from cof.twins.artefacts import write_twin
 from cof.twins.generation import generate, label, propagate
@@ -25,50 +41,43 @@ from cof.twins.generation import generate, label, propagate
 if TYPE_CHECKING:
     from cof.labels.predict import Labeller
 
-# Families whose motion is about end diastole and is not turned towards another anchor.
-ED_ALONE = ("oracle", "mean_motion", "scaled_motion")
-
 
 def generate_batch(
     *,
-    sheet: Path,
-    beats: Path,
-    cine: Path,
-    labels: Path,
-    grid: Path,
-    fields: Path | None,
-    model: Path,
-    labeller: Path,
-    out: Path,
-    exclusions: Path,
-    settings: ModelSettings,
-    labels_settings: LabelSettings,
-    seed: int,
-    labelling: Labelling = "nnunet",
-    splits: tuple[str, ...] = ("test",),
+    sheet: Sheet,
+    beats: BeatTable,
+    cine: CineBatch,
+    labels: LabelBatch,
+    grid: GridBatch,
+    model: Annotated[Path, typer.Option(help="models/{model}")],
+    labeller: LabellerFolder,
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[ModelSettings],
+    labels_settings: Annotated[LabelSettings, typer.Option(help="Settings of the labeller."), SettingsText()],
+    labelling: Annotated[Labelling, typer.Option(help="Of the generated hearts.")] = "nnunet",
+    fields: Annotated[
+        Path | None, typer.Option(help="fields/{variant}/{batch}, for the oracle only."), Batch(".safetensors")
+    ] = None,
+    splits: Splits = ("test",),
+    seed: Seed = 0,
     anchor_phase: float | None = None,
 ) -> None:
     """Generate the hearts of a batch's subjects; those that an earlier stage left out are passed over.
 
     Args:
-        sheet: `cohort/batches/{batch}.parquet`.
-        beats: `beats/{batch}.parquet`.
-        cine: folder `cine/{batch}`; a cine of one frame is an anchor, whose heart gets the frames of the training data
+        sheet, beats, grid, exclusions, settings, labels_settings, splits: as annotated.
+        cine: one of one frame is an anchor, whose heart gets the frames of the training data
             and the RR interval of the ECG.
-        labels: folder `labels/{batch}`; of every file only the anchor's frame is read, unless the model is an oracle
+        labels: of every file only the anchor's frame is read, unless the model is an oracle
             that is told the EF.
-        grid: folder `grid/{batch}`.
-        fields: folder `fields/{variant}/{batch}`, read by a family that is openly allowed to see the motion.
         model: folder of the trained model.
-        labeller: folder of the trained nnU-Net, which labels the generated cines as it labels the real ones.
-        out: folder of the generated hearts; docs/architecture.md lists the files.
-        exclusions: table of the subjects left out.
-        settings: of the model.
-        labels_settings: of the labeller.
+        labeller: labels the generated cines as it labels the real ones.
+        out: docs/reference/files.md lists the files.
         seed: of families that draw at random, together with the subject's name.
-        labelling: of the generated hearts: `propagated` moves the anchor's labels as its image, where a family
+        labelling: `propagated` moves the anchor's labels as its image, where a family
             generates a displacement.
-        splits: which subjects to generate.
+        fields: read by a family that is openly allowed to see the motion.
         anchor_phase: of the frame that is the anchor, and of what an anchor alone shows; without it the model's
             settings say which frame of a cine, and an anchor alone is at end diastole.
 
@@ -90,7 +99,7 @@ def generate_batch(
     cohort = read_table(sheet)
     provenance = stamp(settings.model_dump(mode="json")) | {"model": trained.provenance, "seed": seed}
     phase = trained.anchor_phase if anchor_phase is None else anchor_phase
-    if phase and settings.family in ED_ALONE:
+    if phase and settings.anchors == "ed":
         raise UsageError(f"a model of the family '{settings.family}' takes no other anchor than end diastole")
     excluded = Exclusions("twins")
     with whole_folder(out) as folder:
@@ -98,9 +107,9 @@ def generate_batch(
             with excluded.guard(name):
                 example = artefacts.open(
                     name,
-                    with_displacement=trained.sees_motion,
+                    with_displacement="displacement" in settings.sees,
                     with_cine=False,
-                    with_ef=trained.sees_ef,
+                    with_ef="ef" in settings.sees,
                     anchor_phase=phase,
                 )
                 if example is not None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cof.config.controls import AnchoredSettings
-from cof.models.base import Example, Motion, Save, Split, TrainedModel
+from cof.models.base import Example, Save, TrainedModel
 from cof.models.trained import MODEL, load
 from cof.training.run import Run
 
@@ -15,10 +15,6 @@ class AnchoredFamily:
     Nothing is trained again. Generation opens the frame at `anchor_phase` in the place of the ED frame and tells its
     phase, as ECG gating would.
     """
-
-    learns_on: Split | None = None
-    learns_from: frozenset[Motion] = frozenset()
-    sees_motion = False
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: AnchoredSettings, seed: int, run: Run

@@ -10,7 +10,7 @@ from torch import Tensor
 from cof.cine.grid import Placement
 from cof.config.controls import EnsembleSettings
 from cof.heart.structures import STRUCTURES
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject, TrainedModel
+from cof.models.base import Example, Generated, Save, Subject, TrainedModel
 from cof.models.trained import MEMBERS, load
 from cof.motion.resolution import to_canonical
 from cof.motion.warp import fill_invalid, warp
@@ -78,10 +78,6 @@ class EnsembleFamily:
 
     The members are models of the configuration, of which the ensemble keeps copies; nothing is trained for it.
     """
-
-    learns_on: Split | None = None
-    learns_from: frozenset[Motion] = frozenset()
-    sees_motion = False
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: EnsembleSettings, seed: int, run: Run

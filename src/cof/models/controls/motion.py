@@ -13,7 +13,7 @@ from cof.cine.grid import INTENSITY_UNIT, resample_phase
 from cof.config.base import Triple
 from cof.config.controls import MeanMotionSettings, OracleSettings, RandomSettings, StaticSettings
 from cof.models.alignment import HeartPose, map_displacement
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.base import Example, Generated, Save, Subject
 from cof.models.data import ecgs_of
 from cof.models.exchange import participant, rank
 from cof.models.flow.matching import reference_path
@@ -27,10 +27,6 @@ WEIGHTS = "weights.safetensors"
 
 class StaticFamily:
     """The anchor, unmoved."""
-
-    learns_on: Split | None = None
-    learns_from: frozenset[Motion] = frozenset()
-    sees_motion = False
 
     def fit(
         self,
@@ -54,10 +50,6 @@ class StaticFamily:
 
 class OracleFamily:
     """The ceiling of all warped anchors: the motion that registration finds in the subject's own real cine."""
-
-    learns_on: Split | None = None
-    learns_from: frozenset[Motion] = frozenset()
-    sees_motion = True
 
     def fit(
         self,
@@ -102,10 +94,6 @@ class RandomModel:
 
 class RandomFamily:
     """The paper's Random Sample: a real heart, but another one's."""
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"cine"})
-    sees_motion = False
 
     def fit(
         self,
@@ -155,10 +143,6 @@ class MeanMotionFamily:
     The mean velocity integrates to the mean displacement, since the integral is linear; so the mean is taken of the
     displacements, seen through the affine map that lays each left ventricle onto the mean one.
     """
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"displacement"})
-    sees_motion = False
 
     def fit(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor
 from cof.cine.grid import Placement
 from cof.config.controls import MeanMotionSettings, ScaledMotionSettings
 from cof.heart.structures import STRUCTURES
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.base import Example, Generated, Save, Subject
 from cof.models.controls.motion import WEIGHTS, MeanMotionFamily, MeanMotionModel, mean_motion_tensors
 from cof.motion.resolution import to_canonical
 from cof.motion.warp import fill_invalid, warp
@@ -119,10 +119,6 @@ class ScaledMotionFamily:
     The regression sees the twelve features of the ECG; or, for two nulls, the anchor's EDV alone (an EDV-only predictor
     of ESV), or nothing (everyone's mean EF, so that stroke volume and cardiac output follow from EDV and heart rate).
     """
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"displacement", "ef"})
-    sees_motion = False
 
     def fit(
         self,

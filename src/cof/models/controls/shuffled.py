@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from cof.config.controls import ShuffledSettings
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject, SubjectEcg, TrainedModel
+from cof.models.base import Example, Generated, Save, Subject, SubjectEcg, TrainedModel
 from cof.models.data import ecgs_of
 from cof.models.exchange import exchange, participant, rank
 from cof.models.trained import MODEL, load
@@ -47,10 +47,6 @@ class ShuffledFamily:
     The ECGs of the held-out subjects are exchanged among them, freely or within strata of sex and heart rate, which
     leave in place what sex and rate alone can tell.
     """
-
-    learns_on: Split | None = "test"
-    learns_from: frozenset[Motion] = frozenset()
-    sees_motion = False
 
     def fit(
         self,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cof.config.controls import TrueEfSettings
 from cof.errors import UsageError
-from cof.models.base import Example, Motion, Save, Split
+from cof.models.base import Example, Save
 from cof.models.trained import MODEL, load
 from cof.models.video.echodiffusion import EchoDiffusionModel
 from cof.training.run import Run
@@ -17,10 +17,6 @@ class TrueEfFamily:
     Nothing is trained again: what this one gains over the model that it applies is what a perfect prediction of the EF
     would bring.
     """
-
-    learns_on: Split | None = None
-    learns_from: frozenset[Motion] = frozenset()
-    sees_motion = False
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: TrueEfSettings, seed: int, run: Run

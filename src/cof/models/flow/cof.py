@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cof.config.flow import CofSettings
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.base import Example, Generated, Save, Subject
 from cof.models.flow.matching import encode_subject, heart_mask
 from cof.models.flow.objective import flow_matching
 from cof.models.flow.ode import integrate
@@ -68,10 +68,6 @@ class CofModel:
 
 class CofFamily:
     """The family of `CofSettings`."""
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"displacement"})
-    sees_motion = False
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: CofSettings, seed: int, run: Run

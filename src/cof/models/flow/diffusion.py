@@ -27,9 +27,9 @@ import torch
 from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 from torch import Tensor, nn
 
+from cof.config.baselines import DiffusionSettings
 from cof.config.flow import VelocitySettings
-from cof.config.rivals import DiffusionSettings
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.base import Example, Generated, Save, Subject
 from cof.models.ddim import LEVELS, ddim, noising
 from cof.models.flow.matching import MatchingBatch, encode_subject, weighted_mean
 from cof.models.flow.objective import Item, Objective, Phases
@@ -153,10 +153,6 @@ class DiffusionModel:
 
 class DiffusionFamily:
     """COF-w/ Diffusion: the displacement is sampled by a diffusion model with COF's network and conditions."""
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"displacement"})
-    sees_motion = False
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: DiffusionSettings, seed: int, run: Run

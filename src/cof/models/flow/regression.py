@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from cof.config.rivals import RegressionSettings
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.config.baselines import RegressionSettings
+from cof.models.base import Example, Generated, Save, Subject
 from cof.models.flow.matching import encode_subject
 from cof.models.flow.objective import Objective
 from cof.models.flow.velocity import VelocityField
@@ -46,10 +46,6 @@ class RegressionModel:
 
 class RegressionFamily:
     """ECG-conditioned regression of the displacement in one shot: the field of COF without the flow."""
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"displacement"})
-    sees_motion = False
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: RegressionSettings, seed: int, run: Run

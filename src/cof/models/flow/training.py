@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from cof.config.flow import MotionSettings
 from cof.models.base import Example
 from cof.models.data import ecgs_of
-from cof.models.exchange import Exchanged, exchange
+from cof.models.exchange import exchange, exchanged
 from cof.models.flow.matching import ecg_features, velocity_scale
 from cof.models.flow.objective import FLOW_MATCHING, Objective
 from cof.models.flow.velocity import FilmBlock, VelocityField
@@ -52,7 +52,7 @@ def fit(
     if hasattr(network, "features"):
         network.features.learn_scale(ecg_features(ecgs))
     if settings.shuffled_ecg:
-        train = Exchanged(train, ecgs, exchange(ecgs, str(seed)))
+        train = exchanged(train, ecgs, exchange(ecgs, str(seed)))
     network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     blocks = [module for module in network.modules() if isinstance(module, FilmBlock)] if settings.recompute else []
     for block in blocks:

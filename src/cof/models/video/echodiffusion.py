@@ -34,6 +34,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -45,10 +46,10 @@ from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cof.config.rivals import CascadeStageSettings, EchoDiffusionSettings
+from cof.config.baselines import CascadeStageSettings, EchoDiffusionSettings
 from cof.config.training import TrainingSettings
 from cof.errors import UsageError
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.base import Example, Generated, Save, Subject
 from cof.models.noise import standard_normal, subject_rng
 from cof.models.video import edm
 from cof.models.video.ef_predictor import EfExamples, EfPredictor, ef_loss
@@ -432,9 +433,7 @@ def sample(
 
     def denoise(noisy: Tensor, sigma: float) -> Tensor:
         level = torch.full_like(position, sigma)
-        made = network(noisy, level, images, told)
-        if settings.guidance != 1:
-            made = guided(made, network(noisy, level, images, untold), settings.guidance)
+        made = guided(partial(network, noisy, level, images), told, untold, settings.guidance)
         return (rest + made).clamp(0, 1) - rest
 
     sigmas = float(network.sigma_data) * edm.levels(settings.steps, *SIGMA_RANGE)
@@ -443,10 +442,6 @@ def sample(
 
 class EchoDiffusionFamily:
     """EchoDiffusion on slices: a cascade of video diffusion models, conditioned on an EF predicted from the ECG."""
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"cine", "ef"})
-    sees_motion = False
 
     def fit(
         self,

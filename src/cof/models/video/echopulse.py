@@ -32,9 +32,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cof.config.rivals import EchoPulseSettings
+from cof.config.baselines import EchoPulseSettings
 from cof.errors import UsageError
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.base import Example, Generated, Save, Subject
 from cof.models.noise import subject_rng
 from cof.models.video.guidance import guided
 from cof.models.video.masked import fill_in, hide
@@ -79,10 +79,7 @@ class EchoPulseModel:
         conditional, unconditional = encode(True), encode(False)
 
         def logits(tokens: Tensor) -> Tensor:
-            found = transformer(tokens, conditional)
-            if settings.guidance == 1:
-                return found
-            return guided(found, transformer(tokens, unconditional), settings.guidance)
+            return guided(partial(transformer, tokens), conditional, unconditional, settings.guidance)
 
         rng = subject_rng(seed, subject)
         shape = (len(slices), settings.video_frames // codec.stride, *anchor.shape[2:])
@@ -213,10 +210,6 @@ def _codec_loss(codec: VideoCodec, slices: SliceBatch) -> Loss:
 
 class EchoPulseFamily:
     """The family of `EchoPulseSettings`."""
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"cine"})
-    sees_motion = False
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: EchoPulseSettings, seed: int, run: Run

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cof.config.rivals import EfPredictorSettings
+from cof.config.baselines import EfPredictorSettings
 from cof.models.base import Example
 from cof.models.ecg_encoder import EcgEncoder
 from cof.training.run import Loss

@@ -8,7 +8,7 @@ from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cof.config.rivals import FlowAutoencoderSettings
+from cof.config.baselines import FlowAutoencoderSettings
 from cof.models.video.slices import NEIGHBOURS
 from cof.motion.warp import warp
 from cof.training.run import Loss

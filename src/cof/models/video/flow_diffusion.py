@@ -7,7 +7,7 @@ import torch
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor, nn
 
-from cof.config.rivals import FlowDiffusionSettings
+from cof.config.baselines import FlowDiffusionSettings
 from cof.models.ecg_encoder import tokens_at
 from cof.models.video.ecg_context import HARMONICS, EcgContext, harmonics
 from cof.models.video.flow_autoencoder import FLOW, MOTION

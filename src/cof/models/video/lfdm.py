@@ -30,9 +30,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cof.config.rivals import LfdmSettings
+from cof.config.baselines import LfdmSettings
 from cof.errors import UsageError
-from cof.models.base import Example, Generated, Motion, Save, Split, Subject
+from cof.models.base import Example, Generated, Save, Subject
 from cof.models.ddim import LEVELS, ddim, noising
 from cof.models.noise import standard_normal, subject_rng
 from cof.models.video.flow_autoencoder import FLOW, MOTION, MULTIPLE, QUARTER, FlowAutoencoder, autoencoder_loss
@@ -82,10 +82,7 @@ class LfdmModel:
 
         def denoise(noisy: Tensor, level: int) -> Tensor:
             levels = torch.full((count,), level, device=self.device)
-            found = diffusion(noisy, levels, conditional)
-            if settings.guidance == 1:
-                return found
-            return guided(found, diffusion(noisy, levels, unconditional), settings.guidance)
+            return guided(partial(diffusion, noisy, levels), conditional, unconditional, settings.guidance)
 
         shape = (1, MOTION, settings.video_frames, h, w)
         noise = standard_normal(subject_rng(seed, subject), shape).to(self.device)
@@ -233,10 +230,6 @@ def fit(
 
 class LfdmFamily:
     """The family of `LfdmSettings`."""
-
-    learns_on: Split | None = "train"
-    learns_from: frozenset[Motion] = frozenset({"cine"})
-    sees_motion = False
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: LfdmSettings, seed: int, run: Run

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cof.cine.grid import INTENSITY_UNIT, resample_phase
 from cof.config.base import Triple
-from cof.config.rivals import SliceVideoSettings
+from cof.config.baselines import SliceVideoSettings
 from cof.models.base import Example, Subject
 from cof.motion.augmentation import AffineMaps
 from cof.motion.warp import fill_invalid
@@ -205,6 +205,9 @@ class Slices:
         return self.slices(items)
 
 
+HALF_WAVES = 8
+
+
 class PositionEmbedding(nn.Module):
     """The place of a slice in its stack, z / Z: cosines of half waves along the stack, through a two-layer perceptron.
 
@@ -213,10 +216,10 @@ class PositionEmbedding(nn.Module):
 
     order: Tensor
 
-    def __init__(self, channels: int, waves: int = 8) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.register_buffer("order", math.pi * torch.arange(1, waves + 1, dtype=torch.float32), persistent=False)
-        self.layers = nn.Sequential(nn.Linear(waves, channels), nn.SiLU(), nn.Linear(channels, channels))
+        self.register_buffer("order", math.pi * torch.arange(1, HALF_WAVES + 1, dtype=torch.float32), persistent=False)
+        self.layers = nn.Sequential(nn.Linear(HALF_WAVES, channels), nn.SiLU(), nn.Linear(channels, channels))
 
     def forward(self, position: Tensor) -> Tensor:
         """Positions [N] to embeddings [N, channels]."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cof.config.rivals import MaskedTransformerSettings
+from cof.config.baselines import MaskedTransformerSettings
 from cof.models.video.ecg_context import HARMONICS, EcgContext, harmonics
 from cof.models.video.slices import NEIGHBOURS, PositionEmbedding
 

@@ -5,7 +5,7 @@ from monai.networks.nets.vqvae import VQVAE
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from cof.config.rivals import VideoCodecSettings
+from cof.config.baselines import VideoCodecSettings
 from cof.motion.convolution import with_fast_volumes
 from cof.training.run import Loss
 

@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cof.config.controls import AnchoredSettings
 from cof.config.evaluation import TableSettings
 from cof.config.metrics import METRICS, Metric
 from cof.report.artefacts import Missing, Results
@@ -68,7 +67,7 @@ def context(sources: Sources) -> dict[str, Any]:
                 "unbounded": bool(np.isinf(long.loc[long["metric"].str.contains("_interval_width_"), "mean"]).any()),
                 "paper_cohort": next(iter(long["paper_cohort"].dropna()), None),
                 "config_hash": str(long["config_hash"].iloc[0]),
-                "fairness": (results.root / "fairness" / f"{name}.csv").is_file(),
+                "cost": (results.root / "cost" / f"{name}.csv").is_file(),
                 "figure": assets.figure(f"table-{name}", alt, intervals(rows, metrics)),
                 "anchors": assets.figure(f"anchors-{name}", over, anchor_phases(lines, metrics)) if lines else None,
                 "overview": radar.overview(assets, name, settings, rows, metrics),
@@ -145,8 +144,8 @@ def _by_anchor(
     at: dict[str, list[tuple[float, dict[str, pd.Series]]]] = {}
     for name, printed in settings.models.items():
         model = results.config.models[name]
-        if isinstance(model, AnchoredSettings) and printed in rows:
-            at.setdefault(model.model, []).append((model.anchor_phase, rows[printed]))
+        if model.applied_model and model.anchored_at is not None and printed in rows:
+            at.setdefault(model.applied_model, []).append((model.anchored_at, rows[printed]))
     for name, points in at.items():
         if settings.models.get(name) in rows:
             points.append((0.0, rows[settings.models[name]]))

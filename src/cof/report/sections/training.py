@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from cof.config.training import TrainingSettings
 from cof.report.artefacts import Missing, Results
 from cof.report.assets import Assets
 from cof.report.origins import labeller_heading, networks
@@ -27,9 +26,7 @@ def context(sources: Sources) -> dict[str, Any]:
     trained = [("labeller", "nnU-Net, the labeller")]
     trained += [(f"registrations/{name}", f"TOPPR, registration '{name}'") for name in config.registrations]
     trained += [
-        (f"models/{name}", f"{name}, family {model.family}")
-        for name, model in config.models.items()
-        if isinstance(model, TrainingSettings)
+        (f"models/{name}", f"{name}, family {model.family}") for name, model in config.models.items() if model.training
     ]
     curves, missing = [], []
     for folder, title in trained:

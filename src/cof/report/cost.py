@@ -1,0 +1,17 @@
+"""The page of what each model has cost; run times differ from run to run, and so have a page of their own."""
+
+from typing import Any
+
+from cof.report.artefacts import Results
+from cof.tables.costs import HEADINGS, cells, read_csv
+
+
+def tables(results: Results) -> list[dict[str, Any]]:
+    """Costs of each model of each table, as `cost/{table}.csv` holds it."""
+    found = []
+    for name, settings in results.config.tables.items():
+        path = results.root / "cost" / f"{name}.csv"
+        if path.is_file():
+            rows = [(row[0], row[1:]) for row in map(cells, read_csv(path))]
+            found.append({"name": name, "title": settings.title, "headings": HEADINGS[1:], "rows": rows})
+    return found
