@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from cof.cine.grid import (
     Placement,
     from_canonical,
+    label_shares,
     labels_to_canonical,
     make_grid,
     place,
@@ -191,6 +193,21 @@ def test_labels_beyond_the_stack_are_background():
     expected[np.array(placement.valid), 4:8, 3:7] = 1
     assert sum(placement.valid) == 3
     np.testing.assert_array_equal(labels_to_canonical(labels, placement), expected)
+
+
+def test_shares_of_labels_are_interpolated_as_intensities_are():
+    labels = np.random.default_rng(0).integers(0, 4, (2, 5, 20, 18)).astype(np.uint8)
+    placement = place(ramp((5, 20, 18)), heart_at((5, 20, 18), (2, 10, 9)), (10, 1.4, 1.4), SMALL)
+    placement = replace(placement, intensity=(0.0, 1.0))
+    shares = label_shares(labels, placement)
+    assert shares.shape == (2, 4, *SMALL.shape)
+    for label in range(4):
+        expected = to_canonical((labels == label).astype(np.float32), placement)
+        np.testing.assert_allclose(shares[:, label], expected, atol=1e-6)
+    valid = np.array(placement.valid)
+    np.testing.assert_allclose(shares.sum(1)[:, valid], 1, atol=1e-5)
+    assert not valid.all()
+    assert not shares[:, :, ~valid].any()
 
 
 def test_later_frames_decide_nothing(scan):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from cof.config.motion import RegistrationSettings
-from cof.motion.losses import dice_loss, diffusion_energy, excess, image_loss, mse_loss, ncc_loss
+from cof.motion.losses import dice_loss, diffusion_energy, excess, image_loss, labels_loss, mse_loss, ncc_loss
 
 WINDOW = (3, 9, 9)
 
@@ -90,3 +90,31 @@ def test_the_similarity_of_the_settings_decides():
     window = RegistrationSettings(ncc_window=(1, 5, 5))
     assert image_loss(a, b, valid, window) == ncc_loss(a, b, (1, 5, 5), valid)
     assert image_loss(a, b, valid, RegistrationSettings(similarity="mse")) == mse_loss(a, b, valid)
+
+
+def test_labels_that_a_displacement_brings_together_have_no_loss():
+    """A block moved by two voxels: its pull-back displacement gives no loss, none gives that of the overlap left."""
+    labels = torch.zeros(1, 4, 6, 16, 16)
+    labels[:, 1, 1:5, 4:10, 4:10], labels[:, 2, 1:5, 4:10, 10:12], labels[:, 3, 1:5, 10:12, 4:12] = 1, 1, 1
+    target = labels.roll(2, dims=-1)
+    displacement = torch.zeros(1, 3, 6, 16, 16, requires_grad=True)
+    back = torch.zeros(1, 3, 6, 16, 16)
+    back[:, 2] = -2 * 1.5
+    spacing = (10.0, 2.0, 1.5)
+    assert labels_loss(labels, target, back, spacing, _everywhere(1, 6)) == pytest.approx(0, abs=1e-5)
+    # Dice of classes 6 by 6, 2 by 6 and 8 by 2 (x by y), of which 4, 0 and 6 columns overlap.
+    left = labels_loss(labels, target, displacement, spacing, _everywhere(1, 6))
+    assert left.item() == pytest.approx(1 - (4 / 6 + 0 + 6 / 8) / 3, abs=1e-5)
+    left.backward()
+    assert displacement.grad[:, 2].sum() > 0  # the way down is to pull from smaller x
+
+
+def test_labels_of_invalid_slices_do_not_count():
+    labels = torch.zeros(1, 4, 4, 8, 8)
+    labels[:, 1, :, 2:6, 2:6], labels[:, 2, :, 6:7], labels[:, 3, :, 7:] = 1, 1, 1
+    target = labels.clone()
+    target[:, :, 3] = labels[:, :, 3].flip(2)
+    still = torch.zeros(1, 3, 4, 8, 8)
+    valid = torch.tensor([[True, True, True, False]])
+    assert labels_loss(labels, target, still, (10.0, 2.0, 2.0), valid) == pytest.approx(0, abs=1e-5)
+    assert labels_loss(labels, target, still, (10.0, 2.0, 2.0), _everywhere(1, 4)) > 0.1

@@ -3,12 +3,16 @@ import torch
 from torch.nn import functional
 
 from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
+from cof.motion.losses import labels_loss
 from cof.motion.refinement import refine
+from cof.motion.resolution import to_canonical
 from cof.motion.toppr import Toppr
+
+_STEPS = ("step_mm", "lambda_rec", "lambda_labels", "lambda_smooth", "control_mm")
 
 
 def _settings(steps: int, **more) -> RegistrationSettings:
-    refinement = {name: more.pop(name) for name in ("step_mm", "lambda_smooth", "control_mm") if name in more}
+    refinement = {name: more.pop(name) for name in _STEPS if name in more}
     return RegistrationSettings(
         path=PathSettings(refinement=RefinementSettings(steps=steps, **refinement)), channels=(4, 8), **more
     )
@@ -119,3 +123,30 @@ def test_pairs_are_refined_each_on_its_own_and_the_network_stays(ring):
     assert not together.requires_grad
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_labels_alone_refine_to_the_true_motion(ring):
+    """Without the image term, what the labels of both frames tell is enough to bring them together."""
+    (source, target), placement, truth = _pair(ring)
+    labels = tuple(ring(0).subject.label_shares(frame)[None] for frame in (0, 4))
+    valid = torch.tensor([placement.valid])
+    left, error = {}, {}
+    for steps in (0, 40):
+        settings = _settings(steps, lambda_rec=0.0, lambda_labels=1.0, lambda_smooth=0.02)
+        found = refine(_network(settings, placement), source, target, placement.valid, settings, labels).displacement
+        left[steps] = float(labels_loss(*labels, to_canonical(found), placement.spacing_mm, valid))
+        edge = (truth.norm(dim=1) > 3) & (truth.norm(dim=1) < 12)
+        error[steps] = float((found - truth)[:, 1:].norm(dim=1)[edge].mean())
+    assert left[40] < 0.3 * left[0]
+    assert error[40] < 0.8 * error[0]
+
+
+def test_labels_count_only_where_they_are_weighted(ring):
+    (source, target), placement, _ = _pair(ring)
+    labels = tuple(ring(0).subject.label_shares(frame)[None] for frame in (0, 4))
+    settings = _settings(3)
+    network = _network(settings, placement)
+    without = refine(network, source, target, placement.valid, settings).displacement
+    assert torch.equal(refine(network, source, target, placement.valid, settings, labels).displacement, without)
+    with pytest.raises(ValueError, match="needs the labels of both frames"):
+        refine(network, source, target, placement.valid, _settings(3, lambda_labels=1.0))

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from safetensors.torch import save_model
+from scipy.ndimage import map_coordinates
 
 from cof.cli import main
 from cof.config.motion import RegistrationSettings
@@ -241,6 +242,44 @@ def test_refinement_makes_the_images_agree_better(scan, tmp_path):
         _register(scan, "--refine", steps)
         agreement.append(json.loads((scan["out"] / "registration.json").read_text())["measures"]["ncc_after"])
     assert agreement[1] > agreement[0] + 0.1
+
+
+def test_a_refinement_by_labels_asks_the_labeller(scan, tmp_path, monkeypatch, capsys):
+    """Two images without any texture, in which a labeller sees a block that moves as the fixed one is shifted."""
+    block = np.zeros(SHAPE, np.uint8)
+    block[2:6, 20:40, 16:36] = 2
+    block[2:6, 25:35, 21:31] = 1
+    seen = {4: block, 3: np.roll(block, (-2, 3), axis=(1, 2))}
+
+    class Known:
+        @classmethod
+        def load(cls, folder, mirroring):
+            return cls()
+
+        def label(self, frames, spacing_mm):
+            return np.stack([seen[int(frame.max())] for frame in frames])
+
+    monkeypatch.setattr("cof.labels.predict.Labeller", Known)
+    flat = np.ones(SHAPE, np.float32) * np.linspace(0, 1, SHAPE[0], dtype=np.float32)[:, None, None]
+    for name, bright in (("moving", 4), ("fixed", 3)):
+        _save(scan[name], bright * flat, _affine())
+    scan = scan | {"weights": _weights(tmp_path / "still", (0.0, 0.0, 0.0))}
+    by_labels = ("--refine", 40, "--refine-labels", 1, "--centre", 26, 30, 3)
+    assert "--labeller" in _register(scan, *by_labels, expect=2, capsys=capsys)
+    (tmp_path / "labeller").mkdir()
+    (tmp_path / "labeller/labeller.json").touch()
+    monkeypatch.setattr("cof.motion.register._beside", lambda weights: tmp_path / "labeller")
+    overlap = {}
+    for name, more in (("none", ("--refine", 0, "--centre", 26, 30, 3)), ("labels", by_labels)):
+        _register(scan, *more, "--force")
+        vectors = nib.load(scan["out"] / "displacement.nii.gz").get_fdata()[:, :, :, 0]
+        axes = _affine()[:3, :3] / np.linalg.norm(_affine()[:3, :3], axis=0)
+        along = np.einsum("xyzc,ci->xyzi", vectors @ np.diag([-1.0, -1.0, 1.0]), axes).transpose(3, 2, 1, 0)[::-1]
+        at = [index + d / step for index, d, step in zip(np.indices(SHAPE), along, SPACING)]
+        moved = map_coordinates((block > 0).astype(float), at, order=1) > 0.5
+        overlap[name] = 2 * (moved & (seen[3] > 0)).sum() / (moved.sum() + (seen[3] > 0).sum())
+    assert overlap["none"] < 0.8
+    assert overlap["labels"] > 0.9
 
 
 def _shifted(affine):

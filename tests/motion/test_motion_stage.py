@@ -15,6 +15,7 @@ from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
 from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
 from cof.errors import UsageError
 from cof.motion import training
+from cof.motion.dataset import find_subjects, fingerprint, open_subject
 from cof.motion.fields import load_displacement, load_record
 from cof.motion.stage import load, register_batch, train
 
@@ -92,6 +93,37 @@ def test_training_and_registration_of_a_cohort(cohort):
         "closure_mm", "saturation", "folded_share", "min_jacobian", "sd_log_jacobian"
     }  # fmt: skip
     assert saved["provenance"]["weights_sha256"]
+
+
+def test_a_refinement_by_labels_reads_those_of_the_batch(cohort):
+    """The labels of a contracting ring alone, after hardly any training, bring its motion out."""
+    _train(cohort)
+    refinement = RefinementSettings(steps=20, lambda_rec=0, lambda_labels=1)
+    batch = {
+        "grid": cohort / "grid" / "b000",
+        "weights": cohort / "toppr",
+        "exclusions": cohort / "exclusions.parquet",
+        "settings": PathSettings(refinement=refinement),
+    }
+    with pytest.raises(UsageError, match="--labels"):
+        register_batch(**batch, out=cohort / "none")
+    register_batch(**batch, out=cohort / "fields", labels=cohort / "labels" / "b000")
+    u = load_displacement(cohort / "fields" / "ring-0.safetensors").float().norm(dim=1).mean((1, 2, 3))
+    assert u[4] > 0.5
+    assert u[4] > 1.5 * u[1]
+
+
+def test_annotations_are_found_beside_the_labels_and_decide_the_training(cohort):
+    """They are part of what identifies the training's data, and of what it learns."""
+    folders = [cohort / stage / "b000" for stage in ("grid", "cine", "labels")]
+    arguments = cohort / "subjects.parquet", *([folder] for folder in folders)
+    write_labels(cohort / "annotations" / "b000" / "ring-0.nii.gz", np.zeros((8, 8, 100, 96), np.uint8), np.eye(4))
+    without, found = find_subjects(*arguments), find_subjects(*arguments, [cohort / "annotations" / "b000"])
+    assert [files.annotation for files in without] == [None]
+    assert [files.annotation.name for files in found] == ["ring-0.nii.gz"]
+    assert len(open_subject(found[0]).annotation) == 8
+    assert open_subject(without[0]).annotation is None
+    assert fingerprint(without) != fingerprint(found)
 
 
 def _stopping(evaluate, at):

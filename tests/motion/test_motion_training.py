@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from cof.config.motion import RegistrationSettings
 from cof.config.training import AffineSettings
@@ -14,7 +15,7 @@ from cof.motion.native import native_displacement, warp_native
 from cof.motion.objective import draw_slices, evaluate_pairs, teacher_loss
 from cof.motion.pairs import DrawnPair, NativePair, Pair, PairBatch, draw_pairs
 from cof.motion.toppr import Registration, Toppr
-from cof.motion.training import LOG_COLUMNS, fit
+from cof.motion.training import LOG_COLUMNS, RandomPairs, fit
 from cof.motion.warp import warp_labels
 from cof.training.run import Run
 
@@ -235,3 +236,55 @@ def test_settings_describe_the_network():
     network = Toppr.of(RegistrationSettings(max_field="none", max_field_mm=7.0, channels=(4, 8)), (10.0, 2.0, 2.0))
     assert (network.max_field, network.max_field_mm, network.spacing_mm) == ("none", 7.0, (10.0, 2.0, 2.0))
     assert len(network.encoder) == 2
+
+
+def test_the_labels_of_both_frames_are_compared(ring):
+    """The known motion brings the source's labels onto the target's; none leaves what the contraction has changed."""
+    truth, subject = ring(0).displacement[4:5], ring(0).subject
+    settings = RegistrationSettings(lambda_rec=0, lambda_seg=0, lambda_labels=2.0, channels=(4,))
+    pairs = PairBatch.of([DrawnPair(subject, 0, 4)], with_labels=True)
+    terms = {
+        name: evaluate_pairs(Known(answer, subject.placement.spacing_mm), pairs, settings, None)
+        for name, answer in (("truth", truth), ("still", 0 * truth))
+    }
+    assert terms["truth"].labels < 0.05
+    assert terms["still"].labels > 3 * terms["truth"].labels
+    assert terms["still"].total(settings) == 2 * terms["still"].labels
+    assert PairBatch.of([DrawnPair(subject, 0, 4)]).labels is None
+
+
+def test_labels_alone_teach_the_motion(ring, tmp_path):
+    settings = SMALL.model_copy(
+        update={"iterations": 20, "lambda_rec": 0.0, "lambda_seg": 0.0, "lambda_labels": 1.0, "learning_rate": 1e-2}
+    )
+    _, log = fit([ring(0).subject], settings, None, 0, _run(tmp_path))
+    assert (log["rec"] == 0).all()
+    assert log["labels"][10:].mean() < 0.8 * log["labels"][:10].mean()
+
+
+def test_an_experts_labels_count_before_the_labellers(ring):
+    """Frame by frame: those that the expert has left out keep the labeller's."""
+    subject = ring(0).subject
+    annotation = np.zeros_like(subject.labels)
+    annotation[4] = np.roll(subject.labels[4], 3, axis=2)
+    both = replace(subject, annotation=annotation)
+    alone = replace(subject, labels=annotation)
+    assert torch.equal(both.label_shares(4), alone.label_shares(4))
+    assert not torch.equal(both.label_shares(4), subject.label_shares(4))
+    assert torch.equal(both.label_shares(2), subject.label_shares(2))
+
+
+def test_a_deformation_changes_the_target_and_its_labels_alone(ring):
+    settings = SMALL.model_copy(update={"deformation_mm": 12.0, "lambda_seg": 0.0, "lambda_labels": 1.0})
+    source = RandomPairs([ring(0).subject], settings, 3)
+    drawn = source.draw(1)
+    seen = source.load(drawn)
+    plain = source.load([replace(pair, deformation=None) for pair in drawn])
+    assert torch.equal(seen.source, plain.source)
+    assert torch.equal(seen.labels[0], plain.labels[0])
+    assert (seen.target - plain.target).abs().mean() > 0.005
+    assert (seen.labels[1] - plain.labels[1]).abs().mean() > 0.001
+    again = source.load(source.draw(1))
+    assert torch.equal(seen.target, again.target)
+    with pytest.raises(ValidationError, match="deformation_mm"):
+        RegistrationSettings(deformation_mm=5, lambda_seg=1)

@@ -5,6 +5,11 @@ rule toppr:
         cine=batches(rules.cine.output.cine),
         labels=batches(rules.label.output.labels),
         grid=batches(rules.grid.output.grid),
+        annotations=lambda wildcards: (
+            batches(rules.cine.output.annotations)
+            if CONFIG.registrations[wildcards.registration].lambda_labels
+            else []
+        ),
         labeller=f"{R}/labeller",
     output:
         weights=directory(f"{R}/registrations/{{registration}}"),
@@ -36,6 +41,11 @@ rule fields:
     input:
         grid=rules.grid.output.grid,
         weights=rules.toppr.output.weights,
+        labels=lambda wildcards: (
+            f"{R}/labels/{wildcards.batch}"
+            if CONFIG.registrations[wildcards.registration].path.needs_labels
+            else []
+        ),
     output:
         fields=directory(f"{R}/fields/{{registration}}/{{batch}}"),
         exclusions=f"{R}/exclusions/fields/{{registration}}/{{batch}}.parquet",

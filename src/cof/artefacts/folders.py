@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -126,7 +126,7 @@ class Batches(list[Path]):
         return {entry.name: folder for folder in reversed(self) if folder.is_dir() for entry in os.scandir(folder)}
 
 
-def find(folders: list[Path], name: str) -> Path | None:
+def find(folders: Sequence[Path], name: str) -> Path | None:
     """The file called `name` in the first of the folders that has one, or None."""
     if isinstance(folders, Batches):
         return folders.places[name] / name if name in folders.places else None

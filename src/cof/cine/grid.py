@@ -140,11 +140,7 @@ def to_canonical(stack: np.ndarray, placement: Placement) -> np.ndarray:
     Returns:
         float32 [..., Z, Y, X], clipped to [0, 1].
     """
-    along_z, along_y, along_x = (
-        _weights(placement.offset[axis] + placement.scale[axis] * np.arange(size), placement.native_shape[axis])
-        for axis, size in enumerate(placement.shape)
-    )
-    sampled = _interpolate(stack, along_z, along_y, along_x)
+    sampled = _interpolate(stack, *_placed(placement))
     dark, bright = placement.intensity
     sampled -= dark
     sampled *= 1 / (bright - dark)
@@ -163,6 +159,24 @@ def labels_to_canonical(labels: np.ndarray, placement: Placement) -> np.ndarray:
         result = np.take(result, np.clip(nearest, 0, placement.native_shape[axis] - 1), axis=axis - 3)
         np.moveaxis(result, axis - 3, 0)[outside] = 0
     return result
+
+
+def label_shares(labels: np.ndarray, placement: Placement, classes: int = 4) -> np.ndarray:
+    """What share of every canonical voxel each label has, by linear interpolation of native one-hot maps.
+
+    Args:
+        labels: [..., Z, Y, X], native.
+        placement: the canonical grid in the native stack.
+        classes: labels 0 to classes - 1.
+
+    Returns:
+        float32 [..., classes, Z, Y, X]; as of `to_canonical`, rows and columns go on beyond the native field of view
+        and all shares are 0 in slices that are not valid.
+    """
+    weights = _placed(placement)
+    shares = np.stack([_interpolate(labels == label, *weights) for label in range(classes)], axis=-4)
+    shares[..., ~np.array(placement.valid), :, :] = 0
+    return shares
 
 
 def from_canonical(canonical: np.ndarray, placement: Placement, anchor: np.ndarray) -> np.ndarray:
@@ -198,6 +212,15 @@ def _extent(inside: np.ndarray) -> slice:
     """From the first to the last true element."""
     indices = np.flatnonzero(inside)
     return slice(int(indices[0]), int(indices[-1]) + 1) if len(indices) else slice(0)
+
+
+def _placed(placement: Placement) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Linear interpolation from the native grid at the canonical voxels, along z, y and x."""
+    along_z, along_y, along_x = (
+        _weights(placement.offset[axis] + placement.scale[axis] * np.arange(size), placement.native_shape[axis])
+        for axis, size in enumerate(placement.shape)
+    )
+    return along_z, along_y, along_x
 
 
 def _weights(index: np.ndarray, size: int) -> np.ndarray:

@@ -2,18 +2,22 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cof.config.base import Count, Positive, Settings
 from cof.config.training import AffineSettings, TrainingSettings, TrialSettings
 
 
 class RefinementSettings(Settings):
-    """Instance-specific refinement: Adam on one pair's own field, from the network's on. Needs no labels."""
+    """Instance-specific refinement: Adam on one pair's own field, from the network's on."""
 
     steps: int = Field(0, ge=0, description="gradient steps per pair; 0 for none")
     step_mm: Positive = Field(0.5, description="length of a step of each component, falling to zero")
-    lambda_smooth: float = Field(0.03, ge=0, description="weight of the diffusion energy beside the image term")
+    lambda_rec: float = Field(1.0, ge=0, description="weight of the image similarity")
+    lambda_labels: float = Field(
+        0.0, ge=0, description="weight of the Dice loss between the labeller's labels of both frames; 0 needs no labels"
+    )
+    lambda_smooth: float = Field(0.03, ge=0, description="weight of the diffusion energy beside them")
     control_mm: Positive | None = Field(
         None,
         description="in-plane distance of the points between which the correction is interpolated, about: far ones "
@@ -29,6 +33,11 @@ class PathSettings(Settings):
         None, description="temporal low-pass: the path keeps so many harmonics of the cycle; null keeps all"
     )
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the refinement compares labels."""
+        return bool(self.refinement.steps and self.refinement.lambda_labels)
+
 
 class RegistrationSettings(TrainingSettings):
     """One variant of TOPPR, the topology-preserving registration."""
@@ -38,6 +47,9 @@ class RegistrationSettings(TrainingSettings):
     )
     lambda_rec: float = Field(1.0, ge=0, description="weight of the image similarity")
     lambda_seg: float = Field(1.0, ge=0, description="weight of the segmentation loss by the teacher")
+    lambda_labels: float = Field(
+        0.0, ge=0, description="weight of the Dice loss of the source's labels, warped, against the target's"
+    )
     lambda_smooth: float = Field(0.0, ge=0, description="weight of the diffusion energy of the field")
     parameterisation: Literal["velocity", "displacement"] = Field(
         "velocity", description="a stationary velocity field (diffeomorphic), or the displacement itself"
@@ -52,10 +64,24 @@ class RegistrationSettings(TrainingSettings):
     ncc_window: tuple[Count, Count, Count] = Field((3, 9, 9), description="odd voxels z, y, x of the local correlation")
     seg_slices: Count | Literal["all"] = Field(4, description="random native slices per pair in the teacher's loss")
     augmentation: AffineSettings | None = AffineSettings()
+    deformation_mm: float = Field(
+        0.0,
+        ge=0,
+        description="random smooth in-plane deformation of the target alone, with its labels, of up to about "
+        "this: motions that no training heart has; not with `lambda_seg`",
+    )
     pairing: Literal["direct", "composed"] = Field(
         "direct", description="register every frame to the anchor, or each to the one before and compose"
     )
     path: PathSettings = PathSettings()
+
+    @model_validator(mode="after")
+    def _teacher_sees_what_was_recorded(self) -> "RegistrationSettings":
+        if self.deformation_mm and self.lambda_seg:
+            raise ValueError(
+                "deformation_mm changes the target, and lambda_seg compares the recorded one: set one to 0"
+            )
+        return self
 
     @field_validator("trials")
     @classmethod

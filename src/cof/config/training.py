@@ -8,11 +8,14 @@ from cof.config.base import Count, Positive, Probability, Settings
 
 
 class AffineSettings(Settings):
-    """Random affine maps, the same for both images of a training pair. No mirroring: left and right differ."""
+    """Random affine maps, the same for both images of a training pair."""
 
     rotation_deg: float = Field(15.0, ge=0, description="about the long axis of the stack, up to this")
     scale: float = Field(0.1, ge=0, lt=1, description="in-plane factor, up to this share more or less")
     translation_mm: float = Field(8.0, ge=0, description="in-plane, up to this along y and x")
+    mirror: Probability = Field(
+        0.0, description="share mirrored along x: a registration gains by it; what knows left from right loses"
+    )
 
 
 class TrialSettings(Settings):

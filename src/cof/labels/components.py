@@ -9,8 +9,8 @@ from cof.heart.structures import STRUCTURES
 def largest_components(labels: np.ndarray) -> np.ndarray:
     """Keep one 26-connected component of every structure and set the rest to background.
 
-    It is the largest, but of the LV the one with the longest border to the myocardium (of equal ones the largest): where
-    a network takes part of the RV for LV, that part can be larger than the cavity inside the ring.
+    It is the largest, but of the LV the one with the longest border to the myocardium (of equal ones the largest):
+    where a network takes part of the RV for LV, that part can be larger than the cavity inside the ring.
 
     Args:
         labels: unsigned integers [Z, Y, X], 0 is background.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cof.config.base import Triple
@@ -26,12 +27,14 @@ class AffineMaps:
 
     @classmethod
     def draw(cls, settings: AffineSettings, count: int, rng: np.random.Generator, device: torch.device) -> "AffineMaps":
-        """Random in-plane rotations, scalings and translations."""
+        """Random in-plane rotations, scalings, translations and reflections."""
         angles = np.deg2rad(rng.uniform(-settings.rotation_deg, settings.rotation_deg, count))
         factors = 1 + rng.uniform(-settings.scale, settings.scale, (count, 1, 1))
         matrices = np.tile(np.eye(3), (count, 1, 1))
         rotations = np.array([[np.cos(angles), -np.sin(angles)], [np.sin(angles), np.cos(angles)]])
         matrices[:, 1:, 1:] = factors * rotations.transpose(2, 0, 1)
+        if settings.mirror:
+            matrices[rng.random(count) < settings.mirror, :, 2] *= -1
         shifts = np.zeros((count, 3))
         shifts[:, 1:] = rng.uniform(-settings.translation_mm, settings.translation_mm, (count, 2))
         return cls(torch.from_numpy(matrices).float().to(device), torch.from_numpy(shifts).float().to(device))
@@ -67,6 +70,34 @@ class AffineMaps:
         back = torch.einsum("bij,bjzyx->bizyx", inverse, positions - self.shifts[:, :, None, None, None])
         resampled = warp(displacement_mm, back - positions, spacing_mm)
         return torch.einsum("bij,bjzyx->bizyx", self.matrices, resampled)
+
+
+# Points of a random deformation lie so far apart, about, in-plane.
+_CONTROL_MM = 30.0
+_CONTROL_SLICES = 3
+
+
+def draw_deformation(
+    largest_mm: float, shape: tuple[int, int, int], spacing_mm: Triple, rng: np.random.Generator
+) -> Tensor:
+    """A random smooth in-plane displacement, as values at control points [1, 3, z, y, x] in mm (z, y, x).
+
+    Its strength differs from draw to draw, from none to a standard deviation of half of `largest_mm`.
+    """
+    rows, columns = (round(size * step / _CONTROL_MM) + 1 for size, step in zip(shape[1:], spacing_mm[1:]))
+    control = np.zeros((1, 3, _CONTROL_SLICES, rows, columns), np.float32)
+    control[0, 1:] = rng.uniform(0, largest_mm / 2) * rng.normal(size=control[0, 1:].shape).clip(-2, 2)
+    return torch.from_numpy(control)
+
+
+def deform(volume: Tensor, control_mm: Tensor, spacing_mm: Triple) -> Tensor:
+    """A volume [C, Z, Y, X] pulled back along the displacement of `draw_deformation`, bicubic between its points."""
+    planes = control_mm[0].transpose(0, 1)
+    planes = F.interpolate(planes, size=volume.shape[2:], mode="bicubic", align_corners=True)
+    displacement = F.interpolate(
+        planes.transpose(0, 1)[None], size=volume.shape[1:], mode="trilinear", align_corners=True
+    )
+    return warp(volume[None], displacement, spacing_mm)[0]
 
 
 def _positions(like: Tensor, spacing_mm: Triple) -> Tensor:

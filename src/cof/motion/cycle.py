@@ -55,6 +55,7 @@ def register_cycle(
     valid: tuple[bool, ...],
     settings: RegistrationSettings = _DEFAULTS,
     batch: int = 16,
+    labels: Tensor | None = None,
 ) -> Cycle:
     """Register every frame of a cine to its anchor.
 
@@ -64,14 +65,20 @@ def register_cycle(
         valid: for every slice, whether it holds an image.
         settings: pairing, refinement and temporal low-pass.
         batch: pairs at once; changes memory, not results beyond rounding.
+        labels: shares of the labels of every frame, [T, 4, Z, Y, X]; only a refinement by labels needs them.
     """
     device = next(network.parameters()).device
     frames = fill_invalid(frames, valid).to(device)[:, None]
+    labels = fill_invalid(labels, valid).to(device) if labels is not None else None
     found, saturation = [], []
     pairs = torch.tensor(frame_pairs(len(frames), settings.pairing), device=device)
     for sources, targets in ((chunk[:, 0], chunk[:, 1]) for chunk in pairs.split(batch)):
         pair = frames[sources], frames[targets]
-        registration = refine(network, *pair, valid, settings) if settings.path.refinement.steps else network(*pair)
+        if settings.path.refinement.steps:
+            known = (labels[sources], labels[targets]) if labels is not None else None
+            registration = refine(network, *pair, valid, settings, known)
+        else:
+            registration = network(*pair)
         found.append(registration.displacement)
         saturation.append(registration.saturation(network.max_field_mm) * len(sources))
     steps = torch.cat(found)

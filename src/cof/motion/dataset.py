@@ -1,6 +1,7 @@
 """The training subjects of a cohort on disk."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +15,18 @@ from cof.motion.pairs import TrainingSubject
 
 @dataclass(frozen=True)
 class SubjectFiles:
-    """What the earlier stages wrote of one subject: canonical cine, native cine and its labels."""
+    """What the earlier stages wrote of one subject: canonical cine, native cine, its labels and those of an expert."""
 
     name: str
     grid: Path
     cine: Path
     labels: Path
+    annotation: Path | None = None
 
 
-def find_subjects(subjects: Path, grid: list[Path], cine: list[Path], labels: list[Path]) -> list[SubjectFiles]:
+def find_subjects(
+    subjects: Path, grid: list[Path], cine: list[Path], labels: list[Path], annotations: Sequence[Path] = ()
+) -> list[SubjectFiles]:
     """The subjects of the training split that no earlier stage left out, in the order of their names.
 
     A subject with a lone anchor instead of a cine has no motion to learn from and is passed over; a pair of ED and ES
@@ -33,6 +37,7 @@ def find_subjects(subjects: Path, grid: list[Path], cine: list[Path], labels: li
         grid: folders `grid/{batch}`; a file is looked for by its name in all of them.
         cine: folders `cine/{batch}`.
         labels: folders `labels/{batch}`.
+        annotations: folders `annotations/{batch}`, where experts' labels count.
     """
     cohort = pd.read_parquet(subjects)
     files = []
@@ -43,7 +48,7 @@ def find_subjects(subjects: Path, grid: list[Path], cine: list[Path], labels: li
             find(labels, f"{name}.nii.gz"),
         )
         if canonical and native and labelled and len(StoredFrames.of(canonical)) > 1:
-            files.append(SubjectFiles(name, canonical, native, labelled))
+            files.append(SubjectFiles(name, canonical, native, labelled, find(annotations, f"{name}.nii.gz")))
     return files
 
 
@@ -56,7 +61,9 @@ def fingerprint(files: list[SubjectFiles]) -> str:
         sha.update(subject.name.encode())
         for path in (sidecar(subject.grid), sidecar(subject.cine)):
             sha.update(path.read_bytes())
-        sha.update(gzip_checksum(subject.labels))
+        for compressed in (subject.labels, subject.annotation):
+            if compressed is not None:
+                sha.update(gzip_checksum(compressed))
     return sha.hexdigest()
 
 
@@ -69,4 +76,5 @@ def open_subject(files: SubjectFiles) -> TrainingSubject:
         placement=read_placement(files.grid),
         native=StoredFrames.of(files.cine),
         labels=StoredFrames.of(files.labels),
+        annotation=StoredFrames.of(files.annotation) if files.annotation is not None else None,
     )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cof.config.base import Triple
 from cof.config.motion import RegistrationSettings
+from cof.motion.warp import warp
 
 EPSILON = 1e-5
 
@@ -82,6 +83,20 @@ def dice_loss(student: Tensor, teacher: Tensor) -> Tensor:
     overlap = (student * teacher).sum(axes)
     size = student.square().sum(axes) + teacher.square().sum(axes)
     return 1 - (2 * overlap / (size + EPSILON))[:, 1:].mean()
+
+
+def labels_loss(source: Tensor, target: Tensor, displacement_mm: Tensor, spacing_mm: Triple, valid: Tensor) -> Tensor:
+    """The Dice loss of one frame's labels, warped, against another's, over the slices that both frames have.
+
+    Args:
+        source: shares of the labels, [B, C, Z, Y, X], class 0 background.
+        target: of the same shape.
+        displacement_mm: [B, 3, Z, Y, X], pulls the target's grid back to the source; gradients flow to it.
+        spacing_mm: of all of them (z, y, x).
+        valid: bool [B, Z].
+    """
+    seen = valid[:, None, :, None, None].to(source.dtype)
+    return dice_loss(warp(source, displacement_mm, spacing_mm) * seen, target * seen)
 
 
 def diffusion_energy(field_mm: Tensor, spacing_mm: Triple) -> Tensor:

@@ -1,4 +1,7 @@
-"""The objective of a batch of training pairs: L = lambda_rec L_rec + lambda_seg L_seg, equation (5) of the paper."""
+"""The objective of a batch of training pairs: L = lambda_rec L_rec + lambda_seg L_seg, equation (5) of the paper.
+
+A term of ours compares labels themselves: those of the source, warped, with those of the target.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from torch import Tensor
 
 from cof.config.motion import RegistrationSettings
 from cof.labels.teacher import Stack
-from cof.motion.losses import dice_loss, diffusion_energy, excess, image_loss
+from cof.motion.losses import dice_loss, diffusion_energy, excess, image_loss, labels_loss
 from cof.motion.native import NativeCrop
 from cof.motion.pairs import NativePair, PairBatch
 from cof.motion.resolution import motion_spacing, to_canonical
@@ -34,6 +37,7 @@ class Terms:
     Attributes:
         rec: 1 - mean squared local correlation, or the mean squared difference.
         seg: Dice loss against the teacher's labels.
+        labels: Dice loss of the source's labels, warped, against the target's.
         smooth: diffusion energy of the network's field.
         excess: mean squared excess of u over the max field, where that is a hinge.
         saturation: share of field components beyond nine tenths of the max field; no part of the objective.
@@ -41,6 +45,7 @@ class Terms:
 
     rec: Tensor
     seg: Tensor
+    labels: Tensor
     smooth: Tensor
     excess: Tensor
     saturation: float
@@ -50,6 +55,7 @@ class Terms:
         return (
             settings.lambda_rec * self.rec
             + settings.lambda_seg * self.seg
+            + settings.lambda_labels * self.labels
             + settings.lambda_smooth * self.smooth
             + self.excess
         )
@@ -79,18 +85,21 @@ def evaluate_pairs(
         displacement = maps.unmap_displacement(found.displacement, motion_spacing(spacing))
 
     zero = source.new_zeros(())
-    rec = seg = smooth = beyond = zero
+    rec = seg = labels = smooth = beyond = zero
     if settings.lambda_rec:
         warped = warp(source, to_canonical(displacement), spacing)
         rec = image_loss(warped, target, pairs.valid, settings) * pairs.voxels
     if settings.lambda_seg:
         assert teacher is not None
         seg = teacher_loss(teacher, pairs.natives, displacement)
+    if settings.lambda_labels:
+        assert pairs.labels is not None
+        labels = labels_loss(*pairs.labels, to_canonical(displacement), spacing, pairs.valid)
     if settings.lambda_smooth:
         smooth = diffusion_energy(found.field, motion_spacing(spacing))
     if settings.max_field == "hinge":
         beyond = excess(found.displacement, settings.max_field_mm)
-    return Terms(rec, seg, smooth, beyond, found.saturation(settings.max_field_mm))
+    return Terms(rec, seg, labels, smooth, beyond, found.saturation(settings.max_field_mm))
 
 
 def draw_slices(crop: NativeCrop, count: int | str, rng: np.random.Generator) -> Tensor:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cof.cine.grid import Placement
+from cof.cine.grid import Placement, label_shares
 from cof.labels.teacher import intensity_statistics
-from cof.motion.augmentation import AffineMaps
+from cof.motion.augmentation import AffineMaps, deform
 from cof.motion.cycle import Pairing, frame_pairs
 from cof.motion.native import NativeCrop
 from cof.motion.warp import fill_invalid
@@ -43,6 +43,7 @@ class TrainingSubject:
         placement: the canonical grid in the native stack.
         native: [Tn, Zn, Yn, Xn], the native cine.
         labels: uint8, of the same shape.
+        annotation: an expert's labels, likewise, where there are any; a frame without one is all zero.
     """
 
     name: str
@@ -51,6 +52,7 @@ class TrainingSubject:
     placement: Placement
     native: Frames
     labels: Frames
+    annotation: Frames | None = None
     _statistics: dict[int, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     def canonical(self, frame: int) -> Tensor:
@@ -65,6 +67,17 @@ class TrainingSubject:
     def native_labels(self, frame: int) -> Tensor:
         """The labels of `native_frame`, int64."""
         return torch.from_numpy(self.labels[self._native_index(frame)].astype(np.int64))
+
+    def label_shares(self, frame: int) -> Tensor:
+        """The labels of `native_frame` on the canonical grid, float32 shares [4, Z, Y, X], filled as `canonical` is.
+
+        They are the expert's where the frame has those.
+        """
+        index = self._native_index(frame)
+        labels = self.annotation[index] if self.annotation is not None else None
+        if labels is None or not labels.any():
+            labels = self.labels[index]
+        return fill_invalid(torch.from_numpy(label_shares(labels, self.placement)), self.placement.valid)
 
     def intensity_statistics(self, frame: int) -> tuple[float, float]:
         """Mean and standard deviation by which the labeller normalises `native_frame`."""
@@ -98,12 +111,35 @@ class DrawnPair(Pair):
     Attributes:
         slices: native slices that the labeller compares; None where there is no labeller.
         map: the affine map of both images, a batch of one; None where nothing is augmented.
+        deformation: of the target, at control points (`cof.motion.augmentation.draw_deformation`); None for none.
         voxels: the pair's valid canonical slices over the mean number of its batch, for means over voxels.
     """
 
     slices: Tensor | None = None
     map: AffineMaps | None = None
     voxels: float = 1.0
+    deformation: Tensor | None = None
+
+    def source_image(self) -> Tensor:
+        """The canonical source, float32 [Z, Y, X] in [0, 1]."""
+        return self.subject.canonical(self.source)
+
+    def target_image(self) -> Tensor:
+        """The canonical target, likewise, deformed."""
+        return self._deformed(self.subject.canonical(self.target)[None])[0]
+
+    def source_labels(self) -> Tensor:
+        """Shares of the source's labels, [4, Z, Y, X]."""
+        return self.subject.label_shares(self.source)
+
+    def target_labels(self) -> Tensor:
+        """Those of the target, deformed as its image is."""
+        return self._deformed(self.subject.label_shares(self.target))
+
+    def _deformed(self, volume: Tensor) -> Tensor:
+        if self.deformation is None:
+            return volume
+        return deform(volume, self.deformation, self.subject.placement.spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -151,6 +187,7 @@ class PairBatch:
         voxels: mean over the pairs of `DrawnPair.voxels`.
         maps: B affine maps, or None.
         natives: what the labeller compares, B or none.
+        labels: shares of the labels of source and target, each [B, 4, Z, Y, X], or None.
     """
 
     source: Tensor
@@ -159,18 +196,25 @@ class PairBatch:
     voxels: float
     maps: AffineMaps | None
     natives: list[NativePair]
+    labels: tuple[Tensor, Tensor] | None = None
 
     @classmethod
-    def of(cls, pairs: Sequence[DrawnPair]) -> "PairBatch":
-        """Read pairs."""
+    def of(cls, pairs: Sequence[DrawnPair], with_labels: bool = False) -> "PairBatch":
+        """Read pairs, their labels only on demand."""
         maps = [pair.map for pair in pairs if pair.map is not None]
         return cls(
-            torch.stack([pair.subject.canonical(pair.source) for pair in pairs])[:, None],
-            torch.stack([pair.subject.canonical(pair.target) for pair in pairs])[:, None],
+            torch.stack([pair.source_image() for pair in pairs])[:, None],
+            torch.stack([pair.target_image() for pair in pairs])[:, None],
             torch.tensor([pair.subject.placement.valid for pair in pairs]),
             sum(pair.voxels for pair in pairs) / len(pairs),
             AffineMaps.together(maps) if maps else None,
             [NativePair.of(pair, pair.slices) for pair in pairs if pair.slices is not None],
+            (
+                torch.stack([pair.source_labels() for pair in pairs]),
+                torch.stack([pair.target_labels() for pair in pairs]),
+            )
+            if with_labels
+            else None,
         )
 
     def __len__(self) -> int:
@@ -185,6 +229,7 @@ class PairBatch:
             self.voxels,
             self.maps.to(device) if self.maps is not None else None,
             [native.to(device) for native in self.natives],
+            (self.labels[0].to(device), self.labels[1].to(device)) if self.labels is not None else None,
         )
 
 

@@ -1,10 +1,11 @@
 """Instance-specific refinement: a few gradient steps on the field of one pair, starting at the network's.
 
 The network amortises registration over its training hearts; a heart unlike them keeps a residual that its own images
-show (Balakrishnan et al. 2019, instance-specific optimisation). The steps see the two images and nothing else: no
-label, no teacher. The max field and the integration are the network's, so that its bound and topology hold for the
-result. A correction of every voxel by itself also follows the noise of the images, by about a millimetre where nothing
-moves; one that is interpolated between points a few centimetres apart does not.
+show (Balakrishnan et al. 2019, instance-specific optimisation). The steps see the two images and, where
+`lambda_labels` says so, the labels that the labeller gave them. The max field and the integration are the network's, so
+that its bound and topology hold for the result. On images alone, a correction of every voxel by itself also follows
+their noise, by about a millimetre where nothing moves; one that is interpolated between points a few centimetres apart
+does not.
 """
 
 import math
@@ -15,7 +16,7 @@ from torch.nn import functional
 
 from cof.config.base import Triple
 from cof.config.motion import RegistrationSettings
-from cof.motion.losses import diffusion_energy, excess, image_loss
+from cof.motion.losses import diffusion_energy, excess, image_loss, labels_loss
 from cof.motion.resolution import motion_spacing, to_canonical
 from cof.motion.toppr import Registration, Toppr
 from cof.motion.warp import warp
@@ -27,6 +28,7 @@ def refine(
     target: Tensor,
     valid: tuple[bool, ...],
     settings: RegistrationSettings,
+    labels: tuple[Tensor, Tensor] | None = None,
 ) -> Registration:
     """Register targets to sources, and refine each pair's field on its own images.
 
@@ -36,11 +38,15 @@ def refine(
         target: the same shape.
         valid: for every slice, whether it holds an image.
         settings: of the network; `settings.path.refinement` has the steps. Without any, the network's own result.
+        labels: shares of the labels of source and target, each [B, 4, Z, Y, X] (`cof.cine.grid.label_shares`); only
+            `lambda_labels` needs them.
 
     Returns:
         The registrations, without gradients.
     """
     refinement = settings.path.refinement
+    if refinement.lambda_labels and labels is None:
+        raise ValueError("a refinement by labels (lambda_labels) needs the labels of both frames")
     with torch.no_grad():
         field = network.unbounded(source, target)
     seen = torch.tensor(valid, device=field.device).expand(len(field), -1)
@@ -55,8 +61,14 @@ def refine(
             for group in optimiser.param_groups:
                 group["lr"] = refinement.step_mm * 0.5 * (1 + math.cos(math.pi * step / refinement.steps))
             found = network.realise(field + _spread(control, field))
-            warped = warp(source, to_canonical(found.displacement), network.spacing_mm)
-            loss = image_loss(warped, target, seen, settings)
+            displacement = to_canonical(found.displacement)
+            loss = field.new_zeros(())
+            if refinement.lambda_rec:
+                warped = warp(source, displacement, network.spacing_mm)
+                loss = loss + refinement.lambda_rec * image_loss(warped, target, seen, settings)
+            if refinement.lambda_labels and labels is not None:
+                by_labels = labels_loss(*labels, displacement, network.spacing_mm, seen)
+                loss = loss + refinement.lambda_labels * by_labels
             if refinement.lambda_smooth:
                 loss = loss + refinement.lambda_smooth * diffusion_energy(found.field, spacing)
             if settings.max_field == "hinge":

@@ -17,7 +17,7 @@ from cof.artefacts.folders import whole_folder
 from cof.artefacts.provenance import stamp
 from cof.cine.annotations import whole_labels
 from cof.cine.geometry import base_to_apex, check_spacing, flip_slices, onto_stack
-from cof.cine.grid import Placement, place, place_at, to_canonical
+from cof.cine.grid import Placement, label_shares, place, place_at, to_canonical
 from cof.cine.nifti import UNORIENTED, Stored, read_array
 from cof.config.base import Triple
 from cof.config.data import GridSettings
@@ -121,6 +121,9 @@ def register_volumes(
         typer.Option("--refine", min=0, help="Gradient steps on this pair after the network."),
         Read(int, lambda steps: RefinementSettings(steps=steps), 0),
     ],
+    refine_labels: Annotated[
+        float, typer.Option(min=0, help="Weight in these steps of the Dice of a labeller's labels of both volumes.")
+    ] = 0.0,
     force: Annotated[bool, typer.Option("--force", help="Write a registration that is worse than none, too.")] = False,
 ) -> dict[str, Any]:
     """Register MOVING to FIXED, two short-axis volumes of one heart on the same voxels.
@@ -136,17 +139,20 @@ def register_volumes(
             that `labeller` gives MOVING. Without any of them, that of a labeller beside `weights`, of what moves, or
             the middle of the stack, with a warning.
         labels: NIfTI with 1 LV and 2 myocardium of MOVING, on its voxels; of four axes, its frame is that of MOVING.
+        refine_labels: above 0, the steps also bring together the labels that `labeller`, or one beside `weights`, gives
+            both volumes.
         force: write a registration after which the images agree less than without any.
 
     Returns:
         What `registration.json` holds.
 
     Raises:
-        UsageError: a file, a frame or the trained registration is not there, the centre is given twice, or the
-            registration is worse than none: the images' correlation (`measures.ncc_after`, over the canonical grid) is
-            less than before.
+        UsageError: a file, a frame or the trained registration is not there, the centre is given twice, a refinement
+            by labels finds no labeller, or the registration is worse than none: the images' correlation
+            (`measures.ncc_after`, over the canonical grid) is less than before.
         CofError: the volumes cannot be registered; the message tells why.
     """
+    refinement = refinement.model_copy(update={"lambda_labels": refine_labels})
     if sum(choice is not None for choice in (centre, labels, labeller)) > 1:
         raise UsageError("give the centre once: by --centre, by --labels or by --labeller")
     trained = load(weights)
@@ -155,7 +161,10 @@ def register_volumes(
     placement, centred_by = _place(volumes, grid, centre, labels, moving_frame, labeller, weights)
     crop = NativeCrop.of(placement)  # before any work: it tells if there is no overlap
     with Progress("registration", None):
-        u, measures = _register(trained, volumes, placement, refinement)
+        labels_of_both = None
+        if refinement.steps and refine_labels:
+            labels_of_both = _label(volumes, labeller or _beside(weights))
+        u, measures = _register(trained, volumes, placement, refinement, labels_of_both)
     centre_voxel = _centre(placement, volumes)
     worse = measures["ncc_after"] < measures["ncc_before"] - WORSE_NCC
     if worse and not force:
@@ -300,7 +309,24 @@ def _place(
         if not all(-0.5 <= index <= size - 0.5 for index, size in zip((z, y, x), shape)):
             raise UsageError(f"--centre: voxel {x:g} {y:g} {z:g} lies outside of FIXED ({_shape(volumes.moving)})")
         return place_at(volumes.moving, (shape[0] - 1 - z if volumes.flipped else z, y, x), spacing, settings), "centre"
-    return _search(volumes, settings, weights.resolve().parents[1] / "labeller")
+    return _search(volumes, settings, _beside(weights))
+
+
+def _beside(weights: Path) -> Path:
+    """Where the labeller of a registration's own run lies."""
+    return weights.resolve().parents[1] / "labeller"
+
+
+def _label(volumes: Volumes, labeller: Path) -> np.ndarray:
+    """The labeller's labels of MOVING and of FIXED, [2, Z, Y, X]."""
+    from cof.labels.predict import Labeller
+
+    if not (labeller / "labeller.json").is_file():
+        raise UsageError(
+            f"a refinement by labels needs a labeller, and there is none in {labeller}: name it (--labeller)"
+        )
+    both = np.stack([volumes.moving, volumes.fixed])
+    return Labeller.load(labeller, mirroring=False).label(both, volumes.spacing_mm)
 
 
 def _place_by_labeller(volumes: Volumes, settings: GridSettings, labeller: Path) -> Placement:
@@ -378,7 +404,11 @@ def _read_labels(path: Path, volumes: Volumes, frame: int | None) -> np.ndarray:
 
 
 def _register(
-    trained: Trained, volumes: Volumes, placement: Placement, refinement: RefinementSettings
+    trained: Trained,
+    volumes: Volumes,
+    placement: Placement,
+    refinement: RefinementSettings,
+    labels: np.ndarray | None,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """The displacement [1, 3, Z, Y/2, X/2] in mm on the motion grid, and how well the images agree."""
     network = trained.network
@@ -386,7 +416,11 @@ def _register(
     pair = torch.from_numpy(to_canonical(np.stack([volumes.moving, volumes.fixed]), placement))
     source, target = fill_invalid(pair, placement.valid).to(device)[:, None, None]
     settings = trained.settings.model_copy(update={"path": PathSettings(refinement=refinement)})
-    found = refine(network, source, target, placement.valid, settings)
+    known = None
+    if labels is not None:
+        shares = fill_invalid(torch.from_numpy(label_shares(labels, placement)), placement.valid).to(device)
+        known = shares[:1], shares[1:]
+    found = refine(network, source, target, placement.valid, settings, known)
     valid = torch.tensor([placement.valid], device=device)
     moved = warp(source, motion_to_canonical(found.displacement), network.spacing_mm)
     measures = {

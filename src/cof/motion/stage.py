@@ -5,10 +5,11 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from safetensors.torch import load_model, save_model
 
 from cof.artefacts.exclusions import Exclusions
@@ -16,10 +17,12 @@ from cof.artefacts.folders import beside, whole_folder
 from cof.artefacts.origin import LEARNT_FROM, learnt_from
 from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
-from cof.cine.grid import read_grid
-from cof.cohort import EveryFolder
+from cof.cine.grid import Placement, label_shares, nearest_frame, read_grid
+from cof.cine.volume import read_labels
+from cof.cohort import EveryFolder, OfEveryBatch
 from cof.config.motion import PathSettings, RegistrationSettings
 from cof.errors import CofError, Reason, UsageError
+from cof.inputs import Folder
 from cof.motion.cycle import register_cycle
 from cof.motion.fields import save_displacement
 from cof.motion.toppr import Toppr
@@ -28,6 +31,7 @@ from cof.options import (
     Devices,
     ExclusionsOut,
     GridBatch,
+    LabelBatch,
     LabellerFolder,
     Out,
     Registration,
@@ -58,6 +62,12 @@ def train(
     settings: SettingsOf[RegistrationSettings],
     seed: Seed = 0,
     curves: Curves = None,
+    annotations: Annotated[
+        list[Path] | tuple[Path, ...],
+        typer.Option(help="Folder of the experts' labels, which `lambda_labels` prefers."),
+        Folder(),
+        OfEveryBatch(needed=False),
+    ] = (),
     devices: Devices = "auto",
 ) -> None:
     """Train one variant of TOPPR on the training split.
@@ -80,7 +90,7 @@ def train(
     from cof.motion.dataset import find_subjects, fingerprint, open_subject
     from cof.motion.training import fit
 
-    files = find_subjects(subjects, grid, cine, labels)
+    files = find_subjects(subjects, grid, cine, labels, annotations)
     if not files:
         raise UsageError("TOPPR: no subject of the training split has a cine, labels and a canonical grid")
 
@@ -153,7 +163,13 @@ def load(folder: Path) -> Trained:
 
 
 def register_batch(
-    *, grid: GridBatch, weights: Registration, out: Out, exclusions: ExclusionsOut, settings: SettingsOf[PathSettings]
+    *,
+    grid: GridBatch,
+    weights: Registration,
+    out: Out,
+    exclusions: ExclusionsOut,
+    settings: SettingsOf[PathSettings],
+    labels: LabelBatch | None = None,
 ) -> None:
     """Register the cycle of every subject of a batch.
 
@@ -162,10 +178,15 @@ def register_batch(
         out: of `{subject}.safetensors`, the displacement paths, each with measures of its regularity. A
             subject with an anchor and no cine has none; that of a pair is ED and ES alone, without a low-pass.
         settings: refinement and temporal low-pass.
+        labels: of the batch, which a refinement by labels needs.
 
     Raises:
-        UsageError: there is no trained registration.
+        UsageError: there is no trained registration, or no labels for a refinement by labels.
     """
+    if settings.needs_labels and labels is None:
+        raise UsageError(
+            "path.refinement.lambda_labels is above 0: name the labels of the batch (--labels), or set it to 0"
+        )
     trained = load(weights)
     network, variant = trained.network, trained.settings.model_copy(update={"path": settings})
     provenance = stamp(variant.model_dump(mode="json")) | {"weights_sha256": trained.sha256}
@@ -181,7 +202,10 @@ def register_batch(
                 asked = variant
                 if canonical.kind == "pair":  # two frames have no harmonics of a cycle
                     asked = variant.model_copy(update={"path": settings.model_copy(update={"harmonics": None})})
-                cycle = register_cycle(network, torch.from_numpy(frames), placement.valid, asked)
+                shares = None
+                if settings.needs_labels and labels is not None:
+                    shares = torch.from_numpy(_shares(labels / f"{path.stem}.nii.gz", placement, len(frames)))
+                cycle = register_cycle(network, torch.from_numpy(frames), placement.valid, asked, labels=shares)
                 measures: dict[str, Any] = {
                     "closure_mm": cycle.closure_mm,
                     "saturation": cycle.saturation,
@@ -192,3 +216,9 @@ def register_batch(
                     record["es_phase"] = canonical.es_phase
                 save_displacement(folder / f"{path.stem}.safetensors", cycle.displacement, record)
     excluded.write(exclusions)
+
+
+def _shares(path: Path, placement: Placement, frames: int) -> np.ndarray:
+    """Shares of the labels [frames, 4, Z, Y, X] on the canonical grid, each of the native frame nearest in phase."""
+    native = read_labels(path)
+    return label_shares(native[[nearest_frame(frame / frames, len(native)) for frame in range(frames)]], placement)

@@ -7,14 +7,14 @@ import pandas as pd
 import torch
 
 from cof.config.motion import RegistrationSettings
-from cof.motion.augmentation import AffineMaps
+from cof.motion.augmentation import AffineMaps, draw_deformation
 from cof.motion.objective import Segmenter, draw_slices, evaluate_pairs
 from cof.motion.pairs import DrawnPair, PairBatch, TrainingSubject, draw_pairs
 from cof.motion.toppr import Toppr
 from cof.training import loop
 from cof.training.run import Loss, Run
 
-LOG_COLUMNS = ("iteration", "loss", "rec", "seg", "smooth", "excess", "saturation")
+LOG_COLUMNS = ("iteration", "loss", "rec", "seg", "labels", "smooth", "excess", "saturation")
 
 
 class RandomPairs:
@@ -41,13 +41,20 @@ class RandomPairs:
                 draw_slices(pair.subject.crop, settings.seg_slices, rng) if settings.lambda_seg else None,
                 maps.one(place) if maps is not None else None,
                 valid[place] * len(pairs) / sum(valid),
+                self._deformation(pair.subject, rng),
             )
             for place, pair in enumerate(pairs)
         ]
 
+    def _deformation(self, subject: TrainingSubject, rng: np.random.Generator) -> torch.Tensor | None:
+        if not self.settings.deformation_mm:
+            return None
+        placement = subject.placement
+        return draw_deformation(self.settings.deformation_mm, placement.shape, placement.spacing_mm, rng)
+
     def load(self, items: Sequence[DrawnPair]) -> PairBatch:
         """Read pairs."""
-        return PairBatch.of(items)
+        return PairBatch.of(items, with_labels=self.settings.lambda_labels > 0)
 
 
 def fit(

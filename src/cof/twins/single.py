@@ -191,7 +191,14 @@ def twin_from_files(
         run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
         if sees_motion:
             registration = weights / "registrations" / (trained.settings.motion or "")
-            run(register_batch, grid=root / "grid", weights=registration, out=root / "fields", settings=reading.path)
+            run(
+                register_batch,
+                grid=root / "grid",
+                weights=registration,
+                out=root / "fields",
+                settings=reading.path,
+                labels=root / "labels",
+            )
         run(
             generate_batch,
             sheet=root / "sheet",
