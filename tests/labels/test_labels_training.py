@@ -129,22 +129,35 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not_and_nothin
     assert other["fold_0/checkpoint_final.pth"] != whole["fold_0/checkpoint_final.pth"]
 
 
-def test_a_wide_training_measures_the_validation_split_and_is_repeatable(tmp_path: Path) -> None:
+def test_a_wide_training_measures_the_validation_split_and_is_repeatable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cohort = make_cohort(tmp_path / "cohort", training=3, test=0)
     table = read_table(cohort.subjects)
     table.loc[2, "split"] = "validation"
     write_table(cohort.subjects, table, {})
     settings = TINY.model_copy(
         update={"augmentation": "wide", "half_precision": True, "patch_mm": 60.0, "held_out": None, "mirroring": True}
+        | {"whole_epochs": 1}
     )
+    seen: list[tuple[int, ...]] = []
+    original = training.CineTrainer.train_step
+
+    def watched(self: training.CineTrainer, batch: dict) -> dict:
+        seen.append(tuple(batch["data"].shape))
+        return original(self, batch)
+
+    monkeypatch.setattr(training.CineTrainer, "train_step", watched)
     for name in ("first", "second"):
         run(cohort, tmp_path / name, tmp_path / "work", settings)
+    plans = json.loads((tmp_path / "first/plans.json").read_text())
+    whole = tuple(plans["configurations"]["2d"]["patch_size"])
+    assert [size[2:] == whole for size in seen] == 2 * [False, False, False, False, True, True]
     assert files(tmp_path / "first") == files(tmp_path / "second")
     record = json.loads((tmp_path / "first/labeller.json").read_text())
     assert record["participants"] == {"training": ["sub-0000", "sub-0001"], "held_out": ["sub-0002"]}
     assert record["cases"] == {"training": 4, "held_out": 2}
     # Slices are labelled whole, whatever the patches of the training.
-    plans = json.loads((tmp_path / "first/plans.json").read_text())
     assert min(plans["configurations"]["2d"]["patch_size"]) * plans["configurations"]["2d"]["spacing"][0] > 100
     table.loc[2, "split"] = "test"
     write_table(cohort.subjects, table, {})

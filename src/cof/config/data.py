@@ -155,7 +155,10 @@ class LabelSettings(Settings):
     patch_mm: Positive | None = Field(
         None,
         description="side of the training's patches, which are drawn at random; whole slices where null. Prediction "
-        "takes whole slices in any case",
+        "takes whole slices in any case, so the training has to end with them: `whole_epochs`",
+    )
+    whole_epochs: int = Field(
+        0, ge=0, description="epochs at the end with whole slices, to whose statistics the norms of a network get used"
     )
     half_precision: bool = Field(
         False, description="train with convolutions in bfloat16: twice as fast on processors that have it"

@@ -50,6 +50,8 @@ class CineTrainer(nnUNetTrainer):
     augmentation: str
     momentum: float
     half: bool
+    whole_from: int
+    whole_slices: list[int]
     progress: Progress
 
     def configure(self, settings: LabelSettings, seed: int) -> None:
@@ -61,6 +63,7 @@ class CineTrainer(nnUNetTrainer):
         self.num_val_iterations_per_epoch = max(1, settings.iterations // 5)
         self.augmentation = settings.augmentation
         self.half = settings.half_precision
+        self.whole_from = self.num_epochs - settings.whole_epochs
         self.initial_lr = settings.learning_rate
         self.momentum = settings.momentum
         self.save_every = 1
@@ -128,8 +131,15 @@ class CineTrainer(nnUNetTrainer):
             super().run_training()
 
     def on_epoch_start(self) -> None:
-        """Seed the epoch."""
+        """Seed the epoch, and go over to whole slices when it is time."""
         super().on_epoch_start()
+        configuration = self.configuration_manager.configuration
+        if self.current_epoch >= self.whole_from and configuration["patch_size"] != self.whole_slices:
+            # As many pixels a batch as before.
+            share = np.prod(configuration["patch_size"]) / np.prod(self.whole_slices)
+            configuration["patch_size"] = self.whole_slices
+            self.batch_size = max(2, round(self.batch_size * share))
+            self.dataloader_train, self.dataloader_val = self.get_dataloaders()
         self.seed_all(self.current_epoch + 1)
 
     def on_epoch_end(self) -> None:
@@ -293,6 +303,7 @@ def fit(root: Path, settings: LabelSettings, seed: int, model: Path) -> pd.DataF
             _with_patch(plans, settings) | {"continue_training": False}, artefact.CONFIGURATION, 0, dataset, device
         )
         trainer.configure(settings, seed)
+        trainer.whole_slices = plans["configurations"][artefact.CONFIGURATION]["patch_size"]
         folder = Path(trainer.output_folder)
         found = next((folder / name for name in (_FINAL, _LATEST) if (folder / name).exists()), None)
         if found is not None:
