@@ -152,7 +152,7 @@ class Doubt:
             "unit": "",
             "low": LEAST_LABEL_TRUST,
             "high": None,
-            "source": "agreement with the expert of labellers on ACDC's validation patients (docs/method.md)",
+            "source": "agreement with the expert of labellers on ACDC's validation patients (docs/science/method.md)",
         }
 
 
