@@ -36,7 +36,7 @@ class Labels(torch.nn.Module):
 
 
 def labeller(volume: np.ndarray, mirrored: bool = False) -> Any:
-    plan = SimpleNamespace(spacing=[1.8, 1.8], pool_op_kernel_sizes=[[1, 1], [2, 2], [2, 2]])
+    plan = SimpleNamespace(spacing=[1.8, 1.8], patch_size=[96, 80])
     network = Labels(*intensity_statistics(volume))
     axes = (0, 1) if mirrored else None
     return SimpleNamespace(configuration=plan, network=network, mirroring_axes=axes, device=torch.device("cpu"))

@@ -23,10 +23,8 @@ LEAST_AGREEMENT = 0.5
 # How much of the trust in a stack is its closed ring; the rest is agreement.
 _RING_SHARE = 0.25
 # Views of the heart: turn in degrees, magnification, mirrored.
-_UPRIGHT_VIEWS = ((15.0, 0.9, False), (-15.0, 1.1, False), (25.0, 1.1, False), (-25.0, 0.9, False))
-_FREE_VIEWS = ((15.0, 0.9, True), (-75.0, 1.1, False), (105.0, 1.1, True), (195.0, 0.9, False))
-# What a view shows around the labelled heart.
-_MARGIN_MM = 30.0
+_UPRIGHT_VIEWS = ((20.0, 0.9, False), (-20.0, 1.1, False))
+_FREE_VIEWS = ((15.0, 0.9, True), (-75.0, 1.1, False))
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,9 @@ def agreement(trained: Trained, volume: np.ndarray, labels: np.ndarray, spacing_
         return Agreement(0.0, np.full(len(labels), np.nan))
     pixel_mm = np.array(spacing_mm[1:])
     low, high = drawn.min(0) * pixel_mm, (drawn.max(0) + 1) * pixel_mm
-    stride = int(np.prod([step[0] for step in trained.configuration.pool_op_kernel_sizes]))
     working_mm = float(trained.configuration.spacing[-1])
-    side = int(np.ceil((float((high - low).max()) + 2 * _MARGIN_MM) / working_mm / stride)) * stride
+    # As much as in labelling: on a smaller part of the slice, instance norms have other statistics.
+    side = max(trained.configuration.patch_size)
     mean, std = intensity_statistics(volume)
     image = torch.from_numpy((volume.astype(np.float32) - mean) / max(std, 1e-8))[:, None].to(trained.device)
     given = torch.from_numpy(labels.astype(np.float32))[:, None].to(trained.device)
