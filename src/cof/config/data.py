@@ -9,7 +9,7 @@ from cof.heart.codes import read_map
 
 PHANTOM_VISIT = 2  # of every synthetic participant
 LABEL_TRUST = "label_trust"  # the measure's key
-LEAST_LABEL_TRUST = 0.68  # below it, labels are doubtful (docs/science/method.md)
+LEAST_LABEL_TRUST = 0.66  # below it, labels are doubtful (docs/science/method.md)
 
 
 class OdditySettings(Settings):
