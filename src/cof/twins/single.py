@@ -274,7 +274,9 @@ def _check_kinds(ecg: Path | None, scan: Path, reading: Reading) -> bool:
     return frames == 1
 
 
-def _reads(reader: Callable[[Path], object], path: Path) -> bool:
+def _reads(reader: Callable[[Path], object], path: Path | None) -> bool:
+    if path is None:
+        return False
     try:
         reader(path)
     except CofError:
