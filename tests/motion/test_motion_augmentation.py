@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from cof.config.training import AffineSettings
-from cof.motion.augmentation import AffineMaps, deform, draw_deformation
+from cof.motion.augmentation import AffineMaps
 from cof.motion.warp import warp
 
 SPACING = (10.0, 2.0, 3.0)
@@ -79,35 +79,3 @@ def test_a_mirrored_displacement_comes_back_with_its_sign_turned():
     displacement = torch.rand(1, 3, *SHAPE)
     expected = displacement.flip(-1) * torch.tensor([1.0, 1, -1])[:, None, None, None]
     torch.testing.assert_close(one.unmap_displacement(displacement, SPACING), expected, atol=1e-5, rtol=0)
-
-
-def test_a_deformation_is_smooth_and_in_plane_and_moves_labels_with_the_image():
-    rng = np.random.default_rng(0)
-    shape, spacing = (6, 64, 64), (10.0, 2.4, 2.4)
-    control = draw_deformation(10.0, shape, spacing, rng)
-    assert control.shape == (1, 3, 3, 6, 6)
-    assert not control[:, 0].any()
-    z, y, x = torch.meshgrid(*(torch.arange(size, dtype=torch.float32) for size in shape), indexing="ij")
-    moved = deform(torch.stack([z, y, x]), control, spacing)
-    displacement = (moved - torch.stack([z, y, x])) * torch.tensor(spacing)[:, None, None, None]
-    inner = displacement[:, :, 16:48, 16:48]  # further out the border's values go on
-    assert inner[0].abs().max() < 1e-3
-    assert 1 < inner[1:].abs().max() < 11
-    assert inner[1:].diff(dim=3).abs().max() / spacing[2] < 0.5
-    disc = ((y - 30) ** 2 + (x - 34) ** 2 < 200).float()
-    image, labels = deform(torch.stack([100 * disc, disc]), control, spacing)
-    torch.testing.assert_close(image, 100 * labels)
-    assert (labels - disc).abs().mean() > 1e-3
-
-
-def test_deformations_differ_in_strength_and_their_seed_decides_them():
-    def strengths(seed):
-        rng = np.random.default_rng(seed)
-        return [float(draw_deformation(8.0, (6, 40, 40), (10.0, 3.0, 3.0), rng).std()) for _ in range(40)]
-
-    assert strengths(1) == strengths(1)
-    assert min(strengths(1)) < 0.5
-    assert 2 < max(strengths(1)) < 4
-    still = torch.rand(2, 6, 20, 20)
-    nothing = draw_deformation(0.0, (6, 20, 20), (10.0, 3.0, 3.0), np.random.default_rng(0))
-    torch.testing.assert_close(deform(still, nothing, (10.0, 3.0, 3.0)), still, atol=1e-5, rtol=0)

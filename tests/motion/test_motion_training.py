@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
 from cof.config.motion import RegistrationSettings
 from cof.config.training import AffineSettings
@@ -15,7 +14,7 @@ from cof.motion.native import native_displacement, warp_native
 from cof.motion.objective import draw_slices, evaluate_pairs, teacher_loss
 from cof.motion.pairs import DrawnPair, NativePair, Pair, PairBatch, draw_pairs
 from cof.motion.toppr import Registration, Toppr
-from cof.motion.training import LOG_COLUMNS, RandomPairs, fit
+from cof.motion.training import LOG_COLUMNS, fit
 from cof.motion.warp import warp_labels
 from cof.training.run import Run
 
@@ -272,19 +271,3 @@ def test_an_experts_labels_count_before_the_labellers(ring):
     assert torch.equal(both.label_shares(4), alone.label_shares(4))
     assert not torch.equal(both.label_shares(4), subject.label_shares(4))
     assert torch.equal(both.label_shares(2), subject.label_shares(2))
-
-
-def test_a_deformation_changes_the_target_and_its_labels_alone(ring):
-    settings = SMALL.model_copy(update={"deformation_mm": 12.0, "lambda_seg": 0.0, "lambda_labels": 1.0})
-    source = RandomPairs([ring(0).subject], settings, 3)
-    drawn = source.draw(1)
-    seen = source.load(drawn)
-    plain = source.load([replace(pair, deformation=None) for pair in drawn])
-    assert torch.equal(seen.source, plain.source)
-    assert torch.equal(seen.labels[0], plain.labels[0])
-    assert (seen.target - plain.target).abs().mean() > 0.005
-    assert (seen.labels[1] - plain.labels[1]).abs().mean() > 0.001
-    again = source.load(source.draw(1))
-    assert torch.equal(seen.target, again.target)
-    with pytest.raises(ValidationError, match="deformation_mm"):
-        RegistrationSettings(deformation_mm=5, lambda_seg=1)

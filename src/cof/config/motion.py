@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from cof.config.base import Count, Positive, Settings
 from cof.config.training import AffineSettings, TrainingSettings, TrialSettings
@@ -64,24 +64,10 @@ class RegistrationSettings(TrainingSettings):
     ncc_window: tuple[Count, Count, Count] = Field((3, 9, 9), description="odd voxels z, y, x of the local correlation")
     seg_slices: Count | Literal["all"] = Field(4, description="random native slices per pair in the teacher's loss")
     augmentation: AffineSettings | None = AffineSettings()
-    deformation_mm: float = Field(
-        0.0,
-        ge=0,
-        description="random smooth in-plane deformation of the target alone, with its labels, of up to about "
-        "this: motions that no training heart has; not with `lambda_seg`",
-    )
     pairing: Literal["direct", "composed"] = Field(
         "direct", description="register every frame to the anchor, or each to the one before and compose"
     )
     path: PathSettings = PathSettings()
-
-    @model_validator(mode="after")
-    def _teacher_sees_what_was_recorded(self) -> "RegistrationSettings":
-        if self.deformation_mm and self.lambda_seg:
-            raise ValueError(
-                "deformation_mm changes the target, and lambda_seg compares the recorded one: set one to 0"
-            )
-        return self
 
     @field_validator("trials")
     @classmethod

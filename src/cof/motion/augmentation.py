@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cof.config.base import Triple
@@ -70,34 +69,6 @@ class AffineMaps:
         back = torch.einsum("bij,bjzyx->bizyx", inverse, positions - self.shifts[:, :, None, None, None])
         resampled = warp(displacement_mm, back - positions, spacing_mm)
         return torch.einsum("bij,bjzyx->bizyx", self.matrices, resampled)
-
-
-# Points of a random deformation lie so far apart, about, in-plane.
-_CONTROL_MM = 30.0
-_CONTROL_SLICES = 3
-
-
-def draw_deformation(
-    largest_mm: float, shape: tuple[int, int, int], spacing_mm: Triple, rng: np.random.Generator
-) -> Tensor:
-    """A random smooth in-plane displacement, as values at control points [1, 3, z, y, x] in mm (z, y, x).
-
-    Its strength differs from draw to draw, from none to a standard deviation of half of `largest_mm`.
-    """
-    rows, columns = (round(size * step / _CONTROL_MM) + 1 for size, step in zip(shape[1:], spacing_mm[1:]))
-    control = np.zeros((1, 3, _CONTROL_SLICES, rows, columns), np.float32)
-    control[0, 1:] = rng.uniform(0, largest_mm / 2) * rng.normal(size=control[0, 1:].shape).clip(-2, 2)
-    return torch.from_numpy(control)
-
-
-def deform(volume: Tensor, control_mm: Tensor, spacing_mm: Triple) -> Tensor:
-    """A volume [C, Z, Y, X] pulled back along the displacement of `draw_deformation`, bicubic between its points."""
-    planes = control_mm[0].transpose(0, 1)
-    planes = F.interpolate(planes, size=volume.shape[2:], mode="bicubic", align_corners=True)
-    displacement = F.interpolate(
-        planes.transpose(0, 1)[None], size=volume.shape[1:], mode="trilinear", align_corners=True
-    )
-    return warp(volume[None], displacement, spacing_mm)[0]
 
 
 def _positions(like: Tensor, spacing_mm: Triple) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cof.cine.grid import Placement, label_shares
 from cof.labels.teacher import intensity_statistics
-from cof.motion.augmentation import AffineMaps, deform
+from cof.motion.augmentation import AffineMaps
 from cof.motion.cycle import Pairing, frame_pairs
 from cof.motion.native import NativeCrop
 from cof.motion.warp import fill_invalid
@@ -111,35 +111,12 @@ class DrawnPair(Pair):
     Attributes:
         slices: native slices that the labeller compares; None where there is no labeller.
         map: the affine map of both images, a batch of one; None where nothing is augmented.
-        deformation: of the target, at control points (`cof.motion.augmentation.draw_deformation`); None for none.
         voxels: the pair's valid canonical slices over the mean number of its batch, for means over voxels.
     """
 
     slices: Tensor | None = None
     map: AffineMaps | None = None
     voxels: float = 1.0
-    deformation: Tensor | None = None
-
-    def source_image(self) -> Tensor:
-        """The canonical source, float32 [Z, Y, X] in [0, 1]."""
-        return self.subject.canonical(self.source)
-
-    def target_image(self) -> Tensor:
-        """The canonical target, likewise, deformed."""
-        return self._deformed(self.subject.canonical(self.target)[None])[0]
-
-    def source_labels(self) -> Tensor:
-        """Shares of the source's labels, [4, Z, Y, X]."""
-        return self.subject.label_shares(self.source)
-
-    def target_labels(self) -> Tensor:
-        """Those of the target, deformed as its image is."""
-        return self._deformed(self.subject.label_shares(self.target))
-
-    def _deformed(self, volume: Tensor) -> Tensor:
-        if self.deformation is None:
-            return volume
-        return deform(volume, self.deformation, self.subject.placement.spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -203,15 +180,15 @@ class PairBatch:
         """Read pairs, their labels only on demand."""
         maps = [pair.map for pair in pairs if pair.map is not None]
         return cls(
-            torch.stack([pair.source_image() for pair in pairs])[:, None],
-            torch.stack([pair.target_image() for pair in pairs])[:, None],
+            torch.stack([pair.subject.canonical(pair.source) for pair in pairs])[:, None],
+            torch.stack([pair.subject.canonical(pair.target) for pair in pairs])[:, None],
             torch.tensor([pair.subject.placement.valid for pair in pairs]),
             sum(pair.voxels for pair in pairs) / len(pairs),
             AffineMaps.together(maps) if maps else None,
             [NativePair.of(pair, pair.slices) for pair in pairs if pair.slices is not None],
             (
-                torch.stack([pair.source_labels() for pair in pairs]),
-                torch.stack([pair.target_labels() for pair in pairs]),
+                torch.stack([pair.subject.label_shares(pair.source) for pair in pairs]),
+                torch.stack([pair.subject.label_shares(pair.target) for pair in pairs]),
             )
             if with_labels
             else None,

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from cof.config.motion import RegistrationSettings
-from cof.motion.augmentation import AffineMaps, draw_deformation
+from cof.motion.augmentation import AffineMaps
 from cof.motion.objective import Segmenter, draw_slices, evaluate_pairs
 from cof.motion.pairs import DrawnPair, PairBatch, TrainingSubject, draw_pairs
 from cof.motion.toppr import Toppr
@@ -41,16 +41,9 @@ class RandomPairs:
                 draw_slices(pair.subject.crop, settings.seg_slices, rng) if settings.lambda_seg else None,
                 maps.one(place) if maps is not None else None,
                 valid[place] * len(pairs) / sum(valid),
-                self._deformation(pair.subject, rng),
             )
             for place, pair in enumerate(pairs)
         ]
-
-    def _deformation(self, subject: TrainingSubject, rng: np.random.Generator) -> torch.Tensor | None:
-        if not self.settings.deformation_mm:
-            return None
-        placement = subject.placement
-        return draw_deformation(self.settings.deformation_mm, placement.shape, placement.spacing_mm, rng)
 
     def load(self, items: Sequence[DrawnPair]) -> PairBatch:
         """Read pairs."""
