@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
 from cof import cli, config
+from cof.commands import command_of
 from cof.config.families import FAMILIES, settings_of
 from cof.config.metrics import METRICS
 from cof.config.training import TrainingSettings
@@ -155,9 +156,17 @@ def metrics() -> str:
     )
 
 
+def _with_options(group: Any) -> Any:
+    """The verbs of a group with their options, which the command line reads only when a verb is called."""
+    for name, one in group.commands.items():
+        verb = isinstance(one, cli.Verb)
+        group.commands[name] = command_of(one.whole, one.target, one.summary) if verb else _with_options(one)
+    return group
+
+
 def command_line() -> str:
     """Every verb of `cof`, as its `--help` has it."""
-    command = typer.main.get_command(cli.app)
+    command = _with_options(typer.main.get_command(cli.app))
     context = typer.Context(command)
     text = get_docs_for_click(obj=command, ctx=context, name="cof")
     text = html.unescape(text).replace("# `cof`", "# Command line", 1)
