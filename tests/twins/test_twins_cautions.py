@@ -18,7 +18,7 @@ from cof.twins.cautions import GENERATED, RATES, SCAN, caution
 SURE = Doubt({"ED": 0.93, "ES": 0.9}, ())
 
 AFFINE = np.diag([2.0, 2.0, 10.0, 1.0])
-TRAINED: Any = SimpleNamespace(settings=SimpleNamespace(registration="toppr"))
+TRAINED: Any = SimpleNamespace(settings=SimpleNamespace(motion="toppr"))
 
 
 def box(lv_ml: float, frames: int = 10) -> np.ndarray:

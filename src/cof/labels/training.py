@@ -50,6 +50,7 @@ class CineTrainer(nnUNetTrainer):
     augmentation: str
     momentum: float
     half: bool
+    batch_size: int
     whole_from: int
     whole_slices: list[int]
     progress: Progress
