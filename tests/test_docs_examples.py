@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cof import config
-from test_cli import KINDS, VERBS, parameters
+from test_cli import KINDS, parameters
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = ("start/demo", "start/one-heart", "how-to/register", "how-to/stages", "how-to/tables")
@@ -56,7 +56,7 @@ def test_every_file_of_an_example_is_there(demo: Path, block: str) -> None:
     environment = os.environ | {"PATH": f"{demo / 'bin'}:{os.environ['PATH']}", "TYPED": str(demo / "typed")}
     subprocess.run(["bash", "-euc", block], cwd=demo, env=environment, check=True)
     for words in map(json.loads, (demo / "typed").read_text().splitlines()):
-        known = {one.flag: one for one in parameters(VERBS[words[0]]) if isinstance(one.mark, KINDS)}
+        known = {one.flag: one for one in parameters(words[0]) if isinstance(one.mark, KINDS)}
         options = [path for flag, path in itertools.pairwise(words) if flag in known]
         named = [word for word in words if word.startswith(("results/", "workflow/"))]
         assert [path for path in (*options, *named) if not (demo / path).exists()] == []
