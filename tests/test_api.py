@@ -196,9 +196,9 @@ def test_a_twin_is_made_by_the_command_lines_own_function_and_leaves_nothing(
 def test_missing_weights_say_where_there_are_some(tmp_path: Path) -> None:
     ecg, scan = tmp_path / "ecg", tmp_path / "scan"
     ecg.touch(), scan.touch()
-    for given in ({}, {"weights": tmp_path / "none"}, {"weights": tmp_path}):
-        with pytest.raises(UsageError, match="weights/bench in a checkout") as error:
-            cof.twin(ecg=ecg, scan=scan, **given)
+    for weights in (tmp_path / "none", tmp_path):
+        with pytest.raises(UsageError, match="weights/bench or weights/real in a checkout") as error:
+            cof.twin(ecg=ecg, scan=scan, weights=weights)
         assert len(str(error.value).splitlines()) == 1
 
 

@@ -75,10 +75,10 @@ def options_of(function: Callable[..., Any]) -> Iterator[Option]:
             own = tuple(mark for mark in marks if not isinstance(mark, (OptionInfo, ArgumentInfo, *KINDS, Typed)))
             wanted = Annotated[wanted, *own] if own else wanted
             kind, default = typed.kind, typed.default(wanted)
-            if default is None:
-                kind = kind | None
-            elif default is TO_BE_TYPED:
+            if default is TO_BE_TYPED or (default is None and parameter.default is inspect.Parameter.empty):
                 default = inspect.Parameter.empty
+            elif default is None:
+                kind = kind | None
         yield Option(key, told, kind, default, wanted, form, needs, typed)
 
 

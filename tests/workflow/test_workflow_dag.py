@@ -194,4 +194,4 @@ def test_subjects_of_a_sheet_are_known_before_there_is_a_cohort(tmp_path: Path) 
 def test_every_command_that_writes_says_overwrite(planned: str) -> None:
     commands = [line for line in planned.splitlines() if re.search(r"\bcof [a-z-]+ .*--out ", line)]
     assert len(commands) > 30
-    assert all(re.search(r" --overwrite (2> |> >\(tee )", line) for line in commands)
+    assert all(" --overwrite " in line for line in commands)

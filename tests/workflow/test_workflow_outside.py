@@ -45,7 +45,8 @@ def test_inputs_and_options_follow_from_their_facts(tmp_path: Path, monkeypatch:
     planned = running.snakemake(tmp_path, "-n", "-p", "--", *targets, more=more).stdout
     commands = [line.strip() for line in planned.splitlines() if " --out " in line]
     (both,) = (line for line in commands if "--out results/models/both" in line)
-    assert "--base results/models/cof --member results/models/cof --member results/models/static" in both
+    assert "--base results/models/cof " in both
+    assert "--member results/models/cof --member results/models/static" in both
     (peek,) = (line for line in commands if "--out results/twins/peek/b000" in line)
     assert "--fields results/fields/truth/b000" in peek
     (cof,) = (line for line in commands if "--out results/twins/cof/b000" in line)
