@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -244,7 +245,9 @@ def test_an_error_of_the_system_is_one_line(tmp_path: Path, capsys: pytest.Captu
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("cof.cohort.write_table", full)
-    monkeypatch.setattr("cof.cohort._read_sheet", lambda _: pd.DataFrame(SHEET))
+    monkeypatch.setattr(
+        "cof.cohort._read_sheet", lambda _: pd.DataFrame(SHEET).assign(synthetic=False, es_phase=np.nan, group="")
+    )
     assert "the disk: No space left on device" in refused(capsys, typed("cohort", tmp_path))
 
 
