@@ -384,7 +384,8 @@ def test_screenshot_shows_the_hearts(folder: Path, tmp_path: Path) -> None:
     screen = pixels[rows[0] : rows[-1], columns[0] : columns[-1]]
     assert (screen > 230).all(axis=2).sum() > 2000
     for colour in ((255, 107, 107), (76, 201, 122), (107, 179, 255)):
-        assert (np.abs(screen - colour).max(axis=2) < 25).sum() > 20, colour  # how many depends on the frame that is shown
+        # How many pixels depends on the frame that is shown when the picture is taken.
+        assert (np.abs(screen - colour).max(axis=2) < 25).sum() > 20, colour
 
 
 def test_the_page_tells_how_far_each_network_has_come_and_links_to_what_it_cost(page: Page, folder: Path) -> None:
