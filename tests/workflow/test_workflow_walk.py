@@ -28,4 +28,5 @@ def test_the_page_prints_what_it_says(finished: Path, number: int) -> None:
         ["bash", "-euo", "pipefail", "-c", command], cwd=finished, env=environment, text=True, capture_output=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == said
+    # The shared run has a table of its own (fewer.yaml), which a reader's has not.
+    assert re.sub(r"\bdistances\.(csv|md|tex) ", "", done.stdout) == said
