@@ -22,7 +22,7 @@ from cof.cine.volume import read_labels
 from cof.cohort import EveryFolder, OfEveryBatch
 from cof.config.motion import PathSettings, RegistrationSettings
 from cof.errors import CofError, Reason, UsageError
-from cof.inputs import Folder
+from cof.inputs import Batch, Folder
 from cof.motion.cycle import register_cycle
 from cof.motion.fields import save_displacement
 from cof.motion.toppr import Toppr
@@ -31,7 +31,6 @@ from cof.options import (
     Devices,
     ExclusionsOut,
     GridBatch,
-    LabelBatch,
     LabellerFolder,
     Out,
     Registration,
@@ -169,7 +168,9 @@ def register_batch(
     out: Out,
     exclusions: ExclusionsOut,
     settings: SettingsOf[PathSettings],
-    labels: LabelBatch | None = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="labels/{batch}, for a refinement by labels."), Batch(".nii.gz")
+    ] = None,
 ) -> None:
     """Register the cycle of every subject of a batch.
 
