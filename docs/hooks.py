@@ -1,4 +1,4 @@
-"""What MkDocs does beside its own work: pages outside of docs/, their links, and formulas without scripts.
+"""Hooks of MkDocs: pages outside of docs/, their links, and formulas without scripts.
 
 The pages stay readable on a forge: links are relative to the file they stand in, and lead to files of the repository.
 """

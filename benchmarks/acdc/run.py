@@ -224,7 +224,7 @@ def about(heart: Heart) -> tuple[slice, slice, slice]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What `work` gives, and its CPU and wall seconds."""
+    """Run `work`; return its result, CPU seconds and wall seconds."""
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     result = work()
     after, end = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
@@ -250,7 +250,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def say_labels(rows: pd.DataFrame, ejection: pd.DataFrame) -> str:
-    """What the labeller's rows say, as Markdown."""
+    """Write the rows of the labeller as Markdown."""
     groups = [group for group in GROUPS if group in set(rows["group"])]
     body = []
     for structure in SHORT.values():
@@ -278,7 +278,7 @@ def say_labels(rows: pd.DataFrame, ejection: pd.DataFrame) -> str:
 
 
 def say_registration(rows: pd.DataFrame) -> str:
-    """What the rows of the registration say, as Markdown."""
+    """Write the rows of the registration as Markdown."""
     groups = [group for group in GROUPS if group in set(rows["group"])]
     body, by_group = [], []
     for method, these in rows.groupby("method", sort=False):

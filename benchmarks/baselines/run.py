@@ -1,4 +1,4 @@
-"""What bounds the baselines that make images, and what does a Fréchet distance see?
+"""Measure the bounds of the baselines that make images, and what a Fréchet distance sees.
 
 Run with `--help`; README.md tells what is compared.
 """

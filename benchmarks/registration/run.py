@@ -200,7 +200,7 @@ def measure(pair: Pair, found: Found) -> dict[str, float]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What `work` gives, and its CPU and wall seconds."""
+    """Run `work`; return its result, CPU seconds and wall seconds."""
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     result = work()
     after, end = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()

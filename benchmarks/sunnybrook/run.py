@@ -130,7 +130,7 @@ def of_cine(name: str, scan: Path, contours: Path, labeller: Labeller) -> list[d
 
 
 def say(rows: pd.DataFrame, spacing_mm: tuple[float, float, float]) -> str:
-    """What the rows of the PNGs say, as Markdown: means over patients."""
+    """Write means over patients of the PNGs' rows as Markdown."""
     groups = sorted(set(rows["group"]))
     lines = ["| LV Dice | all | " + " | ".join(groups) + " | of slices | area, ours over theirs |"]
     lines.append("|" + " --- |" * (len(groups) + 4))

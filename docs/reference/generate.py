@@ -123,7 +123,7 @@ def _row(kind: type[BaseModel], key: str, told: dict[str, Any], groups: dict[typ
 
 
 def _allowed(told: dict[str, Any]) -> str:
-    """What a key may be, in words, from its JSON schema."""
+    """Describe the values of a key in words, from its JSON schema."""
     if "anyOf" in told:
         return " or ".join(_allowed(one) for one in told["anyOf"])
     if "const" in told:
@@ -180,7 +180,7 @@ def command_line() -> str:
 
 
 def python() -> str:
-    """What `import cof` offers, from its docstrings."""
+    """Write the page of the Python API from the docstrings of `cof`."""
     module = griffe.load("cof.api", docstring_parser="google")
     heart, twin = module["Heart"], module["twin"]
     blocks = [
