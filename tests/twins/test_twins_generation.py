@@ -192,7 +192,7 @@ def test_model_folder_says_what_it_is(chain):
     assert record["provenance"]["config_hash"] in card
     assert load(chain.model("static")).settings == StaticSettings()
     assert load(chain.model("random")).settings == RandomSettings()
-    with pytest.raises(UsageError, match="no trained model"):
+    with pytest.raises(UsageError, match="not a trained model"):
         load(chain.root)
 
 

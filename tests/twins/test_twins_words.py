@@ -69,7 +69,7 @@ def test_an_unknown_model_lists_those_that_there_are(
     ecg, scan = raw
     line = said(capsys, tmp_path / "out", ecg=ecg, scan=scan, model="coff")
     names = ", ".join(sorted(path.name for path in (BENCH / "models").iterdir()))
-    assert f"{BENCH / 'models/coff'} is no trained model; {BENCH / 'models'} has {names}" in line
+    assert f"{BENCH / 'models/coff'} is not a trained model; {BENCH / 'models'} has {names}" in line
 
 
 @pytest.mark.parametrize("doubtful", [False, True])
