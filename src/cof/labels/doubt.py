@@ -16,6 +16,7 @@ from torch.nn.functional import affine_grid, grid_sample, one_hot
 from cof.config.data import LABEL_TRUST, LEAST_LABEL_TRUST
 from cof.heart.structures import STRUCTURES
 from cof.labels.artefact import Trained
+from cof.labels.neighbours import channels
 from cof.labels.teacher import intensity_statistics
 
 # Below it, a slice is doubtful.
@@ -78,7 +79,8 @@ def agreement(trained: Trained, volume: np.ndarray, labels: np.ndarray, spacing_
     # As much as in labelling: on a smaller part of the slice, instance norms have other statistics.
     side = max(trained.configuration.patch_size)
     mean, std = intensity_statistics(volume)
-    image = torch.from_numpy((volume.astype(np.float32) - mean) / max(std, 1e-8))[:, None].to(trained.device)
+    normalised = torch.from_numpy((volume.astype(np.float32) - mean) / max(std, 1e-8))
+    image = torch.stack(channels(normalised, trained.channels), dim=1).to(trained.device)
     given = torch.from_numpy(labels.astype(np.float32))[:, None].to(trained.device)
     # Normalised coordinates of the native slice are 1 at its edges; those of a view are 1 at the edges of its square.
     size_mm = torch.tensor(np.array(labels.shape[1:]) * pixel_mm, dtype=torch.float32).flip(0)

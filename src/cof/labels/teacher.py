@@ -12,6 +12,7 @@ from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compu
 from torch.nn import functional
 
 from cof.labels import artefact
+from cof.labels.neighbours import channels
 
 _TILE_STEP = 0.5  # nnU-Net's default: tiles overlap by half
 
@@ -54,12 +55,14 @@ def _padding(size: list[int], wanted: list[int]) -> list[int]:
 class Teacher:
     """The frozen labeller. Gradients reach the image; the weights never change. Made by `Teacher.load`.
 
-    It differs from nnU-Net's official prediction in two ways only: slices are resampled by bilinear rather than cubic
-    interpolation, and neither cropped to their non-zero box nor mirrored.
+    It differs from nnU-Net's official prediction in three ways only: slices are resampled by bilinear rather than cubic
+    interpolation, they are neither cropped to their non-zero box nor mirrored, and where the network also sees
+    neighbours, these are normalised as the stack itself and not by the statistics of a shifted stack.
     """
 
     def __init__(self, trained: artefact.Trained) -> None:
         self._network = trained.network
+        self._channels = trained.channels
         self._spacing_mm = trained.configuration.spacing
         self._patch = tuple(trained.configuration.patch_size)
         self.device = trained.device
@@ -74,7 +77,7 @@ class Teacher:
         return cls(artefact.load(folder))
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits [N, 4, H, W] of images [N, 1, H, W] not smaller than the patch, in nnU-Net's tiles where larger."""
+        """Logits [N, 4, H, W] of images [N, C, H, W] not smaller than the patch, in nnU-Net's tiles where larger."""
         self._network.to(images.device)  # of several GPUs, that of this process
         height, width = self._patch
         rows, columns = compute_steps_for_sliding_window(tuple(images.shape[2:]), (height, width), _TILE_STEP)
@@ -94,11 +97,14 @@ class Teacher:
 
     def see(self, stacks: Sequence[Stack]) -> list[torch.Tensor]:
         """Class probabilities [4, Z, Y, X] of each stack, differentiable in its volume; all slices in one batch."""
-        images = [(((stack.volume - stack.mean) / max(stack.std, 1e-8))[:, None], stack.spacing_mm) for stack in stacks]
+        images = []
+        for stack in stacks:
+            normalised = (stack.volume - stack.mean) / max(stack.std, 1e-8)
+            images.append((torch.stack(channels(normalised, self._channels), dim=1), stack.spacing_mm))
         return [logits.softmax(1).transpose(0, 1) for logits in self._logits_of(images)]
 
     def _logits_of(self, normalised: Sequence[tuple[torch.Tensor, tuple[float, float, float]]]) -> list[torch.Tensor]:
-        """Logits [N, 4, Y, X] of native images [N, 1, Y, X] of several spacings."""
+        """Logits [N, 4, Y, X] of native images [N, C, Y, X] of several spacings."""
         sizes, paddings, inputs = [], [], []
         for images, spacing_mm in normalised:
             native = images.shape[2:]
