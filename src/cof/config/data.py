@@ -144,6 +144,9 @@ class LabelSettings(Settings):
     momentum: float = Field(0.9, ge=0, lt=1, description="nnU-Net's own is 0.99, which a short training cannot warm up")
     features: Count = Field(8, description="channels of the first level; each level doubles them")
     levels: int = Field(5, ge=3, description="resolution levels of the network; nnU-Net's plan may have fewer")
+    neighbours: bool = Field(
+        False, description="show the network every slice together with the next slices towards base and apex"
+    )
     held_out: Probability | None = Field(
         0.2,
         description="share of the annotated training participants that only measure the training; null for the "

@@ -137,3 +137,25 @@ class CofSettings(MotionSettings, FamilySettings):
         if self.displacement_weight and not self.field.modes:
             raise ValueError("displacement_weight needs a field of modes, whose integral costs next to nothing")
         return self
+
+
+class ContractedSettings(FamilySettings):
+    """A trained model whose motion is scaled to the EF that size and shape of the anchor's ventricles tell."""
+
+    implementation = "cof.models.contraction:ContractedFamily"
+    learns_from = frozenset({"ef"})
+    anchors = "ed"
+    applies_family = "cof"
+
+    family: Literal["contracted"] = "contracted"
+    model: str = Field("cof", description="the model in `models` whose motion is scaled; it is not retrained")
+
+    @property
+    def takes_absent_ecg(self) -> bool:
+        """The regression sees the anchor alone, so that it learns from hearts without an ECG too."""
+        return True
+
+    @property
+    def learns_from_pairs(self) -> bool:
+        """ED and ES tell an EF."""
+        return True

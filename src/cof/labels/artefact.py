@@ -37,6 +37,11 @@ class Trained:
     device: torch.device
 
     @property
+    def channels(self) -> int:
+        """Number of input channels: 1, or 3 where the network also sees the neighbours of a slice."""
+        return len(self.dataset["channel_names"])
+
+    @property
     def configuration(self) -> ConfigurationManager:
         """The 2D configuration of the plans."""
         return self.plans.get_configuration(CONFIGURATION)
@@ -115,7 +120,11 @@ def load(folder: Path) -> Trained:
     plans = PlansManager(json.loads((folder / "plans.json").read_text()))
     with quiet():
         network = nnUNetTrainer.build_network_architecture(
-            plans, plans.get_configuration(CONFIGURATION), 1, CLASSES, enable_deep_supervision=False
+            plans,
+            plans.get_configuration(CONFIGURATION),
+            len(dataset["channel_names"]),
+            CLASSES,
+            enable_deep_supervision=False,
         )
     network.load_state_dict(checkpoint["network_weights"])
     network = network.to(device).eval().requires_grad_(False)

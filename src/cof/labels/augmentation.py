@@ -44,6 +44,30 @@ class CoilBiasTransform(ImageOnlyTransform):
         return (img - dark) * params["field"] + dark
 
 
+class NeighbourTransform(ImageOnlyTransform):
+    """Moves the neighbours of a slice in-plane, as breath-holds do, or replaces them by the slice, as at an end."""
+
+    def __init__(self, shift_pixels: int, missing: float) -> None:
+        super().__init__()
+        self.shift_pixels, self.missing = shift_pixels, missing
+
+    def get_parameters(self, **data_dict: torch.Tensor) -> dict:
+        """Draw, for each neighbour, a shift (y, x) in pixels, or None where it is missing."""
+        most = self.shift_pixels
+        shifts = [
+            None if torch.rand(()) < self.missing else torch.randint(-most, most + 1, (2,)).tolist()
+            for _ in data_dict["image"][1:]
+        ]
+        return {"shifts": shifts}
+
+    def _apply_to_image(self, img: torch.Tensor, **params: list) -> torch.Tensor:
+        beside = [
+            img[0] if shift is None else torch.roll(neighbour, shift, (0, 1))
+            for neighbour, shift in zip(img[1:], params["shifts"])
+        ]
+        return torch.stack([img[0], *beside])
+
+
 class FieldOfViewTransform(BasicTransform):
     """Blanking of everything outside a random disc or rectangle, which always contains the whole labelled heart."""
 
@@ -71,7 +95,7 @@ class FieldOfViewTransform(BasicTransform):
 def wide(
     patch: tuple[int, ...], rotation: tuple[float, float], mirror_axes: tuple[int, ...], scales: list | tuple | None
 ) -> BasicTransform:
-    """Return the chain of transforms for one sample, which has an image [1, Y, X] and a segmentation [1, Y, X].
+    """Return the chain of transforms for one sample, which has an image [C, Y, X] and a segmentation [1, Y, X].
 
     Args:
         patch: size (y, x) of the output.
@@ -102,7 +126,8 @@ def wide(
         (0.2, GaussianNoiseTransform((0, 0.15), p_per_channel=1, synchronize_channels=True)),
         (0.15, FieldOfViewTransform()),
     ]
-    chain: list[BasicTransform] = [spatial, *(RandomTransform(step, share) for share, step in appearance)]
+    neighbours = RandomTransform(NeighbourTransform(2, 0.3), 0.3)
+    chain: list[BasicTransform] = [spatial, neighbours, *(RandomTransform(step, share) for share, step in appearance)]
     if mirror_axes:
         chain.append(MirrorTransform(allowed_axes=mirror_axes))
     chain.append(RemoveLabelTansform(-1, 0))

@@ -15,6 +15,7 @@ from cof.artefacts.parquet import read_table
 from cof.cine.volume import read_cine, read_labels
 from cof.errors import CofError, Reason, UsageError
 from cof.heart.structures import STRUCTURES
+from cof.labels.neighbours import channel_names, channels
 
 log = logging.getLogger(__name__)
 
@@ -164,27 +165,37 @@ def fingerprint(cases: list[Case]) -> str:
     return sha.hexdigest()
 
 
-def write_raw(cases: list[Case], raw: Path) -> Path:
+def _image(case: Case, channel: int) -> str:
+    """Return the path of one channel of a case within the dataset's folder."""
+    return f"imagesTr/{case.name}_{channel:04d}.nii"
+
+
+def write_raw(cases: list[Case], raw: Path, neighbours: bool = False) -> Path:
     """Write the cases as an nnU-Net raw dataset under `raw` and return its folder.
 
     The affine is reduced to the spacing: nnU-Net works on arrays, and prediction passes arrays in the same axis order.
     """
     folder = raw / DATASET
+    names = channel_names(neighbours)
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for case in cases:
         affine = np.diag([*case.spacing_mm[::-1], 1.0])
-        nib.save(nib.Nifti1Image(case.image.transpose(2, 1, 0), affine), folder / f"imagesTr/{case.name}_0000.nii")
+        for number, image in enumerate(channels(case.image, len(names))):
+            nib.save(nib.Nifti1Image(image.transpose(2, 1, 0), affine), folder / _image(case, number))
         nib.save(nib.Nifti1Image(case.labels.transpose(2, 1, 0), affine), folder / f"labelsTr/{case.name}.nii")
     description = {
-        "channel_names": {"0": "cine"},
+        "channel_names": {str(number): name for number, name in enumerate(names)},
         "labels": {"background": 0, **STRUCTURES},
         "numTraining": len(cases),
         "file_ending": ".nii",
         "overwrite_image_reader_writer": "NibabelIO",
         # Without this list, nnU-Net starts a dozen processes to match the names of images and labels.
         "dataset": {
-            case.name: {"images": [f"imagesTr/{case.name}_0000.nii"], "label": f"labelsTr/{case.name}.nii"}
+            case.name: {
+                "images": [_image(case, number) for number in range(len(names))],
+                "label": f"labelsTr/{case.name}.nii",
+            }
             for case in cases
         },
     }

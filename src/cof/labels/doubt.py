@@ -17,6 +17,7 @@ from torch.nn.functional import affine_grid, grid_sample, one_hot
 from cof.config.data import LABEL_TRUST, LEAST_LABEL_TRUST
 from cof.heart.structures import STRUCTURES
 from cof.labels.artefact import Trained
+from cof.labels.neighbours import channels
 from cof.labels.teacher import intensity_statistics
 
 # A slice with a lower agreement is doubtful.
@@ -79,7 +80,8 @@ def agreement(trained: Trained, volume: np.ndarray, labels: np.ndarray, spacing_
     # The patch is as large as in labelling: on a smaller one, the instance norms would have other statistics.
     side = max(trained.configuration.patch_size)
     mean, std = intensity_statistics(volume)
-    image = torch.from_numpy((volume.astype(np.float32) - mean) / max(std, 1e-8))[:, None].to(trained.device)
+    normalised = torch.from_numpy((volume.astype(np.float32) - mean) / max(std, 1e-8))
+    image = torch.stack(channels(normalised, trained.channels), dim=1).to(trained.device)
     given = torch.from_numpy(labels.astype(np.float32))[:, None].to(trained.device)
     # Normalised coordinates run from -1 to 1: over the native slice, and over the square of a view.
     size_mm = torch.tensor(np.array(labels.shape[1:]) * pixel_mm, dtype=torch.float32).flip(0)

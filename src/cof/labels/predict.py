@@ -13,6 +13,7 @@ from cof.errors import UsageError
 from cof.labels import artefact
 from cof.labels.components import largest_components
 from cof.labels.environment import quiet
+from cof.labels.neighbours import channels
 
 
 class _BatchedPredictor(nnUNetPredictor):
@@ -61,6 +62,7 @@ class Labeller:
                 "labels.mirroring: true needs a labeller that was trained with mirroring, and this one was not: set "
                 "labels.mirroring: false, or train with labels.augmentation: nnunet or wide"
             )
+        self._channels = trained.channels
         with quiet():
             self._predictor = _BatchedPredictor(
                 use_mirroring=mirroring, device=trained.device, allow_tqdm=False, verbose=False
@@ -99,7 +101,7 @@ class Labeller:
         Returns:
             uint8 [Z, Y, X].
         """
-        image = np.asarray(volume, np.float32)[None]
+        image = np.stack(channels(np.asarray(volume, np.float32), self._channels))
         return self._predictor.predict_single_npy_array(image, {"spacing": list(spacing_mm)}).astype(np.uint8)
 
     def label(

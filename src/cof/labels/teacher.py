@@ -12,6 +12,7 @@ from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compu
 from torch.nn import functional
 
 from cof.labels import artefact
+from cof.labels.neighbours import channels
 
 _TILE_STEP = 0.5  # nnU-Net's default: tiles overlap by half
 
@@ -54,12 +55,14 @@ def _padding(size: list[int], wanted: list[int]) -> list[int]:
 class Teacher:
     """The frozen labeller. Gradients reach the image; the weights never change. Made by `Teacher.load`.
 
-    It differs from nnU-Net's official prediction in three ways: slices are resampled by bilinear instead of cubic
-    interpolation, are not cropped to their non-zero box, and are not mirrored.
+    It differs from nnU-Net's official prediction in four ways: slices are resampled by bilinear instead of cubic
+    interpolation, are not cropped to their non-zero box, and are not mirrored; neighbours, where the network also sees
+    them, are normalised by the statistics of the stack, not by those of the shifted stack.
     """
 
     def __init__(self, trained: artefact.Trained) -> None:
         self._network = trained.network
+        self._channels = trained.channels
         self._spacing_mm = trained.configuration.spacing
         self._patch = tuple(trained.configuration.patch_size)
         self.device = trained.device
@@ -74,7 +77,7 @@ class Teacher:
         return cls(artefact.load(folder))
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Compute logits [N, 4, H, W] of images [N, 1, H, W], which are at least as large as the patch.
+        """Compute logits [N, 4, H, W] of images [N, C, H, W], which are at least as large as the patch.
 
         Larger images are cut into nnU-Net's tiles.
         """
@@ -100,11 +103,14 @@ class Teacher:
 
         Slices of all stacks go through the network in one batch, where they have the same size after padding.
         """
-        images = [(((stack.volume - stack.mean) / max(stack.std, 1e-8))[:, None], stack.spacing_mm) for stack in stacks]
+        images = []
+        for stack in stacks:
+            normalised = (stack.volume - stack.mean) / max(stack.std, 1e-8)
+            images.append((torch.stack(channels(normalised, self._channels), dim=1), stack.spacing_mm))
         return [logits.softmax(1).transpose(0, 1) for logits in self._logits_of(images)]
 
     def _logits_of(self, normalised: Sequence[tuple[torch.Tensor, tuple[float, float, float]]]) -> list[torch.Tensor]:
-        """Compute logits [N, 4, Y, X] of each group of native images [N, 1, Y, X] with its spacing (z, y, x) in mm."""
+        """Compute logits [N, 4, Y, X] of each group of native images [N, C, Y, X] with its spacing (z, y, x) in mm."""
         sizes, paddings, inputs = [], [], []
         for images, spacing_mm in normalised:
             native = images.shape[2:]

@@ -247,7 +247,7 @@ def prepare(cases: list[Case], held_out: set[str], settings: LabelSettings, root
         threads_for_processes(fingerprint_extractor),
         threads_for_processes(default_preprocessor),
     ):
-        raw = write_raw(cases, root / "raw")
+        raw = write_raw(cases, root / "raw", settings.neighbours)
         extractor = fingerprint_extractor.DatasetFingerprintExtractor(_DATASET_ID, num_processes=1)
         extractor.show_progress_bar = False
         # By default nnU-Net draws 10^8 samples for intensity statistics, which z-score normalisation does not use.
