@@ -113,7 +113,7 @@ def twin_from_files(
         typer.Option(
             "--weights",
             "--results",
-            help="Folder of trained models: shipped weights, or the results of a run. Default: weights/real, else results.",
+            help="Folder of trained models: shipped weights or results of a run. Default: weights/real, else results.",
         ),
         Folder(),
     ] = None,
