@@ -13,7 +13,7 @@ from cof.config.flow import ContractedSettings
 from cof.errors import UsageError
 from cof.heart.shape import shape
 from cof.models.base import Example, Generated, Save, Subject, TrainedModel
-from cof.models.controls.scaled import scale_to_ef
+from cof.models.carried import scale_to_ef
 from cof.models.trained import MODEL, load
 from cof.models.weights import WEIGHTS
 from cof.training.run import Run

@@ -5,38 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from cof.cine.grid import Placement
 from cof.config.controls import EnsembleSettings
-from cof.heart.structures import STRUCTURES
 from cof.models.base import Example, Generated, Save, Subject, TrainedModel
+from cof.models.carried import carried_volumes
 from cof.models.trained import MEMBERS, load
-from cof.motion.resolution import to_canonical
-from cof.motion.warp import fill_invalid, warp
 from cof.training.run import Run
 
 # Decimals of the spread in the sidecar.
 DECIMALS = 4
-
-
-def carried_volumes(labels: np.ndarray, displacement: Tensor, placement: Placement) -> np.ndarray:
-    """Compute the LV volume curve from the LV of the anchor, warped by a displacement.
-
-    Args:
-        labels: [Z, Y, X], labels of the anchor on the canonical grid.
-        displacement: [T, 3, Z, Y/2, X/2] in mm, to the anchor.
-        placement: placement of the canonical grid.
-
-    Returns:
-        LV volume [T] in mL. It is the sum of the LV shares of all voxels of valid slices, so it changes continuously
-        with the displacement.
-    """
-    cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32))
-    filled = fill_invalid(cavity, placement.valid)[None, None]
-    valid = torch.tensor(placement.valid)
-    frames = (warp(filled, to_canonical(u[None]), placement.spacing_mm)[0, 0] for u in displacement)
-    return np.array([float(frame[valid].sum()) for frame in frames]) * float(np.prod(placement.spacing_mm)) / 1000
 
 
 class EnsembleModel:

@@ -6,21 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from scipy.optimize import brentq
 from sklearn.linear_model import RidgeCV
-from torch import Tensor
 
-from cof.cine.grid import Placement
 from cof.config.controls import MeanMotionSettings, ScaledMotionSettings
 from cof.heart.structures import STRUCTURES
 from cof.models.base import Example, Generated, Save, Subject
+from cof.models.carried import scale_to_ef
 from cof.models.controls.motion import WEIGHTS, MeanMotionFamily, MeanMotionModel, mean_motion_tensors
-from cof.motion.resolution import to_canonical
-from cof.motion.warp import fill_invalid, warp
 from cof.training.run import Run
 
-# Range of the factor by which the mean motion is scaled.
-FACTORS = (0.0, 3.0)
 PENALTIES = np.logspace(-2, 4, 25)
 _REGRESSION = ("centre", "scale", "coefficients", "intercept")
 
@@ -60,24 +54,6 @@ class EfRegression:
         return float(np.nan_to_num((values - self.centre) / self.scale) @ self.coefficients + self.intercept)
 
 
-def carried_ef(labels: np.ndarray, displacement: Tensor, placement: Placement) -> float:
-    """Compute the EF between the anchor and one frame, from the LV of the anchor, warped by a displacement.
-
-    Args:
-        labels: [Z, Y, X], labels of the anchor on the canonical grid.
-        displacement: [3, Z, Y/2, X/2] in mm, of the frame.
-        placement: placement of the canonical grid.
-
-    Returns:
-        EF in %. It is computed from sums of the LV shares of voxels, so it changes continuously with the displacement.
-    """
-    cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32))
-    filled = fill_invalid(cavity, placement.valid)[None, None]
-    moved = warp(filled, to_canonical(displacement[None]), placement.spacing_mm)[0, 0]
-    valid = torch.tensor(placement.valid)
-    return 100 * (1 - float(moved[valid].sum()) / float(cavity[valid].sum()))
-
-
 class ScaledMotionModel:
     """The mean motion, scaled to a predicted ejection fraction."""
 
@@ -91,26 +67,6 @@ class ScaledMotionModel:
         assert made is not None
         factor = scale_to_ef(subject, made, wanted)
         return Generated(displacement=factor * made, measures={"ef_wanted_pct": round(wanted, 3), "factor": factor})
-
-
-def scale_to_ef(subject: Subject, displacement: Tensor, wanted_pct: float) -> float:
-    """Find the factor within `FACTORS` by which a displacement [T, 3, Z, Y/2, X/2] must be scaled to reach an EF in %.
-
-    End systole is the frame with the smallest LV before scaling. For an EF that no factor reaches, the result is the
-    nearer end of the range.
-    """
-    labels, placement = subject.anchor_labels, subject.placement
-    systole = max(displacement, key=lambda frame: carried_ef(labels, frame, placement))
-
-    def excess(factor: float) -> float:
-        return carried_ef(labels, factor * systole, placement) - wanted_pct
-
-    low, high = FACTORS
-    if excess(low) >= 0:
-        return low
-    if excess(high) <= 0:
-        return high
-    return round(float(brentq(excess, low, high, xtol=1e-4)), 6)
 
 
 class ScaledMotionFamily:
