@@ -1,5 +1,5 @@
 rule features:
-    """Features of one model's hearts, between which and those of the real ones Fréchet distances are computed."""
+    """Features of one model's hearts, for Fréchet distances to the features of the real hearts."""
     input:
         extractor_weights(),
         sheet=rules.batch.output.sheet,

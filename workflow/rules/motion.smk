@@ -72,7 +72,7 @@ rule fields:
 if SYNTHETIC:
 
     rule exact_motion:
-        """The exact motion of the synthetic held-out subjects, in the place of registered motion."""
+        """The exact motion of the synthetic held-out subjects, used in place of registered motion."""
         input:
             key=rules.cohort.output.key,
             cine=rules.cine.output.cine,
