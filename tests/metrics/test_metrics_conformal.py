@@ -111,5 +111,5 @@ def test_the_interval_of_one_heart_is_cut_off_at_what_is_possible_and_no_bound_i
     found = Intervals.read(tmp_path / "i.json").around(ours, scale)
     assert found["ef_pct"] == {"value": 95.0, "low": None, "high": None}
     assert found["curve_ml"]["high"] == [None] * 3
-    assert "2 validation subjects are too few; 9 are the least" in found["note"]
+    assert "2 validation subjects are too few; at least 9 are needed" in found["note"]
     json.dumps(found, allow_nan=False)

@@ -158,7 +158,7 @@ def test_the_papers_numbers_stand_beside_ours_as_another_data_set() -> None:
     text = to_markdown(table)
     assert "paper's SSIM †" in text
     assert "paper's M-Corr (ED)" not in text  # the paper has no such column
-    assert "† The paper's own numbers, measured on another data set (UK Biobank" in text
+    assert "† The paper's numbers, measured on another data set (UK Biobank" in text
     lines = {row["row"] + row["metric"]: row for row in csv.DictReader(io.StringIO(to_csv(table)))}
     assert lines["COFssim"]["paper"] == "0.984"
     assert lines["COFssim"]["paper_cohort"].startswith("UK Biobank")

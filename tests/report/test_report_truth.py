@@ -228,7 +228,7 @@ def test_the_column_is_called_by_what_it_holds(page: Sections) -> None:
 
 def test_few_subjects_are_said_and_the_impossible_is_left_out(patients: Path, page: Sections) -> None:
     numbers = page.text["numbers"]
-    assert "Only 2 subjects, fewer than 10: 95 % intervals of so few are too narrow" in numbers
+    assert "Only 2 subjects, fewer than 10: 95 % intervals are too narrow" in numbers
     assert "Of fewer than 10 subjects: too narrow." in numbers
     assert (
         f"Left out: the table “{EXACT}”, of which no metric is defined in this run: only hearts that this software has "
