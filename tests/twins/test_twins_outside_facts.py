@@ -190,7 +190,7 @@ def test_they_generate_with_what_they_may_see_at_the_anchors_that_they_take(
     for name, seen, phase in (("peek", 1, 0), ("network", 0, 0), ("again", 0, 0.2)):
         record = json.loads(sidecar(twins(name) / twin).read_text())
         assert (record["measures"]["seen"], record["anchor_phase"]) == (seen, phase)
-    with pytest.raises(UsageError, match="'peek' takes no other anchor than end diastole"):
+    with pytest.raises(UsageError, match="'peek' takes only end diastole as the anchor"):
         twins("peek", phase=0.5)
     twins("network", phase=0.5)
 

@@ -170,6 +170,9 @@ class LabelSettings(Settings):
     )
     features: Count = Field(8, description="channels of the first level; each further level doubles them")
     levels: int = Field(5, ge=3, description="resolution levels of the network; nnU-Net's plan may have fewer")
+    neighbours: bool = Field(
+        False, description="the network's input is each slice together with its two neighbours towards base and apex"
+    )
     held_out: Probability | None = Field(
         0.2,
         description="share of the annotated training participants that are held out to score the labeller; null scores "

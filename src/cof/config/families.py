@@ -17,6 +17,7 @@ GROUP = "cof.families"
 # Module and class of the settings of each family.
 FAMILIES = {
     "cof": "cof.config.flow:CofSettings",
+    "contracted": "cof.config.flow:ContractedSettings",
     "regression": "cof.config.baselines:RegressionSettings",
     "diffusion": "cof.config.baselines:DiffusionSettings",
     "echodiffusion": "cof.config.baselines:EchoDiffusionSettings",

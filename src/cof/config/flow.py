@@ -155,3 +155,25 @@ class CofSettings(MotionSettings, FamilySettings):
                 "displacement_weight needs a field with modes, whose integral is cheap; set field.modes above 0"
             )
         return self
+
+
+class ContractedSettings(FamilySettings):
+    """A trained model whose motion is scaled to an EF predicted from size and shape of the anchor's ventricles."""
+
+    implementation = "cof.models.contraction:ContractedFamily"
+    learns_from = frozenset({"ef"})
+    anchors = "ed"
+    applies_family = "cof"
+
+    family: Literal["contracted"] = "contracted"
+    model: str = Field("cof", description="the model in `models` whose motion is scaled; it is not retrained")
+
+    @property
+    def takes_absent_ecg(self) -> bool:
+        """True: the regression uses the anchor alone, so it also learns from hearts without an ECG."""
+        return True
+
+    @property
+    def learns_from_pairs(self) -> bool:
+        """True: the EF is known from the volumes at ED and ES."""
+        return True

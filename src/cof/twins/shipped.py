@@ -1,19 +1,19 @@
-"""Trained weights that lie in a checkout of the repository."""
+"""Trained weights that a checkout of the repository contains."""
 
 from pathlib import Path
 
 from cof.errors import UsageError
 
-# Trained on real scans; the default wherever it is there. A wheel holds no weights.
+# Weights trained on real scans; the default if the folder exists. An installed wheel contains no weights.
 REAL = Path(__file__).parents[3] / "weights" / "real"
 HINT = "name the results of a run, or weights/bench or weights/real in a checkout of the repository"
 
 
 def weights_or_default(weights: Path | None) -> Path:
-    """The folder of trained weights that was named; else `weights/real` of the checkout, else a run's `results`.
+    """Return the given folder of trained weights; without one, `weights/real` of the checkout, else `results`.
 
     Raises:
-        UsageError: none was named, and there are none of the two.
+        UsageError: no folder was given, and neither of the two defaults exists.
     """
     if weights is not None:
         return weights
@@ -21,5 +21,5 @@ def weights_or_default(weights: Path | None) -> Path:
         if (folder / "models").is_dir():
             return folder
     raise UsageError(
-        f"weights: none were named, and there are neither {REAL.parent.name}/{REAL.name} nor results; {HINT}"
+        f"no weights were given, and neither {REAL.parent.name}/{REAL.name} nor results has trained models: {HINT}"
     )
