@@ -310,7 +310,7 @@ def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_
     assert np.isnan(blind.seed_sd)
     text = to_markdown(table)
     assert "seeds ±" in text
-    assert "statistic of the whole group" in text
+    assert "statistic of all subjects together" in text
     without = table_of(rows, chosen, EVALUATION, PROVENANCE)
     assert without.cells["seeing", "ef_recovered"].n == 0
 

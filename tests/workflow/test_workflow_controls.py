@@ -109,7 +109,7 @@ def test_a_cohort_that_trains_no_network_is_tested_and_says_so(tmp_path: Path) -
         assert "To choose, give the sheet a column split" in said[name]
         assert (tmp_path / name / "logs/cohort.log").read_text() in done.stdout
         assert set(pd.read_parquet(tmp_path / target)["split"]) == {"test" if name == "own" else "train"}
-    assert "no network is trained here: subjects whose sheet names no split are tested" in said["own"]
+    assert "no network is trained here: subjects whose sheet names no split go into" in said["own"]
     assert (
         "9 subjects of 9 participants: 0 train, 0 validation, 9 test; 9 drawn by participant (100% test)" in said["own"]
     )

@@ -387,7 +387,7 @@ def _notes(table: Table) -> list[str]:
         f"[95 % bootstrap interval of the mean, {table.bootstrap} resamples of subjects]."
     ]
     if table.empty:
-        notes = ["The table is left out: none of its metrics is defined for these hearts."]
+        notes = ["Left out: none of its metrics is defined for these hearts."]
     elif warning := few(count):
         notes.append(warning)
     notes += table.remarks
