@@ -97,7 +97,7 @@ def test_a_cohort_that_trains_no_network_is_tested_and_says_so(tmp_path: Path) -
     dry = tmp_path / "dry.yaml"
     dry.write_text(yaml.safe_dump(own | {"results": "dry"}))
     planned = snakemake(tmp_path, "-n", "--", "all", config=dry)
-    assert "no training subject: mean_motion, random left out of the tables" in planned.stdout + planned.stderr
+    assert "no training subjects: mean_motion, random left out of the tables" in planned.stdout + planned.stderr
     counts = jobs(planned.stdout)
     assert (counts["borrow"], counts["train"]) == (3, 2)  # static and the oracle, which learn nothing
     assert counts["twins"] == 3 * counts["ecg"]

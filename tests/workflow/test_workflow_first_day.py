@@ -254,7 +254,7 @@ def test_the_page_has_no_empty_table(page: Page) -> None:
 def test_the_page_says_which_controls_a_cohort_without_training_hearts_cannot_have(page: Page, day: Day) -> None:
     note = "Left out, because this cohort has no training subjects and no other run has trained them"
     assert f"{note}: Random Sample, Population-mean motion." in page.text["numbers"]
-    assert "no training subject: mean_motion, random left out of the tables" in day.early
+    assert "no training subjects: mean_motion, random left out of the tables" in day.early
     assert set(pd.read_csv(day.results / "tables/table1.csv")["model"]) == {"cof", "static", "oracle"}
 
 
