@@ -27,9 +27,9 @@ def weights_or_default(weights: Path | None) -> Path:
 
 
 def model_or_default(weights: Path, model: str | None) -> str:
-    """Return the name of the given model; without one, the model whose hearts the weights' own report shows.
+    """Return the name of the given model; without one, the model that the report of these weights shows.
 
-    That is `report.model` of `config.json` in the folder of weights; "cof" where there is no such file or model.
+    That is `report.model` of `config.json` in the folder of weights; "cof" if there is no such file or model.
     """
     file = weights / "config.json"
     if model is None and file.is_file():

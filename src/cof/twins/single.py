@@ -113,7 +113,7 @@ def twin_from_files(
         typer.Option(
             "--weights",
             "--results",
-            help="Folder of trained models: shipped weights, or the results of a run. Default: weights/real.",
+            help="Folder of trained models: shipped weights or results of a run. Default: weights/real, else results.",
         ),
         Folder(),
     ] = None,
@@ -122,7 +122,7 @@ def twin_from_files(
         typer.Option(help="Name of the trained model. Default: report.model of the weights' config.json, or else cof."),
     ] = None,
     ed_frame: Annotated[
-        int | None, typer.Option(help="Number of the ED frame in the scan. Default: it is found.")
+        int | None, typer.Option(help="Index of the ED frame in the scan, from 0. Default: it is found.")
     ] = None,
     anchor_phase: Annotated[
         float | None,
