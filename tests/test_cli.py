@@ -158,7 +158,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
     words = typed(verb, tmp_path, out=out)
     said = refused(capsys, words)
     assert f"--out {out}" in said
-    assert f"{tmp_path / 'file'} is no folder" in said
+    assert f"{tmp_path / 'file'} is not a folder" in said
     words[words.index(str(out))] = str(tmp_path / "closed/out")
     monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
     assert f"you may not write into {tmp_path}" in refused(capsys, words)
@@ -197,14 +197,14 @@ def test_a_path_of_another_kind_is_one_line_that_says_so(
         (tmp_path / str(number)).mkdir()
         said = refused(capsys, typed(verb, tmp_path / str(number), **{name: other}))
         assert str(other) in said
-        assert any(word in said for word in ("needed", "is another", "holds no", "no parquet"))
+        assert any(word in said for word in ("needed", "is another", "holds no", "not a parquet"))
 
 
 def test_a_folder_of_all_batches_in_the_place_of_one_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "cine/b000").mkdir(parents=True)
-    assert "name one of them, such as" in refused(capsys, typed("grid", tmp_path, cine=tmp_path / "cine"))
+    assert "name the folder of one batch, such as" in refused(capsys, typed("grid", tmp_path, cine=tmp_path / "cine"))
 
 
 BROKEN = {

@@ -106,7 +106,7 @@ def test_a_cohort_that_trains_no_network_is_tested_and_says_so(tmp_path: Path) -
         target = f"{name}/cohort/subjects.parquet"
         done = snakemake(tmp_path, "--cores", "1", "--", target, config=tmp_path / "own.yaml")
         said[name] = done.stdout + done.stderr
-        assert "To choose, give the sheet a column split" in said[name]
+        assert "To choose, add a column split" in said[name]
         assert (tmp_path / name / "logs/cohort.log").read_text() in done.stdout
         assert set(pd.read_parquet(tmp_path / target)["split"]) == {"test" if name == "own" else "train"}
     assert "no network is trained here: subjects whose sheet names no split go into" in said["own"]
