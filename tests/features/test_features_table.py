@@ -149,7 +149,7 @@ def test_other_networks_are_refused_and_too_few_subjects_have_no_value(tmp_path)
     changed = written(tmp_path / "changed", record=other)
     with pytest.raises(UsageError, match="fd_imagenet: the features are of different or of no networks"):
         distances([METRIC], {"m": changed}, real, subjects_of(real), EvaluationSettings())
-    with pytest.raises(UsageError, match="seen by different networks"):
+    with pytest.raises(UsageError, match="computed by different networks"):
         _ = Features([tmp_path / "real", tmp_path / "changed"]).networks
     one = written(tmp_path / "one", subjects=1)
     found = distances([METRIC], {"m": one}, real, subjects_of(real), EvaluationSettings())["fd_imagenet"]
