@@ -208,9 +208,9 @@ def test_a_folder_of_all_batches_in_the_place_of_one_is_told(
 
 
 BROKEN = {
-    "an open bracket": ("a: 1\nb: [1, 2\nc: 3\n", ", line 3, column 2: no valid YAML"),
-    "a tab": ("a:\n\t- 1\n", ", line 2, column 1: no valid YAML: found character '\\t'"),
-    "a second colon": ("models: cof: 3\n", ", line 1, column 12: no valid YAML"),
+    "an open bracket": ("a: 1\nb: [1, 2\nc: 3\n", ", line 3, column 2: not valid YAML"),
+    "a tab": ("a:\n\t- 1\n", ", line 2, column 1: not valid YAML: found character '\\t'"),
+    "a second colon": ("models: cof: 3\n", ", line 1, column 12: not valid YAML"),
     "a list": ("- 1\n- 2\n", ": a configuration is a mapping, lines of `key: value`, not list"),
     "no text": (b"\xff\xfe\x00\x01", ": not UTF-8 text"),
 }

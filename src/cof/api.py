@@ -164,7 +164,7 @@ def twin(
     ecg: AnyPath | None,
     scan: AnyPath,
     weights: AnyPath | None = None,
-    model: str = "cof",
+    model: str | None = None,
     ed_frame: int | None = None,
     anchor_phase: float | None = None,
     seed: int = 0,
@@ -176,7 +176,8 @@ def twin(
         scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
         weights: folder of trained models: shipped weights, such as `weights/bench` of a checkout, or a run's results;
             None takes `weights/real` of a checkout, which have terms of their own (`notices`).
-        model: name of the model in that folder.
+        model: name of the model in that folder; None takes the one that `config.json` there names for its report, or
+            else "cof".
         ed_frame: recorded frame of a cine that shows end diastole, counted from 0; None: it is found from the images.
         anchor_phase: phase in [0, 1) of the anchor, from ECG gating; None takes the phase that the model was trained
             with, mostly 0 (end diastole).

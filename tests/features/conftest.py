@@ -40,7 +40,7 @@ def labeller(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     network = nnUNetTrainer.build_network_architecture(manager, manager.get_configuration("2d"), 1, 4, False)
     folder = tmp_path_factory.mktemp("labels") / "labeller"
-    artefact.write_model(folder, plans, {}, network.state_dict(), None)
+    artefact.write_model(folder, plans, {"channel_names": {"0": "cine"}}, network.state_dict(), None)
     artefact.describe(folder, {})
     return folder
 

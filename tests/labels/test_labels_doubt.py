@@ -39,7 +39,9 @@ def labeller(volume: np.ndarray, mirrored: bool = False) -> Any:
     plan = SimpleNamespace(spacing=[1.8, 1.8], patch_size=[96, 80])
     network = Labels(*intensity_statistics(volume))
     axes = (0, 1) if mirrored else None
-    return SimpleNamespace(configuration=plan, network=network, mirroring_axes=axes, device=torch.device("cpu"))
+    return SimpleNamespace(
+        configuration=plan, network=network, channels=1, mirroring_axes=axes, device=torch.device("cpu")
+    )
 
 
 @pytest.fixture(scope="module")

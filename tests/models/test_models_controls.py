@@ -32,7 +32,7 @@ from cof.config.controls import (
     TrueEfSettings,
 )
 from cof.config.families import FAMILIES, settings_of
-from cof.config.flow import CofSettings, VelocitySettings
+from cof.config.flow import CofSettings, ContractedSettings, VelocitySettings
 from cof.errors import CofError, Reason, UsageError
 from cof.models.alignment import HeartPose
 from cof.models.base import Subject
@@ -46,6 +46,7 @@ from cof.training.run import Run
 TINY = VelocitySettings(channels=(4, 8), embedding=8, ecg_channels=(4, 8), time_harmonics=4)
 SETTINGS = {
     "cof": CofSettings(field=TINY, iterations=2, batch=1, phases=1),
+    "contracted": ContractedSettings(),
     "static": StaticSettings(),
     "random": RandomSettings(),
     "mean_motion": MeanMotionSettings(),
@@ -99,7 +100,12 @@ def trained(name, train, folder, seed=0):
     family = family_of(name)
     run = Run(folder.with_suffix(".pt"))
     family.fit(train if SETTINGS[name].learns_on else [], [], SETTINGS[name], seed, run)(folder)
-    applied = {"shuffled": [MODEL], "anchored": [MODEL], "ensemble": [f"{MEMBERS}/a", f"{MEMBERS}/b"]}
+    applied = {
+        "contracted": [MODEL],
+        "shuffled": [MODEL],
+        "anchored": [MODEL],
+        "ensemble": [f"{MEMBERS}/a", f"{MEMBERS}/b"],
+    }
     for place in applied.get(name, []):
         (folder / place).mkdir(parents=True)
         (folder / place / "settings.json").write_text(json.dumps(RECORD))

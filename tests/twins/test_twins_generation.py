@@ -192,7 +192,7 @@ def test_model_folder_says_what_it_is(chain):
     assert record["provenance"]["config_hash"] in card
     assert load(chain.model("static")).settings == StaticSettings()
     assert load(chain.model("random")).settings == RandomSettings()
-    with pytest.raises(UsageError, match="no trained model"):
+    with pytest.raises(UsageError, match="not a trained model"):
         load(chain.root)
 
 
@@ -244,7 +244,7 @@ def test_still_hearts_from_another_frame_show_that_frame_throughout(chain, label
 
 @pytest.mark.parametrize("name", ["oracle", "mean_motion"])
 def test_motion_about_end_diastole_takes_no_other_anchor(name, chain, labeller, tmp_path):
-    with pytest.raises(UsageError, match="no other anchor"):
+    with pytest.raises(UsageError, match="only end diastole"):
         generate(chain, name, tmp_path / "out", anchor_phase=0.5)
 
 
@@ -311,4 +311,4 @@ def test_no_heart_is_generated_of_a_pair(chain, labeller, tmp_path, caplog):
         excluded = generate(chain, "static", tmp_path / "out", sheet=sheet)
     assert excluded.empty
     assert [path.stem for path in (tmp_path / "out").glob("*.nii")] == [LONE]
-    assert "1 subjects bring ED and ES alone: no heart is generated of them" in caplog.text
+    assert "1 subjects have ED and ES frames alone: no heart is generated for them" in caplog.text

@@ -108,7 +108,7 @@ def test_faults_of_one_persons_files_are_told(results, tmp_path):
         assert error.value.reason is reason
     with pytest.raises(UsageError, match="no such scan"):
         twin_from_files(ecg=ecg, scan=tmp_path / "none.zip", weights=results, model="cof", out=tmp_path / "no")
-    with pytest.raises(UsageError, match="no trained model"):
+    with pytest.raises(UsageError, match="not a trained model"):
         twin_from_files(ecg=ecg, scan=cine, weights=results, model="other", out=tmp_path / "no")
     assert not (tmp_path / "no").exists()
 

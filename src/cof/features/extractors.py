@@ -111,6 +111,7 @@ def encoder(labeller: Path) -> Extractor:
     Every frame's stack is normalised as nnU-Net does at inference, and resampled in-plane to the plan's spacing.
     """
     from cof.labels import artefact
+    from cof.labels.neighbours import channels
     from cof.labels.teacher import intensity_statistics
 
     trained = artefact.load(labeller)
@@ -125,7 +126,7 @@ def encoder(labeller: Path) -> Extractor:
         seen = []
         for stack in cine.float():
             mean, std = intensity_statistics(stack.numpy())
-            images = ((stack - mean) / max(std, 1e-8))[:, None].to(trained.device)
+            images = torch.stack(channels((stack - mean) / max(std, 1e-8), trained.channels), 1).to(trained.device)
             images = functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
             seen.append(network(functional.pad(images, [0, below[1], 0, below[0]]))[-1].mean((2, 3)).cpu())
         return torch.stack(seen)

@@ -1,8 +1,8 @@
-"""The trained labeller on disk: an nnU-Net model folder whose files are checked before they are trusted.
+"""The trained labeller on disk: an nnU-Net model folder whose files are checked before they are used.
 
-The folder is what nnU-Net's own tools expect (`plans.json`, `dataset.json`, `fold_0/checkpoint_final.pth`), so that
-`nnUNetv2_predict_from_modelfolder` works on it too. The checkpoint holds tensors and plain values only and is read
-without unpickling objects.
+The folder has the layout that nnU-Net's own tools expect (`plans.json`, `dataset.json`,
+`fold_0/checkpoint_final.pth`), so `nnUNetv2_predict_from_modelfolder` works on it too. The checkpoint holds only
+tensors and plain values, and is read without unpickling objects.
 """
 
 import hashlib
@@ -28,13 +28,18 @@ _MODEL_FILES = ("plans.json", "dataset.json", CHECKPOINT)
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained nnU-Net: the network in evaluation mode on `device`, and the plans that it belongs to."""
+    """A trained nnU-Net: the network in evaluation mode on `device`, and its plans."""
 
     network: torch.nn.Module
     plans: PlansManager
     dataset: dict[str, Any]
     mirroring_axes: tuple[int, ...] | None
     device: torch.device
+
+    @property
+    def channels(self) -> int:
+        """Number of input channels: 1, or 3 if the network also gets the neighbours of a slice."""
+        return len(self.dataset["channel_names"])
 
     @property
     def configuration(self) -> ConfigurationManager:
@@ -55,20 +60,21 @@ def write_model(
         folder: an existing folder.
         plans: nnU-Net's plans.
         dataset: nnU-Net's dataset description.
-        weights: state of the network.
-        mirroring_axes: axes along which the training mirrored, if it did: only these may be mirrored in prediction.
+        weights: `state_dict` of the network.
+        mirroring_axes: axes along which the training mirrored its images; prediction may mirror only these. None if
+            the training did not mirror.
     """
     (folder / CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
     (folder / "plans.json").write_text(json.dumps(plans, indent=1))
     (folder / "dataset.json").write_text(json.dumps(dataset, indent=1))
-    # nnU-Net's networks hold the same tensors under several names; the file holds each once.
+    # nnU-Net's networks hold the same tensor under several names; the file holds each tensor once.
     once: dict[tuple[int, torch.Size], torch.Tensor] = {}
     checkpoint = {
         "network_weights": {
             name: once.setdefault((tensor.data_ptr(), tensor.shape), tensor.detach().cpu().clone())
             for name, tensor in weights.items()
         },
-        # The architecture is nnU-Net's own: naming its own class lets its tools load the folder anywhere.
+        # The architecture is nnU-Net's own. With the name of its own trainer, its tools can load the folder anywhere.
         "trainer_name": nnUNetTrainer.__name__,
         "init_args": {"configuration": CONFIGURATION, "fold": 0},
         "inference_allowed_mirroring_axes": mirroring_axes,
@@ -77,7 +83,7 @@ def write_model(
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file that decides what the network does, by its name in the folder."""
+    """Return the SHA-256 of every file that defines the network, by its name in the folder."""
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _MODEL_FILES}
 
 
@@ -88,30 +94,37 @@ def describe(folder: Path, description: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> Trained:
-    """Check and load a labeller.
+    """Check the files of a labeller and load it.
 
     Raises:
-        UsageError: a file is missing, is not the one that was written when the labeller was trained, or holds code.
+        UsageError: a file is missing, was changed since the training, or holds more than tensors and plain values.
     """
     missing = [name for name in (DESCRIPTION, *_MODEL_FILES) if not (folder / name).is_file()]
     if missing:
-        raise UsageError(f"{folder} is no trained labeller: {missing[0]} is missing")
+        raise UsageError(f"{folder} is not a trained labeller: {missing[0]} is missing")
     recorded = json.loads((folder / DESCRIPTION).read_text())["sha256"]
     for name, found in hashes(folder).items():
         if recorded.get(name) != found:
-            raise UsageError(f"{name} of the labeller does not match its recorded SHA-256: refused")
+            raise UsageError(
+                f"{folder / name} does not match the SHA-256 in {DESCRIPTION}, so it was changed after the training: "
+                "copy or train the labeller again"
+            )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         checkpoint = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UsageError(
-            f"{CHECKPOINT} of the labeller holds more than tensors and is not plain data: refused"
+            f"{folder / CHECKPOINT} holds more than tensors and plain values, and such a file can run code: refused"
         ) from None
     dataset = json.loads((folder / "dataset.json").read_text())
     plans = PlansManager(json.loads((folder / "plans.json").read_text()))
     with quiet():
         network = nnUNetTrainer.build_network_architecture(
-            plans, plans.get_configuration(CONFIGURATION), 1, CLASSES, enable_deep_supervision=False
+            plans,
+            plans.get_configuration(CONFIGURATION),
+            len(dataset["channel_names"]),
+            CLASSES,
+            enable_deep_supervision=False,
         )
     network.load_state_dict(checkpoint["network_weights"])
     network = network.to(device).eval().requires_grad_(False)

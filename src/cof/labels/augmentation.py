@@ -1,6 +1,8 @@
-"""Augmentation for scans of any scanner: every orientation in-plane, wide contrast, resolution and field of view.
+"""Augmentation for scans of any scanner: all in-plane orientations, and a wide range of contrast, resolution and
+field of view.
 
-Images come z-scored over their stack, so the least value of a patch stands for no signal.
+The images are z-scored over their stack, so 0 does not mean "no signal". The transforms take the smallest value of a
+patch for that.
 """
 
 import numpy as np
@@ -25,14 +27,14 @@ _BIAS_NODES = 4
 
 
 class CoilBiasTransform(ImageOnlyTransform):
-    """Multiplies the signal by a smooth random field, as a surface coil does."""
+    """Multiplication of the signal by a smooth random field, as a surface coil causes it."""
 
     def __init__(self, log_sd: float) -> None:
         super().__init__()
         self.log_sd = log_sd
 
     def get_parameters(self, **data_dict: torch.Tensor) -> dict:
-        """Draw the field, [1, Y, X] of mean about 1."""
+        """Draw the field: [1, Y, X], with a mean of about 1."""
         nodes = self.log_sd * torch.randn(1, 1, _BIAS_NODES, _BIAS_NODES)
         size = tuple(data_dict["image"].shape[1:])
         return {"field": interpolate(nodes, size=size, mode="bicubic", align_corners=True)[0].exp()}
@@ -42,11 +44,38 @@ class CoilBiasTransform(ImageOnlyTransform):
         return (img - dark) * params["field"] + dark
 
 
+class NeighbourTransform(ImageOnlyTransform):
+    """In-plane shift of the neighbours of a slice, as between breath-holds, or replacement by the slice itself.
+
+    The slice replaces a missing neighbour at the ends of a stack (`cof.labels.neighbours`).
+    """
+
+    def __init__(self, shift_pixels: int, missing: float) -> None:
+        super().__init__()
+        self.shift_pixels, self.missing = shift_pixels, missing
+
+    def get_parameters(self, **data_dict: torch.Tensor) -> dict:
+        """Draw a shift (y, x) in pixels for each neighbour, or None for a missing one."""
+        most = self.shift_pixels
+        shifts = [
+            None if torch.rand(()) < self.missing else torch.randint(-most, most + 1, (2,)).tolist()
+            for _ in data_dict["image"][1:]
+        ]
+        return {"shifts": shifts}
+
+    def _apply_to_image(self, img: torch.Tensor, **params: list) -> torch.Tensor:
+        beside = [
+            img[0] if shift is None else torch.roll(neighbour, shift, (0, 1))
+            for neighbour, shift in zip(img[1:], params["shifts"])
+        ]
+        return torch.stack([img[0], *beside])
+
+
 class FieldOfViewTransform(BasicTransform):
-    """Blanks what lies outside a random disc or rectangle that leaves the labelled heart whole."""
+    """Blanking of everything outside a random disc or rectangle, which always contains the whole labelled heart."""
 
     def apply(self, data_dict: dict, **params: object) -> dict:
-        """Blank the image; the segmentation stays, since nothing labelled is lost."""
+        """Blank the image. The segmentation stays as it is, because no labelled voxel is blanked."""
         image, labels = data_dict["image"], data_dict["segmentation"][0]
         rows, columns = torch.meshgrid(*(torch.arange(length) for length in labels.shape), indexing="ij")
         heart = (labels > 0).nonzero()
@@ -69,13 +98,13 @@ class FieldOfViewTransform(BasicTransform):
 def wide(
     patch: tuple[int, ...], rotation: tuple[float, float], mirror_axes: tuple[int, ...], scales: list | tuple | None
 ) -> BasicTransform:
-    """The chain for one sample, with image [1, Y, X] and segmentation [1, Y, X].
+    """Return the chain of transforms for one sample, which has an image [C, Y, X] and a segmentation [1, Y, X].
 
     Args:
-        patch: size (y, x) of what comes out.
-        rotation: range of turns in radians.
+        patch: size (y, x) of the output.
+        rotation: range of rotation angles in radians.
         mirror_axes: axes that are mirrored at random.
-        scales: of the segmentations for deep supervision; none where None.
+        scales: scales of the segmentations for deep supervision; None for no deep supervision.
     """
     spatial = SpatialTransform(
         patch,
@@ -100,7 +129,8 @@ def wide(
         (0.2, GaussianNoiseTransform((0, 0.15), p_per_channel=1, synchronize_channels=True)),
         (0.15, FieldOfViewTransform()),
     ]
-    chain: list[BasicTransform] = [spatial, *(RandomTransform(step, share) for share, step in appearance)]
+    neighbours = RandomTransform(NeighbourTransform(2, 0.3), 0.3)
+    chain: list[BasicTransform] = [spatial, neighbours, *(RandomTransform(step, share) for share, step in appearance)]
     if mirror_axes:
         chain.append(MirrorTransform(allowed_axes=mirror_axes))
     chain.append(RemoveLabelTansform(-1, 0))

@@ -9,18 +9,18 @@ from cof.heart.structures import STRUCTURES
 def largest_components(labels: np.ndarray) -> np.ndarray:
     """Keep one 26-connected component of every structure and set the rest to background.
 
-    It is the largest, but of the LV the one with the longest border to the myocardium (of equal ones the largest):
-    where a network takes part of the RV for LV, that part can be larger than the cavity inside the ring.
+    This is the largest component. For the LV it is the component with the longest border to the myocardium, and the
+    largest among equals: where a network labels part of the RV as LV, that part can be larger than the true cavity.
 
     Args:
         labels: unsigned integers [Z, Y, X], 0 is background.
 
     Returns:
-        The cleaned labels, same shape and type. Of two equal components, the one met first in memory order stays.
+        The cleaned labels, with the same shape and type. Of two equal components, the first in memory order is kept.
     """
     components = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=26)
     sizes = np.bincount(components.ravel())
-    # Every component lies within one structure, so any of its voxels tells which.
+    # Every component lies within one structure, so any of its voxels gives the structure.
     structure_of = np.zeros(len(sizes), labels.dtype)
     structure_of[components.ravel()] = labels.ravel()
     ringed = _borders(components, labels == STRUCTURES["myocardium"]) * (components.size + 1) + sizes
@@ -33,7 +33,7 @@ def largest_components(labels: np.ndarray) -> np.ndarray:
 
 
 def _borders(components: np.ndarray, wall: np.ndarray) -> np.ndarray:
-    """How many faces in the plane each component [Z, Y, X] shares with the wall, by component."""
+    """Count the in-plane voxel faces that each component [Z, Y, X] shares with the wall [Z, Y, X], by component."""
     faces = np.zeros(int(components.max()) + 1, np.int64)
     for axis in (1, 2):
         ahead, behind = [slice(None)] * 3, [slice(None)] * 3

@@ -1,8 +1,9 @@
-"""How far labels can be trusted, told from the image alone: the labeller's agreement with itself, and anatomy.
+"""How far the labels of a heart can be trusted, without an annotation: self-agreement of the labeller, and anatomy.
 
-The labeller sees the heart again, a little turned, scaled and, where it was trained with mirrored hearts, mirrored.
-Where it knows what it sees, it draws the same heart; where it guesses, it guesses something else. To that come what
-every short-axis stack shows whatever the disease: a cavity inside of a ring of muscle, in slice after slice.
+Self-agreement: the labeller labels rotated and scaled views of the same stack, also mirrored ones if it was trained
+with mirroring. Reliable labels are the same in every view; unreliable ones change.
+
+Anatomy: in every slice the LV cavity should lie inside a closed ring of myocardium, whatever the disease.
 """
 
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from torch.nn.functional import affine_grid, grid_sample, one_hot
 from cof.config.data import LABEL_TRUST, LEAST_LABEL_TRUST
 from cof.heart.structures import STRUCTURES
 from cof.labels.artefact import Trained
+from cof.labels.neighbours import channels
 from cof.labels.teacher import intensity_statistics
 
-# Below it, a slice is doubtful.
+# A slice with a lower agreement is doubtful.
 LEAST_AGREEMENT = 0.5
-# How much of the trust in a stack is its closed ring; the rest is agreement.
+# Weight of the closed ring in the trust of a stack; the rest is agreement.
 _RING_SHARE = 0.25
-# Views of the heart: turn in degrees, magnification, mirrored.
+# Views of the heart: rotation in degrees, magnification, mirrored.
 _UPRIGHT_VIEWS = ((20.0, 0.9, False), (-20.0, 1.1, False))
 _FREE_VIEWS = ((15.0, 0.9, True), (-75.0, 1.1, False))
 
@@ -32,8 +34,8 @@ class Agreement:
     """Agreement of a labeller with itself on one stack, as Dice: 1 is full, 0 is none.
 
     Attributes:
-        stack: mean over views and structures of the Dice of whole stacks.
-        slices: [Z] the same of every slice, all structures pooled; NaN where neither labels anything.
+        stack: Dice of the whole stack, averaged over views and structures.
+        slices: [Z] Dice of every slice, averaged over views and structures; NaN where both labellings are empty.
     """
 
     stack: float
@@ -41,32 +43,32 @@ class Agreement:
 
 
 def _matrix(degrees: float, magnification: float, mirrored: bool) -> torch.Tensor:
-    """[2, 2] from a view's coordinates (x, y) to those of the upright heart."""
+    """Return the matrix [2, 2] from the coordinates (x, y) of a view to those of the stack as it was scanned."""
     angle = torch.deg2rad(torch.tensor(degrees))
     turn = torch.tensor([[torch.cos(angle), -torch.sin(angle)], [torch.sin(angle), torch.cos(angle)]])
     return turn @ torch.diag(torch.tensor([-1.0 if mirrored else 1.0, 1.0])) / magnification
 
 
 def _warp(images: torch.Tensor, matrix: torch.Tensor, shift: torch.Tensor, side: int, mode: str) -> torch.Tensor:
-    """Sample [Z, C, Y, X] on a square grid of `side` by an affine map of normalised coordinates (x, y)."""
+    """Sample images [Z, C, Y, X] on a grid [side, side] by an affine map of normalised coordinates (x, y)."""
     theta = torch.cat([matrix, shift[:, None]], dim=1).expand(len(images), 2, 3).to(images)
     grid = affine_grid(theta, [len(images), images.shape[1], side, side], align_corners=False)
     return grid_sample(images, grid, mode=mode, align_corners=False)
 
 
 def _dice(first: torch.Tensor, second: torch.Tensor, over: tuple[int, ...]) -> torch.Tensor:
-    """Dice of boolean volumes; NaN where both are empty."""
+    """Return the Dice of boolean volumes over some axes; NaN where both are empty."""
     return 2 * (first & second).sum(over) / (first.sum(over) + second.sum(over))
 
 
 @torch.inference_mode()
 def agreement(trained: Trained, volume: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, ...]) -> Agreement:
-    """Compare labels of a stack with those that the labeller draws in other views of it.
+    """Compare the labels of a stack with those that the labeller gives to other views of it.
 
     Args:
         trained: the labeller.
         volume: [Z, Y, X], native intensities.
-        labels: uint8 [Z, Y, X], which this labeller has drawn.
+        labels: uint8 [Z, Y, X], made by this labeller.
         spacing_mm: along z, y, x.
     """
     drawn = np.argwhere(labels.any(axis=0))
@@ -75,12 +77,13 @@ def agreement(trained: Trained, volume: np.ndarray, labels: np.ndarray, spacing_
     pixel_mm = np.array(spacing_mm[1:])
     low, high = drawn.min(0) * pixel_mm, (drawn.max(0) + 1) * pixel_mm
     working_mm = float(trained.configuration.spacing[-1])
-    # As much as in labelling: on a smaller part of the slice, instance norms have other statistics.
+    # The patch is as large as in labelling: on a smaller one, the instance norms would have other statistics.
     side = max(trained.configuration.patch_size)
     mean, std = intensity_statistics(volume)
-    image = torch.from_numpy((volume.astype(np.float32) - mean) / max(std, 1e-8))[:, None].to(trained.device)
+    normalised = torch.from_numpy((volume.astype(np.float32) - mean) / max(std, 1e-8))
+    image = torch.stack(channels(normalised, trained.channels), dim=1).to(trained.device)
     given = torch.from_numpy(labels.astype(np.float32))[:, None].to(trained.device)
-    # Normalised coordinates of the native slice are 1 at its edges; those of a view are 1 at the edges of its square.
+    # Normalised coordinates run from -1 to 1: over the native slice, and over the square of a view.
     size_mm = torch.tensor(np.array(labels.shape[1:]) * pixel_mm, dtype=torch.float32).flip(0)
     scale = torch.diag(side * working_mm / size_mm)
     centre = torch.tensor((low + high) / 2, dtype=torch.float32).flip(0) * 2 / size_mm - 1
@@ -101,7 +104,7 @@ def agreement(trained: Trained, volume: np.ndarray, labels: np.ndarray, spacing_
 
 
 def closed_ring(labels: np.ndarray) -> float:
-    """Share of the cavity's border that is muscle, over all slices of labels [Z, Y, X]; 0 without a cavity."""
+    """Return the share of the LV's border that is myocardium, over all slices of labels [Z, Y, X]; 0 without LV."""
     muscle = total = 0
     for drawn in labels:
         cavity = drawn == STRUCTURES["LV"]
@@ -113,11 +116,12 @@ def closed_ring(labels: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Doubt:
-    """What speaks against the labels of one heart.
+    """Trust in the labels of one heart, and its doubtful slices.
 
     Attributes:
-        trust: of the anchor's labels and, in a cycle, of those at end systole, by "ED" and "ES": 0 is none, 1 is full.
-        slices: numbers, from 1 at the base, of the slices that the labeller draws differently in every view.
+        trust: from 0 (none) to 1 (full), by phase: "ED" for the labels of the anchor and, if there is a whole cycle,
+            "ES" for those at end systole.
+        slices: numbers, from 1 at the base, of the slices whose agreement is below `LEAST_AGREEMENT`.
     """
 
     trust: dict[str, float]
@@ -125,24 +129,24 @@ class Doubt:
 
     @property
     def least(self) -> float:
-        """The smaller trust of the two."""
+        """Smallest trust of all phases."""
         return min(self.trust.values())
 
     @property
     def doubtful(self) -> bool:
-        """Whether the labels are to be looked at before anything is counted from them."""
+        """True if somebody should look at the labels before any number is computed from them."""
         return self.least < LEAST_LABEL_TRUST
 
     def __str__(self) -> str:
         return f"labels doubtful, {_numbered(self.slices)}" if self.slices else "labels doubtful"
 
     def record(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return trust and doubtful slices as JSON values."""
         trust = {phase: round(value, 3) for phase, value in self.trust.items()}
         return {"trust": trust, "doubtful": self.doubtful, "doubtful_slices": list(self.slices)}
 
     def warning(self) -> dict[str, Any]:
-        """As a warning of `summary.json`, where labels are doubtful."""
+        """Return the warning that `summary.json` gets if the labels are doubtful."""
         return {
             "check": LABEL_TRUST,
             "message": str(self),
@@ -155,7 +159,7 @@ class Doubt:
 
 
 def _numbered(slices: tuple[int, ...]) -> str:
-    """Slices in words, such as "slice 3" or "slices 1, 2 and 9"."""
+    """Return slice numbers in words, such as "slice 3" or "slices 1, 2 and 9"."""
     *first, last = map(str, slices)
     return f"slices {', '.join(first)} and {last}" if first else f"slice {last}"
 
@@ -164,7 +168,7 @@ def judge(trained: Trained, frames: np.ndarray, labels: np.ndarray, spacing_mm: 
     """Judge the labels of a heart by its anchor and its end-systolic frame.
 
     Args:
-        trained: the labeller that has drawn them.
+        trained: the labeller that made them.
         frames: [T, Z, Y, X], native intensities; frame 0 is the anchor.
         labels: uint8 [T, Z, Y, X].
         spacing_mm: along z, y, x.

@@ -1,4 +1,4 @@
-"""What nnU-Net needs around it: its environment variables, silence on stdout, and no needless processes."""
+"""The environment of nnU-Net: its variables, its output sent to the log, and threads in place of processes."""
 
 import io
 import logging
@@ -32,12 +32,12 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def nnunet_folders(root: Path, augmentation_workers: int = 1) -> Iterator[None]:
-    """Let nnU-Net keep its raw data, preprocessed data and results under `root`; the environment is restored after.
+    """Let nnU-Net keep its raw data, preprocessed data and results under `root`; restore the environment afterwards.
 
     Args:
         root: an existing folder.
-        augmentation_workers: processes that load and augment. Planning needs at least 1; with 0, training augments in
-            its own process, which makes it reproducible.
+        augmentation_workers: number of processes that load and augment. Planning needs at least 1. With 0, the training
+            augments in its own process and is reproducible.
     """
     wanted = {
         "nnUNet_raw": str(root / "raw"),
@@ -60,10 +60,10 @@ def nnunet_folders(root: Path, augmentation_workers: int = 1) -> Iterator[None]:
 
 @contextmanager
 def threads_for_processes(module: Any) -> Iterator[None]:
-    """Let an nnU-Net module that spawns worker processes use threads.
+    """Let an nnU-Net module use threads in place of worker processes.
 
-    Each spawned process would import torch and nnU-Net anew, which takes longer than the work of a few hundred stacks,
-    and needs a guarded main module. The pools of both kinds have the same interface.
+    Each new process would import torch and nnU-Net again, which takes longer than the work on a few hundred stacks, and
+    would need a guarded main module. Pools of threads and of processes have the same interface.
     """
     original = module.multiprocessing
     module.multiprocessing = SimpleNamespace(get_context=lambda method: SimpleNamespace(Pool=ThreadPool))

@@ -1,4 +1,4 @@
-"""How good the labeller is on the annotated participants that it never saw."""
+"""Evaluation of the labeller on the held-out annotated participants."""
 
 from typing import Any
 
@@ -15,17 +15,17 @@ def _dice(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _mean_sd(values: list[float]) -> tuple[float, float]:
-    """Mean and sample SD, rounded for a report; the SD of one value is 0."""
+    """Return mean and sample SD, rounded to 4 decimals; the SD of one value is 0."""
     return round(float(np.mean(values)), 4), round(float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, 4)
 
 
 def evaluate(labeller: Labeller, cases: list[Case]) -> dict[str, Any]:
-    """Dice and volume bias of held-out ED and ES stacks.
+    """Compute Dice and volume bias of the labeller on the held-out cases.
 
     Returns:
         phase -> structure -> {n, dice, dice_sd, volume_ml (mean of the annotation), bias_ml, bias_ml_sd (predicted
-        minus annotated), bias_percent (mean of the cases' relative errors)}. A structure that no annotation of a phase
-        has is absent.
+        minus annotated), bias_percent (mean of the cases' relative errors)}. A structure is absent from a phase if no
+        annotation of that phase has it.
     """
     rows: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     for case in cases:

@@ -1,4 +1,4 @@
-"""Labels of every frame of a cine by the trained nnU-Net."""
+"""Labelling of every frame of a cine by the trained nnU-Net."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +13,18 @@ from cof.errors import UsageError
 from cof.labels import artefact
 from cof.labels.components import largest_components
 from cof.labels.environment import quiet
+from cof.labels.neighbours import channels
 
 
 class _BatchedPredictor(nnUNetPredictor):
-    """nnU-Net's predictor, with several tiles (slices) in one forward pass where it takes them one by one.
+    """nnU-Net's predictor, but with several tiles (slices) per forward pass instead of one.
 
-    Tiling, mirroring, Gaussian weights and the half-precision accumulator are nnU-Net's, so that the labels are too.
+    Tiling, mirroring, Gaussian weights and the half-precision accumulator are nnU-Net's own, so the labels are those of
+    nnU-Net.
     """
 
     def predict_logits_from_preprocessed_data(self, data: torch.Tensor) -> torch.Tensor:
-        # nnU-Net reloads the weights and sets the number of threads for every volume; there is one set of weights.
+        # nnU-Net's method reloads the weights and sets the number of threads for every volume. Here the weights stay.
         return self.predict_sliding_window_return_logits(data).to("cpu")
 
     @torch.inference_mode()
@@ -56,7 +58,11 @@ class Labeller:
 
     def __init__(self, trained: artefact.Trained, mirroring: bool) -> None:
         if mirroring and trained.mirroring_axes is None:
-            raise UsageError("labels.mirroring: the labeller was trained without mirroring; set augmentation: nnunet")
+            raise UsageError(
+                "labels.mirroring: true needs a labeller that was trained with mirroring, and this one was not: set "
+                "labels.mirroring: false, or train with labels.augmentation: nnunet or wide"
+            )
+        self._channels = trained.channels
         with quiet():
             self._predictor = _BatchedPredictor(
                 use_mirroring=mirroring, device=trained.device, allow_tqdm=False, verbose=False
@@ -76,16 +82,17 @@ class Labeller:
         """Check the hashes of a labeller folder and load it.
 
         Args:
-            folder: what `cof.labels.stage.train` wrote.
-            mirroring: average the predictions of all mirrored images (four times the cost).
+            folder: written by `cof.labels.stage.train`.
+            mirroring: average the predictions of all mirrored images, at four times the cost.
 
         Raises:
-            UsageError: the folder is incomplete or was changed, or the training never mirrored.
+            UsageError: the folder is incomplete or was changed, or mirroring is asked of a labeller that was trained
+                without it.
         """
         return cls(artefact.load(folder), mirroring)
 
     def segment(self, volume: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-        """nnU-Net's official prediction of one stack, before any clean-up.
+        """Label one stack by nnU-Net's official prediction, before any clean-up.
 
         Args:
             volume: [Z, Y, X], native intensities.
@@ -94,7 +101,7 @@ class Labeller:
         Returns:
             uint8 [Z, Y, X].
         """
-        image = np.asarray(volume, np.float32)[None]
+        image = np.stack(channels(np.asarray(volume, np.float32), self._channels))
         return self._predictor.predict_single_npy_array(image, {"spacing": list(spacing_mm)}).astype(np.uint8)
 
     def label(
@@ -103,14 +110,14 @@ class Labeller:
         spacing_mm: tuple[float, float, float],
         labelled: Callable[[], None] = lambda: None,
     ) -> np.ndarray:
-        """Label a cine: nnU-Net frame by frame (intensities normalised over the stack), then the largest component.
+        """Label a cine: nnU-Net frame by frame (intensities normalised over the stack), then `largest_components`.
 
-        On a CPU as many frames are labelled side by side as torch has threads.
+        On a CPU, frames are labelled in parallel: as many at a time as torch has threads.
 
         Args:
             frames: [T, Z, Y, X], native intensities.
             spacing_mm: along z, y, x.
-            labelled: called after each frame, for progress; of frames side by side, by their threads.
+            labelled: called after each frame, to show progress; with parallel frames, from their threads.
 
         Returns:
             uint8 [T, Z, Y, X]: 0 background, 1 LV, 2 myocardium, 3 RV.

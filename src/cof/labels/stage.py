@@ -1,4 +1,4 @@
-"""The stages of labelling: training nnU-Net on expert annotations, and labelling every frame of a batch."""
+"""The two stages of labelling: train nnU-Net on expert annotations, and label every frame of a batch."""
 
 import logging
 import shutil
@@ -34,24 +34,27 @@ def train(
     """Train nnU-Net v2 (2D) on the annotated ED and ES stacks of the training subjects.
 
     Args:
-        subjects: only annotated ones of the training split are used, and with `held_out: null` those of the validation
-            split to measure the training.
+        subjects: the annotated subjects of the training split are used. With `held_out: null`, those of the validation
+            split evaluate the trained network.
         cine, annotations, settings: as annotated.
-        out: an nnU-Net model folder, `log.csv` (a row an epoch) and `labeller.json` (hashes,
-            Dice and volume bias of the held-out participants, what it has learnt from, provenance).
-        work: also of preprocessed data; a killed training resumes from it, and one with other data,
-            settings or seed does not. Emptied of this training when it is done.
-        seed: of split, weights, sampling and augmentation.
+        out: an nnU-Net model folder, `log.csv` (one row per epoch) and `labeller.json` (hashes, Dice and volume bias on
+            the held-out participants, origin of the training hearts, provenance).
+        work: folder of preprocessed data and checkpoints. A killed training with the same data, settings and seed
+            resumes from it. What belongs to this training is removed when it is done.
+        seed: seed of split, weights, sampling and augmentation.
 
     Raises:
-        UsageError: fewer than two annotated participants are usable, none is in one of the two splits, or `mirroring`
-            is asked of an upright training.
+        UsageError: fewer than two annotated participants can be used; with `held_out: null`, one of the two splits has
+            none; or `mirroring` is set with `augmentation: upright`.
     """
     from cof.labels import artefact, dataset, evaluation, training
     from cof.labels.predict import Labeller
 
     if settings.mirroring and settings.augmentation == "upright":
-        raise UsageError("labels.mirroring needs labels.augmentation: nnunet or wide")
+        raise UsageError(
+            "labels.mirroring: true does not go with labels.augmentation: upright, which trains without mirroring: set "
+            "labels.augmentation to nnunet or wide, or labels.mirroring to false"
+        )
     exclusions = Exclusions("labeller")
     cases = dataset.find_cases(subjects, cine, annotations, exclusions)
     if settings.held_out is None:
@@ -59,7 +62,8 @@ def train(
         held_out = {case.participant for case in validation}
         if not held_out or not cases:
             raise UsageError(
-                "labels.held_out: null needs annotated participants in the training and in the validation split"
+                "labels.held_out: null needs annotated participants in the training and in the validation split, which "
+                f"have {len(cases)} and {len(validation)} annotated frames: annotate both, or set a share"
             )
         cases += validation
     else:
@@ -102,9 +106,9 @@ def label_batch(
 
     Args:
         cine, labeller, settings: as annotated.
-        out: of `{subject}.nii.gz`, uint8 labels on the native grid.
-        exclusions: a subject with a blank frame, or in whose anchor frame no LV or
-            no myocardium is found, is one of them.
+        out: folder of `{subject}.nii.gz`, uint8 labels [T, Z, Y, X] on the native grid.
+        exclusions: table of excluded subjects. A subject is excluded if a frame is blank, or if no LV or no myocardium
+            is found in its anchor frame.
     """
     from cof.labels.predict import Labeller
 
@@ -123,7 +127,7 @@ def label_batch(
                 found = np.unique(labels[0])
                 for name in ("LV", "myocardium"):
                     if STRUCTURES[name] not in found:
-                        raise CofError(Reason.HEART_NOT_FOUND, f"the anchor frame shows the labeller no {name}")
+                        raise CofError(Reason.HEART_NOT_FOUND, f"the labeller finds no {name} in the anchor frame")
                 write_labels(folder / f"{path.stem}.nii.gz", labels, stack.affine)
             shown.reach(number)
     excluded.write(exclusions)

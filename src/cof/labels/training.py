@@ -1,4 +1,4 @@
-"""Planning, preprocessing and training by nnU-Net v2's own API, reproducible and resumable."""
+"""Planning, preprocessing and training through nnU-Net v2's API, reproducible and resumable."""
 
 import copy
 import json
@@ -40,10 +40,10 @@ _FINAL = "checkpoint_final.pth"
 
 
 class CineTrainer(nnUNetTrainer):
-    """nnU-Net's trainer with our length of training, and what it takes to repeat or resume it exactly.
+    """nnU-Net's trainer with our settings, which can be repeated and resumed exactly.
 
-    Every epoch starts from its own seeds and leaves a whole checkpoint, so that a resumed training walks the same path
-    as one that was never interrupted. (The constructor's signature must stay nnU-Net's: it is introspected.)
+    Every epoch starts from its own seed and ends with a complete checkpoint, so a resumed training gives the same
+    weights as one that was never interrupted. (The constructor keeps nnU-Net's signature, because nnU-Net inspects it.)
     """
 
     seed: int
@@ -56,7 +56,7 @@ class CineTrainer(nnUNetTrainer):
     progress: Progress
 
     def configure(self, settings: LabelSettings, seed: int) -> None:
-        """Set length and speed of training and the seed, and build the network; call once, first."""
+        """Apply the settings and the seed, and build the network. Call this once, before anything else."""
         self.seed = seed
         self.num_epochs = settings.epochs
         self.num_iterations_per_epoch = settings.iterations
@@ -68,26 +68,26 @@ class CineTrainer(nnUNetTrainer):
         self.initial_lr = settings.learning_rate
         self.momentum = settings.momentum
         self.save_every = 1
-        self.logger.plot_progress_png = lambda output_folder: None  # seconds an epoch; the report draws log.csv
+        self.logger.plot_progress_png = lambda output_folder: None  # takes seconds per epoch; the report draws log.csv
         self.seed_all(0)
         self.initialize()
 
     def seed_all(self, stage: int) -> None:
-        """Seed every generator that nnU-Net draws from; stage 0 is initialisation, epoch e is stage e + 1."""
+        """Seed every random generator that nnU-Net uses. Stage 0 is initialisation; epoch e is stage e + 1."""
         drawn = int(np.random.SeedSequence([self.seed, stage]).generate_state(1)[0])
         random.seed(drawn)
         np.random.seed(drawn)  # noqa: NPY002 - the generator that nnU-Net's data loader uses
         torch.manual_seed(drawn)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
-        """nnU-Net's optimizer and schedule, with our momentum."""
+        """Make nnU-Net's optimizer and schedule, with our momentum."""
         optimizer, schedule = super().configure_optimizers()
         for group in optimizer.param_groups:
             group["momentum"] = self.momentum
         return optimizer, schedule
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple:
-        """nnU-Net's extent of turns and mirroring, or the little that upright hearts need."""
+        """Return nnU-Net's range of rotation and its mirroring; for upright hearts small rotations and no mirroring."""
         rotation, dummy_2d, initial_patch, mirror_axes = (
             super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
@@ -100,7 +100,10 @@ class CineTrainer(nnUNetTrainer):
     def get_training_transforms(  # type: ignore[override]
         self, patch_size: Any, rotation: Any, scales: Any, mirror_axes: Any, *args: Any, **kwargs: Any
     ) -> BasicTransform:
-        """The wide augmentation, or nnU-Net's, whose blurring then does not choose its algorithm by a stop-watch."""
+        """Return the wide augmentation, or nnU-Net's own.
+
+        In the latter, the blur no longer chooses its algorithm by measured time, which would not be reproducible.
+        """
         if self.augmentation == "wide":
             return wide(tuple(patch_size), rotation, mirror_axes, scales)
         args = (patch_size, rotation, scales, mirror_axes, *args)
@@ -112,7 +115,7 @@ class CineTrainer(nnUNetTrainer):
         return transforms
 
     def train_step(self, batch: dict) -> dict:
-        """nnU-Net's step, with convolutions in bfloat16 where half precision is asked for."""
+        """Take nnU-Net's training step, with convolutions in bfloat16 if half precision is set."""
         if not self.half:
             return super().train_step(batch)
         target = [part.to(self.device) for part in batch["target"]]
@@ -126,17 +129,17 @@ class CineTrainer(nnUNetTrainer):
         return {"loss": loss.detach().cpu().numpy()}
 
     def run_training(self) -> None:
-        """Train the epochs that are left."""
+        """Train the remaining epochs."""
         with Progress("nnU-Net", self.num_epochs, "epoch", self.current_epoch) as shown:
             self.progress = shown
             super().run_training()
 
     def on_epoch_start(self) -> None:
-        """Seed the epoch, and go over to whole slices when it is time."""
+        """Seed the epoch, and switch to whole slices for the last `whole_epochs`."""
         super().on_epoch_start()
         configuration = self.configuration_manager.configuration
         if self.current_epoch >= self.whole_from and configuration["patch_size"] != self.whole_slices:
-            # As many pixels a batch as before.
+            # The number of pixels per batch stays the same.
             share = np.prod(configuration["patch_size"]) / np.prod(self.whole_slices)
             configuration["patch_size"] = self.whole_slices
             self.batch_size = max(2, round(self.batch_size * share))
@@ -144,13 +147,16 @@ class CineTrainer(nnUNetTrainer):
         self.seed_all(self.current_epoch + 1)
 
     def on_epoch_end(self) -> None:
-        """Log, leave a checkpoint, and move the progress bar."""
+        """Log, write a checkpoint, and advance the progress bar."""
         super().on_epoch_end()
         loss, dice = (self.logger.get_value(name, step=-1) for name in ("train_losses", "mean_fg_dice"))
         self.progress.step(noted=f"loss {loss:.3f}, pseudo Dice {dice:.3f}")
 
     def save_checkpoint(self, filename: str) -> None:
-        """Write a checkpoint under its name only when whole. No best one is kept: nnU-Net predicts by the last."""
+        """Write a checkpoint, which gets its name only when it is complete.
+
+        No best checkpoint is kept: nnU-Net predicts with the last one.
+        """
         if not filename.endswith("checkpoint_best.pth"):
             with whole_file(Path(filename)) as aside:
                 super().save_checkpoint(str(aside))
@@ -163,7 +169,7 @@ class CineTrainer(nnUNetTrainer):
         """Keep the name of the machine out of the folder."""
 
     def history(self) -> pd.DataFrame:
-        """One row an epoch: losses, pseudo Dice (random patches of the held-out cases, pooled) and learning rate."""
+        """Return one row per epoch: losses, pseudo Dice (random patches of held-out cases, pooled), learning rate."""
         dice = np.array(self.logger.get_value("dice_per_class_or_region", step=None), float)
         return pd.DataFrame(
             {
@@ -177,11 +183,11 @@ class CineTrainer(nnUNetTrainer):
 
 
 def _working_grid(cases: list[Case], spacing_mm: float | None) -> tuple[tuple[float, float, float], np.ndarray]:
-    """Spacing (z, y, x in mm) to resample to, and the size (y, x) that then holds nearly every slice whole.
+    """Choose the spacing (z, y, x in mm) to resample to, and a patch size (y, x) that holds nearly every slice whole.
 
-    nnU-Net takes the median spacing and size. Native spacings scatter by a percent, so half of the slices would
-    exceed the median patch by a pixel or two and cost four tiles each; the ninetieth percentile costs one. Scans of
-    several scanners differ by more: there `spacing_mm`, in-plane, is to be chosen.
+    nnU-Net takes the median spacing and size. Native spacings of one scanner differ by about one percent, so half of
+    the slices would be a pixel or two larger than the median patch and need four tiles each. With the 90th percentile,
+    nearly all need one tile. Spacings of several scanners differ by more: for those set `labels.spacing_mm` (in-plane).
     """
     spacing = np.array([case.spacing_mm for case in cases])
     in_plane = np.percentile(spacing[:, 1:], 90, axis=0) if spacing_mm is None else np.full(2, spacing_mm)
@@ -191,13 +197,16 @@ def _working_grid(cases: list[Case], spacing_mm: float | None) -> tuple[tuple[fl
 
 
 def _edit_plans(plans: dict[str, Any], size: np.ndarray, settings: LabelSettings) -> dict[str, Any]:
-    """The planned 2D configuration with our batch size, width and depth, and patches that hold slices of `size`.
+    """Return nnU-Net's plans with our batch size, width and depth, and patches that hold slices of `size` (y, x).
 
     Raises:
-        UsageError: nnU-Net would turn the stacks because slices are not their coarsest axis.
+        UsageError: nnU-Net would transpose the stacks, because the slice axis is not the coarsest.
     """
     if plans["transpose_forward"] != [0, 1, 2]:
-        raise UsageError("the annotated stacks are coarser in-plane than across slices: not short-axis stacks")
+        raise UsageError(
+            "the annotated stacks are coarser in-plane than across slices, so they are not short-axis stacks: check "
+            "the spacing of the cines"
+        )
     configuration = plans["configurations"][artefact.CONFIGURATION]
     architecture = configuration["architecture"]["arch_kwargs"]
     levels = min(settings.levels, architecture["n_stages"])
@@ -223,9 +232,9 @@ def prepare(cases: list[Case], held_out: set[str], settings: LabelSettings, root
 
     Args:
         cases: the annotated frames.
-        held_out: participants of the validation side.
-        settings: width and batch size override nnU-Net's plan.
-        root: folder for nnU-Net's files; complete once `root/prepared` exists.
+        held_out: pseudonyms of the held-out participants.
+        settings: batch size, width, depth and spacing override nnU-Net's plan.
+        root: folder for nnU-Net's files; it is complete once `root/prepared` exists.
     """
     done = root / "prepared"
     if done.exists():
@@ -238,10 +247,10 @@ def prepare(cases: list[Case], held_out: set[str], settings: LabelSettings, root
         threads_for_processes(fingerprint_extractor),
         threads_for_processes(default_preprocessor),
     ):
-        raw = write_raw(cases, root / "raw")
+        raw = write_raw(cases, root / "raw", settings.neighbours)
         extractor = fingerprint_extractor.DatasetFingerprintExtractor(_DATASET_ID, num_processes=1)
         extractor.show_progress_bar = False
-        # nnU-Net draws 10^8 samples for intensity statistics that z-score normalisation never uses.
+        # By default nnU-Net draws 10^8 samples for intensity statistics, which z-score normalisation does not use.
         extractor.num_foreground_voxels_for_intensitystats = 1e6
         extractor.run(overwrite_existing=True)
         spacing, size = _working_grid(cases, settings.spacing_mm)
@@ -264,7 +273,7 @@ def prepare(cases: list[Case], held_out: set[str], settings: LabelSettings, root
 
 
 def planned(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The plans and the dataset description (without its list of cases) that `prepare` left in `root`."""
+    """Read the plans and the dataset description (without its list of cases) that `prepare` wrote to `root`."""
     preprocessed = root / "preprocessed" / DATASET
     plans = json.loads((preprocessed / f"{_PLANS}.json").read_text())
     dataset = json.loads((preprocessed / "dataset.json").read_text())
@@ -273,7 +282,7 @@ def planned(root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _with_patch(plans: dict[str, Any], settings: LabelSettings) -> dict[str, Any]:
-    """The plans to train by: patches of at most `patch_mm`, where prediction takes slices whole."""
+    """Return the plans for training, with patches of at most `patch_mm`; prediction takes whole slices."""
     if settings.patch_mm is None:
         return plans
     plans = copy.deepcopy(plans)
@@ -286,16 +295,16 @@ def _with_patch(plans: dict[str, Any], settings: LabelSettings) -> dict[str, Any
 
 
 def fit(root: Path, settings: LabelSettings, seed: int, model: Path) -> pd.DataFrame:
-    """Train the prepared dataset, from the latest checkpoint where there is one, and write the model folder.
+    """Train on the prepared dataset, from the latest checkpoint if there is one, and write the model folder.
 
     Args:
-        root: the folder that `prepare` filled.
-        settings: length of training.
+        root: folder that `prepare` has filled.
+        settings: settings of the training.
         seed: seed of weights, sampling and augmentation.
-        model: folder for the trained nnU-Net.
+        model: existing folder for the trained nnU-Net.
 
     Returns:
-        The training's history, a row an epoch.
+        The history of the training, one row per epoch.
     """
     plans, dataset = planned(root)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

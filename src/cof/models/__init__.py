@@ -1,1 +1,1 @@
-"""Model families that turn an anchor and an ECG cycle into motion or a cine: COF, its baselines and the controls."""
+"""Model families, which generate motion or a cine from an anchor and an ECG cycle: COF, its baselines and controls."""

@@ -1,4 +1,4 @@
-"""Affine maps between hearts: displacement seen through a map, and the pose of a heart in its anchor."""
+"""Affine maps between hearts: the displacement after a map, and the pose of a heart in its anchor."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ LEFT_VENTRICLE = (STRUCTURES["LV"], STRUCTURES["myocardium"])
 
 
 def map_displacement(maps: AffineMaps, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
-    """The displacement between images that are both seen through y = A x + b: u'(x) = A^-1 u(A x + b).
+    """Return the displacement u'(x) = A^-1 u(A x + b) between two images that are both resampled by y = A x + b.
 
     Args:
-        maps: one map a sample.
-        displacement_mm: u or a velocity, [B, 3, Z, Y, X], channels (z, y, x).
-        spacing_mm: of its grid, whose centre is the origin of the maps.
+        maps: one map (A, b) per sample.
+        displacement_mm: displacement u or a velocity, [B, 3, Z, Y, X], channels (z, y, x).
+        spacing_mm: spacing of its grid (z, y, x); the centre of the grid is the origin of the maps.
     """
     inverse = torch.linalg.inv(maps.matrices)
     shifts = -torch.einsum("bij,bj->bi", inverse, maps.shifts)
@@ -29,11 +29,11 @@ def map_displacement(maps: AffineMaps, displacement_mm: Tensor, spacing_mm: Trip
 
 @dataclass(frozen=True)
 class HeartPose:
-    """Where the left ventricle lies in an anchor, and how large it is there; every triple is in the order z, y, x.
+    """Position and size of the left ventricle in an anchor; every triple is in the order z, y, x.
 
     Attributes:
-        centre_mm: centroid of cavity and myocardium, from the centre of the grid.
-        size_mm: root-mean-square distance from it, along z and, one value for both axes, in-plane.
+        centre_mm: centroid of LV and myocardium, relative to the centre of the grid.
+        size_mm: root-mean-square distance from the centroid along z and in-plane; y and x have the same value.
     """
 
     centre_mm: Triple
@@ -41,14 +41,16 @@ class HeartPose:
 
     @classmethod
     def of(cls, labels: np.ndarray, spacing_mm: Triple) -> "HeartPose":
-        """The pose from labels [Z, Y, X] of the anchor on the canonical grid.
+        """Measure the pose from labels [Z, Y, X] of the anchor on the canonical grid.
 
         Raises:
-            CofError: there is no left ventricle, or it lies in one slice only.
+            CofError: there is no left ventricle, or it lies in a single slice.
         """
         voxels = np.argwhere(np.isin(labels, LEFT_VENTRICLE))
         if not len(voxels) or np.ptp(voxels[:, 0]) == 0:
-            raise CofError(Reason.HEART_NOT_FOUND, "the anchor's labels show no left ventricle to align")
+            raise CofError(
+                Reason.HEART_NOT_FOUND, "the labels of the anchor have LV or myocardium in fewer than two slices"
+            )
         places = (voxels - (np.array(labels.shape) - 1) / 2) * np.array(spacing_mm)
         z, y, x = places.mean(0)
         var_z, var_y, var_x = places.var(0)
@@ -56,7 +58,7 @@ class HeartPose:
         return cls((float(z), float(y), float(x)), (float(np.sqrt(var_z)), in_plane, in_plane))
 
     def onto(self, other: "HeartPose") -> AffineMaps:
-        """The map from positions about this heart to the corresponding ones about `other`."""
+        """Return the map from positions around this heart to the corresponding positions around `other`."""
         factors = np.array(other.size_mm) / np.array(self.size_mm)
         shift = np.array(other.centre_mm) - factors * np.array(self.centre_mm)
         return AffineMaps(torch.from_numpy(np.diag(factors)[None]).float(), torch.from_numpy(shift[None]).float())

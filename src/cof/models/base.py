@@ -1,4 +1,4 @@
-"""The one interface of every model family, and the data that it sees."""
+"""The interface of every model family, and the data that it gets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,16 +19,16 @@ def _unmeasured() -> np.ndarray:
 
 @dataclass(frozen=True)
 class SubjectEcg:
-    """What models may see of one subject's ECG; a table holds it, so that it is there without the heart.
+    """The ECG of one subject, as models may see it. It comes from a table, so it is available without the heart.
 
     Attributes:
         subject: pseudonym.
         beat: float32 [12, L] mV, one R-R cycle.
         rr_ms: RR interval of the ECG cycle.
-        features: float32 [12], what `cof.ecg.features` reads off the cycle; NaN where it cannot be measured.
-        sex: "M", "F" or "" as the ECG's file states it; no family generates from it, it only makes strata.
+        features: float32 [12], features of the cycle by `cof.ecg.features`; NaN where not measurable.
+        sex: "M", "F" or "", as stated in the ECG file. It only defines strata; no family generates from it.
 
-    An absent ECG has beat and rr_ms of NaN (`absent`).
+    An absent ECG has NaN in `beat` and `rr_ms`; `absent` makes one.
     """
 
     subject: str
@@ -39,23 +39,23 @@ class SubjectEcg:
 
     @classmethod
     def absent(cls, subject: str, samples: int) -> "SubjectEcg":
-        """The ECG that a subject does not have, of a cohort whose cycles have so many samples."""
+        """Return an absent ECG for a subject of a cohort whose cycles have `samples` samples."""
         return SubjectEcg(subject, np.full((12, samples), np.nan, np.float32), np.nan)
 
     @property
     def has_ecg(self) -> bool:
-        """Tell whether there is an ECG."""
+        """True if there is an ECG."""
         return bool(np.isfinite(self.rr_ms))
 
 
 @dataclass(frozen=True)
 class Subject(SubjectEcg):
-    """What generation may see of one subject: the anchor and the ECG cycle, never a later frame.
+    """One subject as generation may see it: the anchor and the ECG cycle, and no other frame.
 
     Attributes:
-        anchor: float32 [Z, Y, X], canonical grid, intensities in [0, 1].
-        anchor_labels: uint8 [Z, Y, X] of the anchor on the canonical grid (nearest neighbour).
-        placement: the canonical grid in the native stack.
+        anchor: float32 [Z, Y, X] on the canonical grid, intensities in [0, 1].
+        anchor_labels: uint8 [Z, Y, X], labels of the anchor on the canonical grid (nearest neighbour).
+        placement: where the canonical grid lies in the native stack.
         anchor_phase: phase of the frame that the anchor shows; 0 is end diastole.
     """
 
@@ -65,26 +65,26 @@ class Subject(SubjectEcg):
     anchor_phase: float = field(default=0.0, kw_only=True)
 
     def with_ecg_of(self, donor: SubjectEcg) -> Self:
-        """The same heart with another one's ECG: cycle, RR interval and features."""
+        """Return the same heart with the ECG of another subject: cycle, RR interval and features."""
         return replace(self, beat=donor.beat, rr_ms=donor.rr_ms, features=donor.features)
 
     def without_ecg(self) -> Self:
-        """The same heart with its ECG withheld."""
+        """Return the same heart with an absent ECG."""
         return self.with_ecg_of(SubjectEcg.absent(self.subject, self.beat.shape[1]))
 
 
 @dataclass(frozen=True)
 class Example(Subject):
-    """A training subject, or a subject whose real motion a family is openly allowed to see (the oracle).
+    """A training subject, or a subject for a family that may see data of the real heart, such as the oracle.
 
     Attributes:
-        displacement: float16 or float32 [T, 3, Z, Y/2, X/2], registered displacement in mm (z, y, x), which points to
-            the anchor and is zero in its frame.
+        displacement: float16 or float32 [T, 3, Z, Y/2, X/2], registered displacement in mm (z, y, x); it points to the
+            anchor and is zero in the frame of the anchor.
         cine: [T, Z, Y, X], the real cine on the canonical grid: floats in [0, 1], or int16 as stored, in units of
             `cof.cine.grid.INTENSITY_UNIT`.
-        labels: uint8 [T', Z, Y, X], labels of the real cine's T' native frames on the canonical grid.
-        es_phase: of a pair, whose two frames are ED and ES (T is 2), the phase of ES; None for a whole cycle.
-        ef_pct: ejection fraction of the left ventricle, from nnU-Net's labels of the real cine.
+        labels: uint8 [T', Z, Y, X], labels of the T' native frames of the real cine, on the canonical grid.
+        es_phase: for a pair, whose two frames are ED and ES (T is 2), the phase of ES; None for a whole cycle.
+        ef_pct: ejection fraction of the left ventricle in %, from the labels of the real cine.
     """
 
     displacement: np.ndarray | None = None
@@ -96,14 +96,14 @@ class Example(Subject):
 
 @dataclass(frozen=True)
 class Generated:
-    """What a family made of one subject: a displacement of the anchor, or a canonical cine. Exactly one is set.
+    """Output of a family for one subject: either a displacement of the anchor or a canonical cine.
 
     Attributes:
-        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x), pulling frame t back to the anchor, whichever frame
-            that is; frame k shows phase k / T.
+        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x), from every frame to the anchor, whichever frame that
+            is; frame k shows phase k / T.
         cine: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1].
-        measures: what the family has to say about this generation, for the sidecar; `closure_mm` is the mean length of
-            the displacement that is left after one whole cycle.
+        measures: numbers about this generation for the sidecar; `closure_mm` is the mean length of the displacement
+            that remains after a whole cycle.
     """
 
     displacement: torch.Tensor | None = None
@@ -112,10 +112,10 @@ class Generated:
 
 
 class TrainedModel(Protocol):
-    """A model ready to generate."""
+    """A trained model, ready to generate."""
 
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """Motion or cine of one subject at `frames` phases k / frames. The same seed gives the same result."""
+        """Generate displacement or cine of one subject at `frames` phases k / frames; the seed makes it repeatable."""
         ...
 
 
@@ -125,17 +125,17 @@ Save = Callable[[Path], None]
 class Family(Protocol):
     """A model family: how its models are trained, stored and loaded.
 
-    Its settings, a `cof.config.family.FamilySettings`, say what it is and needs. Generation is handed an `Example` with
-    what the family `sees`; a family that sees nothing of the real heart gets a `Subject`.
+    Its settings, a `cof.config.family.FamilySettings`, say what it is and needs. A subject passed to generation is an
+    `Example` that holds only what the family `sees`, or a `Subject` if the family sees nothing of the real heart.
     """
 
     def fit(self, train: Sequence[Example], validation: Sequence[Example], settings: Any, seed: int, run: Run) -> Save:
-        """Train; what comes back writes the model into a folder: weights (safetensors) and `log.csv`.
+        """Train a model, and return a function that writes it into a folder: weights (safetensors) and `log.csv`.
 
-        Examples are opened as they are asked for. Of several processes only the first returns.
+        Examples are opened when they are accessed. With several processes, only the first one returns.
         """
         ...
 
     def load(self, folder: Path, settings: Any) -> TrainedModel:
-        """The model that `fit` wrote into `folder`."""
+        """Load the model that `fit` wrote into `folder`."""
         ...

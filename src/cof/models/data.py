@@ -1,4 +1,4 @@
-"""Subjects and training examples, opened from the artefacts of the earlier stages."""
+"""Subjects and training examples, read from the artefacts of the earlier stages."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,16 +24,17 @@ One = TypeVar("One")
 
 @dataclass(frozen=True)
 class Artefacts:
-    """Where the earlier stages wrote what models see; files are found by the subject's name in any of the folders.
+    """Tables and folders of the earlier stages. A file is found by the subject's name in any of the folders.
 
-    A subject without a row among the beats was left out, or has no ECG: only `with_absent_ecg` opens it.
+    A subject without a row in `beats` was left out by an earlier stage, or has no ECG; it is opened only with
+    `with_absent_ecg`.
 
     Attributes:
-        beats: R-R cycles, one row a subject, by subject.
+        beats: R-R cycles, one row per subject, indexed by subject.
         grid: folders `grid/{batch}`.
         labels: folders `labels/{batch}`.
-        fields: folders `fields/{variant}/{batch}`; empty where no registered motion is needed.
-        samples: of an R-R cycle, where no row tells.
+        fields: folders `fields/{variant}/{batch}`; empty if no registered motion is needed.
+        samples: samples of an R-R cycle; used if `beats` is empty.
     """
 
     beats: pd.DataFrame
@@ -46,7 +47,7 @@ class Artefacts:
     def of(
         cls, beats: Iterable[Path], grid: list[Path], labels: list[Path], fields: list[Path], samples: int = 0
     ) -> "Artefacts":
-        """The artefacts with the tables of all batches put together."""
+        """Collect the artefacts, and concatenate the beat tables of all batches."""
         rows = read_tables(beats).set_index("subject")[["beat", "rr_ms", "features", "sex"]]
         return cls(rows, grid, labels, fields, len(rows["beat"].iloc[0]) // 12 if len(rows) else samples)
 
@@ -61,25 +62,28 @@ class Artefacts:
         with_absent_ecg: bool = False,
         anchor_phase: float = 0.0,
     ) -> Example | None:
-        """One subject; None if an earlier stage left it out.
+        """Read one subject; return None if an earlier stage left it out.
 
-        A cine stays memory-mapped.
+        The cine stays memory-mapped.
 
         Args:
             subject: pseudonym.
-            with_displacement: open the registered motion too, and leave out a subject without.
-            with_cine: open the whole canonical cine too (int16, as stored).
-            with_labels: open the labels of the whole cycle too.
-            with_ef: measure the ejection fraction of the labels too.
-            with_absent_ecg: open a subject without a row among the beats too, its ECG absent.
-            anchor_phase: of the frame that is the anchor, for generation: the nearest native one of a cine; an anchor
-                alone shows what the caller says.
+            with_displacement: also read the registered motion; return None for a subject without it.
+            with_cine: also open the whole canonical cine (int16, as stored).
+            with_labels: also read the labels of the whole cycle.
+            with_ef: also measure the ejection fraction from the labels; None for a single anchor volume.
+            with_absent_ecg: also open a subject without a row in `beats`, with an absent ECG.
+            anchor_phase: phase of the anchor. Of a cine, the nearest native frame is taken; of a single anchor volume,
+                this is the phase that it shows.
 
         Raises:
-            ValueError: another anchor than ED was asked for with the displacement, which points to ED.
+            ValueError: another anchor than ED was asked for together with the displacement, which points to ED.
         """
         if anchor_phase and with_displacement:
-            raise ValueError("registered motion points to end diastole; `cof.models.flow.anchors.about` turns it")
+            raise ValueError(
+                f"the registered displacement points to end diastole, and the anchor phase is {anchor_phase}: open the "
+                "subject at phase 0 and convert it by cof.models.flow.anchors.about"
+            )
         grid, labels = find(self.grid, f"{subject}.nii"), find(self.labels, f"{subject}.nii.gz")
         field = find(self.fields, f"{subject}.safetensors") if with_displacement else None
         heard = with_absent_ecg or subject in self.beats.index
@@ -101,12 +105,12 @@ class Artefacts:
             displacement=load_displacement(field).numpy() if field is not None else None,
             cine=frames if with_cine else None,
             labels=labels_to_canonical(read_labels(labels), placement) if with_labels else None,
-            ef_pct=self._ef_pct(labels) if with_ef and len(frames) > 1 else None,  # an anchor alone has none
+            ef_pct=self._ef_pct(labels) if with_ef and len(frames) > 1 else None,  # a single anchor volume has no EF
             es_phase=canonical.es_phase if canonical.kind == "pair" else None,
         )
 
     def ecg(self, subject: str) -> SubjectEcg:
-        """The ECG of one subject; absent where it has no row among the beats."""
+        """Return the ECG of one subject; an absent ECG if it has no row in `beats`."""
         if subject not in self.beats.index:
             return SubjectEcg.absent(subject, self.samples)
         row = self.beats.loc[subject]
@@ -120,16 +124,16 @@ class Artefacts:
 
     @cached_property
     def _ef_pct(self) -> Callable[[Path], float]:
-        """`ejection_fraction`, which takes far longer than to keep a number: a training comes back to its subjects."""
+        """`ejection_fraction` with a cache, because it is slow and a training opens its subjects many times."""
         return cache(ejection_fraction)
 
     def frames(self, subject: str) -> int:
-        """Number of frames of a subject's canonical cine: 1 for an anchor alone, 2 for a pair of ED and ES."""
+        """Count the frames of a subject's canonical cine: 1 for a single anchor volume, 2 for a pair, 0 if left out."""
         path = find(self.grid, f"{subject}.nii")
         return len(StoredFrames.of(path)) if path is not None else 0
 
     def known(self, subject: str, *, with_displacement: bool, with_absent_ecg: bool = False) -> "Known | None":
-        """What can be told of a subject that can be opened, without reading its arrays; None for any other."""
+        """Return geometry and fingerprint of a subject without reading its arrays; None if it cannot be opened."""
         grid, labels = find(self.grid, f"{subject}.nii"), find(self.labels, f"{subject}.nii.gz")
         field = find(self.fields, f"{subject}.safetensors") if with_displacement else None
         heard = with_absent_ecg or subject in self.beats.index
@@ -146,11 +150,11 @@ class Artefacts:
 
 @dataclass(frozen=True)
 class Known:
-    """A subject that was not opened yet.
+    """Facts about a subject whose arrays were not read.
 
     Attributes:
-        geometry: what all subjects of a training must have in common.
-        fingerprint: changes with anything that a training sees of the subject.
+        geometry: shape and spacing of the canonical grid, and shape of the beat; equal for all subjects of a training.
+        fingerprint: hash of everything that a training sees of the subject.
     """
 
     geometry: tuple[object, ...]
@@ -158,12 +162,12 @@ class Known:
 
 
 class Opened(Sequence[One]):
-    """Something of each subject that is opened as it is asked for; the last few stay open.
+    """A sequence with one item per subject. An item is opened when it is accessed; the last few stay in memory.
 
     Args:
-        subjects: their names.
-        opener: opens one.
-        kept: how many stay open: a batch or two, since random draws from a large cohort hardly come back.
+        subjects: pseudonyms.
+        opener: opens the item of one subject.
+        kept: how many items stay in memory. A batch or two is enough: random draws from a large cohort rarely repeat.
     """
 
     def __init__(self, subjects: Sequence[str], opener: Callable[[str], One], kept: int = 64) -> None:
@@ -181,7 +185,7 @@ class Opened(Sequence[One]):
 
     def __getitem__(self, index: int | slice) -> "One | Opened[One]":
         if isinstance(index, slice):
-            raise TypeError("subjects are opened one by one")
+            raise TypeError("a slice was asked for, but subjects are opened one by one: use an integer index")
         return self._open(self.subjects[index])
 
     def __iter__(self) -> Iterator[One]:
@@ -189,13 +193,13 @@ class Opened(Sequence[One]):
 
 
 class OpenedExamples(Opened[Example]):
-    """Examples that are opened as they are asked for, and their ECGs, which need no heart to be opened.
+    """Examples that are opened when they are accessed, and their ECGs, which are read without the hearts.
 
     Args:
-        subjects: their names.
-        opener: opens one.
-        ecg: the ECG of one.
-        kept: how many stay open.
+        subjects: pseudonyms.
+        opener: opens the example of one subject.
+        ecg: returns the ECG of one subject.
+        kept: how many items stay in memory.
     """
 
     def __init__(
@@ -210,11 +214,11 @@ class OpenedExamples(Opened[Example]):
 
 
 def ecgs_of(examples: Sequence[Example]) -> Sequence[SubjectEcg]:
-    """The ECGs of examples, in their order."""
+    """Return the ECGs of examples, in the same order."""
     return examples.ecgs if isinstance(examples, OpenedExamples) else examples
 
 
 def ejection_fraction(path: Path) -> float:
-    """EF of the left ventricle in %, from a label file of a whole cycle."""
-    curve = volume_curve(read_labels(path), STRUCTURES["LV"], (1.0, 1.0, 1.0))  # a ratio has no unit
+    """Compute the EF of the left ventricle in % from a label file of a whole cycle."""
+    curve = volume_curve(read_labels(path), STRUCTURES["LV"], (1.0, 1.0, 1.0))  # EF does not depend on the spacing
     return ventricular_function(curve, rr_ms=1.0).ef_pct

@@ -1,4 +1,4 @@
-"""Noise along a cosine, which diffusion models of motion learn to remove, and DDIM, which removes it; both MONAI's."""
+"""Noise schedule and sampler of the diffusion models of motion: cosine schedule and DDIM, both from MONAI."""
 
 from collections.abc import Callable
 
@@ -10,25 +10,26 @@ LEVELS = 1000
 
 
 def noising() -> DDPMScheduler:
-    """What adds noise: `LEVELS` levels along a cosine (Nichol and Dhariwal, ICML 2021)."""
+    """Return the scheduler that adds noise: `LEVELS` noise levels, cosine schedule (Nichol and Dhariwal, ICML 2021)."""
     return DDPMScheduler(LEVELS, schedule="cosine", prediction_type="sample", clip_sample=False)
 
 
 @torch.no_grad()
 def ddim(denoise: Callable[[Tensor, int], Tensor], noise: Tensor, steps: int) -> Tensor:
-    """DDIM with eta 0 (Song et al., ICLR 2021): from noise to what a denoiser finds behind it.
+    """Sample by DDIM with eta 0 (Song et al., ICLR 2021).
 
     Args:
-        denoise: the clean sample that a noisy one hides, from the sample and its level, 0 to `LEVELS` - 1.
-        noise: standard normal.
-        steps: calls of `denoise`.
+        denoise: predicts the clean sample from a noisy sample and its noise level, 0 to `LEVELS` - 1.
+        noise: standard normal noise, of any shape.
+        steps: number of calls of `denoise`.
 
     Returns:
-        The sample, shaped as `noise`.
+        The sample, with the shape of `noise`.
     """
     scheduler = DDIMScheduler(LEVELS, schedule="cosine", prediction_type="sample", clip_sample=False)
     scheduler.set_timesteps(steps)
-    # MONAI spreads its levels wider than the stride by which its steps go down: each would see the noise of another.
+    # MONAI's own list of levels has a wider spacing than the stride that its `step` assumes, so each call of `denoise`
+    # would get the wrong noise level. These levels have that stride.
     sample = clean = noise
     for level in range(LEVELS - 1, -1, -(LEVELS // steps))[:steps]:
         sample, clean = scheduler.step(denoise(sample, level), level, sample)

@@ -1,4 +1,4 @@
-"""The ECG encoder: one R-R cycle of twelve leads to tokens around the cycle and one global code."""
+"""ECG encoder: from one R-R cycle of twelve leads to tokens around the cycle and one global code."""
 
 import math
 
@@ -16,9 +16,9 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 class CircularBlock(nn.Module):
-    """A pre-activation residual block of 1-D convolutions; the cycle has no ends, so padding is circular.
+    """Pre-activation residual block of 1-D convolutions, with circular padding, because the cycle is periodic.
 
-    The residual stream itself is never normalised, so that amplitudes in millivolts survive to the code.
+    The residual stream itself is never normalised, so the code still depends on the amplitudes in millivolts.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -35,15 +35,15 @@ class CircularBlock(nn.Module):
         self.stride = stride
 
     def forward(self, signal: Tensor) -> Tensor:
-        """[B, inputs, L] to [B, outputs, L / stride]."""
+        """Map a signal [B, inputs, L] to [B, outputs, L / stride]."""
         shortcut = functional.avg_pool1d(signal, self.stride) if self.stride > 1 else signal
         return self.skip(shortcut) + self.body(signal)
 
 
 class EcgEncoder(nn.Module):
-    """A 1-D residual network over the R-R cycle with attention pooling.
+    """1-D residual network over the R-R cycle, with attention pooling.
 
-    The stem and every stage after the first halve the sampling, so a cycle of L samples becomes
+    The stem and every stage after the first halve the number of samples, so a cycle of L samples becomes
     S = L / 2^len(channels) tokens.
     """
 
@@ -56,13 +56,13 @@ class EcgEncoder(nn.Module):
         self.score = nn.Conv1d(embedding, 1, 1)
 
     def forward(self, beat: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode cycles.
+        """Encode R-R cycles.
 
         Args:
             beat: [B, 12, L] mV, one R-R cycle.
 
         Returns:
-            tokens [B, E, S] around the cycle, and their attention-pooled sum [B, E].
+            Tokens [B, E, S] around the cycle, and their attention-pooled sum [B, E].
         """
         tokens = self.project(functional.silu(self.stages(self.stem(beat))))
         weight = torch.softmax(self.score(torch.tanh(tokens)), -1)
@@ -70,9 +70,9 @@ class EcgEncoder(nn.Module):
 
 
 class FeatureEncoder(nn.Module):
-    """A small network on scalar features of an ECG, each centred and scaled by its statistics in the training data.
+    """Small network on scalar features of an ECG, each normalised by its mean and SD in the training data.
 
-    What could not be measured counts as the training mean.
+    A feature that could not be measured gets the mean of the training data.
     """
 
     mean: Tensor
@@ -85,7 +85,7 @@ class FeatureEncoder(nn.Module):
         self.body = nn.Sequential(nn.Linear(len(FEATURES), embedding), nn.SiLU(), nn.Linear(embedding, embedding))
 
     def learn_scale(self, features: Tensor) -> None:
-        """Take mean and SD from training features [N, 12]; a feature that was never measured or never varies is off."""
+        """Set mean and SD from training features [N, 12]; ignore features that are never measured or constant."""
         measured = features.isfinite()
         count = measured.sum(0)
         self.mean.copy_(features.nan_to_num().sum(0) / count.clamp(min=1))
@@ -93,16 +93,16 @@ class FeatureEncoder(nn.Module):
         self.sd.copy_(torch.where(square > 0, square.sqrt(), torch.inf))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, 12] to a code [B, E]."""
+        """Map features [B, 12] to a code [B, E]."""
         return self.body(((features - self.mean) / self.sd).nan_to_num())
 
 
 def tokens_at(tokens: Tensor, phase: Tensor) -> Tensor:
-    """Tokens at given phases by periodic linear interpolation.
+    """Interpolate tokens at given phases, linearly and periodically.
 
     Args:
-        tokens: [B, E, S]; token s covers the samples of the cycle around phase s / S.
-        phase: [B, P], 1 is a whole cycle.
+        tokens: [B, E, S]; token s represents the samples of the cycle around phase s / S.
+        phase: [B, P]; 1 is a whole cycle.
 
     Returns:
         [B, P, E].
@@ -113,5 +113,5 @@ def tokens_at(tokens: Tensor, phase: Tensor) -> Tensor:
     share = (place - left)[:, None]
     left_index = left.long().remainder(count)[:, None].expand(-1, tokens.shape[1], -1)
     right_index = (left_index + 1).remainder(count)
-    tokens = tokens.to(share)  # autocast leaves them in half precision
+    tokens = tokens.to(share)  # under autocast they are in half precision
     return torch.lerp(tokens.gather(-1, left_index), tokens.gather(-1, right_index), share).transpose(1, 2)

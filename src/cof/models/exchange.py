@@ -1,4 +1,4 @@
-"""Who gets whose ECG: exchanges within a group that never give a participant's ECG to the same participant."""
+"""Exchange of ECGs within a group of subjects, in which no participant gets an ECG of the same participant."""
 
 import hashlib
 from collections import defaultdict
@@ -17,33 +17,41 @@ Within = Literal["none", "sex_and_rate"]
 
 
 def participant(subject: str) -> str:
-    """The participant of a subject named `{participant}-v{visit}`."""
+    """Return the participant of a subject named `{participant}-v{visit}`."""
     return subject.rsplit("-v", 1)[0]
 
 
 def rank(*names: object) -> str:
-    """A number that looks random but depends on the names alone, not on the order of anything."""
+    """Return a pseudo-random hexadecimal number that depends only on the names, not on any order of subjects."""
     return hashlib.sha256("/".join(map(str, names)).encode()).hexdigest()
 
 
 def exchange(subjects: Sequence[SubjectEcg], seed: str, within: Within = "none") -> dict[str, str]:
-    """The donor of each subject's ECG, by name.
+    """Choose the donor of every subject's ECG.
 
-    Every stratum is permuted in itself, so that each of its ECGs is used once: its subjects are put in an order that
-    the seed decides, and each takes the ECG of the one that lies a step further. The step is the least that gives
-    nobody an own ECG. Where there is none, as in a stratum of one participant, a subject takes the ECG of the
-    participant whose rate is nearest, of the same sex if there is one.
+    ECGs are permuted within each stratum, so every ECG is used once. The seed puts the subjects of a stratum in an
+    order; each gets the ECG of the subject a fixed number of steps further on. The number of steps is the smallest one
+    by which nobody gets an ECG of the same participant. If there is no such number, as in a stratum of one participant,
+    a subject gets the ECG of another participant in the whole group: of the same sex if possible, and with the nearest
+    heart rate.
 
     Args:
-        subjects: the group, of at least two participants.
-        seed: another one gives another permutation.
-        within: the strata: the whole group, or sex (unknown is a stratum) by decile of the heart rate in the group.
+        subjects: the group; at least two participants.
+        seed: seed of the permutation.
+        within: the strata. "none" is the whole group; "sex_and_rate" is sex (unknown is a stratum of its own) by decile
+            of the heart rate in the group.
+
+    Returns:
+        Name of the donor by name of the subject.
 
     Raises:
-        UsageError: there is only one participant.
+        UsageError: there are fewer than two participants.
     """
     if len({participant(subject.subject) for subject in subjects}) < 2:
-        raise UsageError("an exchange of ECGs needs two participants")
+        raise UsageError(
+            f"an exchange of ECGs needs at least two participants; these {len(subjects)} subjects are fewer: "
+            "use a larger cohort"
+        )
     donors: dict[str, str] = {}
     for stratum in _strata(subjects, within):
         names = sorted((subject.subject for subject in stratum), key=lambda name: rank(seed, name))
@@ -71,7 +79,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def _nearest(subject: SubjectEcg, group: Sequence[SubjectEcg]) -> str:
-    """The subject of another participant with the nearest heart rate, of the same sex if there is one."""
+    """Find the subject of another participant with the nearest heart rate, of the same sex if there is one."""
     others = [other for other in group if not _same(other.subject, subject.subject)]
 
     def distance(other: SubjectEcg) -> tuple[bool, float, str]:
@@ -81,12 +89,12 @@ def _nearest(subject: SubjectEcg, group: Sequence[SubjectEcg]) -> str:
 
 
 def exchanged(examples: Sequence[Example], ecgs: Sequence[SubjectEcg], donors: Mapping[str, str]) -> Opened[Example]:
-    """Examples of which each has another one's ECG; they are opened as they are asked for.
+    """Return examples with exchanged ECGs; each is opened when it is accessed.
 
     Args:
         examples: the hearts.
         ecgs: their own ECGs, in the same order.
-        donors: whose ECG each gets, by name.
+        donors: name of the ECG's donor by name of the subject.
     """
     places = {ecg.subject: place for place, ecg in enumerate(ecgs)}
 

@@ -1,4 +1,4 @@
-"""The implementation of a model family, by the name that `family:` has in the configuration."""
+"""Look-up of model families by their name, the value of `family:` in the configuration."""
 
 from cof.config.families import FAMILIES, imported, settings_of
 from cof.errors import UsageError
@@ -6,10 +6,10 @@ from cof.models.base import Family
 
 
 def family_of(name: str) -> Family:
-    """The family called `name`, of this package or of another one that registers it.
+    """Return the family called `name`, from this package or from another one that registers it.
 
     Raises:
-        UsageError: there is none, or its package cannot be imported.
+        UsageError: there is no such family, or its package cannot be imported.
     """
     settings = settings_of(name)
     if settings is None:

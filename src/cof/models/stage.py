@@ -41,16 +41,16 @@ def train(
     settings: SettingsOf[ModelSettings],
     fields: Annotated[
         list[Path] | None,
-        typer.Option(help="fields/{variant}, where the family learns from motion."),
+        typer.Option(help="fields/{variant}, for a family that learns from motion."),
         Folder(),
         OfEveryBatch(needed=False),
     ] = None,
     base: Annotated[
-        Path | None, typer.Option(help="models/{model}: the model that this one applies."), Folder()
+        Path | None, typer.Option(help="models/{model}, for a family that applies another model."), Folder()
     ] = None,
     members: Annotated[
         Sequence[Path],
-        typer.Option("--member", help="models/{model} of an ensemble; repeatable."),
+        typer.Option("--member", help="models/{model}, one member of an ensemble; repeatable."),
         Folder(),
         Read(list[Path], tuple),
     ] = (),
@@ -61,17 +61,18 @@ def train(
     """Train one model of any family.
 
     Args:
-        subjects: those that an earlier stage left out are passed over.
+        subjects: table of the cohort; subjects that an earlier stage left out are skipped.
         beats, grid, labels, fields, work, curves: as annotated.
-        out: of `settings.json`, `card.md` and what the family writes.
-        settings: of the model; they name its family.
-        base: the new model keeps a copy of it; for families with one.
-        members: the ensemble keeps copies of them by their names.
-        seed: counts unless the settings name one.
+        out: folder of `settings.json`, `card.md` and the files of the family.
+        settings: settings of the model; they name its family.
+        base: folder of the model that the family applies; it is copied into the new model.
+        members: folders of the members of an ensemble; they are copied into it under their names.
+        seed: seed of the training, unless the settings have a seed.
         devices: as in `cof.training.run.Run`.
 
     Raises:
-        UsageError: no training subject is there, or they lie on different canonical grids.
+        UsageError: there is no training subject, there are only pairs of ED and ES, or the subjects lie on different
+            canonical grids.
     """
     family = family_of(settings.family)
     artefacts = Artefacts.of(beats, grid, labels, fields or [])
@@ -88,7 +89,8 @@ def train(
             found = artefacts.known(
                 subject, with_displacement=with_displacement, with_absent_ecg=settings.takes_absent_ecg
             )
-            # Left out by an earlier stage, or an anchor alone, or a pair that teaches this model nothing.
+            # Not used: subjects left out by an earlier stage, single anchor volumes, and pairs unless the model learns
+            # from them.
             frames = artefacts.frames(subject)
             if found is not None and (shows_cycle(frames) or (frames > 1 and settings.learns_from_pairs)):
                 known[subject] = found
@@ -107,19 +109,28 @@ def train(
         return example
 
     nobody = OpenedExamples([], opened, artefacts.ecg)
-    if settings.learns_on is None:  # it learns nothing, and yet has to know the canonical grid
+    if settings.learns_on is None:  # it learns nothing, but its record needs the canonical grid of some subject
         train, validation = next(filter(None, map(split, SPLITS)), nobody), nobody
     else:
         train, validation = split(learns_on), split("validation") if learns_on == "train" else nobody
     if not train:
         needed = ", ".join(["R-R cycle", "labels", "canonical cine", *sorted(settings.learns_from & {"displacement"})])
         wanted = f"{settings.learns_on} subject" if settings.learns_on else "subject"
-        raise UsageError(f"{settings.family}: no {wanted} has everything that is needed ({needed})")
+        raise UsageError(
+            f"{settings.family}: no {wanted} has everything that is needed ({needed}): look at the exclusions of the "
+            "earlier stages"
+        )
     if len({one.geometry for one in known.values()}) > 1:
-        raise UsageError(f"{settings.family}: the subjects lie on different canonical grids")
+        raise UsageError(
+            f"{settings.family}: the subjects lie on different canonical grids, or their R-R cycles have different "
+            "numbers of samples: make grid and beats of all batches again with the same settings"
+        )
     cycles = (name for name in train.subjects if shows_cycle(artefacts.frames(name)))
     if (cycle := next(cycles, None)) is None:
-        raise UsageError(f"{settings.family}: the training subjects are pairs of ED and ES; it needs whole cycles too")
+        raise UsageError(
+            f"{settings.family}: all training subjects are pairs of ED and ES, but at least one whole cycle is needed: "
+            "add subjects with a cine"
+        )
     first = opened(cycle)
     if settings.learns_on is None:
         train = nobody
@@ -153,13 +164,13 @@ def train(
 
 
 def _seed(settings: ModelSettings, seed: int) -> int:
-    """The seed of a training: that of the run, unless the model has one of its own."""
+    """Return the seed of the training: that of the settings if they have one, else that of the run."""
     own: int | None = getattr(settings, "seed", None)
     return seed if own is None else own
 
 
 def _trials(trials: list[dict[str, Any]]) -> str:
-    """The section of the model card on how the learning rates were chosen."""
+    """Return the section of the model card on the choice of the learning rates."""
 
     def row(trial: dict[str, Any]) -> list[str]:
         rate = f"{trial['learning_rate']:g}" + (", used" if trial["chosen"] else "")
@@ -171,23 +182,23 @@ def _trials(trials: list[dict[str, Any]]) -> str:
     return f"""
 ## Trials
 
-Short trainings from the same initial weights; the learning rate of the lowest validation loss was used.
+Short trainings from the same initial weights; the learning rate with the lowest validation loss was used.
 
 {lines}
 """
 
 
 def _card(family: Family, model: ModelSettings, record: dict[str, Any]) -> str:
-    """The model card: what it is, what it learnt from, and what it must not be taken for."""
+    """Return the text of the model card: what the model is, what it learnt from, and its limits."""
     settings, counts = record["settings"], record["subjects"]
     learnt = " and ".join(sorted(model.learns_from)) or ("ECGs" if model.learns_on else "nothing")
     split = model.learns_on or "train"
     subjects = f"{counts[split]} {'held-out' if split == 'test' else 'training'} subjects"
     inputs = "anchor and ECG at most"
     if "displacement" in model.sees:
-        inputs = "its own registered motion (a ceiling, no prediction)"
+        inputs = "the subject's own registered motion (a ceiling, not a prediction)"
     elif "ef" in model.sees:
-        inputs = "anchor, ECG and its own ejection fraction (an oracle, no prediction)"
+        inputs = "anchor, ECG and the subject's own ejection fraction (an oracle, not a prediction)"
     shape, spacing = " x ".join(map(str, record["shape"])), " x ".join(map(str, record["spacing_mm"]))
     facts = [
         ["learns from", f"{learnt} of {subjects} ({counts['validation']} for validation)"],
@@ -211,9 +222,9 @@ def _card(family: Family, model: ModelSettings, record: dict[str, Any]) -> str:
 {trials}
 ## Limits
 
-Research software, not a medical device. The output is one heart for one input and one seed; only an ensemble tells how
-far its members are apart, and only calibrated intervals (`intervals` of the configuration) how far off it may be. It is
-as good as the registered motion it was trained on and holds for scans and ECGs like those of the training cohort; a
-model trained on the synthetic cohort says nothing about patients. Motion through the plane is hardly visible in
-short-axis stacks: do not read clinical meaning into it.
+Research software, not a medical device. The output is one heart for one input and one seed. Only an ensemble shows how
+much its members differ, and only calibrated intervals (`intervals` of the configuration) show how large the error may
+be. The model is at most as good as the registered motion it was trained on, and it is valid only for scans and ECGs
+like those of the training cohort; a model trained on the synthetic cohort says nothing about patients. Motion through
+the plane is hardly visible in short-axis stacks: do not interpret it clinically.
 """

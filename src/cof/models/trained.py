@@ -1,4 +1,4 @@
-"""The way back from the folder of a trained model."""
+"""Loading of a trained model from its folder."""
 
 import json
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ from cof.models.base import TrainedModel
 from cof.models.registry import family_of
 
 SETTINGS, CARD = "settings.json", "card.md"
-# Copies of the models that a model applies lie below its own folder: of the one, or of several by their names.
+# Subfolders with copies of the models that a model applies: of a single one, and of several by their names.
 MODEL, MEMBERS = "model", "members"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, and what generation has to know about its training.
+    """A trained model, and the facts about its training that generation needs.
 
     Attributes:
-        model: ready to generate.
-        settings: of the model; they say what generation is told (`sees`).
-        anchor_phase: phase of the frame that is its subjects' anchor; 0 is end diastole.
-        frames: phases of a cycle in the training data.
+        model: the model, ready to generate.
+        settings: settings of the model; `sees` says which data of the real heart generation passes to it.
+        anchor_phase: phase of the frame that is the anchor of its subjects; 0 is end diastole.
+        frames: number of frames of a cycle in the training data.
         shape: voxels of the canonical grid (z, y, x).
-        spacing_mm: of the canonical grid (z, y, x).
-        beat_samples: samples of an R-R cycle.
-        provenance: of the training.
+        spacing_mm: spacing of the canonical grid (z, y, x).
+        beat_samples: number of samples of an R-R cycle.
+        provenance: provenance of the training.
     """
 
     model: TrainedModel
@@ -45,25 +45,29 @@ class Trained:
 
 
 def load(folder: Path, settings: ModelSettings | None = None) -> Trained:
-    """The model that `train` wrote into `folder`.
+    """Load the model that `train` wrote into `folder`.
 
     Args:
         folder: `models/{model}`.
-        settings: in place of those that it was trained with, for what only matters at generation (the solver).
+        settings: settings to use instead of those of the training; they may differ in what only generation uses, such
+            as the solver.
 
     Raises:
-        UsageError: the folder holds no trained model, or one that the settings do not fit.
+        UsageError: the folder holds no trained model, or the settings do not fit it.
     """
     file = folder / SETTINGS
     if not file.is_file():
-        raise UsageError(f"{folder} is no trained model; {beside(folder, CARD)}")
+        raise UsageError(f"{folder} is not a trained model; {beside(folder, CARD)}")
     record = json.loads(file.read_text())
     if "family" not in record["settings"]:
-        raise UsageError(f"{folder} is no trained model but a registration; models lie in models/")
+        raise UsageError(f"{folder} is a trained registration, not a trained model; models are in models/")
     trained: ModelSettings = TypeAdapter(ModelSettings).validate_python(record["settings"])
     settings = settings or trained
     if settings.family != trained.family:
-        raise UsageError(f"{folder} holds a model of the family '{trained.family}', not '{settings.family}'")
+        raise UsageError(
+            f"{folder} holds a model of the family '{trained.family}', but the settings name the family "
+            f"'{settings.family}': train it again, or correct the settings"
+        )
     family = family_of(settings.family)
     shape, spacing = record["shape"], record["spacing_mm"]
     return Trained(

@@ -1,4 +1,4 @@
-"""A trained network in its model's folder: weights as safetensors, and the log of the training."""
+"""Files of a trained network in the folder of its model: weights as safetensors, and the log of the training."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +16,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def saving(network: nn.Module, log: pd.DataFrame) -> Save:
-    """What writes a trained network and its log into a folder."""
+    """Return a function that writes a trained network and its log into a folder."""
 
     def save(out: Path) -> None:
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, out / WEIGHTS)
@@ -26,13 +26,15 @@ def saving(network: nn.Module, log: pd.DataFrame) -> Save:
 
 
 def restored(network: Network, folder: Path) -> Network:
-    """A network with the weights that `saving` wrote into `folder`.
+    """Load the weights that `saving` wrote into `folder` into a network.
 
     Raises:
-        UsageError: they are of a network of other settings.
+        UsageError: the weights belong to a network with other settings.
     """
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError:
-        raise UsageError("the weights of this model were trained with other settings of its network") from None
+        raise UsageError(
+            f"{folder / WEIGHTS}: trained with other settings of its network; use those settings, or train again"
+        ) from None
     return network

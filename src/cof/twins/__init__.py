@@ -1,1 +1,1 @@
-"""Twins: the generated 4D heart of one subject on its native grid, and its labels and function."""
+"""Twins: generated 4D hearts on the native grid of their subject, with labels and function."""

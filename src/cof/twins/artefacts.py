@@ -1,4 +1,4 @@
-"""Generated hearts on disk."""
+"""Files of generated hearts: write and read them."""
 
 import json
 import math
@@ -16,20 +16,20 @@ from cof.cine.volume import write_cine, write_labels
 from cof.twins.function import heart_function
 from cof.twins.generation import Twin
 
-# One JSON value under one key: the order of several keys in the file would vary from run to run.
+# All metadata is one JSON value under one key, because the order of several keys would vary from run to run.
 _RECORD = "cof"
 
 
 def write_twin(folder: Path, name: str, twin: Twin, labels: np.ndarray, provenance: dict[str, Any]) -> None:
-    """Write one heart.
+    """Write the files of one generated heart.
 
     Args:
         folder: gets `{name}.nii` with its sidecar, `{name}.labels.nii.gz`, `{name}.safetensors` (canonical `cine` and,
-            where there is one, `displacement`, both float16) and `{name}.function.json`.
-        name: of the subject.
-        twin: generated.
-        labels: uint8 [T, Z, Y, X] of its native cine.
-        provenance: what made it, for the sidecar and the tensors.
+            if the twin has one, `displacement`, both float16) and `{name}.function.json`.
+        name: name of the subject.
+        twin: the generated heart.
+        labels: uint8 [T, Z, Y, X], labels of its native cine.
+        provenance: provenance for the sidecar and the tensors.
     """
     native = replace(twin.native, provenance=provenance)
     record = {"measures": dict(twin.made.measures), "anchor_phase": twin.anchor_phase}
@@ -49,7 +49,7 @@ def write_twin(folder: Path, name: str, twin: Twin, labels: np.ndarray, provenan
 
 
 def read_canonical(path: Path) -> tuple[Tensor, Tensor | None]:
-    """The canonical cine [T, Z, Y, X] and the displacement [T, 3, Z, Y/2, X/2] or None, of `{name}.safetensors`."""
+    """Read `{name}.safetensors`: the canonical cine [T, Z, Y, X] and the displacement [T, 3, Z, Y/2, X/2] or None."""
     with safe_open(path, framework="pt") as file:
         displacement = file.get_tensor("displacement") if "displacement" in file.keys() else None  # noqa: SIM118
         return file.get_tensor("cine"), displacement

@@ -1,4 +1,4 @@
-"""Cautions beside one heart: the origin of its networks, and numbers that are not plausible."""
+"""Cautions about one generated heart: the origin of its networks, doubtful labels, and implausible numbers."""
 
 import json
 import logging
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What a number was counted from.
+# Where the number behind a warning comes from.
 SCAN, GENERATED, RATES = "labels of the scan", "labels of the generated heart", "rates of ECG and scan"
 
 
 def trained_on(results: Path, model: str, trained: Trained) -> dict[str, Any]:
-    """Origin of each network behind a heart, as JSON values.
+    """Return the origin of every network that a generated heart depends on, as JSON values.
 
     Args:
-        results: folder with `labeller`, `models/{model}` and perhaps `registrations`.
+        results: folder with `labeller`, `models/{model}` and, if the model has a registration, `registrations`.
         model: name of the model.
-        trained: the same model, opened.
+        trained: the same model, loaded.
 
     Returns:
-        For `labeller`, `model` and the model's `registration` what `cof.artefacts.origin.Origin` tells: `hearts` in
-        words, and their numbers by origin. The labeller has its `notice`, and in `held_out` its Dice on further hearts
-        of the same cohort: it is that of no other.
+        For `labeller`, `model` and the model's `registration`, the content of `cof.artefacts.origin.Origin`: the
+        training hearts in words (`hearts`), their number by origin, their cohort and, if there are any, licence terms.
+        The labeller also has its `notice` and, in `held_out`, its Dice on held-out hearts of the same cohort; this Dice
+        says nothing about other cohorts.
     """
     folders = {"labeller": results / "labeller", "model": results / "models" / model}
     registration = trained.settings.motion
@@ -42,7 +43,7 @@ def trained_on(results: Path, model: str, trained: Trained) -> dict[str, Any]:
         origin = Origin.read(folder)
         if origin is not None:
             numbers = {"simulated": origin.simulated, "real": origin.real, "unknown": origin.unknown}
-            # Where it was trained may be a private path.
+            # The folder of the training is left out: it may be a private path.
             found[name] = {"hearts": origin.hearts, "subjects": numbers, "cohort": origin.cohort}
             if origin.terms:
                 found[name]["terms"] = origin.terms
@@ -56,7 +57,7 @@ def trained_on(results: Path, model: str, trained: Trained) -> dict[str, Any]:
 
 
 def _dice(scores: dict[str, Any]) -> dict[str, Any]:
-    """Mean Dice and number of cases by phase and structure."""
+    """Return mean Dice and number of cases by phase and structure."""
     return {
         phase: {name: {"n": score["n"], "mean": score["dice"]} for name, score in structures.items()}
         for phase, structures in scores.items()
@@ -64,14 +65,14 @@ def _dice(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def caution(root: Path, folder: Path, results: Path, model: str, trained: Trained) -> None:
-    """Add `trained_on`, `labels`, `warnings` and `terms` to `summary.json`, and say them in the terminal.
+    """Add `trained_on`, `labels`, `warnings` and `terms` to `summary.json`, and log them as warnings.
 
-    `labels` tells how far those of the scan can be trusted (`cof.labels.doubt.Doubt`), `terms` the licence of weights
-    that have one of their own.
+    `labels` says how far the labels of the scan can be trusted (`cof.labels.doubt.Doubt`). `terms` holds the licence
+    of weights that have their own.
 
     Args:
-        root: folder of the stages: `beats` (without a row where there is no ECG), `cine` and `labels`.
-        folder: of the heart.
+        root: folder of the stages' results: `beats` (without rows if there is no ECG), `cine` and `labels`.
+        folder: folder of the generated heart.
         results: as in `trained_on`.
         model: as in `trained_on`.
         trained: as in `trained_on`.
@@ -88,7 +89,7 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
     ):
         drawn = read_labels(next(labels.glob("*.nii.gz")))
         stack = read_cine(next(cine.glob("*.nii")))
-        # The rates of ECG and scan are compared once.
+        # Heart rates of ECG and scan are compared only once.
         compared = told if of == SCAN else {}
         heart = Heart.of(drawn, stack.spacing_mm, stack.rr_ms, **compared)
         found = doubts(measure(heart))
@@ -114,11 +115,11 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
 
 
 def doubt_of_labels(root: Path, results: Path) -> "Doubt":
-    """What speaks against the labels of the scan.
+    """Judge how far the labels of the scan can be trusted.
 
     Args:
         root: as in `caution`.
-        results: folder with the `labeller` that has drawn them.
+        results: folder with the `labeller` that made them.
     """
     from cof.labels import artefact
     from cof.labels.doubt import judge

@@ -1,4 +1,4 @@
-"""What a cardiologist asks of a heart first: its volumes over the cycle, and the indices that follow from them."""
+"""Ventricular function of a generated heart: volume curves, and the indices that follow from them."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ DECIMALS = 2
 
 
 def heart_function(cine: Cine, labels: np.ndarray) -> dict[str, Any]:
-    """Function of one heart from the labels of its cine, as JSON values.
+    """Compute the function of one heart from the labels of its cine, as JSON values.
 
     Args:
-        cine: gives spacing and RR interval.
+        cine: the cine, for its spacing, RR interval and frame times.
         labels: uint8 [T, Z, Y, X].
 
     Returns:
-        For LV and RV the volume curve in mL and EDV, ESV, SV (mL), EF (%) and CO (L/min); for the LV also the mass in g
-        and the time to end systole in ms. What is not defined is None.
+        RR interval and frame times in ms. For LV and RV the volume curve in mL and EDV, ESV, SV (mL), EF (%) and CO
+        (L/min); for the LV also the myocardial mass in g and the time to end systole in ms. Undefined values are None.
     """
     result: dict[str, Any] = {"rr_ms": _plain(cine.rr_ms), "frame_times_ms": _plain(cine.frame_times_ms)}
     for ventricle in ("LV", "RV"):

@@ -1,4 +1,4 @@
-"""One heart: from a trained model's displacement or cine to the native 4D cine and its labels."""
+"""Generation of one heart: from the displacement or cine of a trained model to the native 4D cine and its labels."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,12 +31,12 @@ class Twin:
     Attributes:
         native: the 4D cine on the native grid; outside the canonical grid every frame shows the anchor.
         canonical: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1].
-        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x), which points to end diastole, frame 0, whatever frame
-            the anchor is; None for a family that generates images.
-        made: what the family generated.
+        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x); it points to end diastole (frame 0), whichever frame
+            is the anchor. None for a family that generates images.
+        made: output of the family.
         anchor_phase: phase of the frame that the anchor shows.
-        timed: the length of the cycle is known, from a cine or an ECG. Where it is not, the times of `native` are those
-            of a cycle of `UNTIMED_RR_MS`, and mean nothing but phases.
+        timed: True if the duration of the cycle is known, from a cine or an ECG. If it is not, the frame times of
+            `native` belong to a nominal cycle of `UNTIMED_RR_MS`, and only their phases have a meaning.
     """
 
     native: Cine
@@ -53,18 +53,26 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
     Args:
         trained: the model.
         subject: anchor, ECG cycle and placement of the canonical grid.
-        cine: the native cine, of which only the anchor's frame, its geometry and its timing are read. A lone anchor
-            gets as many frames as the training data have, over the RR interval of the ECG, if there is one.
-        seed: for families that draw at random.
+        cine: the native cine. Only the frame of the anchor, the geometry and the frame times are read. If it has a
+            single frame, the heart gets as many frames as the training data have, and the RR interval of the ECG, if
+            there is one.
+        seed: seed of families that draw at random.
 
     Raises:
-        CofError: the subject's grid or cycle is not the one that the model was trained on.
+        CofError: the canonical grid or the number of ECG samples differs from that of the training.
     """
     placement = subject.placement
     if placement.shape != trained.shape or not np.allclose(placement.spacing_mm, trained.spacing_mm):
-        raise CofError(Reason.CINE_GEOMETRY, "the model was trained on another canonical grid")
+        raise CofError(
+            Reason.CINE_GEOMETRY,
+            f"the canonical grid has shape {placement.shape} and spacing {placement.spacing_mm} mm (z, y, x), but the "
+            f"model was trained with {trained.shape} and {trained.spacing_mm} mm",
+        )
     if subject.beat.shape[1] != trained.beat_samples:
-        raise CofError(Reason.UNEXPECTED, "the model was trained on cycles of another number of samples")
+        raise CofError(
+            Reason.UNEXPECTED,
+            f"the ECG cycle has {subject.beat.shape[1]} samples, but the model was trained with {trained.beat_samples}",
+        )
     lone = len(cine.frames) == 1
     frames = trained.frames if lone else len(cine.frames)
     made = trained.model.generate(subject, trained.frames, seed)
@@ -91,7 +99,18 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
 def native_frames(
     made: Generated, anchor: np.ndarray, placement: Placement, frames: int, anchor_phase: float = 0.0
 ) -> np.ndarray:
-    """What a family made, on the native grid: float32 [T, Z, Y, X] at `frames` phases, from the anchor [Z, Y, X]."""
+    """Bring the output of a family to the native grid.
+
+    Args:
+        made: output of the family.
+        anchor: native intensities [Z, Y, X].
+        placement: where the canonical grid lies in the native stack.
+        frames: number of frames to return.
+        anchor_phase: phase of the frame that the anchor shows.
+
+    Returns:
+        float32 [T, Z, Y, X] with T = `frames`.
+    """
     if made.displacement is not None:
         knots = DisplacementPath(made.displacement, anchor_phase).resample(frames).knots
         return warp_native(torch.from_numpy(anchor), knots, placement).numpy()
@@ -99,7 +118,7 @@ def native_frames(
 
 
 def canonical_frames(made: Generated, subject: Subject) -> Tensor:
-    """What a family made, on the canonical grid: float32 [T, Z, Y, X], intensities in [0, 1]."""
+    """Return the output of a family on the canonical grid: float32 [T, Z, Y, X], intensities in [0, 1]."""
     if made.displacement is not None:
         return warp_canonical(torch.from_numpy(subject.anchor), made.displacement, subject.placement)
     return _cine(made)
@@ -107,25 +126,28 @@ def canonical_frames(made: Generated, subject: Subject) -> Tensor:
 
 def _cine(made: Generated) -> Tensor:
     if made.cine is None:
-        raise ValueError("a family generates a displacement or a cine")
+        raise ValueError("the family generated neither a displacement nor a cine; it has to generate one of them")
     return made.cine
 
 
 def warp_canonical(anchor: Tensor, displacement: Tensor, placement: Placement) -> Tensor:
-    """The canonical anchor [Z, Y, X] pulled back by each displacement [T, 3, Z, Y/2, X/2] (eq (11)): [T, Z, Y, X]."""
+    """Warp the canonical anchor [Z, Y, X] by each displacement [T, 3, Z, Y/2, X/2] (eq (11)) to [T, Z, Y, X]."""
     filled = fill_invalid(anchor, placement.valid)[None, None]
-    # One frame at a time: the sampling grids of a whole cycle are many times larger than the cycle.
+    # One frame at a time: the sampling grids of a whole cycle take many times the memory of the cycle.
     return torch.cat([warp(filled, to_canonical(u[None]), placement.spacing_mm)[:, 0] for u in displacement])
 
 
 def label(cine: Cine, anchor: np.ndarray, anchor_labels: np.ndarray, labeller: "Labeller") -> np.ndarray:
-    """Labels of a generated cine, uint8 [T, Z, Y, X].
+    """Label a generated cine.
 
     Args:
-        cine: generated.
-        anchor: the real anchor, [Z, Y, X]; frames that equal it are not labelled again.
-        anchor_labels: what the same labeller made of the anchor, [Z, Y, X].
-        labeller: the nnU-Net that also labels the real cines.
+        cine: the generated cine.
+        anchor: the real anchor, [Z, Y, X]; frames that are equal to it are not labelled again.
+        anchor_labels: uint8 [Z, Y, X], labels of the anchor by the same labeller.
+        labeller: the labeller that also labels the real cines.
+
+    Returns:
+        uint8 [T, Z, Y, X].
     """
     moved = (cine.frames != anchor).any(axis=(1, 2, 3))
     labels = np.broadcast_to(anchor_labels, cine.frames.shape).copy()
@@ -135,15 +157,17 @@ def label(cine: Cine, anchor: np.ndarray, anchor_labels: np.ndarray, labeller: "
 
 
 def propagate(twin: Twin, anchor_labels: np.ndarray, placement: Placement) -> np.ndarray:
-    """The anchor's labels in motion: in every native voxel the label of which the warped masks hold most.
+    """Warp the labels of the anchor by the generated displacement.
+
+    The mask of every structure is warped; each native voxel gets the label whose warped mask is largest there.
 
     Args:
-        twin: generated by a displacement of the anchor.
-        anchor_labels: uint8 [Z, Y, X], native.
-        placement: the canonical grid in the native stack.
+        twin: a heart whose family generated a displacement.
+        anchor_labels: uint8 [Z, Y, X] on the native grid.
+        placement: where the canonical grid lies in the native stack.
 
     Returns:
-        uint8 [T, Z, Y, X]; the anchor's own where nothing moves.
+        uint8 [T, Z, Y, X]; equal to `anchor_labels` where nothing moves.
     """
     assert twin.made.displacement is not None
     path = DisplacementPath(twin.made.displacement, twin.anchor_phase).resample(len(twin.native.frames))

@@ -1,4 +1,4 @@
-"""One person's heart from one ECG file and one scan, through the same stages as a cohort: a batch of one."""
+"""The heart of one person from one ECG file and one scan, through the same stages as a cohort: a batch of one."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ from cof.motion.stage import register_batch
 from cof.options import Out, Seed, says
 from cof.progress import Progress
 from cof.twins.cautions import caution
-from cof.twins.shipped import HINT, weights_or_default
+from cof.twins.shipped import HINT, model_or_default, weights_or_default
 from cof.twins.stage import generate_batch
 
 log = logging.getLogger(__name__)
@@ -46,18 +46,18 @@ FILES = (
 SPLIT = "test"
 _LV_INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("EF", "ef_pct", "%"))
 NOTICE = (
-    "Whoever ran this chose the ECG and the scan. Nothing here checks that they belong to one person or to one visit. "
+    "The user chose the ECG and the scan. The software does not check that both come from one person and one visit. "
     "Research software, not for diagnosis."
 )
 WITHOUT_ECG = (
-    "Made without an ECG: the motion is what the anatomy alone tells; how long the cycle lasts is known from a cine "
-    "alone. Research software, not for diagnosis."
+    "Generated without an ECG: the motion is predicted from the anatomy alone, and the duration of the cycle is known "
+    "only if the scan is a cine. Research software, not for diagnosis."
 )
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Settings of the stages that one person's files go through before a model."""
+    """Settings of the stages before the model."""
 
     ecg: EcgSettings
     beats: BeatSettings
@@ -68,7 +68,7 @@ class Reading:
 
     @classmethod
     def of(cls, results: Path, trained: Trained) -> "Reading":
-        """Those of the run that made `results`, as its `config.json` has them, and the defaults without one."""
+        """Read the settings from `config.json` of the run that made `results`; without that file, take the defaults."""
         file = results / "config.json"
         if file.is_file():
             run = config.parse(json.loads(file.read_text()), "config.json")
@@ -81,18 +81,18 @@ class Reading:
 
 
 def _told(_: None, given: Mapping[str, Any]) -> str:
-    """What the heart's left ventricle does, where its labels can be trusted, and what to open."""
-    out, model = given["out"], given["model"]
+    """Return the last line of the command: LV function, if the labels can be trusted, and which files to open."""
+    out = given["out"]
     summary = json.loads((out / "summary.json").read_text())
     lv = summary["function"]["LV"]
     known = [f"{name} {lv[key]:.0f} {unit}" for name, key, unit in _LV_INDICES if lv[key] is not None]
-    function = f"LV {', '.join(known)}, by {model}: generated, not measured"
+    function = f"LV {', '.join(known)}, by {summary['model']}: generated, not measured"
     if summary["labels"]["doubtful"]:
         doubt = next(warning for warning in summary["warnings"] if warning["check"] == LABEL_TRUST)
-        function = f"{doubt['message']}: its function is not told, look at the labels first"
+        function = f"{doubt['message']}: LV function is not shown, look at the labels first"
     return (
-        f"{function}. The heart lies in {out}: twin.nii with "
-        f"twin.labels.nii.gz for a viewer, volumes.csv. Open {out / 'summary.json'}: what was read, and mended"
+        f"{function}. The heart is in {out}: twin.nii and "
+        f"twin.labels.nii.gz for a viewer, volumes.csv. {out / 'summary.json'} says what was read and repaired"
     )
 
 
@@ -105,7 +105,7 @@ def twin_from_files(
     out: Out,
     ecg: Annotated[
         Path | None,
-        typer.Option(help="One 12-lead ECG file; may be left out for a model that generates without, as weights/real."),
+        typer.Option(help="One 12-lead ECG file. Optional for a model that works without one, such as weights/real."),
         AnyPath(),
     ] = None,
     weights: Annotated[
@@ -113,53 +113,61 @@ def twin_from_files(
         typer.Option(
             "--weights",
             "--results",
-            help="Folder of trained models: shipped weights, or a run's results; weights/real where not given.",
+            help="Folder of trained models: shipped weights or results of a run. Default: weights/real, else results.",
         ),
         Folder(),
     ] = None,
-    model: Annotated[str, typer.Option(help="Which trained model.")] = "cof",
-    ed_frame: Annotated[int | None, typer.Option(help="The ED frame of the scan; found where not given.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name of the trained model. Default: report.model of the weights' config.json, or else cof."),
+    ] = None,
+    ed_frame: Annotated[
+        int | None, typer.Option(help="Index of the ED frame in the scan, from 0. Default: it is found.")
+    ] = None,
     anchor_phase: Annotated[
-        float | None, typer.Option(help="Phase of the anchor in the cycle, by ECG gating; ED, 0, where not given.")
+        float | None,
+        typer.Option(help="Phase of the anchor in the cycle, from ECG gating, in [0, 1). Default: 0 (ED)."),
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Make one heart with trained models: shipped weights, or a run's results.
+    """Generate one heart with trained models: shipped weights, or the results of a run.
 
     Args:
-        ecg: None for a model that has learnt what an absent one means (`field.ecg_dropout`).
+        ecg: the ECG file; None for a model that was trained with absent ECGs (`field.ecg_dropout`).
         scan, model: as annotated.
-        weights: with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`; None for
+        weights: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`. None takes
             `weights/real` of a checkout, or else `results`.
-        out: of `FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`, `twin.safetensors`,
-            `twin.function.json`), `volumes.csv` (a row a frame) and `summary.json` (function, what was read and mended,
-            on what the networks were trained, which numbers are not plausible, and whose responsibility the pairing
-            is); of a calibrated model, with intervals for EF, ESV and every volume of the LV. What was mended is
-            printed, too.
-        ed_frame: the recorded frame of a cine that shows end diastole; None finds it.
-        anchor_phase: in [0, 1): of an anchor volume, the phase that it shows, as ECG gating tells; of a cine, that of
-            the frame that the model may see. None leaves it to the model: end diastole, but for the family `anchored`.
-        seed: for models that draw at random.
+        out: folder of the files in `FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`,
+            `twin.safetensors`, `twin.function.json`), `volumes.csv` (one row per frame) and `summary.json` (function,
+            what was read and repaired, origin of the networks, warnings about implausible numbers, and a notice on the
+            choice of the files). With a calibrated model, the last two have intervals for EF, ESV and every LV volume.
+            Repairs are also logged.
+        ed_frame: index of the recorded frame of a cine that shows end diastole; None finds it.
+        anchor_phase: in [0, 1). For an anchor volume, the phase that it shows, as known from ECG gating; for a cine,
+            the phase of the frame that the model may see. None takes the model's own: end diastole, but for the family
+            `anchored`.
+        seed: seed of models that draw at random.
 
     Raises:
-        UsageError: a file or a model is not there, or the anchor's phase is none.
-        CofError: ECG or scan cannot be used; the reason tells why.
+        UsageError: a file or a model does not exist, the model needs an ECG, or `anchor_phase` is out of range.
+        CofError: the ECG or the scan cannot be used; its reason says why.
     """
     for path, what in ((ecg, "ECG"), (scan, "scan")):
         if path is not None and not path.exists():
             raise UsageError(f"there is no such {what}: {path}")
     weights = weights_or_default(weights)
     if not (weights / "models").is_dir():
-        raise UsageError(f"{weights} holds no trained models (models/): {HINT}")
+        raise UsageError(f"{weights} has no trained models (no folder models): {HINT}")
     if anchor_phase is not None and not 0 <= anchor_phase < 1:
-        raise UsageError(f"a phase is at least 0 and below 1, not {anchor_phase}")
+        raise UsageError(f"the anchor phase is {anchor_phase}, but a phase is at least 0 and below 1")
+    model = model_or_default(weights, model)
     trained = load(weights / "models" / model)
     reading = Reading.of(weights, trained)
     labeller = weights / "labeller"
     if ecg is None and not trained.settings.takes_absent_ecg:
         raise UsageError(
-            f"{weights / 'models' / model}: this model needs an ECG: name one by --ecg, or a model that was trained "
-            "with field.ecg_dropout"
+            f"the model {weights / 'models' / model} needs an ECG: give one by --ecg, or take a model that was trained "
+            "with field.ecg_dropout, such as that of weights/real"
         )
     lone = _check_kinds(ecg, scan, reading)
     sees_motion = "displacement" in trained.settings.sees
@@ -226,7 +234,7 @@ def twin_from_files(
 
 
 def _write_cohort(root: Path, ecg: Path | None, scan: Path, lone: bool, ed_frame: int | None) -> None:
-    """Sheet and key of a cohort of one."""
+    """Write the batch sheet and the key of a cohort of one subject."""
     who = {"subject": NAME, "participant": NAME, "visit": 0}
     files = {
         "ecg": str(ecg or ""),
@@ -240,7 +248,18 @@ def _write_cohort(root: Path, ecg: Path | None, scan: Path, lone: bool, ed_frame
 
 
 def _run(exclusions: Path, shown: Progress, said: str, stage: Callable[..., None], **arguments: Any) -> None:
-    """Run one stage on the file or files `said`; what would exclude a subject of a cohort is an error here."""
+    """Run one stage, and raise what would exclude a subject of a cohort.
+
+    Args:
+        exclusions: path of the stage's table of exclusions.
+        shown: progress to advance by one step.
+        said: the option and file to name in the error.
+        stage: function of the stage.
+        arguments: arguments of the stage.
+
+    Raises:
+        CofError: the stage excluded the subject.
+    """
     stage(**arguments, exclusions=exclusions)
     for _, row in read_table(exclusions).iterrows():
         raise CofError(Reason(row["reason"]), f"{said}: {row['message']}")
@@ -248,10 +267,10 @@ def _run(exclusions: Path, shown: Progress, said: str, stage: Callable[..., None
 
 
 def _check_kinds(ecg: Path | None, scan: Path, reading: Reading) -> bool:
-    """Tell whether the scan is a lone anchor.
+    """Check that both files can be read, and tell whether the scan is a single anchor volume.
 
     Raises:
-        CofError: the scan or the ECG cannot be read; if one is what the other should be, the message says so.
+        CofError: the scan or the ECG cannot be read. If the two files were exchanged, the message says so.
     """
     wrong_ecg = None
     try:
@@ -285,7 +304,7 @@ def _reads(reader: Callable[[Path], object], path: Path | None) -> bool:
 
 
 def _say_repairs(root: Path) -> None:
-    """Log what was mended in the ECG and the scan on the way in."""
+    """Log the repairs of the ECG and of the scan."""
     scan = read_cine(root / "cine" / f"{NAME}.nii")
     for source, repairs in (("ECG", _ecg_repairs(root)), ("scan", scan.repairs)):
         for repair in repairs:
@@ -293,12 +312,12 @@ def _say_repairs(root: Path) -> None:
 
 
 def _ecg_repairs(root: Path) -> list[str]:
-    """What was mended in the ECG; nothing where there is none."""
+    """Read the repairs of the ECG; an empty list without an ECG."""
     return list(read_table(root / "ecg").iloc[0]["repairs"]) if (root / "ecg").is_file() else []
 
 
 def _told_by_ecg(root: Path) -> dict[str, Any] | None:
-    """What was read off the ECG, for `summary.json`; None where there is none."""
+    """Return the measures of the ECG for `summary.json`; None without an ECG."""
     beats = read_table(root / "beats")
     if beats.empty:
         return None
@@ -344,16 +363,16 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
 
 
 def _bound(folder: Path, intervals: Intervals, anchor_phase: float) -> None:
-    """Add the intervals of a calibrated model to `summary.json` and `volumes.csv`.
+    """Add the conformal intervals of a calibrated model to `summary.json` and `volumes.csv`.
 
     Args:
-        folder: of the heart.
-        intervals: of its model.
-        anchor_phase: of the anchors that they were calibrated with; they say nothing of another one.
+        folder: folder of the heart.
+        intervals: intervals of its model.
+        anchor_phase: phase of the anchors in the calibration; the intervals hold for no other phase.
     """
     summary = json.loads((folder / "summary.json").read_text())
     if summary["scan"]["anchor_phase"] != anchor_phase:
-        summary["intervals"] = {"note": "None: calibrated with anchors of another phase."}
+        summary["intervals"] = {"note": "None: the intervals were calibrated with anchors of another phase."}
     else:
         volumes = pd.read_csv(folder / "volumes.csv")
         scale = Scale.of(summary["measures"], len(volumes))

@@ -60,66 +60,70 @@ def generate_batch(
     exclusions: ExclusionsOut,
     settings: SettingsOf[ModelSettings],
     labels_settings: Annotated[LabelSettings, typer.Option(help="Settings of the labeller."), SettingsText()],
-    labelling: Annotated[Labelling, typer.Option(help="Of the generated hearts.")] = "nnunet",
+    labelling: Annotated[Labelling, typer.Option(help="How the generated hearts are labelled.")] = "nnunet",
     fields: Annotated[
-        Path | None, typer.Option(help="fields/{variant}/{batch}, for the oracle only."), Batch(".safetensors")
+        Path | None, typer.Option(help="fields/{variant}/{batch}, only for the oracle."), Batch(".safetensors")
     ] = None,
     splits: Splits = ("test",),
     seed: Seed = 0,
     anchor_phase: float | None = None,
     absent_ecg: bool = False,
 ) -> None:
-    """Generate the hearts of a batch's subjects; those that an earlier stage left out are passed over.
+    """Generate the hearts of the subjects of a batch.
 
-    So are subjects that bring ED and ES alone, which are no cycle that a heart could be scored against.
+    Subjects that an earlier stage left out are skipped. So are subjects with ED and ES frames alone: there is no cycle
+    to compare a generated heart with.
 
     Args:
         sheet, beats, grid, exclusions, settings, labels_settings, splits: as annotated.
-        cine: one of one frame is an anchor, whose heart gets the frames of the training data
-            and the RR interval of the ECG.
-        labels: of every file only the anchor's frame is read, unless the model is an oracle
-            that is told the EF.
+        cine: folder of cines. A cine with a single frame is an anchor volume; its heart gets as many frames as the
+            training data have, and the RR interval of the ECG.
+        labels: folder of label files. Only the frame of the anchor is read, unless the model is an oracle that gets the
+            EF.
         model: folder of the trained model.
-        labeller: labels the generated cines as it labels the real ones.
-        out: docs/reference/files.md lists the files.
-        seed: of families that draw at random, together with the subject's name.
-        labelling: `propagated` moves the anchor's labels as its image, where a family
-            generates a displacement.
-        fields: read by a family that is openly allowed to see the motion.
-        anchor_phase: of the frame that is the anchor, and of what an anchor alone shows; without it the model's
-            settings say which frame of a cine, and an anchor alone is at end diastole.
-        absent_ecg: subjects without a row among the beats are generated too, by a model that takes an absent ECG.
+        labeller: folder of the labeller, which labels generated cines in the same way as real ones.
+        out: folder of the hearts; docs/reference/files.md lists the files.
+        seed: seed of families that draw at random; it is combined with the subject's name.
+        labelling: `nnunet` runs the labeller on every generated frame. `propagated` warps the anchor's labels in the
+            same way as its image, if the family generates a displacement.
+        fields: folder of registered displacements, for a family that may see the motion.
+        anchor_phase: phase of the frame that is the anchor, and of a single anchor volume. None takes the frame of a
+            cine that the model's settings name, and end diastole for a single anchor volume.
+        absent_ecg: generate also the subjects without a row in `beats`, if the model takes an absent ECG.
 
     Raises:
-        UsageError: there is no trained model or labeller, the settings do not fit it, the family takes no other anchor
-            than end diastole, or the model takes no absent ECG.
+        UsageError: there is no trained model or labeller, the settings differ from those of the training, the family
+            takes only end diastole as the anchor, or the model takes no absent ECG.
     """
     trained = load(model, settings)
 
     @cache
     def segmenter() -> "Labeller":
-        from cof.labels.predict import Labeller  # nnU-Net takes seconds to import
+        from cof.labels.predict import Labeller  # here, because nnU-Net takes seconds to import
 
         return Labeller.load(labeller, labels_settings.mirroring)
 
     if labelling == "nnunet":
-        segmenter()  # a faulty one is refused before anything is generated
+        segmenter()  # refuse a faulty labeller before anything is generated
     if absent_ecg and not trained.settings.takes_absent_ecg:
         raise UsageError(
-            f"{model}: this model has learnt to generate from an ECG, and there is none: name one by --ecg, or a model "
-            "trained with field.ecg_dropout, such as that of weights/real"
+            f"the model {model} needs an ECG: give one by --ecg, or take a model that was trained with "
+            "field.ecg_dropout, such as that of weights/real"
         )
     artefacts = Artefacts.of([beats], [grid], [labels], [fields] if fields else [], trained.beat_samples)
     cohort = read_table(sheet)
     provenance = stamp(settings.model_dump(mode="json")) | {"model": trained.provenance, "seed": seed}
     phase = trained.anchor_phase if anchor_phase is None else anchor_phase
     if phase and settings.anchors == "ed":
-        raise UsageError(f"a model of the family '{settings.family}' takes no other anchor than end diastole")
+        raise UsageError(
+            f"the anchor phase is {phase}, but the family '{settings.family}' takes only end diastole as the anchor: "
+            "set the phase to 0"
+        )
     excluded = Exclusions("twins")
     phases = es_phases(cohort)
     asked = list(cohort.loc[cohort["split"].isin(splits), "subject"])
     if pairs := [name for name in asked if not math.isnan(phases[name])]:
-        log.info("%d subjects bring ED and ES alone: no heart is generated of them", len(pairs))
+        log.info("%d subjects have ED and ES frames alone: no heart is generated for them", len(pairs))
     with whole_folder(out) as folder:
         for name in progress([name for name in asked if name not in pairs], "twins", "heart"):
             with excluded.guard(name):
@@ -134,7 +138,10 @@ def generate_batch(
                 if example is not None:
                     real = read_cine(cine / f"{name}.nii")
                     if phase and anchor_phase is None and len(real.frames) == 1:
-                        raise CofError(Reason.CINE_TOO_FEW_FRAMES, "an anchor alone has no frame at another phase")
+                        raise CofError(
+                            Reason.CINE_TOO_FEW_FRAMES,
+                            f"the model takes its anchor at phase {phase}, but this subject has a single anchor volume",
+                        )
                     twin = generate(trained, example, real, seed)
                     anchor = nearest_frame(example.anchor_phase, len(real.frames))
                     anchor_labels = read_frame(labels / f"{name}.nii.gz", anchor).astype(np.uint8)

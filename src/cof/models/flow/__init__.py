@@ -1,1 +1,1 @@
-"""COF and the systems that share its field: velocity, flow matching, integration, regression and diffusion."""
+"""COF and the baselines that share its network: velocity field, flow matching, integration, regression, diffusion."""

@@ -1,4 +1,4 @@
-"""Which frame of the cycle is the anchor: any one may be, not only end diastole."""
+"""Choice of another frame of the cycle as the anchor than end diastole."""
 
 from dataclasses import replace
 
@@ -11,17 +11,18 @@ from cof.motion.resolution import motion_spacing
 
 
 def about(example: Example, phase: float) -> Example:
-    """The same heart with the frame at a phase as its anchor, and its motion as a displacement that points there.
+    """Return the same heart with the frame at a phase as its anchor, and with the displacement to that anchor.
 
     Args:
-        example: with the cine (as stored, or floats in [0, 1]), the labels and the displacement of its whole cycle.
-        phase: of the anchor; the nearest frame that has labels is taken.
+        example: an example with the cine (as stored, or floats in [0, 1]), the labels and the displacement of its whole
+            cycle.
+        phase: phase of the anchor; the nearest frame that has labels is taken.
 
     Raises:
-        ValueError: the example lacks one of the three.
+        ValueError: the example lacks cine, labels or displacement.
     """
     if example.cine is None or example.labels is None or example.displacement is None:
-        raise ValueError(f"{example.subject} has no whole cycle from which an anchor could be taken")
+        raise ValueError(f"{example.subject}: another anchor needs cine, labels and displacement of a whole cycle")
     frame = nearest_frame(phase, len(example.labels))
     phase = frame / len(example.labels)
     if phase == example.anchor_phase:

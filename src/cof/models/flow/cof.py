@@ -1,4 +1,4 @@
-"""Chain of Flow: anchor and ECG to velocity, velocity to motion (the paper's eqs (8) to (10))."""
+"""Chain of Flow: from anchor and ECG to velocity, from velocity to motion (eqs (8) to (10) of the paper)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from cof.training.run import Run
 
 
 class CofModel:
-    """A trained velocity field and the solver that turns it into motion."""
+    """A trained velocity field, and the solver that integrates it to a displacement."""
 
     def __init__(self, network: VelocityField, settings: CofSettings) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -28,11 +28,11 @@ class CofModel:
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The displacement of one subject; deterministic, so that the seed plays no part.
+        """Generate the displacement of one subject. It is deterministic, so the seed has no effect.
 
-        With an anchor at phase s, a field of `anchor: any` gives the velocity of the displacement that points there, so
-        that u_t is the integral from s to t. A field of `anchor: ed` takes any anchor for end diastole: its motion is
-        turned towards s by composition with an inverse (`DisplacementPath.about`).
+        With an anchor at phase s, a field trained with `anchor: any` predicts the velocity of the displacement to that
+        anchor, and u_t is the integral from s to t. A field trained with `anchor: ed` always predicts the displacement
+        to end diastole; `DisplacementPath.about` converts it to the displacement to the anchor.
         """
         condition = encode_subject(self.network, subject, self.device)
 
@@ -44,7 +44,7 @@ class CofModel:
             displacement, residual = integrate(
                 lambda phases: self.network(at(phases), condition)[0], frames, self.settings.ode
             )
-        else:  # the integral of a sum of modes is the sum of the integrals of their courses: a few numbers each
+        else:  # integrate only the modes' courses, which are a few numbers per phase: the maps do not change over time
             courses, rest = integrate(
                 lambda phases: self.network.courses(at(phases), condition)[0], frames, self.settings.ode
             )
@@ -58,7 +58,7 @@ class CofModel:
         return Generated(displacement=displacement.cpu(), measures=measures)
 
     def _from_anchor(self, displacement: Tensor, subject: Subject) -> Tensor:
-        """A displacement [T, ...] that is zero at phase 0 as one that is zero at the anchor."""
+        """Convert a displacement [T, ...] that is zero at phase 0 to one that is zero at the anchor."""
         phase = subject.anchor_phase
         if self.settings.field.anchor == "ed":
             path = DisplacementPath(displacement)
@@ -67,17 +67,17 @@ class CofModel:
 
 
 class CofFamily:
-    """The family of `CofSettings`."""
+    """Chain of Flow: a velocity field, conditioned on the anchor and the ECG, whose integral is the displacement."""
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: CofSettings, seed: int, run: Run
     ) -> Save:
-        """Train by flow matching; see `cof.models.flow.training.fit`."""
-        from cof.models.flow import training  # heavy, and no part of generation
+        """Train by flow matching, as `cof.models.flow.training.fit` does."""
+        from cof.models.flow import training  # here, because the import is slow and generation does not need it
 
         objective = flow_matching(settings.displacement_weight)
         return saving(*training.fit(train, validation, settings, seed, run, objective))
 
     def load(self, folder: Path, settings: CofSettings) -> CofModel:
-        """The trained model in `folder`."""
+        """Load the trained model in `folder`."""
         return CofModel(restored(VelocityField(settings.field), folder), settings)

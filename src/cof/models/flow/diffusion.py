@@ -1,20 +1,20 @@
 """COF-w/ Diffusion, the paper's ablation of the flow: the displacement is sampled by a diffusion model.
 
-Of the paper's row it keeps what its name says: conditions, network and supervision are those of Chain of Flow, and a
-denoising diffusion model stands in the place of the flow. Noise and its schedule are those of DDPM (Ho et al., NeurIPS
-2020) with 1,000 levels along a cosine (Nichol and Dhariwal, ICML 2021); the network predicts the clean field; sampling
-is DDIM with eta 0 (Song et al., ICLR 2021). Scheduling and steps are MONAI's.
+Conditions, network and supervision are those of Chain of Flow; a denoising diffusion model takes the place of the flow.
+The noise and its schedule are those of DDPM (Ho et al., NeurIPS 2020) with 1,000 noise levels on a cosine schedule
+(Nichol and Dhariwal, ICML 2021). The network predicts the clean displacement. Sampling is DDIM with eta 0 (Song et al.,
+ICLR 2021). The schedulers are those of MONAI.
 
-The paper gives no more than the name. Chosen here, and why:
+The paper only names this ablation. We chose the rest:
 
-- The field of velocity becomes a denoiser: the noisy displacement u_t / sigma_u enters as three more channels beside
-  position, and an embedding of the noise level joins that of phase and ECG. The phase scales every residual block
-  (`field.modes: 0`), since the input differs from phase to phase.
-- It predicts the displacement u_t, not v*: integrated, the independent errors of sampled velocities would add up to a
-  drift.
-- Phases are denoised one by one, so what holds a cycle together is the noise: one noise tensor, shared by all phases,
-  from which the deterministic DDIM makes a motion that is as smooth in the phase as the denoiser is.
-- Frame 0 is the anchor, so that its displacement is zero and not sampled.
+- The velocity field becomes a denoiser. The noisy displacement u_t / sigma_u is three more input channels beside the
+  position, and an embedding of the noise level is added to that of phase and ECG. The phase scales every residual block
+  (`field.modes: 0`), because the input differs from phase to phase.
+- The network predicts the displacement u_t, not the velocity v*: the independent errors of sampled velocities would add
+  up to a drift when integrated.
+- Each phase is denoised independently. All phases share one noise tensor, so the deterministic DDIM gives a motion that
+  is as smooth over the cycle as the denoiser is.
+- Frame 0 is the anchor: its displacement is zero and is not sampled.
 """
 
 from collections.abc import Sequence
@@ -45,29 +45,30 @@ WAVES = 64
 
 
 class Denoiser(VelocityField):
-    """The field of COF with a noisy displacement as its further input: it predicts the clean one.
+    """The network of COF with a noisy displacement as a further input; it predicts the clean displacement.
 
-    Its `sigma` is sigma_u, the root mean square of the displacement in the training hearts along each axis, in mm.
+    Its buffer `sigma` is sigma_u, the root mean square of the displacement in the training hearts along each axis, mm.
     """
 
     def __init__(self, settings: VelocitySettings) -> None:
         super().__init__(settings)
-        # A convolution of concatenated channels is the sum of two, of which that of the position is the subject's own.
+        # A convolution of concatenated channels is the sum of two convolutions. That of the position is the same for
+        # all phases of a subject, so it is computed once.
         self.noisy = Conv3d(AXES, settings.channels[0], 3, padding=1, bias=False)
         width = settings.embedding
         self.level = nn.Sequential(nn.Linear(WAVES, width), nn.SiLU(), nn.Linear(width, width))
 
     def denoise(self, noisy: Tensor, level: Tensor, phase: Tensor, condition: Condition) -> Tensor:
-        """The clean displacement that a noisy one hides.
+        """Predict the clean displacement from a noisy one.
 
         Args:
             noisy: [B, P, 3, Z, Y/2, X/2] in units of sigma_u.
             level: [B, P], noise levels from 0 to 999.
-            phase: [B, P].
-            condition: of the B subjects.
+            phase: [B, P], phases in the cycle.
+            condition: encoded condition of the B subjects.
 
         Returns:
-            As `noisy`.
+            The clean displacement, with the shape and units of `noisy`.
         """
         waves = get_timestep_embedding(level.flatten(), WAVES)
         embedding = self._embedding(phase, condition).flatten(0, 1) + self.level(waves)
@@ -78,7 +79,7 @@ class Denoiser(VelocityField):
 
 @dataclass(frozen=True)
 class NoisyBatch:
-    """Subjects at phases, and what hides their displacement there.
+    """A batch of subjects at some phases, with the noise to add to their displacement.
 
     Attributes:
         hearts: B subjects with P phases each.
@@ -91,18 +92,18 @@ class NoisyBatch:
     noise: Tensor
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         return replace(self, hearts=self.hearts.to(device), level=self.level.to(device), noise=self.noise.to(device))
 
 
 class NoisyPhases(Phases):
-    """Subjects at random phases, each with noise of its own, and a noise level in every equal part of the schedule.
+    """Source of training batches: subjects at random phases, with independent noise for every phase.
 
-    Phases learn apart, so that here they share no noise.
+    The noise levels of a subject are spread over the schedule: one random level in each of P equal parts.
     """
 
     def load(self, items: Sequence[Item]) -> NoisyBatch:
-        """Read subjects and draw their noise."""
+        """Read the subjects and draw their noise."""
         hearts = self.hearts(items)
         levels, noise = [], []
         for item in items:
@@ -113,7 +114,7 @@ class NoisyPhases(Phases):
 
 
 def loss(network: Denoiser, batch: NoisyBatch) -> Loss:
-    """Mean of |u^ - u_t|^2 in units of sigma_u, positions weighted as for the flow."""
+    """Compute the mean of |u^ - u_t|^2 in units of sigma_u; positions have the same weights as in flow matching."""
     hearts = batch.hearts
     condition = network.encode(hearts.anchor, hearts.valid, hearts.beat, hearts.rr_ms, hearts.features)
     clean = hearts.target / network.sigma[:, None, None, None]
@@ -123,7 +124,7 @@ def loss(network: Denoiser, batch: NoisyBatch) -> Loss:
 
 
 class DiffusionModel:
-    """A trained denoiser and the DDIM that samples motion with it."""
+    """A trained denoiser, with DDIM as its sampler."""
 
     def __init__(self, network: Denoiser, settings: DiffusionSettings) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -132,7 +133,7 @@ class DiffusionModel:
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """One motion of one subject, which seed and name decide."""
+        """Sample one displacement of one subject. The noise depends on the seed and the subject's name alone."""
         condition = encode_subject(self.network, subject, self.device)
         noise = standard_normal(subject_rng(seed, subject), (AXES, *motion_shape(subject.placement.shape)))
         displacement = torch.zeros(frames, *noise.shape)
@@ -142,7 +143,7 @@ class DiffusionModel:
         return Generated(displacement=displacement)
 
     def _sample(self, phases: Tensor, condition: Condition, noise: Tensor) -> Tensor:
-        """Displacement [P, 3, Z, Y/2, X/2] in units of sigma_u at some phases [P], from the noise that all share."""
+        """Sample the displacement [P, 3, Z, Y/2, X/2], in units of sigma_u, at phases [P] from their shared noise."""
 
         def denoise(sample: Tensor, level: int) -> Tensor:
             levels = torch.full_like(phases, level)
@@ -157,12 +158,12 @@ class DiffusionFamily:
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: DiffusionSettings, seed: int, run: Run
     ) -> Save:
-        """Train as `cof.models.flow.training.fit` does, to denoise the displacement."""
-        from cof.models.flow import training  # heavy, and no part of generation
+        """Train by `cof.models.flow.training.fit` to denoise the displacement."""
+        from cof.models.flow import training  # here, because the import is slow and generation does not need it
 
         objective = Objective(Denoiser, DisplacementPath.displacement, NoisyPhases, loss, entries=("encode", "denoise"))
         return saving(*training.fit(train, validation, settings, seed, run, objective))
 
     def load(self, folder: Path, settings: DiffusionSettings) -> DiffusionModel:
-        """The trained model in `folder`."""
+        """Load the trained model in `folder`."""
         return DiffusionModel(restored(Denoiser(settings.field), folder), settings)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class PhaseEmbedding(nn.Module):
-    """Sines and cosines of whole harmonics of the cycle, through a two-layer perceptron.
+    """Embedding of the phase: sines and cosines of whole harmonics of the cycle, through a two-layer perceptron.
 
-    Only whole harmonics enter, so whatever depends on the phase through this embedding is periodic: v(x, 1) = v(x, 0).
+    Because only whole harmonics enter, everything computed from this embedding is periodic: v(x, 1) = v(x, 0).
     """
 
     order: Tensor
@@ -20,6 +20,6 @@ class PhaseEmbedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(2 * harmonics, channels), nn.SiLU(), nn.Linear(channels, channels))
 
     def forward(self, phase: Tensor) -> Tensor:
-        """Phases [...] (1 is a whole cycle) to embeddings [..., channels]."""
+        """Map phases [...] (1 is a whole cycle) to embeddings [..., channels]."""
         angle = 2 * math.pi * torch.remainder(phase, 1.0)[..., None] * self.order
         return self.layers(torch.cat([angle.sin(), angle.cos()], -1))

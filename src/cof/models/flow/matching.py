@@ -1,7 +1,7 @@
-"""Flow matching, the paper's eq (9): the loss of a velocity field on registered motion.
+"""Flow matching, eq (9) of the paper: the loss of a velocity field on registered motion.
 
-Eq (9) regresses the velocity of the registered motion at random positions and phases; there is no noise and no source
-distribution, so a trained field gives the conditional mean of the motion.
+Eq (9) regresses the velocity of the registered motion at random positions and phases. There is no noise and no source
+distribution, so a trained field predicts the conditional mean of the motion.
 """
 
 import math
@@ -23,32 +23,32 @@ from cof.motion.augmentation import AffineMaps
 from cof.motion.path import DisplacementPath, Phases
 from cof.motion.resolution import IN_PLANE, motion_spacing
 
-# Of the cycle, in a displacement that training compares.
+# Harmonics of the cycle by which training integrates a field of modes.
 HARMONICS = 12
-# Enough hearts for three standard deviations; a larger cohort is not read through for them.
+# Enough hearts to estimate the scale along three axes; more of a large cohort are not read for it.
 SCALE_SUBJECTS = 256
 
-# What of a motion is matched at some phases: its velocity, or the displacement itself.
+# The regression target at some phases of a motion: its velocity, or the displacement itself.
 Target = Callable[[DisplacementPath, Phases], Tensor]
 
 
 @dataclass(frozen=True)
 class MatchingBatch:
-    """B subjects with P phases each.
+    """A batch of B subjects with P phases each.
 
     Attributes:
-        anchor: [B, Z, Y, X].
-        valid: [B, Z].
+        anchor: [B, Z, Y, X], intensities in [0, 1].
+        valid: [B, Z], 1 for slices that the native stack has, else 0.
         beat: [B, 12, L] mV.
         rr_ms: [B].
-        features: [B, 12] of the ECG.
-        weight: [B, Z, Y/2, X/2], zero in slices that do not exist.
+        features: [B, 12], features of the ECG.
+        weight: [B, Z, Y/2, X/2], weight of every position in the loss; zero in slices that do not exist.
         phase: [B, P].
-        target: v*, [B, P, 3, Z, Y/2, X/2] in mm a cycle; or the displacement, in mm.
-        anchor_phase: [B].
-        displacement: at the same phases, in mm, where the loss compares it, too.
-        cycle: [B], 1 for a heart whose whole cycle is known, 0 for a pair: its phases are all that of ES, where its
-            displacement is known and its velocity is not, so that no velocity is wrong.
+        target: [B, P, 3, Z, Y/2, X/2], the velocity v* in mm per cycle, or the displacement in mm.
+        anchor_phase: [B], phase of the anchor.
+        displacement: [B, P, 3, Z, Y/2, X/2], displacement at the same phases in mm; None if the loss does not use it.
+        cycle: [B], 1 for a subject with a whole cycle, 0 for a pair of ED and ES. All phases of a pair are that of ES,
+            where its displacement is known; its velocity is unknown, so it does not enter the loss.
     """
 
     anchor: Tensor
@@ -74,11 +74,21 @@ class MatchingBatch:
     ) -> "MatchingBatch":
         """Collect examples at phases [B, P].
 
+        Args:
+            examples: B examples.
+            phase: [B, P]; for a pair it is replaced by the phase of ES.
+            heart_weight: additional weight of the positions that hold the heart.
+            target: computes the regression target.
+            with_displacement: add the displacement, for a loss that compares it.
+
         Raises:
-            ValueError: a pair is among them, and the displacement is not compared: there is nothing to learn from it.
+            ValueError: one of the examples is a pair, but the loss does not compare the displacement, and a pair has
+                nothing else.
         """
         if not with_displacement and any(example.es_phase is not None for example in examples):
-            raise ValueError("a pair of frames has a displacement alone, which the loss does not compare")
+            raise ValueError(
+                "a pair of ED and ES has a displacement and no velocity, but the loss compares only the velocity"
+            )
         phase = np.stack(
             [row if one.es_phase is None else np.full_like(row, one.es_phase) for one, row in zip(examples, phase)]
         )
@@ -102,7 +112,7 @@ class MatchingBatch:
         )
 
     def seen_through(self, maps: AffineMaps, spacing_mm: Triple) -> "MatchingBatch":
-        """The same hearts moved and scaled in-plane, one map a subject, with their motion."""
+        """Return the same hearts and their motion after in-plane affine maps, one map per subject."""
         phases = self.phase.shape[1]
         repeated = AffineMaps(maps.matrices.repeat_interleave(phases, 0), maps.shifts.repeat_interleave(phases, 0))
         field_spacing = motion_spacing(spacing_mm)
@@ -119,7 +129,7 @@ class MatchingBatch:
         )
 
     def to(self, device: torch.device) -> "MatchingBatch":
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         moved = {name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None}
         return MatchingBatch(**moved)
 
@@ -127,7 +137,7 @@ class MatchingBatch:
 def _targets(
     example: Example, phase: np.ndarray, target: Target, with_displacement: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The target of a heart at phases [P], zeros of a pair, and where it is compared its displacement."""
+    """Compute the target of one example at phases [P] (zeros for a pair) and, if asked for, its displacement."""
     if example.es_phase is not None:
         assert example.displacement is not None
         displacement = torch.from_numpy(example.displacement[1]).float().expand(len(phase), -1, -1, -1, -1)
@@ -137,32 +147,36 @@ def _targets(
 
 
 def heart_mask(anchor_labels: np.ndarray) -> Tensor:
-    """Motion voxels [Z, Y/2, X/2] that hold any of the heart, as 0 and 1, from anchor labels [Z, Y, X]."""
+    """Return a mask [Z, Y/2, X/2] of 0 and 1 from anchor labels [Z, Y, X]: 1 where a voxel holds any labelled heart."""
     heart = torch.from_numpy(np.asarray(anchor_labels) > 0).float()
     return F.max_pool3d(heart[None, None], (1, IN_PLANE, IN_PLANE))[0, 0]
 
 
 def ecg_features(ecgs: Iterable[SubjectEcg]) -> Tensor:
-    """What is read off each ECG, [N, 12]."""
+    """Collect the features of the ECGs: [N, 12]."""
     return torch.from_numpy(np.stack([ecg.features for ecg in ecgs]))
 
 
 def reference_path(example: Example) -> DisplacementPath:
-    """The registered motion of an example, whose time derivative is v*."""
+    """Return the registered motion of an example as a displacement path; its derivative in phase is v*.
+
+    Raises:
+        ValueError: the example has no displacement.
+    """
     if example.displacement is None:
         raise ValueError(f"{example.subject} has no registered displacement")
     return DisplacementPath(torch.from_numpy(example.displacement), example.anchor_phase)
 
 
 def matching_loss(network: VelocityField, batch: MatchingBatch, displacement_weight: float = 0.0) -> Tensor:
-    """Mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v along each axis, weighted by position.
+    """Compute the weighted mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v along each axis.
 
     Args:
-        network: the field; of modes, where the displacement counts.
-        batch: with the displacement at its phases, where that counts.
-        displacement_weight: of the same mean of |int v_theta - u|^2, in units of sigma_v / 2 pi: the displacement of a
-            motion whose velocity is sigma_v and goes to and fro once a cycle. What eq (9) leaves out is that small
-            errors of one sign add up over the cycle.
+        network: the velocity field; with a displacement weight, it must be a field of modes.
+        batch: the batch; with a displacement weight, it must hold the displacement.
+        displacement_weight: weight of a second term, the same mean of |int v_theta - u|^2 in units of sigma_v / 2 pi
+            (the displacement of a sinusoidal motion with one period per cycle and velocity sigma_v). Eq (9) alone does
+            not penalise small errors of equal sign, which add up over the cycle.
     """
     condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features, batch.anchor_phase)
     predicted = network(batch.phase, condition)
@@ -177,9 +191,9 @@ def matching_loss(network: VelocityField, batch: MatchingBatch, displacement_wei
 
 
 def displacement_at(network: VelocityField, condition: Condition, phase: Tensor, anchor_phase: Tensor) -> Tensor:
-    """The integral of a field of modes from the anchor's phase [B] to phases [B, P]: [B, P, 3, Z, Y/2, X/2] in mm.
+    """Integrate a field of modes from the anchor's phase [B] to phases [B, P]: [B, P, 3, Z, Y/2, X/2] in mm.
 
-    `HARMONICS` of the modes' courses are integrated exactly, as the solver `fourier` does.
+    The first `HARMONICS` harmonics of the modes' courses are integrated exactly, as by the solver `fourier`.
     """
     assert condition.maps is not None
     knots = torch.arange(2 * HARMONICS + 1, device=phase.device) / (2 * HARMONICS + 1)
@@ -190,13 +204,13 @@ def displacement_at(network: VelocityField, condition: Condition, phase: Tensor,
 
 
 def weighted_mean(error: Tensor, batch: MatchingBatch) -> Tensor:
-    """Mean square of errors [B, P, 3, Z, Y/2, X/2] over axes, phases and positions, weighted by position."""
+    """Average the square of errors [B, P, 3, Z, Y/2, X/2] over axes, phases and positions, weighted by position."""
     square = error.square().mean(2)
     return (square * batch.weight[:, None]).sum() / (batch.weight.sum() * batch.phase.shape[1])
 
 
 def encode_subject(network: VelocityField, subject: Subject, device: torch.device) -> Condition:
-    """What stays the same over the cycle of one subject, encoded for generation."""
+    """Encode the condition of one subject for generation: everything that does not change over the cycle."""
 
     def batch(values: object) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=device)[None]
@@ -207,7 +221,10 @@ def encode_subject(network: VelocityField, subject: Subject, device: torch.devic
 
 
 def velocity_scale(examples: Iterable[Example], target: Target = DisplacementPath.velocity) -> Tensor:
-    """sigma_v: root mean square of v* (or of another target) inside the hearts along z, y, x, in mm a cycle (mm)."""
+    """Compute sigma_v [3]: the root mean square of v*, or of another target, inside the hearts along z, y, x.
+
+    It is in mm per cycle for a velocity and in mm for a displacement. At most `SCALE_SUBJECTS` whole cycles are read.
+    """
     total, count = torch.zeros(AXES, dtype=torch.float64), 0.0
     cycles = (example for example in examples if example.es_phase is None)
     for example in islice(cycles, SCALE_SUBJECTS):
@@ -217,5 +234,5 @@ def velocity_scale(examples: Iterable[Example], target: Target = DisplacementPat
         total += (speed * heart).sum((0, 2, 3, 4)).double()
         count += float(heart.sum()) * len(path)
     scale = (total / max(count, 1.0)).sqrt().float()
-    # A cohort without any motion along an axis has nothing to scale there.
+    # Without any motion along an axis, the scale of that axis is 1.
     return torch.where(scale > 0, scale, torch.ones_like(scale))

@@ -1,4 +1,4 @@
-"""What a field over position and phase learns from registered motion: subjects at phases, a target and a loss."""
+"""Training objectives of a field over position and phase: batches of subjects at phases, a target and a loss."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,22 +18,22 @@ from cof.motion.path import DisplacementPath
 from cof.training.run import Loss, LossFunction
 
 VALIDATION_PHASES = 8
-# Multiples of the golden ratio spread any number of held-out anchors over the cycle.
+# Multiples of the golden ratio, modulo 1, spread any number of held-out anchors evenly over the cycle.
 GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
 class Item:
-    """A subject as one iteration sees it.
+    """One subject in one training iteration.
 
     Attributes:
-        example: its place among the examples.
-        phase: [P].
-        map: the affine map that moves it, a batch of one; None where nothing is augmented.
-        held_out: it is one of the validation examples.
-        anchor_phase: of the frame that is its anchor.
-        seed: of whatever else is random about it; flow matching needs nothing more.
-        with_ecg: its ECG is seen.
+        example: index of the subject among the examples.
+        phase: [P], phases.
+        map: affine map of the augmentation, as a batch of one; None without augmentation.
+        held_out: True for an index into the validation examples.
+        anchor_phase: phase of the frame that is the anchor.
+        seed: seed of further randomness, such as noise; flow matching does not use it.
+        with_ecg: False if the ECG is withheld.
     """
 
     example: int
@@ -46,12 +46,13 @@ class Item:
 
 
 class Phases:
-    """Subjects at random phases with the target there, the source of flow matching.
+    """Source of training batches for flow matching: subjects at random phases, with the target at these phases.
 
-    A batch holds subjects without repetition as far as there are enough, each with a phase in every equal part of the
-    cycle: such phases are uniform over the cycle as independent ones are, and their loss varies less. Held-out subjects
-    are seen at fixed, evenly spread phases. Where the anchor may be any frame, it is drawn uniformly, too. A pair of ED
-    and ES is seen at the phase of ES, from ED. With `field.ecg_dropout` so many training hearts are seen without ECG.
+    A batch holds different subjects if there are enough. The phases of a subject are stratified: one random phase in
+    each of P equal parts of the cycle. They are uniform over the cycle like independent ones, and the loss varies less.
+    Held-out subjects have fixed, evenly spread phases. With `field.anchor: any`, the anchor's phase is drawn uniformly
+    too. A pair of ED and ES is used at the phase of ES, with ED as the anchor. `field.ecg_dropout` is the share of
+    training subjects whose ECG is withheld.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Phases:
         ]
 
     def draw(self, iteration: int) -> list[Item]:
-        """The subjects of an iteration, their phases and maps."""
+        """Draw the subjects of an iteration, their phases, anchors and affine maps."""
         settings, rng = self.settings, np.random.default_rng([self.seed, iteration])
         count = settings.batch
         chosen = rng.choice(len(self.train), count, replace=count > len(self.train))
@@ -97,7 +98,7 @@ class Phases:
         ]
 
     def hearts(self, items: Sequence[Item]) -> MatchingBatch:
-        """Read subjects and compute their targets."""
+        """Read the subjects and compute their targets."""
         examples = [(self.validation if item.held_out else self.train)[item.example] for item in items]
         examples = [one if item.with_ecg else one.without_ecg() for one, item in zip(examples, items)]
         if self.any_anchor:
@@ -111,26 +112,26 @@ class Phases:
         return batch.seen_through(AffineMaps.together(maps), examples[0].placement.spacing_mm) if maps else batch
 
     def load(self, items: Sequence[Item]) -> Any:
-        """What the loss sees of these items: a family that adds randomness of its own draws it from their seeds."""
+        """Make the batch for the loss. A family with further randomness draws it here, from the seeds of the items."""
         return self.hearts(items)
 
 
 def loss(network: VelocityField, batch: MatchingBatch, displacement_weight: float = 0.0) -> Loss:
-    """The matching loss; positions and phases count by their weights."""
+    """Compute the matching loss of a batch, and the weight of the batch in a mean over batches."""
     return Loss(matching_loss(network, batch, displacement_weight), batch.weight.sum())
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a field over position and phase learns; that of Chain of Flow is flow matching.
+    """The objective of a field over position and phase. Chain of Flow uses flow matching.
 
     Attributes:
-        network: the field, made from its settings.
-        target: what of the registered motion it predicts; its root mean square is the scale of the field.
-        source: of the batches.
-        loss: of the field and a batch.
-        entries: methods of the field through which the loss calls it.
-        with_displacement: the loss compares the displacement, too.
+        network: makes the field from its settings.
+        target: computes what the field predicts, from the registered motion; its root mean square scales the field.
+        source: class of the source of training batches.
+        loss: loss of the field on a batch.
+        entries: methods of the field that the loss calls.
+        with_displacement: True if the loss also compares the displacement.
     """
 
     network: Callable[[VelocitySettings], VelocityField]
@@ -145,7 +146,7 @@ FLOW_MATCHING = Objective(VelocityField, DisplacementPath.velocity)
 
 
 def flow_matching(displacement_weight: float) -> Objective:
-    """Flow matching that may weigh the displacement, too."""
+    """Return the objective of flow matching, with a weight of the displacement in the loss; 0 for none."""
     if not displacement_weight:
         return FLOW_MATCHING
     weighed = partial(loss, displacement_weight=displacement_weight)

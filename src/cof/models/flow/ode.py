@@ -1,8 +1,7 @@
-"""From velocity to displacement: ODESolve of the paper's eq (10).
+"""Integration of velocity to displacement: ODESolve in eq (10) of the paper.
 
-The velocity is the rate of change of the displacement at a fixed point, du(x, t)/dt = v(x, t) with u(x, 0) = 0, as
-eqs (8) and (9) sample it: it does not depend on u, so integration is quadrature and every phase can be evaluated at
-once.
+The velocity is the derivative of the displacement in phase at a fixed point, du(x, t)/dt = v(x, t) with u(x, 0) = 0, as
+in eqs (8) and (9). It does not depend on u, so integration is a quadrature and all phases can be evaluated at once.
 """
 
 from collections.abc import Callable
@@ -18,14 +17,14 @@ Velocity = Callable[[Tensor], Tensor]
 
 
 def integrate(velocity: Velocity, frames: int, settings: OdeSettings) -> tuple[Tensor, Tensor]:
-    """Displacement at the phases k / frames of one cycle.
+    """Compute the displacement at the phases k / frames of one cycle.
 
     Args:
-        velocity: phases [N] to velocities [N, ...], in mm a cycle; [N] arrives in the order of time.
-        frames: T.
-        settings: `simpson` evaluates all 2T + 1 phases in batches, `fourier` 2K + 1 whatever T is, and integrates the
-            K harmonics through them exactly; `rk4` (the 3/8 rule), `midpoint` and `euler` take one step a frame,
-            `dopri5` chooses its own.
+        velocity: function from phases [N], in increasing order, to velocities [N, ...] in mm per cycle.
+        frames: number of frames T.
+        settings: choice of the solver. `simpson` evaluates 2T + 1 phases in batches. `fourier` evaluates 2K + 1 phases,
+            independent of T, and integrates K harmonics exactly. `rk4` (the 3/8 rule), `midpoint` and `euler` take one
+            step per frame; `dopri5` chooses its steps.
 
     Returns:
         Displacement [T, ...] with u_0 = 0, and the closure residual u(., 1) [...] before any projection; both in mm.
@@ -40,14 +39,14 @@ def integrate(velocity: Velocity, frames: int, settings: OdeSettings) -> tuple[T
 
 
 def _simpson(velocity: Velocity, frames: int, settings: OdeSettings) -> Tensor:
-    """u_{k+1} = u_k + (v_k + 4 v_{k+1/2} + v_{k+1}) / (6T), exact for piecewise cubic displacement."""
+    """Integrate by u_{k+1} = u_k + (v_k + 4 v_{k+1/2} + v_{k+1}) / (6T), exact for piecewise cubic displacement."""
     rates = _evaluate(velocity, torch.arange(2 * frames + 1, dtype=torch.float64) / (2 * frames), settings)
     steps = (rates[:-2:2] + 4 * rates[1::2] + rates[2::2]) / (6 * frames)
     return torch.cat([torch.zeros_like(steps[:1]), steps.cumsum(0)])
 
 
 def _fourier(velocity: Velocity, frames: int, settings: OdeSettings) -> Tensor:
-    """The integral of the trigonometric polynomial of degree K through 2K + 1 velocities at phases j / (2K + 1)."""
+    """Integrate the trigonometric polynomial of degree K through 2K + 1 velocities at phases j / (2K + 1)."""
     count = 2 * settings.harmonics + 1
     rates = _evaluate(velocity, torch.arange(count, dtype=torch.float64) / count, settings)
     weights = torch.from_numpy(integral_weights(np.arange(frames + 1) / frames, settings.harmonics)).to(rates)
@@ -55,11 +54,11 @@ def _fourier(velocity: Velocity, frames: int, settings: OdeSettings) -> Tensor:
 
 
 def integral_weights(phases: np.ndarray, harmonics: int) -> np.ndarray:
-    """Weights of velocities at phases j / (2K + 1) in their integral from 0: that of the Dirichlet kernel.
+    """Compute the weights of velocities at phases j / (2K + 1) in their integral from 0, by the Dirichlet kernel.
 
     Args:
-        phases: [...], where the integrals end.
-        harmonics: K.
+        phases: [...], upper ends of the integrals.
+        harmonics: number of harmonics K.
 
     Returns:
         float64 [..., 2K + 1]; exact for velocities of K harmonics.

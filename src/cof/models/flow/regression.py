@@ -1,13 +1,12 @@
-"""The displacement regressed in one shot: what is left of Chain of Flow without its flow.
+"""Direct regression of the displacement: Chain of Flow without its flow.
 
-It keeps everything of Chain of Flow (`cof.models.flow.cof`) but the flow: the same field over position and phase with
-the same anatomy and ECG, the same registered motion, batches and weights of voxels. It changes what the field predicts:
-the displacement u_t itself instead of its rate of change, so that nothing is integrated, and frame 0, which integration
-would start from, is set to the anchor. The loss is eq (9) with u_t in the place of v*:
+Network, conditions, registered motion, batches and weights are those of Chain of Flow (`cof.models.flow.cof`). Only the
+prediction differs: the network predicts the displacement u_t instead of the velocity. Nothing is integrated, and the
+displacement of frame 0, the anchor, is set to zero. The loss is eq (9) with u_t in place of v*:
 
     | (u_theta(x, t, c) - u_t(x)) / sigma_u |^2
 
-The paper has no such row. It answers whether the chain anatomy, velocity, displacement is worth its detour.
+The paper has no such model. It tests whether predicting velocity and integrating it is better than direct regression.
 """
 
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ PHASES_AT_ONCE = 16
 
 
 class RegressionModel:
-    """A trained field of displacement."""
+    """A trained network that predicts displacement."""
 
     def __init__(self, network: VelocityField) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -36,7 +35,7 @@ class RegressionModel:
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The displacement of one subject; deterministic, so that the seed plays no part."""
+        """Predict the displacement of one subject. It is deterministic, so the seed has no effect."""
         condition = encode_subject(self.network, subject, self.device)
         phases = torch.arange(frames, device=self.device) / frames
         displacement = torch.cat([self.network(part[None], condition)[0] for part in phases.split(PHASES_AT_ONCE)])
@@ -45,17 +44,17 @@ class RegressionModel:
 
 
 class RegressionFamily:
-    """ECG-conditioned regression of the displacement in one shot: the field of COF without the flow."""
+    """Direct regression of the displacement: the network and conditions of COF, without the flow."""
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: RegressionSettings, seed: int, run: Run
     ) -> Save:
-        """Train as `cof.models.flow.training.fit` does, on the displacement."""
-        from cof.models.flow import training  # heavy, and no part of generation
+        """Train by `cof.models.flow.training.fit` on the displacement."""
+        from cof.models.flow import training  # here, because the import is slow and generation does not need it
 
         objective = Objective(VelocityField, DisplacementPath.displacement)
         return saving(*training.fit(train, validation, settings, seed, run, objective))
 
     def load(self, folder: Path, settings: RegressionSettings) -> RegressionModel:
-        """The trained model in `folder`."""
+        """Load the trained model in `folder`."""
         return RegressionModel(restored(VelocityField(settings.field), folder))

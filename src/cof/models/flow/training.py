@@ -1,4 +1,4 @@
-"""Training of a field over position and phase on registered motion: of the velocity field by flow matching."""
+"""Training of a field over position and phase on registered motion, such as the velocity field by flow matching."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -30,19 +30,20 @@ def fit(
 ) -> tuple[VelocityField, pd.DataFrame]:
     """Train a field on registered motion.
 
-    Every iteration draws `batch` subjects, encodes each once and compares `phases` random phases with the target.
+    Every iteration draws `batch` subjects, encodes each once, and compares the prediction at `phases` random phases
+    with the target.
 
     Args:
         train: training subjects, all on one canonical grid, each with its displacement.
-        validation: subjects whose loss is logged and steers nothing; may be empty.
-        settings: the model's.
-        seed: of initial weights, subjects, phases and augmentation.
-        run: where the training runs and what it resumes from.
-        objective: what the field learns.
+        validation: validation subjects, for the logged loss and for trials of the learning rate. May be empty.
+        settings: settings of the model.
+        seed: seed of initial weights, subjects, phases and augmentation.
+        run: devices of the training, and the checkpoint to resume from.
+        objective: target, batches and loss.
 
     Returns:
-        The trained field on the CPU and its log, one row every `checkpoint_every` iterations (`LOG_COLUMNS`); the
-        training loss is the mean since the row before.
+        The trained field on the CPU, and its log with one row every `checkpoint_every` iterations (`LOG_COLUMNS`). The
+        training loss of a row is the mean since the previous row.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The conditional velocity field v_theta(x, t, c) of the paper's eq (8), on the grid of the displacement fields."""
+"""The conditional velocity field v_theta(x, t, c) of eq (8) of the paper, on the grid of the displacement."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ AXES = 3
 
 
 def level_strides(levels: int) -> list[tuple[int, int, int]]:
-    """Strides (z, y, x) between the levels: a short-axis stack has few slices, so z is halved once at most."""
+    """Return the strides (z, y, x) between levels. A short-axis stack has few slices, so z is halved at most once."""
     return [(2, 2, 2) if level == 2 else (1, 2, 2) for level in range(levels - 1)]
 
 
@@ -32,7 +32,7 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 class FilmBlock(nn.Module):
-    """A residual block whose second normalisation is scaled and shifted by the embedding of phase and ECG (FiLM)."""
+    """Residual block whose second normalisation is scaled and shifted by the embedding of phase and ECG (FiLM)."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
@@ -43,15 +43,16 @@ class FilmBlock(nn.Module):
         self.skip = Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
-        """[N, inputs, Z, Y, X] and [N, embedding] to [N, outputs, Z, Y, X]."""
+        """Map features [N, inputs, Z, Y, X] and embeddings [N, embedding] to [N, outputs, Z, Y, X]."""
         scale, shift = self.film(functional.silu(embedding))[:, :, None, None, None].chunk(2, 1)
         return self.skip(features) + self.leave(self.norm(self.enter(features)) * (1 + scale) + shift)
 
 
 class FilmHead(nn.Module):
-    """The last layer, scaled and shifted by the embedding too.
+    """Last layer, also scaled and shifted by the embedding (FiLM).
 
-    A heart's speed changes a hundredfold over the cycle, which the normalisation before the layer would hide.
+    The speed of a heart varies a hundredfold over the cycle; without FiLM, the normalisation would remove this
+    difference.
     """
 
     def __init__(self, channels: int, embedding: int) -> None:
@@ -63,15 +64,16 @@ class FilmHead(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
-        """[N, channels, Z, Y, X] and [N, embedding] to [N, 3, Z, Y, X]."""
+        """Map features [N, channels, Z, Y, X] and embeddings [N, embedding] to [N, 3, Z, Y, X]."""
         scale, shift = self.film(functional.silu(embedding))[:, :, None, None, None].chunk(2, 1)
         return self.last(functional.silu(self.norm(features) * (1 + scale) + shift))
 
 
 class Modes(nn.Module):
-    """Velocity as a sum over modes k of m_k(x) a_k(t): maps of the heart, and their courses over the cycle.
+    """Last layer of a field of modes: the velocity is the sum over modes k of map m_k(x) times course a_k(t).
 
-    What depends on the phase is then a few numbers a mode, so that a heart's further phases cost next to nothing.
+    Only the courses depend on the phase, and they are one number per mode and phase, so further phases of the same
+    heart cost almost nothing.
     """
 
     def __init__(self, channels: int, embedding: int, modes: int) -> None:
@@ -83,20 +85,20 @@ class Modes(nn.Module):
         nn.init.zeros_(self.maps.bias)  # type: ignore[arg-type]
 
     def spread(self, features: Tensor) -> Tensor:
-        """Features [B, channels, Z, Y, X] to maps [B, modes, 3, Z, Y, X]."""
+        """Map features [B, channels, Z, Y, X] to the modes' maps [B, modes, 3, Z, Y, X]."""
         return self.maps(functional.silu(self.norm(features))).unflatten(1, (-1, AXES))
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Embeddings of phases [B, P, E] to the modes' courses [B, P, modes]."""
+        """Map embeddings of phases [B, P, E] to the modes' courses [B, P, modes]."""
         return self.courses(embedding)
 
 
 class AnatomyEncoder(nn.Module):
-    """Reference-anatomy features of the anchor volume, one map a level of the U-Net."""
+    """Encoder of the anchor volume to reference-anatomy features (REA), one feature map per level of the U-Net."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
-        # The displacement lives at half the in-plane resolution, so the stem halves the anchor once.
+        # The displacement has half the in-plane resolution of the anchor, so the first level halves the anchor.
         strides = [(1, 2, 2), *level_strides(len(channels))]
         widths = zip((1, *channels[:-1]), channels, strides)
         self.levels = nn.ModuleList(
@@ -105,7 +107,7 @@ class AnatomyEncoder(nn.Module):
         )
 
     def forward(self, anchor: Tensor) -> list[Tensor]:
-        """Anchors [B, Z, Y, X] in [0, 1] to features [B, C_l, Z_l, Y_l, X_l], finest first."""
+        """Map anchors [B, Z, Y, X] in [0, 1] to features [B, C_l, Z_l, Y_l, X_l] of every level l, finest first."""
         features, maps = anchor[:, None], []
         for level in self.levels:
             features = level(features)
@@ -114,10 +116,10 @@ class AnatomyEncoder(nn.Module):
 
 
 class Fusion(nn.Module):
-    """h + Conv1x1(cat(h, r)): the reference features r of a subject join the features h of each of its phases.
+    """Fusion h + Conv1x1(cat(h, r)) of the features h of every phase with the reference features r of the subject.
 
-    The convolution of the concatenation is written as the sum of its two halves, so that the half that belongs to the
-    subject is computed once for all phases.
+    The convolution of the concatenation is written as the sum of two convolutions, so that the one of r is computed
+    once for all phases of a subject.
     """
 
     def __init__(self, channels: int) -> None:
@@ -126,7 +128,7 @@ class Fusion(nn.Module):
         self.reference = Conv3d(channels, channels, 1, bias=False)
 
     def forward(self, features: Tensor, reference: Tensor) -> Tensor:
-        """[B * P, C, Z, Y, X] and [B, C, Z, Y, X] to [B * P, C, Z, Y, X]."""
+        """Fuse features [B * P, C, Z, Y, X] with reference features [B, C, Z, Y, X] to [B * P, C, Z, Y, X]."""
         phases = len(features) // len(reference)
         return features + self.own(features) + per_phase(self.reference(reference), phases)
 
@@ -145,14 +147,14 @@ class BottleneckAttention(nn.Module):
         self.attend = nn.MultiheadAttention(channels, math.gcd(4, channels), batch_first=True)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[N, C, Z, Y, X] to the same shape."""
+        """Map features [N, C, Z, Y, X] to the same shape."""
         sequence = self.norm(features).flatten(2).transpose(1, 2)
         attended, _ = self.attend(sequence, sequence, sequence, need_weights=False)
         return features + attended.transpose(1, 2).reshape(features.shape)
 
 
 class AbsentEcg(nn.Module):
-    """Learnt stand-ins for the tokens and the code of an ECG that is absent: the same at every phase."""
+    """Learnt replacements of the tokens and the code of an absent ECG, the same at every phase."""
 
     def __init__(self, embedding: int) -> None:
         super().__init__()
@@ -160,7 +162,7 @@ class AbsentEcg(nn.Module):
         self.code = nn.Parameter(torch.zeros(embedding))
 
     def forward(self, tokens: Tensor, code: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [B, E, S] and codes [B, E], in place of which the stand-ins come where known [B] is false."""
+        """Replace tokens [B, E, S] and codes [B, E] of the subjects whose `known` [B] is false."""
         return (
             torch.where(known[:, None, None], tokens, self.tokens[None, :, None]),
             torch.where(known[:, None], code, self.code),
@@ -169,14 +171,15 @@ class AbsentEcg(nn.Module):
 
 @dataclass(frozen=True)
 class Condition:
-    """What does not change over the cycle, encoded once for a group of B subjects.
+    """The encoded condition of B subjects, which does not change over the cycle.
 
     Attributes:
         position: [B, C_0, Z, Y/2, X/2], features of coordinates and valid slices.
-        reference: for every level, what the features are fused with [B, C_l, Z_l, Y_l, X_l]; empty where nothing is.
-        tokens: [B, E, S] ECG tokens around the cycle; None where they do not enter.
-        code: [B, E], what is added to the embedding of every phase; None where nothing is.
-        maps: [B, modes, 3, Z, Y/2, X/2] of a field of modes; None where the phase enters every block.
+        reference: [B, C_l, Z_l, Y_l, X_l] of every level l, fused with the features of that level; an empty list
+            without fusion.
+        tokens: [B, E, S], ECG tokens around the cycle; None if the field does not use them.
+        code: [B, E], added to the embedding of every phase; None if there is none.
+        maps: [B, modes, 3, Z, Y/2, X/2], maps of a field of modes; None if the phase enters every block.
     """
 
     position: Tensor
@@ -187,12 +190,12 @@ class Condition:
 
 
 class VelocityField(nn.Module):
-    """A U-Net over position that predicts the rate of change of the pull-back displacement, in mm a cycle.
+    """A U-Net over position that predicts the velocity, the derivative in phase of the displacement, in mm per cycle.
 
-    Position enters as normalised coordinates and the mask of valid slices; the phase and the ECG scale and shift every
-    residual block and the last layer; the anchor's features are fused at every level on the way down and up. The anchor
-    image is no other input, so that switching `anatomy` off leaves no anatomy behind. Of a field of `anchor: any` the
-    velocity is that of the displacement which points to the anchor, whichever frame that is.
+    The input is the position: normalised coordinates and the mask of valid slices. Phase and ECG scale and shift every
+    residual block and the last layer. The anchor enters only by its features, which are fused at every level of encoder
+    and decoder, so a field with `anatomy: false` has no information about the anatomy. With `anchor: any`, the velocity
+    is that of the displacement to the anchor, whichever frame this is.
     """
 
     sigma: Tensor
@@ -251,16 +254,16 @@ class VelocityField(nn.Module):
         features: Tensor,
         anchor_phase: Tensor | None = None,
     ) -> Condition:
-        """Encode what stays the same over the cycle; of a field of modes that is everything but their courses.
+        """Encode everything that does not change over the cycle; for a field of modes, all but the courses.
 
         Args:
             anchor: [B, Z, Y, X] on the canonical grid, intensities in [0, 1].
-            valid: [B, Z], 1 where the native stack has a slice.
-            beat: [B, 12, L] mV, one R-R cycle; NaN where the ECG is absent, which a field with `ecg_dropout` takes.
-            rr_ms: [B], RR interval; NaN where the ECG is absent.
-            features: [B, 12] of the cycle, NaN where not measurable.
-            anchor_phase: [B], of the frames that the anchors show; end diastole where not given. A field of
-                `anchor: ed` has no use for it.
+            valid: [B, Z], 1 where the native stack has a slice, else 0.
+            beat: [B, 12, L] mV, one R-R cycle; NaN for an absent ECG, which only a field with `ecg_dropout` takes.
+            rr_ms: [B], RR interval; NaN for an absent ECG.
+            features: [B, 12], features of the ECG cycle; NaN where not measurable.
+            anchor_phase: [B], phases of the frames that the anchors show; None for end diastole. A field with
+                `anchor: ed` ignores it.
         """
         condition = self._inputs(anchor, valid, beat, rr_ms, features)
         if self.settings.anchor == "any":
@@ -274,7 +277,7 @@ class VelocityField(nn.Module):
         return replace(condition, maps=self.modes.spread(self._unet(condition, embedding)))
 
     def _inputs(self, anchor: Tensor, valid: Tensor, beat: Tensor, rr_ms: Tensor, features: Tensor) -> Condition:
-        """Position, anatomy and ECG, encoded each by itself."""
+        """Encode position, anatomy and ECG independently."""
         depth, rows, columns = anchor.shape[1:]
         shape = depth, rows // IN_PLANE, columns // IN_PLANE
         position = self.stem(position_channels(valid, shape).to(anchor))
@@ -292,7 +295,7 @@ class VelocityField(nn.Module):
         tokens, pooled = self.ecg(beat)
         code = self.pooled(pooled)
         if self.settings.rr_scalar:
-            # Resampling a cycle to L samples loses its duration; the logarithm gives it back.
+            # The resampled cycle of L samples has lost its duration, so the logarithm of the RR interval is added.
             code = code + self.rate(log_rr)
         if self.settings.ecg_features:
             code = code + self.features(features)
@@ -309,7 +312,7 @@ class VelocityField(nn.Module):
         return Condition(position, reference, tokens if self.settings.ecg_local else None, code)
 
     def forward(self, phase: Tensor, condition: Condition) -> Tensor:
-        """Velocities at phases [B, P] of B encoded subjects: [B, P, 3, Z, Y/2, X/2] in mm a cycle (z, y, x)."""
+        """Predict velocities [B, P, 3, Z, Y/2, X/2] in mm per cycle (z, y, x) at phases [B, P] of B subjects."""
         if condition.maps is not None:
             return self.combine(condition.maps, self.courses(phase, condition))
         every = self._embedding(phase, condition).flatten(0, 1)
@@ -317,19 +320,23 @@ class VelocityField(nn.Module):
         return velocity.float() * self.sigma[:, None, None, None]
 
     def courses(self, phase: Tensor, condition: Condition) -> Tensor:
-        """Of a field of modes, their courses at phases [B, P]: [B, P, modes]."""
+        """Return the courses [B, P, modes] of a field of modes at phases [B, P]."""
         return self.modes(self._embedding(phase, condition))
 
     def combine(self, maps: Tensor, courses: Tensor) -> Tensor:
-        """The modes' maps [B, modes, 3, Z, Y/2, X/2] weighted by courses, or their integrals, [B, P, modes].
+        """Sum the modes' maps, weighted by their courses or by the integrals of the courses.
+
+        Args:
+            maps: [B, modes, 3, Z, Y/2, X/2].
+            courses: [B, P, modes], courses or their integrals over the phase.
 
         Returns:
-            [B, P, 3, Z, Y/2, X/2] in mm a cycle, or in mm.
+            [B, P, 3, Z, Y/2, X/2]: velocity in mm per cycle from courses, displacement in mm from integrals.
         """
         return torch.einsum("bkczyx,bpk->bpczyx", maps, courses).float() * self.sigma[:, None, None, None]
 
     def _embedding(self, phase: Tensor, condition: Condition) -> Tensor:
-        """Embeddings [B, P, E] of phases [B, P] and of the ECG."""
+        """Return embeddings [B, P, E] of phases [B, P] and of the ECG."""
         embedding = self.phase(phase)
         if condition.code is not None:
             embedding = embedding + condition.code[:, None]
@@ -338,7 +345,7 @@ class VelocityField(nn.Module):
         return embedding
 
     def _unet(self, condition: Condition, embedding: Tensor) -> Tensor:
-        """Features [N, C_0, Z, Y/2, X/2] at embeddings [N, E], N a multiple of the subjects."""
+        """Return features [N, C_0, Z, Y/2, X/2] at embeddings [N, E]; N is a multiple of the number of subjects."""
 
         def through(blocks: nn.Module, features: Tensor) -> Tensor:
             for block in blocks:  # type: ignore[attr-defined]
@@ -365,11 +372,11 @@ class VelocityField(nn.Module):
 
 
 def position_channels(valid: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Coordinates z, y, x in [-1, 1] and the mask of valid slices.
+    """Return channels with the coordinates z, y, x in [-1, 1] and the mask of valid slices.
 
     Args:
-        valid: [B, Z].
-        shape: voxels of the field.
+        valid: [B, Z], 1 for valid slices.
+        shape: voxels of the field (z, y, x).
 
     Returns:
         [B, 4, *shape].
@@ -381,7 +388,7 @@ def position_channels(valid: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 
 def level_shapes(shape: Sequence[int], strides: Sequence[tuple[int, int, int]]) -> list[tuple[int, ...]]:
-    """Voxels of every level of the U-Net, finest first."""
+    """Return the shape (z, y, x) of every level of the U-Net, finest first."""
     shapes = [tuple(shape)]
     for stride in strides:
         shapes.append(tuple(-(-size // step) for size, step in zip(shapes[-1], stride)))
