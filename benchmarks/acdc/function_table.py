@@ -8,9 +8,9 @@ from cof.tables.statistics import pearson
 
 KINDS = {"soft": "ef_soft_pct", "hard": "ef_hard_pct"}
 COLUMNS = (
-    "EF in %, errors in points. Soft: by the sum of the voxels' shares of LV; hard: by the voxels whose largest share is "
-    "that of LV. r within groups: of both EFs less their means in the group. Dice of the moved ED labels with those of "
-    "ES: mean of the three, LV, myocardium, RV."
+    "EF in %, errors in points. Soft: by the sum of the voxels' shares of LV; hard: by the voxels with most LV. "
+    "r within groups: of both EFs less their means in the group. Dice of the moved ED labels with those of ES: mean of "
+    "the three, LV, myocardium, RV."
 )
 CONSTANT = 1e-3
 # What the contracted model's error is compared with, beside the model as it is.

@@ -110,13 +110,13 @@ def by_network(trained: Trained, path: PathSettings, labelled_by: str = EXPERT) 
 def register(pair: Pair, trained: Trained, path: PathSettings, labelled_by: str) -> Tensor:
     """Register a pair by a network; return the displacement [1, 3, Z, Y/2, X/2] in mm on the motion grid."""
     settings = trained.settings.model_copy(update={"path": path})
-    valid = pair.placement.valid
-    source, target = fill_invalid(torch.from_numpy(pair.canonical), valid)[:, None, None]
+    valid, device = pair.placement.valid, next(trained.network.parameters()).device
+    source, target = fill_invalid(torch.from_numpy(pair.canonical), valid).to(device)[:, None, None]
     known = None
     if path.needs_labels:
-        shares = fill_invalid(torch.from_numpy(label_shares(pair.found[labelled_by], pair.placement)), valid)
+        shares = fill_invalid(torch.from_numpy(label_shares(pair.found[labelled_by], pair.placement)), valid).to(device)
         known = shares[:1], shares[1:]
-    return refine(trained.network, source, target, valid, settings, known).displacement
+    return refine(trained.network, source, target, valid, settings, known).displacement.cpu()
 
 
 def by_tool(tool: Callable[..., np.ndarray], **options: object) -> Method:

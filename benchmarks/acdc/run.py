@@ -34,6 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     weights, *beside = (Weights.of(folder) for folder in (arguments.weights, *arguments.beside))
+    _check(parser, arguments, [weights, *beside])
     methods = _methods(parser, arguments, [weights, *beside])
     shipped = _shipped(parser, arguments, weights)
     labellers = _labellers(arguments, weights, beside)
@@ -101,6 +102,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, weights: list[Weights]) -> None:
+    """Refuse weights of one name, or whose registrations have not one canonical grid."""
+    names = [each.name for each in weights]
+    if len(set(names)) < len(names):
+        parser.error(f"--beside: two weights have the name {max(names, key=names.count)}: rename a folder")
+    grids = {each.name: each.registration(arguments.registration) for each in weights}
+    shapes = {(one.shape, one.network.spacing_mm) for one in grids.values()}
+    if len(shapes) > 1:
+        parser.error(f"--beside: the registrations of {', '.join(grids)} have not the same canonical grid")
+
+
 def _methods(
     parser: argparse.ArgumentParser, arguments: argparse.Namespace, weights: list[Weights]
 ) -> dict[str, Method]:
@@ -133,6 +145,9 @@ def _shipped(parser: argparse.ArgumentParser, arguments: argparse.Namespace, wei
         parser.error(
             f"{weights.folder}: the model {arguments.model} needs an ECG, which ACDC lacks: name other --parts"
         )
+    registration = weights.registration(arguments.registration)
+    if model.shape != registration.shape or model.spacing_mm != registration.network.spacing_mm:
+        parser.error(f"{weights.folder}: model {arguments.model} and registration have not the same canonical grid")
     return Shipped(arguments.model, model, simulated_ecg(weights.settings))
 
 
