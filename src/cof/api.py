@@ -16,8 +16,8 @@ from cof.artefacts.folders import whole_folder
 from cof.cine.volume import read_cine, read_labels
 from cof.errors import CofError, UsageError, redact
 from cof.outputs import Form, Output, claim
-from cof.twins.artefacts import read_canonical
-from cof.twins.single import FILES, NAME, twin_from_files
+from cof.twins.artefacts import FILES, NAME, read_canonical
+from cof.twins.single import twin_from_files
 
 AnyPath = str | os.PathLike[str]
 
