@@ -12,6 +12,7 @@ from torch import Tensor
 from cof.cine.grid import Placement
 from cof.cine.volume import Cine, read_cine, read_labels
 from cof.errors import UsageError
+from cof.heart.structures import STRUCTURES
 from cof.heart.surfaces import Surface
 from cof.twins.artefacts import FILES, NAME, read_canonical, read_placement
 from cof.twins.surfaces import moving_surfaces
@@ -80,7 +81,7 @@ class Heart:
     @property
     def es_frame(self) -> int:
         """Frame in which the labels of the LV are smallest."""
-        return int((self.labels == 1).sum(axis=(1, 2, 3)).argmin())
+        return int((self.labels == STRUCTURES["LV"]).sum(axis=(1, 2, 3)).argmin())
 
     @cached_property
     def surfaces(self) -> dict[str, Surface]:
