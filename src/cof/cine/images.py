@@ -42,7 +42,8 @@ class Image:
         grey: pixels [Y, X], rescaled if the file says so, and what is known of them.
         plane: where it lies; images of one place share the object.
         series: which it belongs to.
-        kind: values of its ImageType, of its complex component and, where the file says so, "TAGGED"; upper case.
+        kind: values of its ImageType, of its complex component and, where the file says so, "TAGGED" and
+            "SYNTHETIC"; upper case.
         moment: when it was recorded.
         interval_ms: the scanner's RR interval.
         cycle_frames: the frames of a cycle as the scanner counts them.

@@ -40,6 +40,8 @@ class Cine:
         delay_ms: time of frame 0 after the R peak by trigger times; nan where nothing tells.
         oriented: the file told how the stack lies in the patient. Otherwise slices are taken to run from base to apex,
             images to be views from the apex, and the directions of `affine` mean nothing.
+        synthetic: the file told that its images are synthetic, such as those of a generated heart; False for a file that
+            tells nothing.
         es_phase: of a pair, the phase of its second frame in (0, 1), ED at 0; nan for anything else.
     """
 
@@ -55,6 +57,7 @@ class Cine:
     delay_ms: float = math.nan
     oriented: bool = True
     es_phase: float = math.nan
+    synthetic: bool = False
 
     @property
     def kind(self) -> Literal["anchor", "pair", "cycle"]:
@@ -160,6 +163,8 @@ def write_cine(path: Path, cine: Cine, more: dict[str, Any] | None = None) -> No
     } | (more or {})
     if cine.kind == "pair":
         record["es_phase"] = cine.es_phase
+    if cine.synthetic:
+        record["synthetic"] = True
     sidecar(path).write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))
 
 
@@ -185,6 +190,7 @@ def read_cine(path: Path) -> Cine:
             math.nan if record["delay_ms"] is None else float(record["delay_ms"]),
             bool(record.get("oriented", True)),
             float(record.get("es_phase", math.nan)),
+            bool(record.get("synthetic", False)),
         )
     except Exception as error:  # whatever the parsers stumble over
         raise_if_broken(error)

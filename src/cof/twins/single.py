@@ -300,6 +300,8 @@ def _say_repairs(root: Path) -> None:
     for source, repairs in (("ECG", _ecg_repairs(root)), ("scan", scan.repairs)):
         for repair in repairs:
             log.info("%s: %s", source, repair)
+    if scan.synthetic:
+        log.warning("the scan is synthetic, as its header says: no recorded heart")
 
 
 def _ecg_repairs(root: Path) -> list[str]:
@@ -346,6 +348,7 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
             "rolled_by": stack.rolled_by,
             "ed_by": stack.ed_by,
             "repairs": list(stack.repairs),
+            "synthetic": stack.synthetic,
         },
         "measures": twin["measures"],
         "provenance": twin["provenance"],
