@@ -20,14 +20,16 @@ from cof.heart.structures import STRUCTURES
 # Surfaces, and the structures that each of them encloses.
 SURFACES = {"LV endocardium": ("LV",), "LV epicardium": ("LV", "myocardium"), "RV endocardium": ("RV",)}
 ENDS = (
-    "The base is a plane half a slice distance above the centre of the most basal labelled slice, the apex a cap three "
-    "quarters of a slice distance below that of the most apical one: both are where the labels end, and no anatomy."
+    "Base and apex are cut where the labels end, which the heart does not: the base is a plane half a slice distance "
+    "above the centre of the most basal labelled slice, the apex a cap at most three quarters of one below the last."
 )
 
 STEP_MM = 2.0
 _MARGIN = 3
-# Height of the cap in slice distances: half an ellipsoid of it holds what half a slice does.
+# Height of the cap in slice distances: half an ellipsoid of it holds what half a slice does. Small caps are half balls.
 _CAP = 0.75
+# Standard deviation in steps of the smoothing along z, which rounds the kinks at the slices.
+_BLUR = 1.0
 # Grid values nearer to zero than this share of a step would put vertices so near to grid points that slivers arise.
 _CLEARANCE = 0.2
 _TAUBIN = {"lamb": 0.5, "nu": 0.53, "iterations": 30}
@@ -124,7 +126,7 @@ def _level(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np
     planes = np.stack([ndimage.map_coordinates(plane, at, order=1, mode="nearest") for plane in planes])
 
     base, last = distance * (slices[0] - 0.5), distance * slices[-1]
-    cap = _CAP * distance
+    cap = min(_CAP * distance, planes[-1].max())
     # The plane of the base lies midway between two grid points.
     heights = np.arange(base - (_MARGIN + 0.5) * STEP_MM, last + cap + _MARGIN * STEP_MM, STEP_MM)
     within = np.clip(heights, distance * slices[0], last)
@@ -133,8 +135,8 @@ def _level(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np
         level = interp1d(distance * slices, planes, axis=0)(within)
     beyond = np.clip((heights - last) / cap, 0, None)
     shrunk = planes[-1].max() * (1 - np.sqrt(1 - np.clip(beyond, 0, 1) ** 2)) + cap * np.clip(beyond - 1, 0, None)
-    level = np.minimum(level - shrunk[:, None, None], (heights - base)[:, None, None])
-    return level, np.array([heights[0], rows[0], columns[0]])
+    level = ndimage.gaussian_filter1d(level - shrunk[:, None, None], _BLUR, axis=0, mode="nearest")
+    return np.minimum(level, (heights - base)[:, None, None]), np.array([heights[0], rows[0], columns[0]])
 
 
 def _signed_distance(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:

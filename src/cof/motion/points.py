@@ -13,8 +13,8 @@ from cof.motion.warp import normalising_factors
 def follow(points_mm: Tensor, knots: Tensor, placement: Placement) -> tuple[Tensor, Tensor]:
     """Find where points of the anchor lie in every frame.
 
-    With phi_t = id + u_t, what frame t shows at x lay at phi_t(x) in the anchor, so that a point X of the anchor lies at
-    x = phi_t^-1(X) in frame t: phi_t(x) = X. Half steps approach it, x <- x - (phi_t(x) - X) / 2, as in
+    With phi_t = id + u_t, what frame t shows at x lay at phi_t(x) in the anchor. A point X of the anchor therefore lies
+    at x = phi_t^-1(X) in frame t: phi_t(x) = X. Half steps approach it, x <- x - (phi_t(x) - X) / 2, as in
     `cof.motion.integrate.invert`. On the native stack u is what moves its images and labels (`native_displacement`);
     between slices it is interpolated linearly, and beyond the first and the last it goes on with their values.
 

@@ -65,7 +65,15 @@ def read_canonical(path: Path) -> tuple[Tensor, Tensor | None]:
 
 
 def read_placement(path: Path) -> Placement | None:
-    """Read where the canonical grid of `{name}.safetensors` lies in the native stack; None in files that do not tell it."""
+    """Read where the canonical grid of `{name}.safetensors` lies in the native stack; None if the file lacks it."""
     with safe_open(path, framework="pt") as file:
         record = json.loads(file.metadata()[_RECORD]).get("placement")
     return None if record is None else Placement.from_dict(record)
+
+
+def notices(summary: dict[str, Any]) -> list[str]:
+    """Return the notices to repeat wherever a heart is shown, from the content of its `summary.json`."""
+    learnt = summary["trained_on"].get("labeller", {}).get("notice")
+    unheard = ["made without an ECG"] if summary["ecg"] is None else []
+    terms = summary.get("terms", [])
+    return ["research software, not for diagnosis", *unheard, *([learnt] if learnt else []), *terms]

@@ -129,7 +129,7 @@ def twin_from_files(
         scan, model: as annotated.
         weights: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`. None takes
             `weights/real` of a checkout, or else `results`.
-        out: folder of the files in `cof.twins.artefacts.FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`,
+        out: folder of `cof.twins.artefacts.FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`,
             `twin.safetensors`, `twin.function.json`), `volumes.csv` (one row per frame) and `summary.json` (function,
             what was read and repaired, origin of the networks, warnings about implausible numbers, and a notice on the
             choice of the files). With a calibrated model, the last two have intervals for EF, ESV and every LV volume.

@@ -28,7 +28,7 @@ def moving_surfaces(
         frames: number T of frames of the surfaces.
 
     Returns:
-        The surfaces by name, in the order of `SURFACES`.
+        The surfaces by name, in the order of `SURFACES`; their arrays are read-only.
 
     Raises:
         CofError: HEART_NOT_FOUND, a structure is missing in the labels.
@@ -45,9 +45,11 @@ def moving_surfaces(
     surfaces = {}
     for name, vertices, (_, faces, remarks), distance in zip(SURFACES, world, made, off):
         faces = faces if enclosed_ml(vertices[0], faces) > 0 else np.ascontiguousarray(faces[:, ::-1])
+        vertices.flags.writeable = faces.flags.writeable = False
         surfaces[name] = Surface(name, vertices, faces, remarks)
         astray = int((distance > _OFF_MM).any(axis=0).sum())
         if astray:
-            remark = f"{name}: the motion folds at {astray} of {len(faces) // 2 + 2} vertices, off by {distance.max():.1f} mm"
+            of = distance.shape[1]
+            remark = f"{name}: the motion folds at {astray} of {of} vertices, off by up to {distance.max():.1f} mm"
             surfaces[name] = replace(surfaces[name], remarks=(*remarks, remark))
     return surfaces

@@ -17,8 +17,8 @@ class Format(NamedTuple):
     """One format.
 
     Attributes:
-        writer: module:function of `write(heart: Heart, folder: Path) -> list[Path]`. The folder exists, is empty, and is
-            the format's own.
+        writer: module:function of `write(heart: Heart, folder: Path) -> list[Path]`. The folder exists and is empty;
+            no other format writes into it.
         told: what is written, in a line.
         moves: True if it needs the surfaces, which only a heart with a displacement has.
     """
@@ -40,7 +40,7 @@ FORMATS = {
 
 
 def formats_of(names: Sequence[str]) -> tuple[str, ...]:
-    """Check names of formats; no name stands for all of them.
+    """Return the names of formats that are asked for.
 
     Raises:
         UsageError: there is no such format, or it is named twice.
@@ -50,7 +50,7 @@ def formats_of(names: Sequence[str]) -> tuple[str, ...]:
             raise UsageError(f"there is no format '{name}'; there are {', '.join(FORMATS)}")
     if len(set(names)) < len(names):
         raise UsageError(f"a format is named twice: {', '.join(names)}")
-    return tuple(names) or tuple(FORMATS)
+    return tuple(names)
 
 
 def export(heart: Heart, folder: Path, names: Sequence[str] = ()) -> dict[str, list[Path]]:
@@ -67,9 +67,8 @@ def export(heart: Heart, folder: Path, names: Sequence[str] = ()) -> dict[str, l
     Raises:
         UsageError: a format is unknown, or one of surfaces is named and the heart has none.
     """
-    chosen = formats_of(names)
-    if not names and heart.displacement is None:
-        chosen = tuple(name for name in chosen if not FORMATS[name].moves)
+    possible = (name for name, known in FORMATS.items() if not known.moves or heart.displacement is not None)
+    chosen = formats_of(names) or tuple(possible)
     if any(FORMATS[name].moves for name in chosen):
         heart.surfaces  # noqa: B018 refused before anything is written
     written = {}

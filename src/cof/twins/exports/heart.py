@@ -14,7 +14,7 @@ from cof.cine.volume import Cine, read_cine, read_labels
 from cof.errors import UsageError
 from cof.heart.structures import STRUCTURES
 from cof.heart.surfaces import Surface
-from cof.twins.artefacts import FILES, NAME, read_canonical, read_placement
+from cof.twins.artefacts import FILES, NAME, notices, read_canonical, read_placement
 from cof.twins.surfaces import moving_surfaces
 
 # In the name of whatever is written, so that it stays with what is copied out of a file.
@@ -27,12 +27,12 @@ class Heart:
 
     Attributes:
         name: name of its files.
-        cine: the native 4D cine: `frames` int16 [T, Z, Y, X] from base to apex with frame 0 at ED, `affine`, `spacing_mm`
-            (z, y, x), `frame_times_ms` [T], `rr_ms`, `oriented`, `provenance`.
+        cine: the native 4D cine, slices from base to apex, frame 0 at ED: `frames` int16 [T, Z, Y, X], `affine`,
+            `spacing_mm` (z, y, x), `frame_times_ms` [T], `rr_ms`, `oriented`, `provenance`.
         labels: uint8 [T, Z, Y, X]: 0 background, 1 LV, 2 myocardium, 3 RV.
-        displacement: float16 [T', 3, Z', Y'/2, X'/2] in mm (z, y, x) at phases k / T' on the motion grid; it pulls frame
-            k back to ED, and frame 0 is zero. None for a family that generates images.
-        placement: where the canonical grid lies in the native stack; None in files that do not tell it.
+        displacement: float16 [T', 3, Z', Y'/2, X'/2] in mm (z, y, x) at phases k / T' on the motion grid; it pulls
+            frame k back to ED, and frame 0 is zero. None for a family that generates images.
+        placement: where the canonical grid lies in the native stack; None if the file lacks it.
         timed: True if the duration of the cycle is known. If it is not, `frame_times_ms` and `rr_ms` are those of a
             nominal cycle of one second.
         summary: content of `summary.json`.
@@ -77,6 +77,11 @@ class Heart:
     def times_ms(self) -> np.ndarray:
         """[T], time of each frame after frame 0 in ms."""
         return self.cine.frame_times_ms
+
+    @property
+    def notices(self) -> list[str]:
+        """Notices to repeat wherever this heart is shown."""
+        return notices(self.summary)
 
     @property
     def es_frame(self) -> int:
