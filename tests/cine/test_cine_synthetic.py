@@ -60,9 +60,7 @@ def test_beside_recorded_images_they_are_left_out(kit, scan, archived, say):
     assert f"{len(made)} synthetic images left out: the recorded ones are read" in cine.repairs
 
 
-@pytest.mark.parametrize(
-    ("origin", "reasons"), [("real", ["cine_synthetic"]), ("simulated", []), ("", []), (None, [])]
-)
+@pytest.mark.parametrize(("origin", "reasons"), [("real", ["cine_synthetic"]), ("simulated", []), ("", []), (None, [])])
 def test_a_cohort_of_real_hearts_takes_none(kit, scan, archived, tmp_path, origin, reasons):
     archive = archived(said_synthetic(kit.images(scan)))
     files = {"ecg": "", "cine": str(archive), "anchor": "", "annotation": "", "ed_frame": 0, "labels_map": ""}

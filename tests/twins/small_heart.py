@@ -48,9 +48,12 @@ def small_heart(lowest: int = 0) -> Heart:
         (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), even, SPACING_MM, even, SPACING_MM, (0.0, 1000.0), (True,) * SLICES
     )
     still = torch.zeros(FRAMES, 3, SLICES, ROWS // 2, COLUMNS // 2, dtype=torch.float16)
-    return Heart("twin", cine, labels, still, placement, True, {"model": "cof"})
+    summary = {"model": "cof", "ecg": None, "trained_on": {}, "terms": ["under the licence of “others”"]}
+    return Heart("twin", cine, labels, still, placement, True, summary)
 
 
 def untimed(heart: Heart) -> Heart:
     """The same heart with a cycle of unknown duration, which then is that of a nominal one."""
-    return replace(heart, timed=False, cine=replace(heart.cine, rr_ms=1000.0, frame_times_ms=uniform_times(FRAMES, 1000.0)))
+    return replace(
+        heart, timed=False, cine=replace(heart.cine, rr_ms=1000.0, frame_times_ms=uniform_times(FRAMES, 1000.0))
+    )

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 from nibabel.orientations import io_orientation, ornt_transform
+from small_heart import COLUMNS, FRAMES, ROWS, RR_MS, SLICES, SPACING_MM, small_heart, untimed
 
 from checkers import said_by
 from cof.cine.dicom import read_dicom
@@ -17,7 +18,6 @@ from cof.errors import UsageError
 from cof.privacy import check_paths
 from cof.twins.exports import dicom, seg
 from cof.twins.exports.heart import SYNTHETIC, Heart
-from small import COLUMNS, FRAMES, ROWS, RR_MS, SLICES, SPACING_MM, small_heart, untimed
 
 # What dciodvfy says of a file that tells no date, as ours do; everything else is a fault.
 NO_DATE = {
@@ -143,6 +143,7 @@ def test_files_tell_no_time_of_day_and_nobody(folder: Path) -> None:
             if element.VR in ("DA", "TM", "DT"):
                 assert element.value in ("", seg.NO_DATE.strftime("%Y%m%d"), "000000"), element
         assert image.PatientName == "SYNTHETIC^HEART"
+        assert image.ImageComments.endswith("“others”")
         assert re.fullmatch("SYNTHETIC-[A-P]{12}", image.PatientID)
         assert (image.PatientBirthDate, image.PatientSex, image.AccessionNumber) == ("", "", "")
         assert image.SOPInstanceUID not in uids
@@ -185,14 +186,20 @@ def test_axes_that_are_not_at_right_angles_are_refused(heart: Heart) -> None:
 IDENTITY = str(2 * 10**6 + 345678)  # shaped like a participant id, so never written out
 
 
-def test_privacy_finds_what_is_planted_and_nothing_in_uids_and_pixels(heart: Heart, folder: Path, tmp_path: Path) -> None:
+def test_privacy_finds_what_is_planted_and_nothing_in_uids_and_pixels(
+    heart: Heart, folder: Path, tmp_path: Path
+) -> None:
     assert list(check_paths([folder])) == []
     image = pydicom.dcmread(folder / "dicom" / "slice01_frame01.dcm")
     pixels = f"x{IDENTITY}x\0".encode()
     image.PixelData = pixels + image.PixelData[len(pixels) :]
     image.save_as(tmp_path / "pixels.dcm", enforce_file_format=True)
     assert list(check_paths([tmp_path])) == []
-    for tag, value in (("PatientID", IDENTITY), ("StudyID", f"v{IDENTITY}_2"), ("SeriesDescription", f"SAX {IDENTITY}")):
+    for tag, value in (
+        ("PatientID", IDENTITY),
+        ("StudyID", f"v{IDENTITY}_2"),
+        ("SeriesDescription", f"SAX {IDENTITY}"),
+    ):
         planted = pydicom.dcmread(folder / "dicom" / "slice01_frame01.dcm")
         setattr(planted, tag, value)
         planted.save_as(tmp_path / "planted.dcm", enforce_file_format=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from small_heart import FRAMES, RR_MS, small_heart, untimed
 
 from cof.privacy import check_paths
 from cof.twins.exports import nrrd
 from cof.twins.exports.heart import SYNTHETIC, Heart
-from small import FRAMES, RR_MS, small_heart, untimed
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,7 @@ def test_the_header_has_the_fields_that_slicer_reads(folder: Path) -> None:
         "DataNodeClassName:=vtkMRMLScalarVolumeNode", f"content: {SYNTHETIC}",
     ):  # fmt: skip
         assert field in fields
+    assert any(field.startswith("notices:=") and field.endswith("“others”") for field in fields)
     assert any(field.startswith("space directions: none (") for field in fields)
     assert "DataNodeClassName:=vtkMRMLLabelMapVolumeNode" in header_of(folder / "twin.labels.seq.nrrd")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from small_heart import FRAMES, RR_MS, SPACING_MM, small_heart, untimed
 
 from cof.twins.exports import tables
 from cof.twins.exports.heart import SYNTHETIC, Heart
-from small import FRAMES, RR_MS, SPACING_MM, small_heart, untimed
 
 VOXEL_ML = float(np.prod(SPACING_MM)) / 1000
 
@@ -35,7 +35,7 @@ def test_curves_and_indices_are_those_of_the_labels(heart: Heart, tmp_path: Path
     assert function.loc[("LV", "EF"), "value"] == pytest.approx(100 * (edv - esv) / edv, abs=0.5)
     assert function.loc[("RV", "EF"), "value"] == 100
     record = json.loads((tmp_path / "function.json").read_text())
-    assert record["notice"] == SYNTHETIC
+    assert record["notices"] == [SYNTHETIC, *heart.notices]
     assert record["curves"] == json.loads(curves.to_json(orient="records"))
 
 

@@ -75,8 +75,8 @@ def stack_batch(
                 if recorded.synthetic and subject in said_real:
                     raise CofError(
                         Reason.CINE_SYNTHETIC,
-                        "the cohort says that this heart is real, and the images that they are synthetic (SyntheticData "
-                        "or ImageType): leave the subject out, or correct its origin",
+                        "the cohort says that this heart is real, and the images that they are synthetic "
+                        "(SyntheticData or ImageType): leave the subject out, or correct its origin",
                     )
                 drawn = None
                 if files["annotation"]:

@@ -40,8 +40,8 @@ class Cine:
         delay_ms: time of frame 0 after the R peak by trigger times; nan where nothing tells.
         oriented: the file told how the stack lies in the patient. Otherwise slices are taken to run from base to apex,
             images to be views from the apex, and the directions of `affine` mean nothing.
-        synthetic: the file told that its images are synthetic, such as those of a generated heart; False for a file that
-            tells nothing.
+        synthetic: the file told that its images are synthetic, as those of a generated heart are; False where nothing
+            tells.
         es_phase: of a pair, the phase of its second frame in (0, 1), ED at 0; nan for anything else.
     """
 

@@ -51,9 +51,9 @@ def uid_of(*parts: Any) -> UID:
 
 
 def identity(heart: Heart) -> str:
-    """Hash of all that the images of a heart show; the UIDs of the series, and of what refers to it, follow from it."""
+    """Hash of all that the images of a heart tell; the UIDs of the series, and of what refers to it, follow from it."""
     times = (heart.times_ms, heart.cine.rr_ms) if heart.timed else ()
-    return content_hash("cine", __version__, np.asarray(heart.cine.frames), heart.affine, *times)
+    return content_hash("cine", __version__, heart.notices, np.asarray(heart.cine.frames), heart.affine, *times)
 
 
 def cine_datasets(heart: Heart) -> list[list[Dataset]]:
@@ -125,7 +125,7 @@ def _shared(heart: Heart, series: str) -> Dataset:
     (distance, *spacing), orientation, _ = _geometry(heart.affine, slices)
     low, high = np.percentile(frames, _WINDOW)
     data = Dataset()
-    data.SpecificCharacterSet = "ISO_IR 100"
+    data.SpecificCharacterSet = "ISO_IR 192"
     data.ImageType = list(IMAGE_TYPE)
     data.SOPClassUID = MRImageStorage
     data.SyntheticData = "YES"
@@ -169,6 +169,7 @@ def _shared(heart: Heart, series: str) -> Dataset:
     data.PixelRepresentation = int(frames.min() < 0)
     data.WindowCenter = _decimal(round((low + high) / 2, 1))
     data.WindowWidth = _decimal(max(round(high - low, 1), 1.0))
+    data.ImageComments = "; ".join(heart.notices)
     data.BurnedInAnnotation = "NO"
     data.LossyImageCompression = "00"
     return data

@@ -33,9 +33,13 @@ FORMATS = {
     "vtp": Format("cof.twins.exports.vtp:write", "surfaces of every frame for ParaView, LPS mm", moves=True),
     "glb": Format("cof.twins.exports.glb:write", "one animated glTF file of all surfaces, metres", moves=True),
     "dicom": Format("cof.twins.exports.dicom:write", "the cine as DICOM MR images, one for each slice and frame"),
-    "seg": Format("cof.twins.exports.seg:write", "the labels as DICOM Segmentations of those images, one for each frame"),
+    "seg": Format(
+        "cof.twins.exports.seg:write", "the labels as DICOM Segmentations of those images, one for each frame"
+    ),
     "nrrd": Format("cof.twins.exports.nrrd:write", "cine and labels as volume sequences for 3D Slicer, LPS mm"),
-    "tables": Format("cof.twins.exports.tables:write", "LV and RV function, volume curves, regional function: CSV, JSON"),
+    "tables": Format(
+        "cof.twins.exports.tables:write", "LV and RV function, volume curves, regional function: CSV, JSON"
+    ),
 }
 
 

@@ -19,8 +19,8 @@ _TYPES = {np.dtype(np.int16): "int16", np.dtype(np.uint8): "uint8"}
 def write(heart: Heart, folder: Path) -> list[Path]:
     """Write `{name}.seq.nrrd` and `{name}.labels.seq.nrrd`.
 
-    The axes of the arrays are t, x, y, z, the first running fastest; space is LPS in mm. Items are indexed by time in ms,
-    or by the number of the frame where the duration of the cycle is not known.
+    The axes of the arrays are t, x, y, z, the first running fastest; space is LPS in mm. Items are indexed by time in
+    ms, or by the number of the frame where the duration of the cycle is not known.
     """
     cine, labels = folder / f"{heart.name}.seq.nrrd", folder / f"{heart.name}.labels.seq.nrrd"
     _write(cine, heart, np.asarray(heart.cine.frames), "vtkMRMLScalarVolumeNode")
@@ -50,9 +50,10 @@ def _write(path: Path, heart: Heart, values: np.ndarray, node: str) -> None:
         "axis 0 index type:=numeric",
         f"axis 0 index values:={' '.join(index)}",
         f"DataNodeClassName:={node}",
+        f"notices:={'; '.join(heart.notices)}",
     ]
     stored = np.moveaxis(values, 0, -1).astype(values.dtype.newbyteorder("<")).tobytes()  # z, y, x, t, the last fastest
-    path.write_bytes("\n".join([*header, "", ""]).encode("ascii") + gzip.compress(stored, 6, mtime=0))
+    path.write_bytes("\n".join([*header, "", ""]).encode() + gzip.compress(stored, 6, mtime=0))
 
 
 def _vector(numbers: Iterable[float]) -> str:

@@ -7,7 +7,6 @@ from datetime import date, time
 from pathlib import Path
 
 import highdicom as hd
-import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import SegmentationStorage
@@ -75,6 +74,7 @@ def _segmentation(heart: Heart, frame: int, images: list[Dataset], series: str) 
         series_description=f"LV, myocardium, RV, {SYNTHETIC}",
     )
     made.SyntheticData = "YES"
+    made.ImageComments = images[0].ImageComments
     # What highdicom takes from the clock and from random numbers.
     del made.InstanceCreationDate, made.InstanceCreationTime
     for equipment in made.ContributingEquipmentSequence:

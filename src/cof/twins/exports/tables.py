@@ -40,7 +40,7 @@ def write(heart: Heart, folder: Path) -> list[Path]:
         table.to_csv(paths[-1], index=False)
     rows: dict[str, Any] = {name: json.loads(table.to_json(orient="records")) for name, table in made.items()}
     paths.append(folder / "function.json")
-    paths[-1].write_text(json.dumps({"notice": SYNTHETIC} | rows, indent=1, allow_nan=False))
+    paths[-1].write_text(json.dumps({"notices": [SYNTHETIC, *heart.notices]} | rows, indent=1, allow_nan=False))
     return paths
 
 
