@@ -178,7 +178,7 @@ def twin(
     ecg: AnyPath | None,
     scan: AnyPath,
     weights: AnyPath | None = None,
-    model: str = "cof",
+    model: str | None = None,
     ed_frame: int | None = None,
     anchor_phase: float | None = None,
     seed: int = 0,
@@ -190,7 +190,8 @@ def twin(
         scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
         weights: folder of trained models: shipped weights, such as `weights/bench` of a checkout, or a run's results;
             None takes `weights/real` of a checkout, which have terms of their own (`notices`).
-        model: name of the model in that folder.
+        model: name of the model in that folder; None takes the one that `config.json` there names for its report, or
+            else "cof".
         ed_frame: recorded frame of a cine that shows end diastole, counted from 0; None finds it.
         anchor_phase: phase in [0, 1) of the anchor, from ECG gating; None takes that of the model, mostly 0, end
             diastole.

@@ -184,7 +184,7 @@ def test_they_generate_with_what_they_may_see_at_the_anchors_that_they_take(
 
     network = made("network")
     assert (made("again", base=network) / "model/settings.json").is_file()
-    assert "sees of a new subject | its own registered motion" in (made("peek") / "card.md").read_text()
+    assert "sees of a new subject | the subject's own registered motion" in (made("peek") / "card.md").read_text()
     assert load(tmp_path / "models/again").anchor_phase == 0.2
     twin = "sub-0004-v2.nii"
     for name, seen, phase in (("peek", 1, 0), ("network", 0, 0), ("again", 0, 0.2)):
