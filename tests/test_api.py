@@ -154,7 +154,7 @@ def test_a_foreign_file_is_no_part_of_a_heart(folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", FILES)
 def test_a_folder_that_lacks_a_file_is_refused_by_its_name(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(UsageError, match=f"there is no {name}$"):
+    with pytest.raises(UsageError, match=f"missing {name}$"):
         cof.Heart.read(folder)
 
 

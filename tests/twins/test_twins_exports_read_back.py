@@ -28,7 +28,7 @@ def test_a_heart_of_an_exported_cine_tells_that_its_scan_is_synthetic(
     assert list(check_paths([tmp_path / "exported"])) == []
     with caplog.at_level(logging.WARNING):
         twin_from_files(ecg=unseen.ecg, scan=tmp_path / "exported/dicom", weights=BENCH, out=tmp_path / "again")
-    assert "the scan is synthetic, as its header says: no recorded heart" in caplog.messages
+    assert "the scan is synthetic according to its header: it shows no recorded heart" in caplog.messages
     scan = json.loads((tmp_path / "again/summary.json").read_text())["scan"]
     assert (scan["synthetic"], scan["repairs"], scan["rolled_by"]) == (True, [], 0)
     first, second = Heart.read(one_heart[0]), Heart.read(tmp_path / "again")

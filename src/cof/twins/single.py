@@ -305,7 +305,7 @@ def _say_repairs(root: Path) -> None:
         for repair in repairs:
             log.info("%s: %s", source, repair)
     if scan.synthetic:
-        log.warning("the scan is synthetic, as its header says: no recorded heart")
+        log.warning("the scan is synthetic according to its header: it shows no recorded heart")
 
 
 def _ecg_repairs(root: Path) -> list[str]:

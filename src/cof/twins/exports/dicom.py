@@ -1,7 +1,7 @@
 """A generated cine as a series of single-frame MR images (MR Image Storage), one file for each slice and frame.
 
-Every file says that it is derived and synthetic (ImageType, SyntheticData, SeriesDescription). No file says when it was
-made, or whose scan the heart was made from: identifiers and UIDs are hashes of what the series shows, so that the same
+Every file states that it is derived and synthetic (ImageType, SyntheticData, SeriesDescription). No file holds the date
+of its making or an identifier of the scan: identifiers and UIDs are hashes of the content of the series, so that the same
 heart always has the same bytes.
 """
 
@@ -32,7 +32,7 @@ _LETTERS = 12
 
 
 def content_hash(*parts: Any) -> str:
-    """SHA-256, in hexadecimal digits, of arrays and of values that print alike everywhere."""
+    """Compute the SHA-256, in hexadecimal digits, of arrays and of values whose `repr` is the same everywhere."""
     found = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -45,13 +45,13 @@ def content_hash(*parts: Any) -> str:
 
 
 def uid_of(*parts: Any) -> UID:
-    """A UID of the form 2.25.UUID (PS3.5, B.2) whose UUID is a hash of the parts."""
+    """Derive a UID of the form 2.25.UUID (PS3.5, B.2), whose UUID is a hash of the parts."""
     made = uuid.UUID(bytes=bytes.fromhex(content_hash(*parts))[:16], version=5)
     return UID(f"2.25.{made.int}")
 
 
 def identity(heart: Heart) -> str:
-    """Hash of all that the images of a heart tell; the UIDs of the series, and of what refers to it, follow from it."""
+    """Compute the hash of the content of a heart's images, from which all UIDs are derived."""
     times = (heart.times_ms, heart.cine.rr_ms) if heart.timed else ()
     return content_hash("cine", __version__, heart.notices, np.asarray(heart.cine.frames), heart.affine, *times)
 
@@ -107,7 +107,7 @@ def write(heart: Heart, folder: Path) -> list[Path]:
 
 
 def file_meta(sop_class: str, instance: str) -> FileMetaDataset:
-    """The group 0002 of a file, without the versions of the libraries that write it."""
+    """Make the group 0002 of a file, without the versions of the libraries that write it."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID = UID(sop_class)
@@ -119,7 +119,7 @@ def file_meta(sop_class: str, instance: str) -> FileMetaDataset:
 
 
 def _shared(heart: Heart, series: str) -> Dataset:
-    """The elements that all images of the series share."""
+    """Make the elements that all images of the series share."""
     frames = heart.cine.frames
     count, slices, rows, columns = frames.shape
     (distance, *spacing), orientation, _ = _geometry(heart.affine, slices)
@@ -176,7 +176,7 @@ def _shared(heart: Heart, series: str) -> Dataset:
 
 
 def _geometry(affine: np.ndarray, slices: int) -> tuple[list[float], np.ndarray, np.ndarray]:
-    """Distances along z, y, x in mm, orientation [6] and positions [slices, 3] of images, in DICOM's LPS coordinates.
+    """Compute distances along z, y, x in mm, orientation [6] and positions [slices, 3] in DICOM's LPS coordinates.
 
     Raises:
         UsageError: rows and columns are not at right angles.
@@ -194,12 +194,12 @@ def _geometry(affine: np.ndarray, slices: int) -> tuple[list[float], np.ndarray,
 
 
 def _letters(digest: str) -> str:
-    """Letters in the place of hexadecimal digits, so that no figures stand together as those of an id do."""
+    """Write hexadecimal digits as letters, so that no part looks like a participant id."""
     return "".join(chr(ord("A") + int(digit, 16)) for digit in digest[:_LETTERS])
 
 
 def _decimal(value: float) -> str:
-    """A decimal string, which has at most 16 characters; zero has no sign."""
+    """Format a decimal string, which has at most 16 characters; zero has no sign."""
     return format_number_as_ds(float(value) + 0.0)
 
 
