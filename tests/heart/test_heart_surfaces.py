@@ -10,18 +10,18 @@ from cof.heart.surfaces import SURFACES, enclosed_ml, surface_of
 SHAPE, SPACING = (12, 70, 64), (9.0, 1.4, 1.6)
 LV, MUSCLE, RV = 1, 2, 3
 FIRST, LAST = 2, 9  # labelled slices
-Z, Y, X = (axis * step for axis, step in zip(np.indices(SHAPE), SPACING))
-LABELLED = (Z >= FIRST * SPACING[0]) & (Z <= LAST * SPACING[0])
-RADIUS = np.hypot(Y - 50, X - 62)
+z, y, x = (axis * step for axis, step in zip(np.indices(SHAPE), SPACING))
+labelled = (z >= FIRST * SPACING[0]) & (z <= LAST * SPACING[0])
+radius = np.hypot(y - 50, x - 62)
 
 
 def heart() -> np.ndarray:
     """Labels of a cavity that tapers, in a wall of 9 mm, and a crescent beside it."""
-    taper = np.sqrt(1 - ((Z - FIRST * SPACING[0]) / 80) ** 2 * LABELLED)
+    taper = np.sqrt(1 - ((z - FIRST * SPACING[0]) / 80) ** 2 * labelled)
     labels = np.zeros(SHAPE, np.uint8)
-    labels[(np.hypot(Y - 50, X - 34) < 26 * taper) & LABELLED] = RV
-    labels[(RADIUS < 24 * taper + 9) & LABELLED] = MUSCLE
-    labels[(RADIUS < 24 * taper) & LABELLED] = LV
+    labels[(np.hypot(y - 50, x - 34) < 26 * taper) & labelled] = RV
+    labels[(radius < 24 * taper + 9) & labelled] = MUSCLE
+    labels[(radius < 24 * taper) & labelled] = LV
     return labels
 
 
@@ -51,7 +51,7 @@ def test_the_volume_of_a_cube_is_known_and_its_sign_tells_the_sense():
 
 
 def test_a_cylinder_has_its_volume_a_flat_base_and_a_closed_apex():
-    labels = np.where((RADIUS < 25) & LABELLED, LV, 0).astype(np.uint8)
+    labels = np.where((radius < 25) & labelled, LV, 0).astype(np.uint8)
     vertices, faces, remarks = surface_of("LV endocardium", labels, SPACING)
     closed(vertices, faces)
     assert remarks == ()
@@ -62,9 +62,9 @@ def test_a_cylinder_has_its_volume_a_flat_base_and_a_closed_apex():
     np.testing.assert_allclose(vertices[inner & (vertices[:, 0] < base + 5), 0], base, atol=0.2)
     assert vertices[:, 0].max() == pytest.approx((LAST + 0.75) * SPACING[0], abs=1)
     middle = (vertices[:, 0] > 3 * SPACING[0]) & (vertices[:, 0] < 8 * SPACING[0])
-    radius = np.hypot(vertices[middle, 1] - 50, vertices[middle, 2] - 62)
-    assert radius.mean() == pytest.approx(25, abs=0.3)
-    assert radius.std() < 0.3
+    found = np.hypot(vertices[middle, 1] - 50, vertices[middle, 2] - 62)
+    assert found.mean() == pytest.approx(25, abs=0.3)
+    assert found.std() < 0.3
 
 
 @pytest.mark.parametrize("name", SURFACES)
@@ -106,7 +106,7 @@ def broken(kind: str) -> np.ndarray:
         labels[:5] = labels[6:] = 0
     elif kind == "noise":
         wrong = np.random.default_rng(0).random(SHAPE) < 0.15
-        labels[wrong & LABELLED & (RADIUS < 28)] = 0
+        labels[wrong & labelled & (radius < 28)] = 0
     elif kind == "at the edge":
         labels = np.roll(labels, -21, axis=2)[FIRST : LAST + 1]
     return labels
@@ -142,7 +142,7 @@ def test_a_structure_that_is_missing_or_too_thin_is_the_subjects_fault():
         surface_of("RV endocardium", labels, SPACING)
     assert missing.value.reason is Reason.HEART_NOT_FOUND
     labels[FIRST : LAST + 1, 5:7, 10:41] = RV
-    labels[FIRST + 1 : LAST, 5:7, 12:39] = 0  # a frame of two voxels' width
+    labels[FIRST + 2 : LAST - 1, 5:7, 12:39] = 0  # a frame that is two voxels thin
     with pytest.raises(CofError, match="too little of the RV endocardium") as thin:
         surface_of("RV endocardium", labels, SPACING)
     assert thin.value.reason is Reason.HEART_NOT_FOUND
