@@ -135,7 +135,7 @@ def _level(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np
         level = interp1d(distance * slices, planes, axis=0)(within)
     beyond = np.clip((heights - last) / cap, 0, None)
     shrunk = planes[-1].max() * (1 - np.sqrt(1 - np.clip(beyond, 0, 1) ** 2)) + cap * np.clip(beyond - 1, 0, None)
-    level = ndimage.gaussian_filter1d(level - shrunk[:, None, None], _BLUR, axis=0, mode="nearest")
+    level = ndimage.gaussian_filter1d(level, _BLUR, axis=0, mode="nearest") - shrunk[:, None, None]
     return np.minimum(level, (heights - base)[:, None, None]), np.array([heights[0], rows[0], columns[0]])
 
 

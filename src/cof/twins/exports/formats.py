@@ -73,7 +73,7 @@ def export(heart: Heart, folder: Path, names: Sequence[str] = ()) -> dict[str, l
     """
     possible = (name for name, known in FORMATS.items() if not known.moves or heart.displacement is not None)
     chosen = formats_of(names) or tuple(possible)
-    if any(FORMATS[name].moves for name in chosen):
+    if not chosen or any(FORMATS[name].moves for name in chosen):
         heart.surfaces  # noqa: B018 refused before anything is written
     written = {}
     for name in chosen:
