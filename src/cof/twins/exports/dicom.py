@@ -1,8 +1,8 @@
 """A generated cine as a series of single-frame MR images (MR Image Storage), one file for each slice and frame.
 
 Every file states that it is derived and synthetic (ImageType, SyntheticData, SeriesDescription). No file holds the date
-of its making or an identifier of the scan: identifiers and UIDs are hashes of the content of the series, so that the same
-heart always has the same bytes.
+of its making or an identifier of the scan: identifiers and UIDs are hashes of the content, so that the same heart
+always has the same bytes.
 """
 
 import hashlib
