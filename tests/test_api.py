@@ -17,9 +17,8 @@ from cof.artefacts.folders import MANIFEST, write_manifest
 from cof.cine.volume import Cine, uniform_times
 from cof.errors import CofError, Reason, UsageError
 from cof.models.base import Generated
-from cof.twins.artefacts import write_twin
+from cof.twins.artefacts import FILES, write_twin
 from cof.twins.generation import Twin
-from cof.twins.single import FILES
 
 SHAPE = (4, 3, 8, 6)
 SPACING = (10.0, 2.0, 1.5)

@@ -13,7 +13,7 @@ import pytest
 
 import cof
 from cof.artefacts.folders import MANIFEST
-from cof.twins.single import FILES
+from cof.twins.artefacts import FILES
 from unseen import BENCH, REPOSITORY, Unseen
 
 PACKAGE = REPOSITORY / "src/cof"

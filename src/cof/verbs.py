@@ -46,6 +46,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "One heart": {
         "twin": ("cof.twins.single:twin_from_files", "Make one heart from one ECG and one scan."),
+        "export": (
+            "cof.twins.exports.stage:export_twin",
+            "Write a heart of `cof twin` in the formats of other software.",
+        ),
         "register": (
             "cof.motion.register:register_volumes",
             "Register two volumes; write the displacement, the warped MOVING, the Jacobian determinants "

@@ -31,18 +31,13 @@ from cof.models.trained import Trained, load
 from cof.motion.stage import register_batch
 from cof.options import Out, Seed, says
 from cof.progress import Progress
+from cof.twins.artefacts import NAME
 from cof.twins.cautions import caution
 from cof.twins.shipped import HINT, model_or_default, weights_or_default
 from cof.twins.stage import generate_batch
 
 log = logging.getLogger(__name__)
 
-NAME = "twin"
-FILES = (
-    *(f"{NAME}.{end}" for end in ("nii", "json", "labels.nii.gz", "safetensors", "function.json")),
-    "volumes.csv",
-    "summary.json",
-)
 SPLIT = "test"
 _LV_INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("EF", "ef_pct", "%"))
 NOTICE = (
@@ -137,7 +132,7 @@ def twin_from_files(
         scan, model: as annotated.
         weights: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`. None takes
             `weights/real` of a checkout, or else `results`.
-        out: folder of the files in `FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`,
+        out: folder of `cof.twins.artefacts.FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`,
             `twin.safetensors`, `twin.function.json`), `volumes.csv` (one row per frame) and `summary.json` (function,
             what was read and repaired, origin of the networks, warnings about implausible numbers, and a notice on the
             choice of the files). With a calibrated model, the last two have intervals for EF, ESV and every LV volume.
@@ -309,6 +304,8 @@ def _say_repairs(root: Path) -> None:
     for source, repairs in (("ECG", _ecg_repairs(root)), ("scan", scan.repairs)):
         for repair in repairs:
             log.info("%s: %s", source, repair)
+    if scan.synthetic:
+        log.warning("the scan is synthetic according to its header: it shows no recorded heart")
 
 
 def _ecg_repairs(root: Path) -> list[str]:
@@ -355,6 +352,7 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
             "rolled_by": stack.rolled_by,
             "ed_by": stack.ed_by,
             "repairs": list(stack.repairs),
+            "synthetic": stack.synthetic,
         },
         "measures": twin["measures"],
         "provenance": twin["provenance"],
