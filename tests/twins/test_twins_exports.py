@@ -53,7 +53,7 @@ def test_a_heart_tells_what_its_files_hold(heart: Heart):
         "for research alone",
     ]
     assert heart.surfaces is heart.surfaces
-    with pytest.raises(UsageError, match=r"there is no twin\.nii"):
+    with pytest.raises(UsageError, match=r"missing twin\.nii"):
         Heart.read(Path(__file__).parent)
 
 
