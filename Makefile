@@ -45,7 +45,7 @@ bench: install ## the larger synthetic cohort behind docs/science/results.md (ho
 REAL := results/real
 
 real: install $(REAL)/acdc.csv $(REAL)/population/subjects.csv $(REAL)/enriched/subjects.csv ## labeller, registration and COF on ACDC's patients (ACDC=folder) and phantoms, to results/real (hours; resumes)
-	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile workflow/config/real.yaml -- $(REAL)/labeller $(REAL)/registrations/toppr $(REAL)/models/cof
+	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile workflow/config/real.yaml -- $(REAL)/labeller $(REAL)/registrations/toppr $(REAL)/models/contracted
 
 $(REAL)/acdc.csv: | install
 	$(if $(ACDC),,$(error name the folder of ACDC: make real ACDC=/path/to/acdc))

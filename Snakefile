@@ -1,10 +1,10 @@
-# Chain of Flow: ECG and one anatomical anchor in, a beating 4D heart out.
+# Chain of Flow: from a 12-lead ECG and one anatomical anchor volume to a beating 4D heart.
 # The workflow: raw -> ecg -> beats -> cine -> labels -> quality -> grid -> motion -> models -> twins -> metrics -> report
 from snakemake.utils import min_version
 
 min_version("9.0")
 
-# Snakemake puts what the command line lays over first, and the rows of a table would begin with it.
+# Snakemake puts the keys of the command line's configuration first, so they would become the first rows of a table.
 if not workflow.modifier.skip_configfile:
     config.clear()
 
@@ -15,7 +15,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
-# Used with --software-deployment-method apptainer alone: docs/start/install.md.
+# Used only with --software-deployment-method apptainer: docs/start/install.md.
 container: "envs/cof.sif"
 
 
@@ -35,12 +35,12 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/intervals.smk"
 
 
-# The last line of a run says what to look at; jobs of their own, as on a cluster, are no run.
+# The last line of a run says what to open. Single jobs, as on a cluster, do not print it.
 onsuccess:
     if workflow.is_main_process:
         page = Path(R, "report/index.html")
         if ONLY:
-            print(f"The generated hearts lie under {R}/twins, as {RUN_BATCHES[0]}.")
+            print(f"The generated hearts are in {R}/twins/MODEL/{RUN_BATCHES[0]}.")
         elif page.is_file():
             print(f"Open {page} in a browser.")
 

@@ -1,4 +1,4 @@
-"""Warp one volume of a heart onto another frame of the same scan: NIfTI files of three axes, on the same voxels.
+"""Register one volume of a heart to another frame of the same scan: three-dimensional NIfTI files on the same voxels.
 
 python examples/register_two_volumes.py FIXED MOVING weights/bench registered
 """
@@ -12,10 +12,10 @@ from cof.motion.register import register_volumes
 fixed, moving, weights, out = map(Path, sys.argv[1:])
 record = register_volumes(
     fixed=fixed,
-    moving=moving,  # at end diastole, as the network has learnt
+    moving=moving,  # at end diastole, as in the network's training
     weights=weights / "registrations/toppr",
     labeller=weights / "labeller",  # finds the heart
-    refinement=RefinementSettings(steps=10),  # on these two images, after the network
+    refinement=RefinementSettings(steps=10),  # refine the network's result on these two images
     out=out,
 )
 found = record["measures"]

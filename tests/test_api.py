@@ -67,15 +67,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_to_import_the_package_is_nearly_free() -> None:
-    timed = "import time; t = time.perf_counter(); import cof; print(time.perf_counter() - t, *{})"
-    loaded = "[name for name in __import__('sys').modules if name.startswith(('cof.', 'numpy', 'torch', 'typer'))]"
-    said = [
-        subprocess.run([sys.executable, "-c", timed.format(loaded)], capture_output=True, text=True, check=True).stdout
-        for _ in range(3)
-    ]
-    assert min(float(line.split()[0]) for line in said) < 0.05
-    assert [line.split()[1:] for line in said] == [[]] * 3
+def test_to_import_the_package_loads_nothing_heavy() -> None:
+    code = "import sys, cof; print(*(m for m in sys.modules if m.startswith(('cof.', 'numpy', 'torch', 'typer'))))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_the_command_line_does_not_pay_for_python() -> None:
@@ -154,7 +149,7 @@ def test_a_foreign_file_is_no_part_of_a_heart(folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", FILES)
 def test_a_folder_that_lacks_a_file_is_refused_by_its_name(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(UsageError, match=f"there is no {name}$"):
+    with pytest.raises(UsageError, match=f"missing {name}$"):
         cof.Heart.read(folder)
 
 

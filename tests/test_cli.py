@@ -158,7 +158,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
     words = typed(verb, tmp_path, out=out)
     said = refused(capsys, words)
     assert f"--out {out}" in said
-    assert f"{tmp_path / 'file'} is no folder" in said
+    assert f"{tmp_path / 'file'} is not a folder" in said
     words[words.index(str(out))] = str(tmp_path / "closed/out")
     monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
     assert f"you may not write into {tmp_path}" in refused(capsys, words)
@@ -197,20 +197,20 @@ def test_a_path_of_another_kind_is_one_line_that_says_so(
         (tmp_path / str(number)).mkdir()
         said = refused(capsys, typed(verb, tmp_path / str(number), **{name: other}))
         assert str(other) in said
-        assert any(word in said for word in ("needed", "is another", "holds no", "no parquet"))
+        assert any(word in said for word in ("needed", "is another", "holds no", "not a parquet"))
 
 
 def test_a_folder_of_all_batches_in_the_place_of_one_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "cine/b000").mkdir(parents=True)
-    assert "name one of them, such as" in refused(capsys, typed("grid", tmp_path, cine=tmp_path / "cine"))
+    assert "name the folder of one batch, such as" in refused(capsys, typed("grid", tmp_path, cine=tmp_path / "cine"))
 
 
 BROKEN = {
-    "an open bracket": ("a: 1\nb: [1, 2\nc: 3\n", ", line 3, column 2: no valid YAML"),
-    "a tab": ("a:\n\t- 1\n", ", line 2, column 1: no valid YAML: found character '\\t'"),
-    "a second colon": ("models: cof: 3\n", ", line 1, column 12: no valid YAML"),
+    "an open bracket": ("a: 1\nb: [1, 2\nc: 3\n", ", line 3, column 2: not valid YAML"),
+    "a tab": ("a:\n\t- 1\n", ", line 2, column 1: not valid YAML: found character '\\t'"),
+    "a second colon": ("models: cof: 3\n", ", line 1, column 12: not valid YAML"),
     "a list": ("- 1\n- 2\n", ": a configuration is a mapping, lines of `key: value`, not list"),
     "no text": (b"\xff\xfe\x00\x01", ": not UTF-8 text"),
 }

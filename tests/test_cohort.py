@@ -191,7 +191,7 @@ def test_annotated_subjects_train_unless_the_sheet_says_otherwise(sheet):
     table = sheet.build("\n".join([f"{HEADER},annotation", *lines]))
     assert set(table["split"]) == {"train"}
     assert table["annotated"].sum() == 30
-    assert str(sheet.split).endswith("60 train, 0 validation, 0 test; 60 annotated, and so to train")
+    assert str(sheet.split).endswith("60 train, 0 validation, 0 test; 60 in train, since annotated")
     for split in ("test", "validation"):
         table = sheet.build(f"{HEADER},annotation,split\na,2,e,c,a.nii,{split}\na,3,e,c,,\nb,2,e,c,a.nii,\n")
         assert table["split"].tolist() == [split, split, "train"]
@@ -219,8 +219,8 @@ def test_the_split_is_told_with_its_reasons(sheet):
     lines = ["a,2,e,c,,,validation", "a,3,e,c,,,", "b,2,e,c,,n.nii,", "c,2,e,,x.nii,,", "d,2,e,c,,,test"]
     table = sheet.build("\n".join([f"{HEADER},anchor,annotation,split", *lines]))
     assert str(sheet.split) == (
-        "5 subjects of 4 participants: 1 train, 2 validation, 2 test; 3 by the sheet, 1 annotated, and so to train, "
-        "1 without a cine, and so to test"
+        "5 subjects of 4 participants: 1 train, 2 validation, 2 test; 3 by the sheet, 1 in train, since annotated, "
+        "1 in test, since without a cine"
     )
     assert not sheet.split.stated
     assert read_provenance(sheet.out)["split"] == str(sheet.split)
@@ -243,7 +243,7 @@ def test_the_verb_prints_the_split_and_how_to_choose_it(sheet, capsys, column):
     said = capsys.readouterr().out
     assert not stopped.value.code
     assert "2 subjects of 2 participants: 0 train, 0 validation, 2 test; 2 " in said
-    assert ("To choose, give the sheet a column split" in said) == (not column)
+    assert ("To choose, add a column split" in said) == (not column)
 
 
 def test_maps_of_codes_come_from_the_sheet_and_then_from_the_settings(sheet):
@@ -278,19 +278,19 @@ def test_visits_of_a_participant_share_the_split_of_either(sheet):
     ("text", "said"),
     [
         ("", "empty"),
-        (f"{HEADER}\n", "names no subject"),
+        (f"{HEADER}\n", "no row below the header"),
         ("subject,visit,ecg\na,2,e\n", "no column 'cine'"),
         (f"{HEADER},anotation\na,2,e,c,x\n", "did you mean 'annotation'"),
         (f"{HEADER},age\na,2,e,c,50\n", "unknown column 'age'"),
         (f"{HEADER},cine\na,2,e,c,c\n", "two columns 'cine'"),
-        (f"{HEADER}\na,2,e,c,more\n", "no valid CSV"),
+        (f"{HEADER}\na,2,e,c,more\n", "not valid CSV"),
         (f"{HEADER}\na,2,e,c\n,2,e,c\n", "row 3, column 'subject'"),
         (f"{HEADER}\na,second,e,c\n", "row 2, column 'visit'"),
         (f"{HEADER}\na,2.0,e,c\n", "row 2, column 'visit'"),
         (f"{HEADER}\n\na,-2,e,c\n", "row 3, column 'visit'"),
         (f"{HEADER}\na,2,e,c\nb,2,e,c\na,2,e,d\n", "row 4, column 'subject'"),
         (f"{HEADER}\na,02,e,c\na,2,e,d\n", "row 3, column 'subject'"),
-        (f"{HEADER}\na,2,e,c\nA,2,e,d\n", "capital letters"),
+        (f"{HEADER}\na,2,e,c\nA,2,e,d\n", "upper and lower case"),
         (f"{HEADER},split\na,2,e,c,tets\n", "row 2, column 'split'"),
         (f"{HEADER},ed_frame\na,2,e,c,x\n", "row 2, column 'ed_frame'"),
         (f"{HEADER}\na,2,e,\n", "row 2, column 'cine'"),
@@ -305,7 +305,7 @@ def test_a_faulty_sheet_is_one_line_that_names_row_and_column(sheet, text, said)
 
 def test_bytes_that_are_no_text_and_no_sheet_at_all(sheet):
     (sheet.root / "subjects.csv").write_bytes(b"subject,visit,ecg,cine\n\xff\xfe\xfa,2,e,c\n")
-    for name, said in (("subjects.csv", "not UTF-8"), ("none.csv", "no such subject sheet")):
+    for name, said in (("subjects.csv", "not UTF-8"), ("none.csv", "there is no subject sheet")):
         with pytest.raises(UsageError, match=said):
             build_cohort(
                 sheet=sheet.root / name,
@@ -372,15 +372,15 @@ def test_a_sheet_without_pairs_and_groups_has_no_column_of_them(sheet):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("a,1,,a.nii,,,1.2,", "row 2, column 'es_phase': '1.2' is no phase"),
-        ("a,1,,a.nii,,,0,", "row 2, column 'es_phase': '0' is no phase"),
-        ("a,1,,a.nii,,,nan,", "row 2, column 'es_phase': 'nan' is no phase"),
-        ("a,1,,a.nii,,,soon,", "row 2, column 'es_phase': 'soon' is no phase"),
+        ("a,1,,a.nii,,,1.2,", "row 2, column 'es_phase': '1.2' is not a phase"),
+        ("a,1,,a.nii,,,0,", "row 2, column 'es_phase': '0' is not a phase"),
+        ("a,1,,a.nii,,,nan,", "row 2, column 'es_phase': 'nan' is not a phase"),
+        ("a,1,,a.nii,,,soon,", "row 2, column 'es_phase': 'soon' is not a phase"),
         ("a,1,e.xml,,a.nii,,0.4,", "row 2, column 'es_phase': a pair of ED and ES is one file, in the column 'cine'"),
         ("a,1,,a.nii,a.nii,,0.4,", "row 2, column 'es_phase': a pair of ED and ES is one file"),
         ("a,1,,a.nii,,1,0.4,", "row 2, column 'ed_frame': a pair of ED and ES begins with ED"),
-        ("a,1,,a.nii,,,,a heart", "row 2, column 'group': 'a heart' is no plain name"),
-        (f"a,1,,a.nii,,,,{IDENTITY}", "row 2, column 'group': '<id>' is no plain name"),
+        ("a,1,,a.nii,,,,a heart", "row 2, column 'group': 'a heart' is not allowed"),
+        (f"a,1,,a.nii,,,,{IDENTITY}", "row 2, column 'group': '<id>' is not allowed"),
     ],
 )
 def test_pairs_and_groups_that_make_no_sense_are_refused(sheet, row, said):
@@ -409,7 +409,7 @@ def test_faults_of_several_sheets_name_theirs(tmp_path):
         (tmp_path / name).write_text(f"{HEADER}\n{text}\n")
     sheets = [tmp_path / "one.csv", tmp_path / "two.csv"]
     out, key = tmp_path / "subjects.parquet", tmp_path / "key.parquet"
-    with pytest.raises(UsageError, match=r"row 2 of .*two\.csv, column 'subject': .*listed before"):
+    with pytest.raises(UsageError, match=r"row 2 of .*two\.csv, column 'subject': .*an earlier row"):
         build_cohort(sheet=sheets, out=out, key=key, settings=CohortSettings())
     (tmp_path / "two.csv").write_text(f"{HEADER}\nb,1,e.xml,\n")
     with pytest.raises(UsageError, match=r"two\.csv: subject sheet, row 2, column 'cine'"):

@@ -146,8 +146,8 @@ def test_a_name_that_refers_to_nothing_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"cohort": {"sheet": "subjects.csv"}}, "only a synthetic cohort knows its exact motion"),
-        ({"registrations": {"toppr": {}, "truth": {}}}, "kept for the exact displacement"),
+        ({"cohort": {"sheet": "subjects.csv"}}, "the exact motion, exists for a synthetic cohort only"),
+        ({"registrations": {"toppr": {}, "truth": {}}}, "reserved for the exact displacement"),
         ({"models": {"cof": {"family": "cof", "registration": "truth"}}}, "no registration is called 'truth'"),
         (
             {"models": {"cof": {"family": "cof"}, "e": {"family": "ensemble", "members": ["cof", "gone"]}}},
@@ -210,7 +210,7 @@ def test_how_paths_are_made_is_no_part_of_a_training() -> None:
 
 def test_a_weighed_displacement_needs_modes() -> None:
     assert CofSettings(displacement_weight=1).displacement_weight == 1
-    with pytest.raises(ValueError, match="needs a field of modes"):
+    with pytest.raises(ValueError, match="needs a field with modes"):
         CofSettings(displacement_weight=1, field={"modes": 0})
 
 
@@ -235,12 +235,12 @@ def test_every_network_of_every_system_has_the_same_trials() -> None:
 
 
 def test_trials_differ() -> None:
-    with pytest.raises(ValueError, match="two trials of the same factor"):
+    with pytest.raises(ValueError, match="two trials with the same factor"):
         TrialSettings(factors=(1, 0.5, 1))
 
 
 def test_a_registration_has_no_trials() -> None:
-    with pytest.raises(ValueError, match="no validation loss to choose by"):
+    with pytest.raises(ValueError, match="trials need a validation loss"):
         RegistrationSettings(trials={})
 
 

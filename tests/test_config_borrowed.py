@@ -43,7 +43,7 @@ def test_where_no_network_trains_all_are_tested() -> None:
     sheet = {"sheet": "subjects.csv"}
     run, _, remarks = borrow(demo(trained=str(BENCH), cohort=sheet))
     assert run.cohort.shares == {"test": 1.0}
-    assert remarks[-1].startswith("no network is trained here: subjects whose sheet names no split are tested")
+    assert remarks[-1].startswith("no network is trained here: subjects whose sheet names no split go into")
     shares = {"train": 0.5, "test": 0.5}
     assert borrow(demo(trained=str(BENCH), cohort=sheet | {"split": shares}))[0].cohort.shares == shares
     assert borrow(demo(trained=str(BENCH)))[0].cohort == demo().cohort  # a synthetic cohort names its split
@@ -85,7 +85,7 @@ def test_a_labeller_alone_brings_no_grid(tmp_path: Path) -> None:
 
 def test_another_family_and_another_grid_are_refused(tmp_path: Path) -> None:
     record(tmp_path / "one/models/cof", demo().models["static"])
-    with pytest.raises(UsageError, match="models/cof is of the family 'static', here 'cof' is asked for"):
+    with pytest.raises(UsageError, match="models/cof is of the family 'static', but this configuration asks for 'cof'"):
         borrow(demo(trained=str(tmp_path / "one")))
     place = {"spacing_mm": [10.0, 2.0, 2.0], "frames": 20}
     record(tmp_path / "two/models/cof", demo().models["cof"], shape=[8, 64, 64], **place)
@@ -98,5 +98,5 @@ def test_another_family_and_another_grid_are_refused(tmp_path: Path) -> None:
 def test_a_record_without_settings_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "models/cof").mkdir(parents=True)
     (tmp_path / "models/cof/settings.json").write_text(content)
-    with pytest.raises(UsageError, match=r"models/cof/settings\.json does not tell the settings of its training"):
+    with pytest.raises(UsageError, match=r"models/cof/settings\.json does not hold the settings of its training"):
         borrow(demo(trained=str(tmp_path)))

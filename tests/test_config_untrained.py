@@ -58,7 +58,7 @@ def test_an_oracle_needs_its_registration() -> None:
 def test_without_the_parts_of_every_heart_the_run_is_refused(lacking: str) -> None:
     has = [name for name in BORROWED if name != lacking]
     with pytest.raises(
-        UsageError, match=f"nobody to train on, and elsewhere lacks {lacking}: mark subjects as 'train'"
+        UsageError, match=f"no training subjects, and elsewhere lacks {lacking}: mark subjects as 'train'"
     ):
         without_untrained(demo(trained="elsewhere"), has)
 

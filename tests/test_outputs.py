@@ -83,7 +83,7 @@ def test_a_file_put_there_meanwhile_is_kept(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_a_folder_is_kept(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="not a folder"):
         made(tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
 
@@ -131,7 +131,7 @@ def test_places_that_cannot_be_written_are_told_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=f"cannot be written: {tmp_path / 'file'} is no folder"):
+    with pytest.raises(UsageError, match=f"cannot be written: {tmp_path / 'file'} is not a folder"):
         wanted(tmp_path / "file/deep/out", Form.FOLDER)
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(UsageError, match=f"you may not write into {tmp_path}"):

@@ -206,7 +206,7 @@ def test_the_history_is_searched_in_content_names_and_messages(tmp_path: Path) -
 
 def test_no_repository_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(UsageError, match="no git repository"):
+    with pytest.raises(UsageError, match="not a git repository"):
         list(check_history(tmp_path))
 
 
@@ -265,14 +265,14 @@ def test_who_is_one_clear_line_for_a_stranger(
     code, out, err = run(capsys, "lookup", name, "--key", str(cohort[0]))
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
-    assert "no subject is called" in err
+    assert "has no subject or participant" in err
     assert IDENTITY not in err
 
 
 def test_who_without_a_key_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "lookup", "sub-0001", "--key", str(tmp_path / "key.parquet"))
     assert code == 2
-    assert err.splitlines() == ["cof: error: there is no key at " + str(tmp_path / "key.parquet")]
+    assert err.splitlines() == [f"cof: error: there is no key at {tmp_path / 'key.parquet'}; name it by --key"]
 
 
 def test_a_gzip_that_lies_is_still_searched(tmp_path: Path) -> None:

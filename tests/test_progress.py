@@ -34,7 +34,7 @@ def test_lines_tell_rate_and_time_left(hasty: pytest.LogCaptureFixture) -> None:
     for _ in progress.progress(iter(range(4)), "labels", "subject", total=4):
         time.sleep(0.1)
     lines = hasty.messages
-    assert any(line.startswith("labels: 1 of 4 subjects, ") and "a second, about " in line for line in lines)
+    assert any(line.startswith("labels: 1 of 4 subjects, ") and "per second, about " in line for line in lines)
     assert all(line.endswith("left") for line in lines if ", about " in line)
     assert lines[-1].startswith("labels: 4 of 4 subjects in 0.")
 

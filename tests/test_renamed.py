@@ -25,7 +25,7 @@ def test_an_old_verb_does_what_the_new_one_does_and_names_it(
     assert helped[0] == helped[1]
     assert f" {new} [OPTIONS]" in helped[1]
     assert [record.message for record in caplog.records] == [
-        f"cof {old} is called cof {new} now; the old name goes with the next release"
+        f"cof {old} is now called cof {new}; the next release removes the old name"
     ]
 
 
@@ -47,4 +47,4 @@ def test_an_old_file_is_the_new_one_and_names_it(
     assert renamed.remarks([own]) == []
     with suppress(UsageError):  # it is to lay over another one
         config.load(CONFIG / old)
-    assert f"{new} now" in caplog.text
+    assert f"is now called {CONFIG / new}" in caplog.text

@@ -1,6 +1,6 @@
-"""What an accelerator makes of both trainings and of generation: steps a second, peak memory, milliseconds a heart.
+"""Speed and memory of both trainings and of generation on an accelerator: steps per second, peak memory, ms per heart.
 
-Run with `--help`; README.md tells what is measured.
+Run with `--help`; README.md explains the measurements.
 """
 
 import argparse
@@ -64,14 +64,14 @@ GENERATION: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def synchronise() -> None:
-    """Wait for the device, where there is one."""
+    """Wait for the device, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 @contextmanager
 def peak() -> Iterator[Callable[[], tuple[float, float]]]:
-    """Peak GiB that tensors filled, and that the device had to hold, since this began.
+    """Return the peak GiB that tensors filled and that the device reserved, since this call began.
 
     Without a device what the process has gained is both: right for the first of its rows alone (`--only`).
     """
@@ -85,7 +85,7 @@ def peak() -> Iterator[Callable[[], tuple[float, float]]]:
 
 
 def measure(fit: Fit, steps: int, batch: int) -> str:
-    """Cells of a training: steps and pairs a second by the clock, reading them included; memory; loss."""
+    """Return the cells of a training: steps and pairs per second of wall time with reading, memory, and loss."""
     try:
         with peak() as used, tempfile.TemporaryDirectory() as scratch:
             fit(WARM, Path(scratch, "warm.pt"))
@@ -103,18 +103,18 @@ def measure(fit: Fit, steps: int, batch: int) -> str:
 
 
 def batches(results: Path, *stages: str) -> list[list[Path]]:
-    """The folders of all batches of some stages."""
+    """Return the folders of all batches of some stages."""
     return [sorted((results / stage).glob("b*")) for stage in stages]
 
 
 def cines(results: Path) -> list[TrainingSubject]:
-    """A run's training hearts, as TOPPR learns from them."""
+    """Return a run's training hearts in the form that TOPPR learns from."""
     files = find_subjects(results / "cohort/subjects.parquet", *batches(results, "grid", "cine", "labels"))
     return [open_subject(subject) for subject in files]
 
 
 def examples(results: Path) -> list[Example]:
-    """A run's training hearts with their registered motion, as the flow learns from them."""
+    """Return a run's training hearts with their registered motion, in the form that the flow learns from."""
     cohort = read_table(results / "cohort/subjects.parquet")
     tables = sorted((results / "beats").glob("*.parquet"))
     artefacts = Artefacts.of(tables, *batches(results, "grid", "labels", "fields/toppr"))
@@ -126,7 +126,7 @@ def examples(results: Path) -> list[Example]:
 
 
 def toppr(hearts: list[TrainingSubject], teacher: Teacher, settings: RegistrationSettings) -> Fit:
-    """A training of TOPPR: iterations and checkpoint to the mean loss."""
+    """Return a training of TOPPR: a function from iterations and checkpoint to the mean loss."""
 
     def fit(iterations: int, checkpoint: Path) -> float:
         changes = {"iterations": iterations, "checkpoint_every": iterations}
@@ -138,7 +138,7 @@ def toppr(hearts: list[TrainingSubject], teacher: Teacher, settings: Registratio
 
 
 def flow(hearts: list[Example], settings: CofSettings) -> Fit:
-    """A training of the velocity field: iterations and checkpoint to the mean loss."""
+    """Return a training of the velocity field: a function from iterations and checkpoint to the mean loss."""
 
     def fit(iterations: int, checkpoint: Path) -> float:
         changes = {"iterations": iterations, "checkpoint_every": iterations}
@@ -151,7 +151,7 @@ def flow(hearts: list[Example], settings: CofSettings) -> Fit:
 
 
 def milliseconds(work: Callable[[], object], rounds: int) -> float:
-    """Median by the clock, after two runs that do not count."""
+    """Return the median wall time in ms, after two runs that do not count."""
     took = []
     for number in range(rounds + 2):
         begun = time.perf_counter()
@@ -201,7 +201,7 @@ def registration(results: Path, settings: RegistrationSettings, rounds: int) -> 
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="results of a run at the scale to measure")
     parser.add_argument("--steps", type=int, default=20, help="measured steps of each training")

@@ -1,6 +1,6 @@
-"""Labels, and registration of ES to ED, on ACDC's validation patients: our weights beside SyN and demons, in one run.
+"""Labels, and registration of ES to ED, on ACDC's validation patients: our weights compared with SyN and demons.
 
-Run with `--help`; README.md tells what comes out.
+Run with `--help`; README.md explains the output.
 """
 
 import argparse
@@ -82,7 +82,7 @@ class Heart:
 
 @dataclass(frozen=True)
 class Pair:
-    """A heart, ready to be registered: ES is fixed, ED moves.
+    """A heart prepared for registration: ES is fixed, ED is moving.
 
     Attributes:
         heart: the patient.
@@ -100,7 +100,7 @@ class Pair:
 
     @classmethod
     def of(cls, heart: Heart, settings: GridSettings) -> "Pair":
-        """The pair of a heart."""
+        """Return the pair of a heart."""
         placement = place(heart.frames[0], heart.labels[0], heart.spacing_mm, settings)
         canonical = fill_invalid(torch.from_numpy(to_canonical(heart.frames, placement)), placement.valid).numpy()
         box = NativeCrop.of(placement).box
@@ -114,7 +114,7 @@ Method = Callable[[Pair], Callable[[], torch.Tensor]]
 
 
 def hearts(folder: Path, split: str, count: int | None) -> Iterator[Heart]:
-    """Patients of a split of `cof sheet acdc`, read as the workflow reads them."""
+    """Yield the patients of a split of `cof sheet acdc`, read as the workflow reads them."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         print(write_acdc(folder, root / "acdc.csv"), file=sys.stderr)
@@ -142,7 +142,7 @@ def hearts(folder: Path, split: str, count: int | None) -> Iterator[Heart]:
 
 
 def agreement(made: np.ndarray, drawn: np.ndarray, spacing_mm: tuple[float, float, float]) -> Iterator[dict[str, Any]]:
-    """Dice and HD95 (mm) of every structure of labels [Z, Y, X] against the expert's."""
+    """Yield Dice and HD95 (mm) of every structure between labels [Z, Y, X] and the expert's labels."""
     made, drawn = about_structures(made[None], drawn[None])
     for name, code in STRUCTURES.items():
         masks = [torch.from_numpy(labels == code)[None] for labels in (made, drawn)]
@@ -153,7 +153,7 @@ def agreement(made: np.ndarray, drawn: np.ndarray, spacing_mm: tuple[float, floa
 
 
 def label(heart: Heart, labeller: Labeller) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows of the labeller's agreement with the expert by phase and structure; and both ejection fractions."""
+    """Return rows of the labeller's agreement with the expert by phase and structure, and both ejection fractions."""
     found, cpu, _ = timed(partial(labeller.label, heart.frames, heart.spacing_mm))
     who = {"patient": heart.name, "group": heart.group}
     rows = [
@@ -169,7 +169,7 @@ def label(heart: Heart, labeller: Labeller) -> tuple[list[dict[str, Any]], dict[
 
 
 def by_network(trained: Trained, steps: int) -> Method:
-    """A trained network, and so many steps of refinement on the pair's images."""
+    """Return the method of a trained network followed by some steps of refinement on the pair's images."""
     path = PathSettings(refinement=RefinementSettings(steps=steps))
     settings = trained.settings.model_copy(update={"path": path})
 
@@ -182,7 +182,7 @@ def by_network(trained: Trained, steps: int) -> Method:
 
 
 def by_tool(tool: Callable[..., np.ndarray], **options: object) -> Method:
-    """A tool of `benchmarks/registration/peers.py`, on native voxels."""
+    """Return the method of a tool of `benchmarks/registration/peers.py`, applied to native voxels."""
 
     def register(pair: Pair) -> Callable[[], torch.Tensor]:
         moving, fixed = pair.native
@@ -199,12 +199,12 @@ def by_tool(tool: Callable[..., np.ndarray], **options: object) -> Method:
 
 
 def unmoved(fixed: np.ndarray, moving: np.ndarray, spacing_mm: object) -> np.ndarray:
-    """No registration."""
+    """Return the zero displacement (no registration)."""
     return np.zeros((3, *fixed.shape), np.float32)
 
 
 def measure(pair: Pair, displacement: torch.Tensor) -> list[dict[str, Any]]:
-    """Rows of the agreement of ED's labels, moved, with those of ES; regularity is that about the heart."""
+    """Return rows of the agreement between warped ED labels and ES labels, and of the regularity near the heart."""
     heart = pair.heart
     moved = warp_labels(torch.from_numpy(heart.labels[:1]), displacement, heart.spacing_mm).numpy()[0]
     determinant = jacobian_determinant(displacement[(..., *about(heart))].contiguous(), heart.spacing_mm)
@@ -214,7 +214,7 @@ def measure(pair: Pair, displacement: torch.Tensor) -> list[dict[str, Any]]:
 
 
 def about(heart: Heart) -> tuple[slice, slice, slice]:
-    """The box of the expert's labels with a margin of 10 mm in the plane."""
+    """Return the bounding box of the expert's labels with an in-plane margin of 10 mm."""
     box = []
     for axis, spacing in enumerate(heart.spacing_mm, 1):
         held = np.flatnonzero(heart.labels.any(axis=tuple(other for other in range(4) if other != axis)))
@@ -232,7 +232,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 
 def cell(values: pd.Series, digits: int = 3, interval: bool = False) -> str:
-    """A mean as text, with its 95 % bootstrap interval over patients if asked."""
+    """Return a mean as text, with its 95 % bootstrap interval over patients on request."""
     known = values.dropna().to_numpy()
     if not len(known):
         return "-"
@@ -244,13 +244,13 @@ def cell(values: pd.Series, digits: int = 3, interval: bool = False) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def say_labels(rows: pd.DataFrame, ejection: pd.DataFrame) -> str:
-    """Write the rows of the labeller as Markdown."""
+    """Return the rows of the labeller as Markdown."""
     groups = [group for group in GROUPS if group in set(rows["group"])]
     body = []
     for structure in SHORT.values():
@@ -278,7 +278,7 @@ def say_labels(rows: pd.DataFrame, ejection: pd.DataFrame) -> str:
 
 
 def say_registration(rows: pd.DataFrame) -> str:
-    """Write the rows of the registration as Markdown."""
+    """Return the rows of the registration as Markdown."""
     groups = [group for group in GROUPS if group in set(rows["group"])]
     body, by_group = [], []
     for method, these in rows.groupby("method", sort=False):
@@ -312,7 +312,7 @@ def say_registration(rows: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Label and register every patient by every method; write rows and tables, renewed after each patient."""
+    """Label and register every patient by every method; write rows and tables, updated after each patient."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--acdc", type=Path, required=True, help="ACDC's folder, as `cof sheet acdc` takes it")
     parser.add_argument("--weights", type=Path, required=True, help="folder with labeller/ and registrations/")
@@ -365,7 +365,7 @@ def main() -> None:
 
 
 def _write(arguments: argparse.Namespace, drawn: list, ejection: list, moved: list) -> None:
-    """`labels.csv`, `ejection.csv`, `registration.csv` and `acdc.md`."""
+    """Write `labels.csv`, `ejection.csv`, `registration.csv` and `acdc.md`."""
     files = {"labels": drawn, "ejection": ejection, "registration": moved}
     tables = {name: pd.DataFrame(rows) for name, rows in files.items() if rows}
     for name, rows in tables.items():

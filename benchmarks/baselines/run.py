@@ -1,6 +1,6 @@
-"""Measure the bounds of the baselines that make images, and what a Fréchet distance sees.
+"""Upper bounds of the baselines that generate images, and the sensitivity of a Fréchet distance.
 
-Run with `--help`; README.md tells what is compared.
+Run with `--help`; README.md explains the comparison.
 """
 
 import argparse
@@ -38,13 +38,13 @@ MOVING = 0.9
 
 
 def detail(cine: Tensor, moving: Tensor) -> float:
-    """Root mean square of the in-plane Laplacian of frames [T, Z, Y, X] where something moves [Z, Y, X]."""
+    """Return the root mean square of the in-plane Laplacian of frames [T, Z, Y, X] within a mask [Z, Y, X]."""
     found = functional.conv2d(cine.flatten(0, 1)[:, None], LAPLACE, padding=1).view_as(cine)
     return float(found[:, moving].square().mean().sqrt())
 
 
 def generated(results: Path, models: list[str], subject: str) -> Iterator[tuple[str, Tensor]]:
-    """The canonical cines [T, Z, Y, X] that models have generated of a subject."""
+    """Yield the canonical cines [T, Z, Y, X] that models have generated for a subject."""
     for name in models:
         made = find(sorted((results / "twins" / name).glob("b*")), f"{subject}.safetensors")
         if made is None:
@@ -53,7 +53,7 @@ def generated(results: Path, models: list[str], subject: str) -> Iterator[tuple[
 
 
 def displaced(heart: Example) -> Iterator[tuple[str, Tensor]]:
-    """The anchor in the registered motion, in part of it, still, and hardly displaced: cines [T, Z, Y, X]."""
+    """Yield the anchor moved by the registered motion, part of it, none, and by half a voxel: cines [T, Z, Y, X]."""
     anchor, motion = torch.from_numpy(heart.anchor), torch.as_tensor(heart.displacement).float()
     in_plane, aside = motion.clone(), torch.zeros_like(motion)
     in_plane[:, 0] = 0
@@ -66,7 +66,7 @@ def displaced(heart: Example) -> Iterator[tuple[str, Tensor]]:
 
 
 def returned(heart: Example, models: dict[str, object], frames: int) -> Iterator[tuple[str, Tensor]]:
-    """The real cine as parts of the baselines give it back: cines [T, Z, Y, X]."""
+    """Yield the real cine after it has passed through parts of the baselines: cines [T, Z, Y, X]."""
     slices, valid = SliceBatch.of_stack(heart), np.flatnonzero(heart.placement.valid)
     for name, model in models.items():
         if not isinstance(model, EchoPulseModel | LfdmModel | EchoDiffusionModel):
@@ -91,7 +91,7 @@ def returned(heart: Example, models: dict[str, object], frames: int) -> Iterator
 
 @torch.no_grad()
 def measure(results: Path, models: list[str], split: str, subjects: int | None) -> dict[str, list[tuple[float, ...]]]:
-    """For every variant SSIM, PSNR, M-Corr and detail of every subject, and a Fréchet distance of all."""
+    """Return SSIM, PSNR, M-Corr and detail of every subject and a Fréchet distance, for every variant."""
     beats, grids, labelled, fields = (
         sorted((results / stage).glob("b*")) for stage in ("beats", "grid", "labels", "fields/toppr")
     )
@@ -126,14 +126,14 @@ def measure(results: Path, models: list[str], split: str, subjects: int | None) 
 
 
 def moments(items: np.ndarray) -> Moments:
-    """Of items [n, d], as those of one subject."""
+    """Return the moments of items [n, d] of one subject."""
     found = Moments(1, items.shape[1])
     found.add(0, items)
     return found
 
 
 def frechet(features: dict[str, list[np.ndarray]]) -> dict[str, float]:
-    """Distances of variants from the real cines, in the leading principal components of these."""
+    """Return the Fréchet distances of variants from the real cines, in the real cines' leading principal components."""
     every = {name: np.concatenate(of) for name, of in features.items()}
     axes = Components.of(moments(every["real cine"]), EvaluationSettings().components)
     gaussians = {name: moments(axes(items)).gaussian(np.ones(1)) for name, items in every.items()}
@@ -141,7 +141,7 @@ def frechet(features: dict[str, list[np.ndarray]]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="results of a run, such as results/bench")
     parser.add_argument("--models", nargs="*", default=["cof", "echopulse", "lfdm", "echodiffusion"])

@@ -1,6 +1,6 @@
-"""How much of what hearts differ in, their ejection fraction, does a registration keep, and how much a trained model?
+"""How much of the differences in ejection fraction between hearts a registration and a trained model preserve.
 
-Run with `--help`; README.md tells what is compared.
+Run with `--help`; README.md explains the comparison.
 """
 
 import argparse
@@ -29,21 +29,21 @@ REFINEMENTS = [
     RefinementSettings(steps=20),
     RefinementSettings(steps=5, step_mm=1, control_mm=40),
 ]
-LATE = 0.8  # a phase at which little moves: what is found there is mostly noise
+LATE = 0.8  # a phase with little motion, where the registered displacement is mostly noise
 
 
 def ejected_pct(labels: np.ndarray, moved: np.ndarray) -> float:
-    """EF in % of the LV of labels [Z, Y, X] at ED and after a motion."""
+    """Return the EF in % of the LV of labels [Z, Y, X] at ED and after a motion."""
     return 100 * (1 - float((moved == LV).sum()) / float((labels == LV).sum()))
 
 
 def carried(labels: np.ndarray, displacement: torch.Tensor, placement: Placement) -> np.ndarray:
-    """Native labels [Z, Y, X] moved by one displacement [1, 3, Z, Y/2, X/2]."""
+    """Return native labels [Z, Y, X] warped by one displacement [1, 3, Z, Y/2, X/2]."""
     return warp_native_labels(torch.from_numpy(labels.astype(np.uint8)), displacement, placement)[0].numpy()
 
 
 def name_of(refinement: RefinementSettings) -> str:
-    """What is printed of a refinement."""
+    """Return the printed name of a refinement."""
     if not refinement.steps:
         return "TOPPR"
     where = f"{refinement.control_mm:g} mm apart" if refinement.control_mm else "at every voxel"
@@ -53,7 +53,7 @@ def name_of(refinement: RefinementSettings) -> str:
 def measure(
     results: Path, registration: str, models: list[Path], split: str, subjects: int | None
 ) -> dict[str, np.ndarray]:
-    """For each way to find it, every subject's EF, the exact one, and in-plane errors in mm at ES and late: [N, 4]."""
+    """Return every subject's EF, exact EF, and in-plane errors in mm at ES and at a late phase, by method: [N, 4]."""
     trained = load(results / "registrations" / registration)
     generators = {f"the model {path.name}": load_model(path).model for path in models}
     beats, grids, labelled = (sorted((results / stage).glob("b*")) for stage in ("beats", "grid", "labels"))
@@ -70,7 +70,7 @@ def measure(
         labels = read_labels(results / "labels" / batch / f"{name}.nii.gz")
         truth = Truth.read(results / "phantom/truth", name.replace("-v", "_"), native)
         known = truth.on_motion_grid(placement, len(frames))
-        if known is None:  # its cine was rolled
+        if known is None:  # the exact motion is not available for a cine that was rolled
             continue
         motion, inside = known
         end_systole = int((truth.labels == LV).sum((1, 2, 3)).argmin())
@@ -99,7 +99,7 @@ def measure(
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="results of a synthetic run, such as results/bench")
     parser.add_argument("--registration", default="toppr")

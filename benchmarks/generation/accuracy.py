@@ -1,6 +1,6 @@
-"""What faster solvers cost: their motion against a fine solution, by a trained model, for the subjects of one split.
+"""Accuracy of faster solvers: motion of a trained model compared with a fine solution, for the subjects of one split.
 
-Run with `--help`; README.md tells what is compared.
+Run with `--help`; README.md explains the comparison.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SOLVERS = {
 
 
 def errors(results: Path, name: str, split: str) -> dict[str, list[tuple[float, float]]]:
-    """For each solver and subject, the mean and the largest length in mm of the difference inside the heart."""
+    """Return mean and largest length in mm of the difference inside the heart, for each solver and subject."""
     trained = load(results / "models" / name)
     assert isinstance(trained.settings, CofSettings)
     assert isinstance(trained.model, CofModel)
@@ -54,7 +54,7 @@ def errors(results: Path, name: str, split: str) -> dict[str, list[tuple[float, 
 
 
 def main() -> None:
-    """Compare and print."""
+    """Compare the solvers and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="results of a run, such as results/bench")
     parser.add_argument("--model", default="cof")

@@ -1,6 +1,6 @@
-"""Is a heart generated faster than it beats? ECG and anchor in, native frames out, against the cycle's length.
+"""Time to generate a heart, from ECG and anchor to native frames, compared with the duration of its cycle.
 
-Run with `--help`; README.md tells what is compared.
+Run with `--help`; README.md explains the comparison.
 """
 
 import argparse
@@ -46,7 +46,7 @@ PROFILED = "16-32-64, 32 modes, 12 harmonics"
 
 
 def make_person(folder: Path) -> tuple[Subject, np.ndarray]:
-    """A synthetic subject at paper scale, read as any other, and its native anchor [Z, Y, X]; made once."""
+    """Make a synthetic subject at paper scale once, and read it; return it with its native anchor [Z, Y, X]."""
     cine, ecg = folder / "raw/cine/sub-0001_20209_2_0.zip", folder / "raw/ecg/sub-0001_20205_2_0.xml"
     if not (cine.is_file() and ecg.is_file()):
         settings = PhantomSettings(train=1, test=1, frames=FRAMES, slices=12, matrix=210)
@@ -65,7 +65,7 @@ def make_person(folder: Path) -> tuple[Subject, np.ndarray]:
 
 
 def make_model(field: dict, ode: dict) -> CofModel:
-    """A velocity field of random weights, which cost what trained ones do, that moves the heart by millimetres."""
+    """Return a velocity field with random weights and motion of some millimetres; it costs as much as a trained one."""
     settings = CofSettings(field=VelocitySettings(**field), ode=OdeSettings(**ode))
     torch.manual_seed(0)
     network = VelocityField(settings.field)
@@ -76,7 +76,7 @@ def make_model(field: dict, ode: dict) -> CofModel:
 
 
 def make_diffusion() -> DiffusionModel:
-    """The same network as a denoiser, whose time depends on nothing but the number of its evaluations."""
+    """Return the same network as a denoiser; its time depends only on the number of evaluations."""
     settings = DiffusionSettings(field=DenoiserSettings(channels=SMALL), steps=10)
     torch.manual_seed(0)
     network = Denoiser(settings.field)
@@ -86,7 +86,7 @@ def make_diffusion() -> DiffusionModel:
 
 
 def seconds(work: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Median time of `work` by the clock and of the CPU, after one run that does not count."""
+    """Return the median wall and CPU time of `work`, after one run that does not count."""
     work()
     walls, cpus = [], []
     for _ in range(rounds):
@@ -98,7 +98,7 @@ def seconds(work: Callable[[], object], rounds: int) -> tuple[float, float]:
 
 
 def profile_of(model: CofModel, person: Subject) -> str:
-    """Where the time of `PROFILED` goes, by operation."""
+    """Return a Markdown table of the time of `PROFILED` by operation."""
     with torch.profiler.profile() as profile:
         model.generate(person, FRAMES, 0)
     costs = profile.key_averages()
@@ -109,7 +109,7 @@ def profile_of(model: CofModel, person: Subject) -> str:
 
 
 def main() -> None:
-    """Make the subject where it is not there yet, measure, print."""
+    """Make the subject if it does not exist, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for the synthetic subject")
     parser.add_argument("--rounds", type=int, default=5)

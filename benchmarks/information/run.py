@@ -1,6 +1,6 @@
-"""How much of the hearts' motion does a linear model without any network tell from anchor and ECG?
+"""How much of the hearts' motion a linear model without any network can predict from anchor and ECG.
 
-Run with `--help`; README.md tells what is compared.
+Run with `--help`; README.md explains the comparison.
 """
 
 import argparse
@@ -30,7 +30,7 @@ ALPHAS = np.logspace(-1, 5, 25)
 
 
 def hearts(results: Path, registration: str, split: str) -> list[Example]:
-    """The subjects of a split that have their motion."""
+    """Return the subjects of a split that have registered motion."""
     cohort = read_table(results / "cohort/subjects.parquet")
     places = [sorted((results / stage).glob("b*")) for stage in ("grid", "labels", f"fields/{registration}")]
     artefacts = Artefacts.of(sorted((results / "beats").glob("*.parquet")), *places)
@@ -42,63 +42,63 @@ def hearts(results: Path, registration: str, split: str) -> list[Example]:
 
 
 def end_point_error(heart: Example, displacement: torch.Tensor) -> float:
-    """Mean distance in mm to the registered displacement, inside the anchor's heart, frames but the anchor's."""
+    """Return the mean distance in mm to the registered displacement inside the anchor's heart, over other frames."""
     mask = heart_mask(heart.anchor_labels).bool()
     return float((displacement - torch.from_numpy(heart.displacement).float()).norm(dim=1)[1:, mask].mean())
 
 
 class Frame:
-    """The mean heart, in whose pose hearts are compared."""
+    """The mean heart; hearts are compared in its pose."""
 
     def __init__(self, train: list[Example]) -> None:
         self.mean, self.pose = mean_motion(train)
         self.canonical = train[0].placement.spacing_mm
 
     def motion(self, heart: Example) -> np.ndarray:
-        """A heart's motion as the mean heart would have it, flat."""
+        """Return a heart's motion in the pose of the mean heart, flattened."""
         own = HeartPose.of(heart.anchor_labels, self.canonical)
         motion = torch.from_numpy(heart.displacement).float()
         return see_through(self.pose, own, motion, motion_spacing(self.canonical)).numpy().ravel()
 
     def error(self, heart: Example, motion: np.ndarray) -> float:
-        """End-point error of a motion that the mean heart would have."""
+        """Return the end-point error of a motion given in the pose of the mean heart."""
         own = HeartPose.of(heart.anchor_labels, self.canonical)
         made = torch.from_numpy(motion.reshape(self.mean.shape)).float()
         return end_point_error(heart, see_through(own, self.pose, made, motion_spacing(self.canonical)))
 
     def masks(self, heart: Example) -> np.ndarray:
-        """The anchor's structures in the pose of the mean heart, flat."""
+        """Return the anchor's structures in the pose of the mean heart, flattened."""
         own = HeartPose.of(heart.anchor_labels, self.canonical)
         masks = np.stack([heart.anchor_labels == value for value in STRUCTURES.values()]).astype(np.float32)
         return self.pose.onto(own).map_images(torch.from_numpy(masks)[None], self.canonical)[0].numpy().ravel()
 
 
 def principal(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and leading principal directions [count, D] of rows [N, D]."""
+    """Return the mean and the leading principal directions [count, D] of rows [N, D]."""
     mean = rows.mean(0)
     _, _, directions = np.linalg.svd(rows - mean, full_matrices=False)
     return mean, directions[:count]
 
 
 def of_anchor(heart: Example, frame: Frame) -> list[float]:
-    """Sizes that an anchor shows."""
+    """Return the sizes that the anchor shows."""
     pose = HeartPose.of(heart.anchor_labels, frame.canonical)
     volumes = [float((heart.anchor_labels == value).sum()) for value in STRUCTURES.values()]
     return [*volumes, *pose.size_mm]
 
 
 def of_rate(heart: Example) -> list[float]:
-    """What strata of sex and heart rate share."""
+    """Return what subjects in the same stratum of sex and heart rate share."""
     return [heart.rr_ms, float(np.log(heart.rr_ms)), float(heart.sex == "M")]
 
 
 def of_ecg(heart: Example) -> list[float]:
-    """What is read off the ECG's cycle, and the sex in its file."""
+    """Return the features of the ECG's cycle, and the sex stated in its file."""
     return [*map(float, heart.features), *of_rate(heart)]
 
 
 def of_simulator(heart: Example, truth: Path) -> list[float]:
-    """Everything that the simulator decided about a heart, hidden residuals included."""
+    """Return all latent values of the simulator for a heart, hidden residuals included."""
     record = json.loads((truth / f"{heart.subject.replace('-v', '_')}.json").read_text())
     latents = record["latents"]
     numbers = [float(latents[name]) for name in sorted(latents) if isinstance(latents[name], bool | int | float)]
@@ -112,18 +112,18 @@ def of_simulator(heart: Example, truth: Path) -> list[float]:
 
 
 def predictor() -> Pipeline:
-    """Ridge regression whose penalty is chosen by leaving one out."""
+    """Return a ridge regression whose penalty is chosen by leave-one-out cross-validation."""
     return make_pipeline(StandardScaler(), RidgeCV(ALPHAS, alpha_per_target=True))
 
 
 def filled(rows: list[list[float]], like: np.ndarray | None = None) -> np.ndarray:
-    """Rows as an array; what could not be measured becomes the median of the training hearts."""
+    """Return rows as an array; missing values become the median of the training hearts."""
     array = np.array(rows, float)
     return np.where(np.isfinite(array), array, np.nanmedian(array if like is None else like, axis=0))
 
 
 def errors_of(results: Path, names: list[str], hearts: list[Example]) -> np.ndarray:
-    """End-point errors [N] of a trained model's motion, or of the mean motion of several."""
+    """Return the end-point errors [N] of a trained model's motion, or of the mean motion of several models."""
     models = [load(results / "models" / name) for name in names]
 
     def motion(heart: Example) -> torch.Tensor:
@@ -134,7 +134,7 @@ def errors_of(results: Path, names: list[str], hearts: list[Example]) -> np.ndar
 
 
 def main() -> None:
-    """Fit on the training split, measure on another, print."""
+    """Fit on the training split, measure on another split, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="results of a synthetic run, such as results/bench")
     parser.add_argument("--registration", default="toppr")
@@ -174,7 +174,7 @@ def main() -> None:
         errors[f"the model {names}"] = errors_of(arguments.results, names.split("+"), test)
     base = errors["nothing: the mean"]
     print(f"{len(train)} training hearts, {len(test)} of the split {arguments.split}\n")
-    print("| known of a new heart | end-point error, mm | less than the mean's, % |\n|---|---:|---:|")
+    print("| known of a new heart | end-point error, mm | reduction from the mean's, % |\n|---|---:|---:|")
     rng = np.random.default_rng(0)
     for name, values in errors.items():
         gain = 100 * (1 - values.sum() / base.sum())

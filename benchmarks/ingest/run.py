@@ -1,6 +1,6 @@
-"""Seconds a subject from raw files to beat and canonical cine, beside the straightforward public way, in one run.
+"""Seconds per subject from raw files to beat and canonical cine, compared with the usual public tools in one run.
 
-Run with `--help`; README.md tells what is compared.
+Run with `--help`; README.md explains the comparison.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SUBJECTS = 10_000
 
 
 def make_raw(folder: Path) -> tuple[Path, Path]:
-    """ECG and cine archive of one synthetic subject at paper scale; made once."""
+    """Make ECG and cine archive of one synthetic subject at paper scale, once."""
     cine, ecg = folder / "raw/cine/sub-0001_20209_2_0.zip", folder / "raw/ecg/sub-0001_20205_2_0.xml"
     if not (cine.is_file() and ecg.is_file()):
         settings = PhantomSettings(train=1, test=1, frames=50, slices=12, matrix=208)
@@ -43,14 +43,14 @@ def make_raw(folder: Path) -> tuple[Path, Path]:
 
 
 def stand_in_labels(shape: tuple[int, ...]) -> np.ndarray:
-    """Labels [Z, Y, X] that only place the crop: a disc of LV in a ring of myocardium at the middle of each slice."""
+    """Return labels [Z, Y, X] that place the crop: a disc of LV in a ring of myocardium in the middle of each slice."""
     y, x = np.ogrid[: shape[1], : shape[2]]
     radius = np.hypot(y - shape[1] / 2, x - shape[2] / 2)
     return np.broadcast_to(np.where(radius < 12, 1, np.where(radius < 18, 2, 0)).astype(np.uint8), shape)
 
 
 def by_pydicom(archive: Path, folder: Path) -> np.ndarray:
-    """The stack [T, Z, Y, X] by `dcmread` in a loop over the extracted files."""
+    """Return the stack [T, Z, Y, X] by `dcmread` in a loop over the extracted files."""
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder)
     slices = defaultdict(list)
@@ -65,7 +65,7 @@ def by_pydicom(archive: Path, folder: Path) -> np.ndarray:
 
 
 def by_simpleitk(archive: Path, folder: Path) -> np.ndarray:
-    """The stack [T, Z, Y, X] by SimpleITK's series reader over the extracted files, a series a slice."""
+    """Return the stack [T, Z, Y, X] by SimpleITK's series reader over the extracted files, one series per slice."""
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder)
     reader = SimpleITK.ImageSeriesReader()
@@ -78,7 +78,7 @@ def by_simpleitk(archive: Path, folder: Path) -> np.ndarray:
 
 
 def canonical_by_zoom(stack: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """The canonical cine the common way: crop about the middle, `scipy.ndimage.zoom` a frame, scale to [0, 1]."""
+    """Return the canonical cine by crop around the middle, `scipy.ndimage.zoom` per frame, and scaling to [0, 1]."""
     low, high = np.percentile(stack[0], (1, 99))
     factors = [1.0, spacing_mm[1] / GRID.spacing_mm[1], spacing_mm[2] / GRID.spacing_mm[2]]
     half = [int(np.ceil(size / factor / 2)) + 1 for size, factor in zip(GRID.shape[1:], factors[1:])]
@@ -89,21 +89,21 @@ def canonical_by_zoom(stack: np.ndarray, spacing_mm: tuple[float, float, float])
 
 
 def strip_by_xmltodict(path: Path) -> dict[str, np.ndarray]:
-    """The strip's leads in mV by xmltodict of the whole file."""
+    """Return the strip's leads in mV by xmltodict of the whole file."""
     strip = xmltodict.parse(path.read_bytes())["CardiologyXML"]["StripData"]
     scale = float(strip["Resolution"]["#text"]) / 1000
     return {lead["@lead"]: np.array(lead["#text"].split(","), float) * scale for lead in strip["WaveformData"]}
 
 
 class Timer:
-    """Wall and CPU seconds of named pieces of work, a pair a round."""
+    """Wall and CPU seconds of named pieces of work, one pair per round."""
 
     def __init__(self) -> None:
         self.wall: dict[str, list[float]] = defaultdict(list)
         self.cpu: dict[str, list[float]] = defaultdict(list)
 
     def run(self, name: str, work: Callable[[], object]) -> object:
-        """The result of `work`, whose time is noted under `name`."""
+        """Return the result of `work`, and record its time under `name`."""
         wall, cpu = time.perf_counter(), time.process_time()
         result = work()
         self.wall[name].append(time.perf_counter() - wall)
@@ -111,7 +111,7 @@ class Timer:
         return result
 
     def ratio(self, slow: tuple[str, ...], fast: tuple[str, ...]) -> tuple[float, float]:
-        """Median over the rounds of how many times longer all of `slow` took, in wall and in CPU time."""
+        """Return the median over rounds of the time of all of `slow` over that of `fast`, as wall and CPU time."""
         wall, cpu = (
             statistics.median(
                 sum(one) / sum(other)
@@ -123,7 +123,7 @@ class Timer:
 
 
 def measure(ecg: Path, archive: Path, rounds: int) -> Timer:
-    """All pieces of work in turn, round by round, so that a busy machine slows all alike."""
+    """Time all pieces of work in turn, round by round, so that a busy machine slows all of them alike."""
     timer = Timer()
     reference = read_cine_source(archive, 0.1)
     labels, spacing = stand_in_labels(reference.frames.shape[1:]), reference.spacing_mm
@@ -173,7 +173,7 @@ def measure(ecg: Path, archive: Path, rounds: int) -> Timer:
 
 
 def report(timer: Timer, rounds: int) -> str:
-    """The tables as Markdown."""
+    """Return the tables as Markdown."""
     lines = [f"{rounds} rounds, {os.cpu_count()} cores; medians.", "", "| work | wall, s | CPU, s |", "|---|---|---|"]
     for name in timer.wall:
         wall, cpu = statistics.median(timer.wall[name]), statistics.median(timer.cpu[name])
@@ -201,7 +201,7 @@ def report(timer: Timer, rounds: int) -> str:
 
 
 def main() -> None:
-    """Make the subject where it is not there yet, measure, print."""
+    """Make the subject if it does not exist, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for the synthetic subject")
     parser.add_argument("--rounds", type=int, default=5)

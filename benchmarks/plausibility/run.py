@@ -1,4 +1,4 @@
-"""Share of hearts with known volumes that the checks of plausibility warn about.
+"""Share of hearts with known volumes that the plausibility checks warn about.
 
 Run with `--help`; README.md has the numbers.
 """
@@ -14,12 +14,12 @@ import numpy as np
 from cof.heart.function import MYOCARDIAL_DENSITY_G_PER_ML
 from cof.quality.plausibility import CHECKS, Heart, doubts, measure
 
-# ACDC's own codes, which are not ours.
+# ACDC's label codes, which differ from ours.
 LV, MYOCARDIUM, RV = 3, 2, 1
 
 
 def acdc(folder: Path) -> dict[str, Heart]:
-    """The hearts of ACDC's training set: `patient*/Info.cfg` and the experts' labels at ED and ES."""
+    """Return the hearts of ACDC's training set: `patient*/Info.cfg` and the experts' labels at ED and ES."""
     hearts = {}
     for patient in sorted(folder.glob("patient*")):
         lines = (line.split(":") for line in (patient / "Info.cfg").read_text().splitlines() if ":" in line)
@@ -36,7 +36,7 @@ def acdc(folder: Path) -> dict[str, Heart]:
 
 
 def phantoms(folder: Path) -> dict[str, Heart]:
-    """The hearts of a synthetic cohort by the exact labels of every frame: `phantom/truth/*.json`."""
+    """Return the hearts of a synthetic cohort by the exact labels of every frame: `phantom/truth/*.json`."""
     hearts = {}
     for file in sorted((folder / "truth").glob("*.json")):
         truth = json.loads(file.read_text())
@@ -51,7 +51,7 @@ def phantoms(folder: Path) -> dict[str, Heart]:
 
 
 def report(title: str, hearts: dict[str, Heart]) -> None:
-    """Print the rate of every check, and of any."""
+    """Print the rate of warnings of every check, and of all together."""
     found = {name: doubts(measure(heart)) for name, heart in hearts.items()}
     counts = Counter(doubt.check.key for warned in found.values() for doubt in warned)
     defined = {check.key: sum(np.isfinite(check.value(heart)) for heart in hearts.values()) for check in CHECKS}
@@ -62,7 +62,7 @@ def report(title: str, hearts: dict[str, Heart]) -> None:
 
 
 def main() -> None:
-    """Print a table for each set of hearts that is named."""
+    """Print one table per set of hearts that is given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--acdc", type=Path, help="ACDC's training set, a folder for each patient")
     parser.add_argument("--phantom", type=Path, help="folder phantom/ of a run")

@@ -1,6 +1,6 @@
-"""Real cines through the chain that learnt from phantoms alone: twins, and the labeller's error against real contours.
+"""Real cines through a chain trained on phantoms alone: twins, and the labeller's error against real contours.
 
-Run with `--help`; README.md tells what comes out.
+Run with `--help`; README.md explains the output.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from cof.twins.single import twin_from_files
 # Sunnybrook's contours as 4D labels: 3 is the LV cavity (ED and ES), 2 the myocardium (ED alone).
 STRUCTURES = {"LV": (1, 3), "myocardium": (2, 2)}
 NOTICE = (
-    "The ECGs are not these patients': the pairing is arbitrary, and nothing here says how well motion was predicted."
+    "The ECGs are from other people: the pairing is arbitrary, and no number here measures the prediction of motion."
 )
 
 
 def compare(case: str, scan: Path, contours: Path, labeller: Labeller) -> tuple[list[dict[str, object]], int]:
-    """Rows of Dice and volumes of the labeller against the contours at ED and ES, and the ED frame.
+    """Return rows of Dice and volumes of the labeller against the contours at ED and ES, and the ED frame.
 
     Args:
         case: name of the row.
@@ -45,7 +45,7 @@ def compare(case: str, scan: Path, contours: Path, labeller: Labeller) -> tuple[
             real = drawn[frame] == theirs
             if not real.any():
                 continue
-            # Contours exist on the slices that the expert drew; others say nothing.
+            # Contours exist only on the slices that the expert annotated; only these slices count.
             slices = (drawn[frame] > 0).any((1, 2))
             made = (labels == ours) & slices[:, None, None]
             rows.append(

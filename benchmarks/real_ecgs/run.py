@@ -1,6 +1,6 @@
 """Real ECGs through reader, checks and representative cycle: a figure and a table.
 
-Run with `--help`; README.md tells what comes out.
+Run with `--help`; README.md explains the output.
 """
 
 import argparse
@@ -23,7 +23,7 @@ NAN = float("nan")
 
 
 def row(name: str, ecg: Ecg, cycle: Cycle) -> dict[str, object]:
-    """One line of the table: our beats beside what the device says, and the checks of the strip."""
+    """Return one row of the table: our beats beside the device's values, and the checks of the recording."""
     found = check(ecg, EcgSettings())
     return {
         "ecg": name,
@@ -49,7 +49,7 @@ def row(name: str, ecg: Ecg, cycle: Cycle) -> dict[str, object]:
 
 
 def draw(axes: tuple[plt.Axes, plt.Axes], name: str, ecg: Ecg, cycle: Cycle) -> None:
-    """Lead II of the strip with R peaks and the chosen cycle, and beside it the cycle in leads II, V2 and V5."""
+    """Draw lead II with R peaks and the chosen cycle, and beside it the cycle in leads II, V2 and V5."""
     strip, beat = axes
     clean = preprocess(ecg.signal, ecg.rate_hz, ecg.filters, BEATS)
     peaks = find_r_peaks(clean, ecg.rate_hz, ecg.measurements.get("ventricular_rate_bpm"), BEATS.rate_tolerance)
@@ -72,7 +72,7 @@ def draw(axes: tuple[plt.Axes, plt.Axes], name: str, ecg: Ecg, cycle: Cycle) -> 
 
 
 def main() -> None:
-    """Run from the command line."""
+    """Read the ECG files and write table and figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", type=Path, nargs="+", help="ECG files of any kind that `cof` reads")
     parser.add_argument("--out", type=Path, required=True, help="folder for table.csv, table.md and real_ecgs.png")

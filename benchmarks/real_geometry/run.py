@@ -1,6 +1,6 @@
-"""A real cine's geometry against SimpleITK's reader, and the canonical cine from its DICOM files against its NIfTI.
+"""Geometry of a real cine compared with SimpleITK's reader, and its canonical cine from DICOM compared with NIfTI.
 
-Run with `--help`; README.md tells what comes out.
+Run with `--help`; README.md explains the output.
 """
 
 import argparse
@@ -23,14 +23,14 @@ LV_OF_CONTOURS, MYOCARDIUM_OF_CONTOURS = 3, 2
 
 
 def corners_mm(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """RAS millimetres [Z, 4, 3] of the corner voxels of every slice."""
+    """Return the corner voxels of every slice in RAS millimetres [Z, 4, 3]."""
     slices, rows, columns = shape
     index = [[(x, y, z, 1) for y in (0, rows - 1) for x in (0, columns - 1)] for z in range(slices)]
     return (np.array(index) @ affine.T)[..., :3]
 
 
 def from_simpleitk(cine: Cine, archive: Path) -> float:
-    """Largest distance, mm, of a slice's corners by SimpleITK from the nearest slice's corners by `cof`."""
+    """Return the largest distance in mm of a slice's corners by SimpleITK from the nearest slice's corners by `cof`."""
     own = corners_mm(cine.affine, cine.frames.shape[1:])
     worst = 0.0
     with tempfile.TemporaryDirectory() as folder:
@@ -48,9 +48,9 @@ def from_simpleitk(cine: Cine, archive: Path) -> float:
 
 
 def write_by_simpleitk(cine: Cine, folder: Path) -> None:
-    """The cine as DICOM files that SimpleITK writes, one a frame and slice, with position, orientation and number.
+    """Write the cine as DICOM files by SimpleITK, one per frame and slice, with position, orientation and number.
 
-    Without trigger times: the NIfTI does not tell when the R peak was.
+    The files have no trigger times, because the NIfTI does not record the time of the R peak.
     """
     along_x, along_y, step = (cine.affine[:3, :3] * [[-1], [-1], [1]]).T
     normal = np.cross(along_x, along_y)
@@ -81,7 +81,7 @@ def write_by_simpleitk(cine: Cine, folder: Path) -> None:
 
 
 def begun_at_ed(cine: Cine, contours: np.ndarray) -> tuple[Cine, np.ndarray]:
-    """The cine and its labels, rolled as the cine stage rolls them."""
+    """Return the cine and its labels, rolled as the cine stage rolls them."""
     lv, wall = contours == LV_OF_CONTOURS, contours == MYOCARDIUM_OF_CONTOURS
     labels = np.where(lv, 1, np.where(wall, 2, 0)).astype(np.uint8)
     frame, by = find_ed(cine, None, labels)

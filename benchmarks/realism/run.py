@@ -1,4 +1,4 @@
-"""How real do the phantoms look to a segmenter that has only ever seen real cine MR?
+"""How real the phantoms look to a segmenter that was trained on real cine MR alone.
 
 Trains a 2-D U-Net on real short-axis images with left-ventricular contours, then applies it to held-out real patients
 and to the synthetic cohort, both through the same preprocessing. See README.md beside this file.
@@ -66,7 +66,7 @@ class Slice:
 
 
 def preprocess(image: np.ndarray, cavity: np.ndarray, spacing_mm: float, target_mm: float) -> tuple[np.ndarray, ...]:
-    """The one path of real and synthetic images: resample, cut the central field, scale, pad.
+    """Preprocess a real or synthetic image: resample, cut the central field, scale, pad.
 
     Args:
         image: [Y, X], any intensity unit.
@@ -100,12 +100,12 @@ def preprocess(image: np.ndarray, cavity: np.ndarray, spacing_mm: float, target_
 
 
 def level_of(rank: int, count: int) -> str:
-    """Third of the ventricle of slice `rank` of `count`, counted from the base."""
+    """Return the third of the ventricle of slice `rank` of `count`, counted from the base."""
     return LEVELS[min(3 * rank // max(count, 1), 2)]
 
 
 def read_real(folder: Path, target_mm: float, frames: int) -> list[Slice]:
-    """Image and label pairs `Images/*.png`, `Labels/*.png` named {patient}-IM-{series}-{number}.
+    """Read image and label pairs `Images/*.png`, `Labels/*.png` named {patient}-IM-{series}-{number}.
 
     `number` counts `frames` images a slice, slices from base to apex. Of a slice's two labelled frames, the one with
     the larger cavity is ED.
@@ -134,7 +134,7 @@ def read_real(folder: Path, target_mm: float, frames: int) -> list[Slice]:
 
 
 def split(slices: list[Slice], held_out: float, seed: int) -> tuple[list[Slice], list[Slice]]:
-    """Training and held-out slices, split by patient within each disease group (the name without its last number)."""
+    """Split slices into training and held-out ones by patient, in each disease group (name without last number)."""
     rng = np.random.default_rng(seed)
     groups: dict[str, list[str]] = {}
     for patient in sorted({item.patient for item in slices}):
@@ -146,12 +146,12 @@ def split(slices: list[Slice], held_out: float, seed: int) -> tuple[list[Slice],
 
 
 def network() -> UNet:
-    """The segmenter: a residual U-Net of .84 M parameters, two classes."""
+    """Return the segmenter: a residual U-Net with .84 M parameters and two classes."""
     return UNet(2, 1, 2, channels=(16, 32, 64, 128, 256), strides=(2, 2, 2, 2), num_res_units=1, norm="instance")
 
 
 def augmentation(seed: int) -> Compose:
-    """Geometry (any orientation, scale .65 to 1.4, shift) and intensity (gamma, coil bias, blur, noise)."""
+    """Return the augmentation: geometry (any orientation, scale .65 to 1.4, shift), gamma, coil bias, blur, noise."""
     both = ["image", "cavity"]
     return Compose(
         [
@@ -175,7 +175,7 @@ def augmentation(seed: int) -> Compose:
 
 
 def batches(slices: list[Slice], steps: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Augmented batches: image [B, 1, FIELD, FIELD], z-scored, and cavity [B, 1, FIELD, FIELD]."""
+    """Yield augmented batches: image [B, 1, FIELD, FIELD], z-scored, and cavity [B, 1, FIELD, FIELD]."""
     rng = np.random.default_rng(seed)
     augment = augmentation(seed)
     for _ in range(steps):
@@ -191,7 +191,7 @@ def batches(slices: list[Slice], steps: int, seed: int) -> Iterator[tuple[torch.
 
 
 def train(slices: list[Slice], steps: int, seed: int) -> UNet:
-    """A segmenter of real images: Dice and cross-entropy, AdamW with one learning-rate cycle."""
+    """Train a segmenter on real images: Dice and cross-entropy, AdamW with one learning-rate cycle."""
     torch.manual_seed(seed)
     net = network().train()
     loss_of = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
@@ -211,7 +211,7 @@ def train(slices: list[Slice], steps: int, seed: int) -> UNet:
 
 @torch.no_grad()
 def segment(net: UNet, images: np.ndarray) -> np.ndarray:
-    """Cavity bool [N, FIELD, FIELD] of images [N, FIELD, FIELD]: argmax, then the largest component of each."""
+    """Return the cavity, bool [N, FIELD, FIELD], of images [N, FIELD, FIELD]: argmax, then the largest component."""
     masks = []
     for start in range(0, len(images), 16):
         logits = net(torch.from_numpy(images[start : start + 16])[:, None])
@@ -225,12 +225,12 @@ def segment(net: UNet, images: np.ndarray) -> np.ndarray:
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice coefficient of two masks, of which at least one is not empty."""
+    """Return the Dice coefficient of two masks, at least one of which is not empty."""
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
 def score(net: UNet, slices: list[Slice], kind: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """One row a slice (kind, name, patient, level, phase, dice, area_ratio), and the masks found."""
+    """Return one row per slice (kind, name, patient, level, phase, dice, area_ratio), and the predicted masks."""
     found = segment(net, np.stack([item.image for item in slices]))
     rows = [
         {
@@ -248,7 +248,7 @@ def score(net: UNet, slices: list[Slice], kind: str) -> tuple[pd.DataFrame, np.n
 
 
 def read_archive(path: Path) -> tuple[dict[tuple[int, int], np.ndarray], float]:
-    """Pixels by (slice from base, frame) of a synthetic short-axis zip, and the pixel spacing in mm.
+    """Return the pixels of a synthetic short-axis zip by (slice from base, frame), and the pixel spacing in mm.
 
     Of a slice that was acquired twice the last series counts; result series of the scanner are left out.
     """
@@ -270,7 +270,7 @@ def read_archive(path: Path) -> tuple[dict[tuple[int, int], np.ndarray], float]:
 
 
 def read_phantom(folder: Path, target_mm: float) -> list[Slice]:
-    """ED (frame 0) and ES (smallest exact LV volume) of every synthetic subject, with the exact LV cavity."""
+    """Return ED (frame 0) and ES (smallest exact LV volume) of every synthetic subject, with the exact LV cavity."""
     slices = []
     archives = sorted((folder / "raw" / "cine").glob("*_20209_*.zip"))
     for path in tqdm(archives, desc="reading phantoms", disable=None):
@@ -294,13 +294,13 @@ def read_phantom(folder: Path, target_mm: float) -> list[Slice]:
 
 
 def tile_of(item: Slice) -> np.ndarray:
-    """One image, twice as large, uint8 RGB."""
+    """Return one image at twice its size, uint8 RGB."""
     window = np.clip((item.image - item.image.min()) / (np.percentile(item.image, 99.5) - item.image.min()), 0, 1)
     return np.repeat((255 * np.kron(window, np.ones((2, 2))))[..., None], 3, axis=2).astype(np.uint8)
 
 
 def overlay(item: Slice, found: np.ndarray) -> np.ndarray:
-    """A tile with the truth's outline in green and the segmenter's in red."""
+    """Return a tile with the true outline in green and the segmenter's outline in red."""
     tile = tile_of(item)
     for mask, colour in ((item.cavity, (60, 255, 60)), (found, (255, 60, 60))):
         tile[find_boundaries(np.kron(mask, np.ones((2, 2))) > 0, mode="inner")] = colour
@@ -308,7 +308,7 @@ def overlay(item: Slice, found: np.ndarray) -> np.ndarray:
 
 
 def contact_sheet(slices: list[Slice], found: np.ndarray, table: pd.DataFrame, path: Path, columns: int = 8) -> None:
-    """Overlays in order of Dice, worst first, at even ranks of every level and phase: two rows for each."""
+    """Return overlays from the worst to the best Dice, at even ranks per level and phase: two rows for each."""
     rows = []
     for level in LEVELS:
         for phase in ("ED", "ES"):
@@ -322,7 +322,7 @@ def contact_sheet(slices: list[Slice], found: np.ndarray, table: pd.DataFrame, p
 
 
 def side_by_side(kinds: dict[str, list[Slice]], path: Path, columns: int = 5) -> None:
-    """Mid-ventricular slices at ED of as many patients, a row a kind in the order of `kinds`, nothing chosen by eye."""
+    """Return mid-ventricular ED slices of several patients, one row per kind in the order of `kinds`."""
     rows = []
     for slices in kinds.values():
         by_patient = {item.patient: item for item in slices if item.level == "mid" and item.phase == "ED"}
@@ -333,7 +333,7 @@ def side_by_side(kinds: dict[str, list[Slice]], path: Path, columns: int = 5) ->
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, SD, median Dice, area ratio and n by kind, level and phase, and over all levels."""
+    """Return mean, SD and median of Dice, area ratio and n by kind, level and phase, and over all levels."""
     whole = table.assign(level="all", phase="ED+ES")
     phases = table.assign(level="all")
     joined = pd.concat([whole, phases, table])
@@ -353,7 +353,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def report(table: pd.DataFrame) -> str:
-    """The Markdown of the result."""
+    """Return the result as Markdown."""
     lines = [
         "# LV Dice of a segmenter trained on real cine MR alone",
         "",

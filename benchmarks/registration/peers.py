@@ -1,4 +1,4 @@
-"""Registration by the tools that people use today, each a function of two volumes on one grid.
+"""Registration by widely used tools, each as a function of two volumes on one grid.
 
 Every function takes `fixed` and `moving`, float32 [Z, Y, X], and their spacing (z, y, x) in mm, and returns the
 pull-back displacement float32 [3, Z, Y, X] in mm, channels (z, y, x): moving(x + u(x)) is like fixed(x).
@@ -17,7 +17,7 @@ Register = Callable[[np.ndarray, np.ndarray, Triple], np.ndarray]
 
 
 def syn(fixed: np.ndarray, moving: np.ndarray, spacing_mm: Triple, **options: Any) -> np.ndarray:
-    """ANTs SyN through antspyx: affine, then symmetric diffeomorphic; `options` go to `ants.registration`."""
+    """Register with ANTs SyN (antspyx): affine, then symmetric diffeomorphic; `options` go to `ants.registration`."""
     import ants
 
     images = [ants.from_numpy(volume.transpose(2, 1, 0), spacing=spacing_mm[::-1]) for volume in (fixed, moving)]
@@ -37,7 +37,7 @@ def demons(
     iterations: tuple[int, ...] = (50,),
     sigma_voxels: float = 1.0,
 ) -> np.ndarray:
-    """Diffeomorphic demons of SimpleITK, from coarse to fine in-plane: one level for each of `iterations`."""
+    """Register with SimpleITK's diffeomorphic demons, coarse to fine in-plane: one level per entry of `iterations`."""
     images = [sitk.GetImageFromArray(volume) for volume in (fixed, moving)]
     for image in images:
         image.SetSpacing(spacing_mm[::-1])
@@ -56,7 +56,7 @@ def demons(
 
 
 def _shrunk(image: sitk.Image, factor: int) -> sitk.Image:
-    """The image, smoothed and with every `factor`-th row and column."""
+    """Return the image, smoothed and with every `factor`-th row and column."""
     if factor == 1:
         return image
     x, y, _ = image.GetSpacing()

@@ -1,6 +1,6 @@
-"""TOPPR against the registration tools that people use: the same ED to ES pairs, the same grid, one run.
+"""TOPPR compared with widely used registration tools: the same ED to ES pairs, the same grid, one run.
 
-Run with `--help`; README.md tells what comes out.
+Run with `--help`; README.md explains the output.
 """
 
 import argparse
@@ -57,7 +57,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Pair:
-    """An ED volume (moving) and an ES volume (fixed) of one heart, and what is known about them.
+    """An ED volume (moving) and an ES volume (fixed) of one heart, with the known truth.
 
     Attributes:
         name: of the heart.
@@ -96,7 +96,7 @@ Method = Callable[
 
 
 def synthetic(results: Path, split: str, count: int | None) -> Iterator[Pair]:
-    """Pairs of a split of the synthetic cohort: ED is frame 0, ES the frame of the smallest exact LV."""
+    """Yield the pairs of a split of the synthetic cohort: ED is frame 0, ES the frame with the smallest exact LV."""
     cohort, key = read_table(results / "cohort/subjects.parquet"), read_table(results / "cohort/key.parquet")
     rows = cohort.merge(key, on="subject", suffixes=("", "_raw"))
     for _, row in rows[rows["split"] == split].sort_values("subject").head(count or len(rows)).iterrows():
@@ -123,7 +123,7 @@ def synthetic(results: Path, split: str, count: int | None) -> Iterator[Pair]:
 
 
 def real(name: str, scan: Path, contours: Path, grid: GridSettings) -> Pair:
-    """The pair of a contoured cine: ED and ES are the contoured frames of the largest and smallest LV."""
+    """Return the pair of a contoured cine: ED and ES are the contoured frames with the largest and the smallest LV."""
     cine = read_cine_source(scan, max_missing=0.1)
     drawn = read_annotation(contours, cine)
     area = (drawn == SUNNYBROOK_LV).sum((1, 2, 3))
@@ -134,14 +134,14 @@ def real(name: str, scan: Path, contours: Path, grid: GridSettings) -> Pair:
     placement = place(np.asarray(cine.frames[ed]), labels[0], cine.spacing_mm, grid)
     cycle = to_canonical(np.roll(cine.frames, -ed, axis=0), placement)
     cycle = fill_invalid(torch.from_numpy(cycle), placement.valid).numpy()
-    # Contours exist on the slices that the expert drew; others say nothing.
+    # Contours exist only on the slices that the expert annotated; only these slices count.
     slices = (labels == STRUCTURES["LV"]).any((2, 3)).all(0)
     moving, fixed = cycle[0], cycle[(es - ed) % len(cycle)]
     return Pair(name, "real", moving, fixed, placement, labels, slices, None, cycle)
 
 
 def by_network(trained: Trained, steps: int = 0) -> Method:
-    """A trained network, and so many steps of refinement."""
+    """Return the method of a trained network followed by some steps of refinement."""
     path = PathSettings(refinement=RefinementSettings(steps=steps))
     settings = trained.settings.model_copy(update={"path": path})
 
@@ -154,7 +154,7 @@ def by_network(trained: Trained, steps: int = 0) -> Method:
 
 
 def by_tool(tool: Callable[..., np.ndarray], **options: object) -> Method:
-    """A tool of `peers`."""
+    """Return the method of a tool of `peers`."""
 
     def register(pair: Pair) -> Callable[[], Found]:
         u = tool(pair.fixed, pair.moving, pair.placement.spacing_mm, **options)
@@ -164,12 +164,12 @@ def by_tool(tool: Callable[..., np.ndarray], **options: object) -> Method:
 
 
 def unmoved(fixed: np.ndarray, moving: np.ndarray, spacing_mm: object) -> np.ndarray:
-    """No registration."""
+    """Return the zero displacement (no registration)."""
     return np.zeros((3, *fixed.shape), np.float32)
 
 
 def to_native(displacement: np.ndarray, placement: Placement) -> np.ndarray:
-    """A displacement [3, Z, Y, X] of the canonical grid at native voxels, linearly interpolated; zero outside."""
+    """Return a displacement [3, Z, Y, X] of the canonical grid at native voxels, by linear interpolation; 0 outside."""
     axes = [
         (np.arange(size) - offset) / scale
         for size, offset, scale in zip(placement.native_shape, placement.offset, placement.scale)
@@ -181,7 +181,7 @@ def to_native(displacement: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def measure(pair: Pair, found: Found) -> dict[str, float]:
-    """How good a displacement is: overlap on the native grid, end-point error, and topology."""
+    """Return the quality of a displacement: overlap on the native grid, end-point error, and topology."""
     spacing = pair.placement.native_spacing_mm
     warped = warp_labels(torch.from_numpy(pair.labels[:1]), found.native, spacing).numpy()[:, pair.slices]
     target = pair.labels[1:][:, pair.slices]
@@ -209,8 +209,10 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 
 def speed(trained: Trained, pairs: list[Pair]) -> str:
-    """A cycle of `FRAMES` frames by a network against default SyN on each of its pairs, in turn, so that what else the
-    machine does disturbs both; the least disturbed of the repeats counts."""
+    """Return the times of a cycle of `FRAMES` frames by a network and by default SyN on each of its pairs, as Markdown.
+
+    They run in turn, so that other load disturbs both alike; the fastest repeat counts.
+    """
     found = []
     for pair in pairs:
         frames = torch.from_numpy(pair.cycle[np.arange(FRAMES) * len(pair.cycle) // FRAMES])
@@ -225,7 +227,7 @@ def speed(trained: Trained, pairs: list[Pair]) -> str:
 
 
 def summarise(rows: pd.DataFrame, seed: int = 0) -> str:
-    """Means over the pairs with 95 % bootstrap intervals, as Markdown."""
+    """Return means over the pairs with 95 % bootstrap intervals, as Markdown."""
     shown = [name for name in COLUMNS if name in rows and rows[name].notna().any()]
     lines = ["| | n | " + " | ".join(COLUMNS[name] for name in shown) + " |", "|" + " --- |" * (len(shown) + 2)]
     for method, group in rows.groupby("method", sort=False):
@@ -243,7 +245,7 @@ def summarise(rows: pd.DataFrame, seed: int = 0) -> str:
 
 
 def main() -> None:
-    """Register every pair by every method; write a row a pair and method, and tables."""
+    """Register every pair by every method; write one row per pair and method, and tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="results folder of a synthetic cohort")
     parser.add_argument("--toppr", type=Path, required=True, help="trained registration")
@@ -292,7 +294,7 @@ def main() -> None:
 
 
 def _write(rows: pd.DataFrame, out: Path, threads: int) -> None:
-    """`pairs.csv` and `registration.md`."""
+    """Write `pairs.csv` and `registration.md`."""
     rows.to_csv(out / "pairs.csv", index=False, float_format="%.6g")
     text = []
     for cohort, group in rows.groupby("cohort", sort=False):

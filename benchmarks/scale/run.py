@@ -1,6 +1,6 @@
-"""Wall time, memory and jobs of the workflow's graph for cohorts of any size, beside a job a subject, in one run.
+"""Wall time, memory and jobs of the workflow's graph for cohorts of any size, compared with one job per subject.
 
-Run with `--help`; README.md tells what is compared.
+Run with `--help`; README.md explains the comparison.
 """
 
 import argparse
@@ -21,8 +21,8 @@ PAPER = REPOSITORY / "workflow/config/paper.yaml"
 BATCH = 250
 HELD_OUT = 7  # every seventh subject, about the paper's 15 %
 
-# What a registration and a model of each row differ in from the paper's own; every one is trained, generates and is
-# evaluated by itself, which is all that counts here.
+# Changes of registration and model for each row of the paper's tables. Each is trained, generates and is evaluated
+# separately; only the number of jobs matters here.
 REGISTRATIONS: dict[str, dict[str, Any]] = {
     "toppr": {},
     "toppr_no_seg": {"lambda_seg": 0.0},
@@ -59,7 +59,7 @@ CONTROLS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one dry run: jobs of the graph, seconds by the clock and of the CPU, and the largest resident size in MiB."""
+    """Cost of one dry run: jobs of the graph, wall and CPU seconds, and peak resident memory in MiB."""
 
     jobs: int
     wall: float
@@ -68,7 +68,7 @@ class Cost:
 
 
 def configuration(subjects: int) -> dict[str, Any]:
-    """The paper's configuration with every model of its tables, and a batch for every 250 subjects."""
+    """Return the paper's configuration with every model of its tables, and one batch per 250 subjects."""
     models = {}
     for name, variant in (TABLE_1 | TABLE_3 | CONTROLS).items():
         models[name] = {"family": "cof"} | {key: value for key, value in variant.items() if key != "seed"}
@@ -92,7 +92,7 @@ def configuration(subjects: int) -> dict[str, Any]:
 
 
 def make_cohort(folder: Path, subjects: int, raw: bool) -> None:
-    """A sheet of `subjects` rows and, where the graph asks for them, empty raw files."""
+    """Write a sheet of `subjects` rows and, if the graph needs them, empty raw files."""
     rows = ["subject,visit,ecg,cine,split"]
     for index in range(subjects):
         split = "test" if index % HELD_OUT == 0 else "train"
@@ -187,7 +187,7 @@ rule report:
 
 
 def dry_run(folder: Path, snakefile: Path, configfiles: list[Path]) -> Cost:
-    """`snakemake -n` in `folder`, as a user types it."""
+    """Run `snakemake -n` in `folder`, as a user types it, and return its cost."""
     said = folder / "said.txt"
     called = [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(snakefile), "--directory", str(folder)]
     called += ["--configfile", *map(str, configfiles), "--", "all"]
@@ -205,7 +205,7 @@ def dry_run(folder: Path, snakefile: Path, configfiles: list[Path]) -> Cost:
 
 
 def measure(subjects: int, naive: bool) -> Cost:
-    """The workflow, or a job a stage and subject, for a cohort of one size."""
+    """Measure the workflow, or the design with one job per stage and subject, for a cohort of one size."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_cohort(folder, subjects, raw=naive)

@@ -1,6 +1,6 @@
 """Wall time, memory and opened files of `cof sheet ukb` for cohorts of any size.
 
-Run with `--help`; README.md tells what is measured.
+Run with `--help`; README.md explains the measurements.
 """
 
 import argparse
@@ -30,7 +30,7 @@ finally:
 
 
 def make_files(root: Path, participants: int, layout: str) -> None:
-    """A scan and an ECG of every participant, by UK Biobank's names."""
+    """Write a scan and an ECG of every participant, named as UK Biobank names them."""
     made = set()
     for number in range(FIRST, FIRST + participants):
         for place, name in zip(PLACES[layout], (f"{number}_20209_2_0.zip", f"{number}_20205_2_0.xml")):
@@ -44,7 +44,7 @@ def make_files(root: Path, participants: int, layout: str) -> None:
 
 
 def measure(root: Path, out: Path) -> tuple[float, float, float, str]:
-    """Wall and CPU seconds, the largest resident size in MiB, and what the command said last."""
+    """Return wall and CPU seconds, peak resident memory in MiB, and the last line that the command printed."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", COUNTED, str(out), str(root)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -59,7 +59,7 @@ def measure(root: Path, out: Path) -> tuple[float, float, float, str]:
 
 
 def main() -> None:
-    """Make files, list them, print a row for each size and layout."""
+    """Make files, list them, and print one row per size and layout."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--participants", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--layouts", nargs="+", choices=PLACES, default=list(PLACES))

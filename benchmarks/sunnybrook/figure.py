@@ -1,4 +1,4 @@
-"""Draw every slice of a real cine and of its twin at ED and ES, with contours: `figure.py --case GT TWIN --out PNG`."""
+"""Figure of all slices of a real cine and its twin at ED and ES with contours: `figure.py --case GT TWIN --out PNG`."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ MARGIN = 12
 
 
 def box(labels: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns about all labels [..., Y, X]."""
+    """Return the rows and columns around all labels [..., Y, X]."""
     y, x = np.nonzero(labels.reshape(-1, *labels.shape[-2:]).any(0))
     return tuple(  # type: ignore[return-value]
         slice(max(0, low - MARGIN), high + MARGIN) for low, high in ((y.min(), y.max()), (x.min(), x.max()))
@@ -22,7 +22,7 @@ def box(labels: np.ndarray) -> tuple[slice, slice]:
 
 
 def main() -> None:
-    """One figure: rows are the twin at ED and ES, and the real cine where the expert has contours."""
+    """Draw the figure: rows are the twin at ED and ES, and the real cine where the expert has contours."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cine", type=Path, required=True, help="the real cine, 4-D NIfTI")
     parser.add_argument("--contours", type=Path, required=True, help="its contours, 3 for the LV's cavity")

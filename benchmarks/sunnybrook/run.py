@@ -1,6 +1,6 @@
 """The labeller on another scanner: the left ventricles of Sunnybrook's 45 patients, and two of its cines.
 
-Run with `--help`; README.md tells what comes out.
+Run with `--help`; README.md explains the output.
 """
 
 import argparse
@@ -52,7 +52,7 @@ class Stack:
 
 
 def stacks(folder: Path) -> Iterator[Stack]:
-    """The two contoured frames of every patient: ED is the one with the larger cavity in the slices that both have."""
+    """Yield the two contoured frames of every patient; ED has the larger cavity in the slices that both have."""
     found: dict[tuple[str, str], dict[int, dict[int, Path]]] = defaultdict(lambda: defaultdict(dict))
     for path in sorted((folder / "Images").glob("*.png")):
         name = NAME.match(path.name)
@@ -75,12 +75,12 @@ def stacks(folder: Path) -> Iterator[Stack]:
 
 
 def _cavity(folder: Path, image: Path) -> np.ndarray:
-    """The contour of an image, filled."""
+    """Return the filled contour of an image."""
     return np.asarray(Image.open(folder / "Labels" / image.name).convert("L")) > 0
 
 
 def of_pngs(folder: Path, labeller: Labeller, spacing_mm: tuple[float, float, float]) -> pd.DataFrame:
-    """A row a patient and phase: Dice of the LV over the stack, and the mean of its slices' own."""
+    """Return one row per patient and phase: Dice of the LV over the stack, and the mean Dice of its slices."""
     rows = []
     for stack in stacks(folder):
         found = labeller.label(stack.images[None], spacing_mm)[0] == STRUCTURES["LV"]
@@ -100,7 +100,7 @@ def of_pngs(folder: Path, labeller: Labeller, spacing_mm: tuple[float, float, fl
 
 
 def of_cine(name: str, scan: Path, contours: Path, labeller: Labeller) -> list[dict[str, object]]:
-    """A row a phase and structure of one cine: Dice and volumes on the slices that have contours."""
+    """Return one row per phase and structure of one cine: Dice and volumes on the slices that have contours."""
     cine = read_cine_source(scan, max_missing=0.1)
     drawn = read_annotation(contours, cine, CODES)
     area = (drawn == STRUCTURES["LV"]).sum((1, 2, 3))
@@ -130,7 +130,7 @@ def of_cine(name: str, scan: Path, contours: Path, labeller: Labeller) -> list[d
 
 
 def say(rows: pd.DataFrame, spacing_mm: tuple[float, float, float]) -> str:
-    """Write means over patients of the PNGs' rows as Markdown."""
+    """Return means over patients of the PNGs' rows as Markdown."""
     groups = sorted(set(rows["group"]))
     lines = ["| LV Dice | all | " + " | ".join(groups) + " | of slices | area, ours over theirs |"]
     lines.append("|" + " --- |" * (len(groups) + 4))
@@ -149,7 +149,7 @@ def say(rows: pd.DataFrame, spacing_mm: tuple[float, float, float]) -> str:
 
 
 def main() -> None:
-    """Label what is given; write rows and tables."""
+    """Label the given images; write rows and tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, required=True, help="folder with labeller/")
     parser.add_argument("--png", type=Path, help="folder with Images/ and Labels/")

@@ -1,6 +1,6 @@
-"""Subjects an hour through every stage, by the calibration of `cof estimate`, and where a stage's time goes.
+"""Subjects per hour through every stage, by the calibration of `cof estimate`, and the costliest functions.
 
-Run with `--help`; README.md tells what is measured.
+Run with `--help`; README.md explains the measurements.
 """
 
 import argparse
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def report(calibration: Calibration, cores: int) -> str:
-    """The table as Markdown."""
+    """Return the table as Markdown."""
     units = {stage: (unit, "subject") for stage, unit in calibration.subject.items()}
     units |= {f"fields/{name}": (unit, "subject") for name, unit in calibration.fields.items()}
     units |= {f"twins/{name}": (unit, "heart") for name, unit in calibration.twins.items()}

@@ -1,6 +1,6 @@
-"""What each optimisation of the two trainings brings: seconds a step, peak memory, and whether the loss stays the same.
+"""Effect of each optimisation of the two trainings: seconds per step, peak memory, and whether the loss stays the same.
 
-Run with `--help`; README.md tells what is compared.
+Run with `--help`; README.md explains the comparison.
 """
 
 import argparse
@@ -60,7 +60,9 @@ Fit = Callable[[int, Path], float]
 
 
 def flow(results: Path, changes: dict[str, Any]) -> Fit:
-    """A training of the velocity field on the first hearts: iterations and checkpoint to the mean loss."""
+    """Return a training of the velocity field on the first hearts, a function from iterations and checkpoint to mean
+    loss.
+    """
     options = FLOW | changes
     field = VelocitySettings(modes=options.pop("modes"))
     cohort = read_table(results / "cohort/subjects.parquet")
@@ -81,7 +83,7 @@ def flow(results: Path, changes: dict[str, Any]) -> Fit:
 
 
 def toppr(results: Path, changes: dict[str, Any]) -> Fit:
-    """A training of TOPPR on the first hearts: iterations and checkpoint to the mean loss."""
+    """Return a training of TOPPR on the first hearts: a function from iterations and checkpoint to the mean loss."""
     places = [sorted((results / stage).glob("b*")) for stage in ("grid", "cine", "labels")]
     hearts = [open_subject(files) for files in find_subjects(results / "cohort/subjects.parquet", *places)[:HEARTS]]
     teacher = Teacher.load(results / "labeller")
@@ -95,7 +97,7 @@ def toppr(results: Path, changes: dict[str, Any]) -> Fit:
 
 
 def measure(fit: Fit, steps: int) -> dict[str, float]:
-    """CPU and wall seconds a step, peak memory in MiB above that before the training, and the mean loss."""
+    """Return CPU and wall seconds per step, peak memory in MiB above that before the training, and the mean loss."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as scratch:
         fit(WARM, Path(scratch, "warm.pt"))
@@ -129,7 +131,7 @@ def main() -> None:
         return
     print(f"{torch.get_num_threads()} threads, {arguments.steps} steps\n")
     for stage, (_, variants) in stages.items():
-        print(f"| {stage} | CPU s a step | wall s a step | steps a minute | peak memory, MiB | loss differs by |")
+        print(f"| {stage} | CPU s per step | wall s per step | steps per minute | peak memory, MiB | loss differs by |")
         print("|---|---:|---:|---:|---:|---:|")
         found: dict[str, dict[str, float]] = {}
         for variant in variants:

@@ -1,4 +1,4 @@
-"""Write the pages of this folder that the code knows: configuration, metrics, command line and Python.
+"""Write the generated pages of this folder: configuration, metrics, command line and Python.
 
 `make docs` runs it before the site is built; `tests/test_docs_reference.py` compares its output with what is committed.
 """
@@ -25,14 +25,17 @@ from cof.quality.catalogue import MEASURES
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/reference/generate.py (`make docs`): change the code that it describes, not this page. -->"
-# What the JSON schema calls a type, in words.
+# Types of the JSON schema in words.
 TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "`true`, `false`", "null": "`null`"}
-_MEASURES = {one.key: f"limit of this measure: {one.definition} Beyond it is {one.worse}." for one in MEASURES}
+_MEASURES = {
+    one.key: f"limit of this measure: {one.definition} Values that are too {one.worse} are beyond it."
+    for one in MEASURES
+}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
 def pages() -> dict[str, str]:
-    """Name of each page in this folder, and its content."""
+    """Return the content of each generated page by its file name."""
     made = {
         "configuration.md": configuration(),
         "metrics.md": metrics(),
@@ -43,12 +46,12 @@ def pages() -> dict[str, str]:
 
 
 def configuration() -> str:
-    """Every key of the configuration with its default, what it may be, and its meaning."""
+    """Return the page of all configuration keys with default, allowed values and meaning."""
     blocks = [
         "# Configuration",
-        "YAML files describe a run: `config.yaml` of the repository, and the files after `--configfile`, each laid "
+        "YAML files describe a run: `config.yaml` of the repository, and the files after `--configfile`, each merged "
         "over those before it. `cof config [FILE ...]` checks them and prints every key with its value. An unknown key "
-        "is refused, and the message names the closest known one. `null` in place of a model, registration, table "
+        "is an error, and the message names the closest known key. `null` in place of a model, registration, table "
         "or row removes it. `like: NAME` makes a changed copy of another model or registration.",
         "The defaults below are those of the code; `config.yaml` and the files of `workflow/config/` set other values "
         "for some keys. `NAME` stands for a name of your choice.",
@@ -61,15 +64,15 @@ def configuration() -> str:
         properties = kind.model_json_schema()["properties"].items()
         shown = [(key, told) for key, told in properties if told != common.get(key) and key != "family"]
         if parent:
-            blocks += [f"The keys of [{groups[parent]}](#{_anchor(groups[parent])}) belong here too"
-                       + ("; those with another default or meaning are listed." if shown else ".")]  # fmt: skip
+            blocks += [f"All keys of [{groups[parent]}](#{_anchor(groups[parent])}) are allowed here too"
+                       + ("; further keys and those with other defaults follow." if shown else ".")]  # fmt: skip
         if shown:
             blocks += [_table(("key", "default", "allowed", "meaning"), [_row(kind, *one, groups) for one in shown])]
     return "\n\n".join(blocks)
 
 
 def _groups() -> Iterator[tuple[type[BaseModel], str]]:
-    """Every group of settings with its heading: each class once, under the first path that leads to it."""
+    """Yield every group of settings with its heading: each class once, under the first path that leads to it."""
     yield config.Config, "Top level"
     yield TrainingSettings, "A training"
     seen: set[type[BaseModel]] = {config.Config, TrainingSettings}
@@ -90,12 +93,12 @@ def _groups() -> Iterator[tuple[type[BaseModel], str]]:
 
 
 def _families() -> tuple[type[BaseModel], ...]:
-    """The settings of every model family of this package."""
+    """Return the settings classes of all model families of this package."""
     return tuple(settings for name in FAMILIES if (settings := settings_of(name)))
 
 
 def _classes(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The settings classes within a type, through unions and containers."""
+    """Yield the settings classes within a type, also within unions and containers."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
@@ -103,7 +106,7 @@ def _classes(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _row(kind: type[BaseModel], key: str, told: dict[str, Any], groups: dict[type[BaseModel], str]) -> list[str]:
-    """Key, default, what is allowed and meaning of one key."""
+    """Return the table row of one key: key, default, allowed values and meaning."""
     field = kind.model_fields[key]
     inner = list(_families() if kind is config.Config and key == "models" else _classes(field.annotation))
     links = [f"[{groups[one]}](#{_anchor(groups[one])})" for one in inner]
@@ -117,13 +120,13 @@ def _row(kind: type[BaseModel], key: str, told: dict[str, Any], groups: dict[typ
     meaning = field.description or (
         _MEASURES[key] if kind.__name__.startswith("Quality") and key in _MEASURES
         else inspect.cleandoc(inner[0].__doc__ or "").split("\n")[0] if len(inner) == 1
-        else "the model families: see each of them below" if inner else ""
+        else "the models: keys of the families below" if inner else ""
     )  # fmt: skip
     return [f"`{key}`", default, allowed, meaning]
 
 
 def _allowed(told: dict[str, Any]) -> str:
-    """Describe the values of a key in words, from its JSON schema."""
+    """Return the allowed values of a key in words, from its JSON schema."""
     if "anyOf" in told:
         return " or ".join(_allowed(one) for one in told["anyOf"])
     if "const" in told:
@@ -142,7 +145,7 @@ def _allowed(told: dict[str, Any]) -> str:
 
 
 def metrics() -> str:
-    """Every column that a table can have."""
+    """Return the page of all metrics: every column that a table can have."""
     rows = [
         [f"`{one.key}`", one.label, one.unit, one.arrow, one.definition[:1].upper() + one.definition[1:]]
         for one in METRICS.values()
@@ -150,14 +153,15 @@ def metrics() -> str:
     return "\n\n".join(
         [
             "# Metrics",
-            "Each can be a column of a table: name it in `tables.NAME.metrics`. The arrow tells which way is better.",
+            "Every metric can be a column of a table: name its key in `tables.NAME.metrics`. The arrow shows whether a "
+            "higher (↑) or a lower (↓) value is better.",
             _table(("key", "printed as", "unit", "better", "definition"), rows),
         ]
     )
 
 
 def _with_options(group: Any) -> Any:
-    """The verbs of a group with their options, which the command line reads only when a verb is called."""
+    """Return a group with the options of all its verbs; the command line itself reads them when a verb is called."""
     for name, one in group.commands.items():
         verb = isinstance(one, cli.Verb)
         group.commands[name] = command_of(one.whole, one.target, one.summary) if verb else _with_options(one)
@@ -165,7 +169,7 @@ def _with_options(group: Any) -> Any:
 
 
 def command_line() -> str:
-    """Every verb of `cof`, as its `--help` has it."""
+    """Return the page of all verbs of `cof`, from their `--help`."""
     command = _with_options(typer.main.get_command(cli.app))
     context = typer.Context(command)
     text = get_docs_for_click(obj=command, ctx=context, name="cof")
@@ -180,14 +184,14 @@ def command_line() -> str:
 
 
 def python() -> str:
-    """Write the page of the Python API from the docstrings of `cof`."""
+    """Return the page of the Python API, from the docstrings of `cof`."""
     module = griffe.load("cof.api", docstring_parser="google")
     heart, twin = module["Heart"], module["twin"]
     blocks = [
         "# Python",
-        "`import cof` takes no time; `cof.twin` and `cof.Heart` are loaded when they are used. "
-        "[One heart](../start/one-heart.md) has an example. Every stage, metric and reader is a function of the "
-        "package too, but only what stands here stays as it is from one release to the next.",
+        "`import cof` is fast; `cof.twin` and `cof.Heart` are loaded when they are first used. "
+        "[One heart](../start/one-heart.md) has an example. Every stage, metric and reader is also a function of the "
+        "package, but only the functions on this page keep their interface from one release to the next.",
         f"## `cof.twin{_signature(twin)}`",
         *_docstring(twin),
         "## `cof.Heart`",
@@ -213,7 +217,7 @@ def _signature(function: Any) -> str:
 
 
 def _docstring(thing: Any) -> list[str]:
-    """A docstring's sections as Markdown."""
+    """Return the sections of a docstring as Markdown."""
     blocks = []
     for section in thing.docstring.parsed:
         if section.kind.value == "text":

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is called from Python when it is asked for: torch takes seconds, and the command line needs none."""
+    """Import `Heart` or `twin` on first use: importing torch takes seconds, and the command line does not need it."""
     if name in __all__:
         return getattr(import_module("cof.api"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

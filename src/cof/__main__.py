@@ -1,4 +1,4 @@
-"""`python -m cof`."""
+"""Entry point of `python -m cof`."""
 
 from cof.cli import main
 

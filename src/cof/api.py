@@ -36,8 +36,8 @@ class Heart:
             None for a model that generates images.
         affine: float64 [4, 4], from voxel index (x, y, z, 1) to RAS coordinates in mm.
         spacing_mm: spacing of the voxels in mm (z, y, x).
-        times_ms: [T], time of each frame after frame 0 in ms; the cycle lasts `rr_ms`. NaN where
-            neither a cine nor an ECG tells how long.
+        times_ms: [T], time of each frame after frame 0 in ms; the cycle lasts `rr_ms`. NaN where neither cine nor ECG
+            gives the length of the cycle.
         rr_ms: RR interval in ms, or NaN.
         volumes: one row per frame: frame, time_ms, lv_ml, rv_ml; with a calibrated model also lv_low_ml and lv_high_ml.
         summary: content of `summary.json`: function, repairs of ECG and scan, what the networks were trained on,
@@ -91,17 +91,17 @@ class Heart:
 
     @property
     def heart_rate_bpm(self) -> float:
-        """Heart rate in beats per minute; NaN where neither a cine nor an ECG tells."""
+        """Heart rate in beats per minute; NaN where neither cine nor ECG gives it."""
         return 60_000 / self.rr_ms
 
     @property
     def warnings(self) -> list[str]:
-        """Implausible numbers, in words, each of the scan or of the generated heart."""
+        """Warnings about implausible numbers of the scan or of the generated heart, one text each."""
         return [f"{warning['of']}: {warning['message']}" for warning in self.summary["warnings"]]
 
     @property
     def repairs(self) -> list[str]:
-        """Repairs made while reading ECG and scan, in words."""
+        """Repairs made while reading ECG and scan, one text each."""
         named = (("ECG", "ecg"), ("scan", "scan"))
         read = [(name, self.summary[source]) for name, source in named if self.summary[source] is not None]
         return [f"{name}: {repair}" for name, source in read for repair in source["repairs"]]
@@ -153,7 +153,7 @@ class Heart:
         return redact(f"<Heart by {said}; {counts}; {'; '.join(self.notices)}>")
 
     def _repr_html_(self) -> str:
-        """The heart in a notebook: a small table, repairs and warnings, and what has to be said."""
+        """Return the heart as HTML for a notebook: a small table, repairs and warnings, and the notices."""
         rows = [(name, self._index("LV", key, unit), self._index("RV", key, unit)) for name, key, unit in _INDICES]
         body = "".join(f"<tr><th>{name}</th><td>{lv}</td><td>{rv}</td></tr>" for name, lv, rv in rows)
         rate = f'<tr><th>HR</th><td colspan="2">{self._rate}</td></tr>'
@@ -178,7 +178,7 @@ def twin(
     ecg: AnyPath | None,
     scan: AnyPath,
     weights: AnyPath | None = None,
-    model: str = "cof",
+    model: str | None = None,
     ed_frame: int | None = None,
     anchor_phase: float | None = None,
     seed: int = 0,
@@ -190,11 +190,12 @@ def twin(
         scan: a short-axis cine, or an anchor volume of one frame: DICOM archive or folder, or NIfTI.
         weights: folder of trained models: shipped weights, such as `weights/bench` of a checkout, or a run's results;
             None takes `weights/real` of a checkout, which have terms of their own (`notices`).
-        model: name of the model in that folder.
-        ed_frame: recorded frame of a cine that shows end diastole, counted from 0; None finds it.
-        anchor_phase: phase in [0, 1) of the anchor, from ECG gating; None takes that of the model, mostly 0, end
-            diastole.
-        seed: seed of models that sample.
+        model: name of the model in that folder; None takes the one that `config.json` there names for its report, or
+            else "cof".
+        ed_frame: recorded frame of a cine that shows end diastole, counted from 0; None: it is found from the images.
+        anchor_phase: phase in [0, 1) of the anchor, from ECG gating; None takes the phase that the model was trained
+            with, mostly 0 (end diastole).
+        seed: random seed, for models that sample.
 
     Raises:
         UsageError: a file, the weights or the model do not exist, or the phase is outside [0, 1).
@@ -221,7 +222,7 @@ def twin(
 
 
 def _fixed(array: np.ndarray) -> np.ndarray:
-    """A copy in memory that cannot be written to."""
+    """Return a copy in memory that cannot be written to."""
     copy = np.array(array)
     copy.flags.writeable = False
     return copy

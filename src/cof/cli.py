@@ -1,6 +1,6 @@
 """The command line: the verbs of `cof.verbs`, in groups.
 
-A verb's module is imported once the verb is called or its own help asked for, so that the first page comes at once.
+A verb's module is imported only when the verb is called or its help is shown, so that `cof --help` is fast.
 """
 
 import errno
@@ -17,36 +17,36 @@ from cof.errors import CofError, UsageError, redact
 from cof.renamed import with_new_names
 from cof.verbs import CONTEXT, GROUPS, PARENTS
 
-# Waiting threads must not spin: side by side, two torch processes on two cores slow each other many times over.
+# Waiting threads must not spin: two torch processes on two cores would slow each other down many times over.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class Verb(TyperCommand):
-    """A verb that is known by its name and its line until it is called, or its own help asked for."""
+    """A verb of which only name and summary are loaded until it is called or its help is shown."""
 
     def __init__(self, name: str, target: str, summary: str, group: str) -> None:
         super().__init__(name.split()[-1], help=summary, rich_help_panel=group)
         self.whole, self.target, self.summary = name, target, summary
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
-        """Begin the command that the verb's function makes."""
+        """Build the command from the verb's function and return its context."""
         from cof.commands import command_of
 
         return command_of(self.whole, self.target, self.summary).make_context(*arguments, **more)
 
 
 class Parent(TyperGroup):
-    """A verb of several sub-commands; what is none of them goes to the first."""
+    """A verb with sub-commands. Arguments that do not begin with one of them go to the first sub-command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the first sub-command before what is none."""
+        """Insert the first sub-command where the arguments do not begin with one."""
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)
 
 
 class Verbs(TyperGroup):
-    """All verbs, in the order of the table."""
+    """The group of all verbs, in the order of `cof.verbs.GROUPS`."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
@@ -77,7 +77,7 @@ app = typer.Typer(
 
 
 def print_version(asked: bool) -> None:
-    """Print the version and stop, if that was asked for."""
+    """Print the version and exit, if `asked`."""
     if asked:
         typer.echo(f"cof {__version__}")
         raise typer.Exit
@@ -93,16 +93,16 @@ def setup(
     """Set up logging for every verb."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("cof").setLevel(logging.DEBUG if verbose else logging.INFO)
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its remarks quote values, which may name the patient
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values, which may name the patient
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; faults that a user can act on end in one line on standard error and exit code 2."""
+    """Run the command line. An error that a user can act on becomes one line on standard error, with exit code 2."""
     try:
         return app(args=with_new_names(sys.argv[1:] if arguments is None else arguments))
     except (UsageError, CofError) as error:
         said = str(error)
-    except OSError as error:  # a full disk, a right that is not given, a file that went away
+    except OSError as error:  # a full disk, a missing permission, a file that disappeared
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         said = f"{error.filename or 'the disk'}: {error.strerror}"

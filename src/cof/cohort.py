@@ -1,7 +1,7 @@
-"""The subject sheet made a cohort: pseudonyms, splits and batches, and the protected key to the raw files.
+"""The cohort, made from the subject sheet: pseudonyms, splits and batches, and the protected key to the raw files.
 
-Everything about a participant follows from a hash of its name, never from the order of rows, so that an added or
-removed subject changes nothing for the others.
+Everything about a participant is derived from a hash of the name, never from the order of rows, so that adding or
+removing a subject changes nothing for the others.
 """
 
 import difflib
@@ -33,11 +33,11 @@ from cof.outputs import Form
 REQUIRED = ("subject", "visit", "ecg", "cine")
 OPTIONAL = ("anchor", "annotation", "split", "ed_frame", "labels_map", "origin", "es_phase", "group")
 SPLITS = ("train", "validation", "test")
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # fit for files without a salt
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # without a salt, names of files
 _FILES = ("ecg", "cine", "anchor", "annotation")
 _KEY_COLUMNS = ("subject", "participant", "visit", *_FILES, "ed_frame", "labels_map")
 _COLUMNS = ("subject", "participant", "visit", "split", "batch", "annotated")
-_WHERE_STATED = ("origin", "es_phase", "group")  # columns of the cohort where any row has something in them
+_WHERE_STATED = ("origin", "es_phase", "group")  # columns that the cohort has only where some row has a value
 
 # Letters only, so that no pseudonym ever looks like a participant id; 26^8 names.
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -45,11 +45,11 @@ _LETTERS = 8
 _MIN_SALT_BYTES = 16
 
 
-# Why a subject is in its split, in words that a count goes before.
+# Reasons why a subject is in its split; a count is printed before each.
 _SPLIT_BY = {
     "sheet": "by the sheet",
-    "annotation": "annotated, and so to train",
-    "anchor": "without a cine, and so to test",
+    "annotation": "in train, since annotated",
+    "anchor": "in test, since without a cine",
     "drawn": "drawn by participant ({shares})",
 }
 
@@ -59,11 +59,11 @@ class Split:
     """Numbers of subjects in each split of a cohort, and the reasons.
 
     Attributes:
-        counts: subjects of each split.
-        participants: of the cohort.
-        by: subjects that are in their split by the sheet, by an annotation, for want of a cine, or drawn.
-        shares: those by which is drawn.
-        pairs: subjects that bring ED and ES alone.
+        counts: number of subjects in each split.
+        participants: number of participants in the cohort.
+        by: number of subjects for each reason: the sheet, an annotation, a missing cine ("anchor"), or drawn.
+        shares: shares of the splits among drawn subjects.
+        pairs: number of subjects with ED and ES only.
     """
 
     counts: dict[str, int]
@@ -74,7 +74,7 @@ class Split:
 
     @property
     def stated(self) -> bool:
-        """Tell whether the sheet names the split of everybody."""
+        """Whether the sheet names the split of every subject."""
         return self.by["sheet"] == sum(self.counts.values())
 
     def __str__(self) -> str:
@@ -82,17 +82,17 @@ class Split:
         reasons = ", ".join(f"{self.by[why]} {said}" for why, said in _SPLIT_BY.items() if self.by[why])
         counts = ", ".join(f"{count} {split}" for split, count in self.counts.items())
         said = f"{sum(self.counts.values())} subjects of {self.participants} participants: {counts}"
-        pairs = f"; {self.pairs} bring ED and ES alone, to train labeller and registration" if self.pairs else ""
+        pairs = f"; {self.pairs} have only ED and ES, and train only labeller and registration" if self.pairs else ""
         return f"{said}; {reasons.format(shares=shares)}{pairs}"
 
 
 @dataclass(frozen=True)
 class OfEveryBatch:
-    """A stage's folder, typed, whose batches a step learns from: those of `--subjects` (`cof.options.Typed`).
+    """A conversion (`cof.options.Typed`) from a stage's folder to its files or folders of all batches of `--subjects`.
 
     Attributes:
-        suffix: of a batch's file; none of its folder.
-        needed: it has to be typed.
+        suffix: suffix of a batch's file; empty where each batch is a folder.
+        needed: whether the option is required.
     """
 
     suffix: str = ""
@@ -100,28 +100,28 @@ class OfEveryBatch:
     kind: Any = Path
 
     def default(self, wanted: Any) -> Any:
-        """What counts as typed where nothing is."""
+        """Return the value of an option that is not given."""
         return TO_BE_TYPED if self.needed else None
 
     def read(self, typed: Path, wanted: Any, given: Mapping[str, Any]) -> list[Path]:
-        """The file or folder of every batch."""
+        """Return the file or folder of every batch."""
         places = [typed / f"{batch}{self.suffix}" for batch in batches_of(given["subjects"])]
         return places if self.suffix else Batches(places)
 
 
-_STAGE = typer.Option(help="Folder of the stage, in which every batch of the cohort has its own.")
+_STAGE = typer.Option(help="Folder of the stage, with one file or folder per batch.")
 EveryFolder = Annotated[list[Path], _STAGE, Folder(), OfEveryBatch()]
 EveryTable = Annotated[list[Path], _STAGE, Folder(), OfEveryBatch(".parquet")]
 
 
 def _told(split: Split, given: Mapping[str, Any]) -> str:
-    """Print the split; say where the cohort lies."""
+    """Print the split; return the closing line with the paths of cohort and key."""
     typer.echo(split)
     if not split.stated:
-        typer.echo("To choose, give the sheet a column split (train, validation, test), or shares to cohort.split.")
+        typer.echo("To choose, add a column split (train, validation, test) to the sheet, or set cohort.split.")
     return (
-        f"who is in it, with split and batch, lies in {given['out']}; the way back to raw files, for you alone, in "
-        f"{given['key']}"
+        f"wrote the subjects with split and batch to {given['out']}; and the key to the raw files, which only you can "
+        f"read, to {given['key']}"
     )
 
 
@@ -130,47 +130,47 @@ def build_cohort(
     *,
     sheet: Annotated[
         Path | Sequence[Path],
-        typer.Option(help="subjects.csv; repeatable, to put cohorts together."),
+        typer.Option(help="Subject sheet, such as subjects.csv; repeatable, to combine cohorts."),
         File(),
         Read(list[Path], tuple),
     ],
     out: OutFile,
-    key: Annotated[Path, typer.Option(help="cohort/key.parquet"), Form.FILE],
+    key: Annotated[Path, typer.Option(help="Key to the raw files: cohort/key.parquet."), Form.FILE],
     settings: SettingsOf[CohortSettings],
 ) -> Split:
-    """Read the subject sheet, or several; write the cohort and its key.
+    """Read one or several subject sheets; write the cohort and its key.
 
-    Subjects whose sheet states no origin have that of the settings; those of the synthetic cohort, whose card lies
-    beside the sheet, are simulated.
+    A sheet is a CSV file with the columns subject (the participant), visit, ecg and cine. Optional columns are anchor
+    (a volume of one frame, for subjects without a cine), annotation (expert labels of the cine), labels_map (from the
+    codes of the annotation to ours, such as 1:3,2:2,3:1), split, ed_frame (the recorded frame at end diastole; where it
+    is empty, the cine stage finds it), origin (real or simulated), es_phase, and group (a word by which tables divide
+    the subjects, such as a diagnosis). Paths are relative to the folder of the sheet; a cell may be empty. The stage
+    that reads a file reports whether it exists.
 
-    The sheet is a CSV file with the columns subject (the participant), visit, ecg and cine, and optionally anchor (a
-    volume of one frame, for subjects without a cine), annotation (expert labels of the cine), labels_map (from the
-    codes of the annotation to ours, such as 1:3,2:2,3:1), split, ed_frame (the recorded frame at end diastole; where
-    empty, the cine stage finds it), origin (real or simulated), es_phase, and group (a word that parts tables, such as
-    a diagnosis). Paths are relative to the sheet's folder; a cell may be empty. Files that do not exist are found out
-    by the stage that reads them.
+    A subject without an origin in the sheet has the origin of the settings. Where the settings name none either,
+    subjects of the synthetic cohort, whose card.json lies beside the sheet, are simulated.
 
-    A subject with es_phase brings a pair: its cine's file holds two frames, ED and then ES at that phase of the cycle.
-    It may do without an ECG; it is no cycle, from which nothing but labeller and registration can learn.
+    A subject with es_phase is a pair: the file of its cine holds two frames, ED and then ES at that phase of the cycle.
+    It needs no ECG. It is not a whole cycle, so that only labeller and registration can learn from it.
 
-    Subjects without a split are split by a hash of the participant; annotated ones train, since nnU-Net learns from
-    them, and those without a cine are tested, since they hold no motion to learn from. Where `cohort.split` has no
-    share for training, nothing trains, and annotated ones are drawn as all others.
+    Subjects without a split are split by a hash of the participant, with two exceptions: annotated subjects train,
+    since nnU-Net learns from them, and subjects without a cine are tested, since they show no motion to learn from.
+    Where `cohort.split` has no share for training, annotated subjects are drawn like all others.
 
     Args:
-        sheet: subjects.csv; of several, no visit is in two.
-        out: `cohort/subjects.parquet`, a row a subject, without any raw name or path if there is a salt; with columns
-            origin, es_phase and group where any is known.
-        key: `cohort/key.parquet`, mode 0600: raw names, and paths that start where the sheet's does ("" where
-            there is none).
-        settings: salt, split, number of batches, and the map of codes and the origin where the sheet has none.
+        sheet: subjects.csv, or several; no visit may be in two of them.
+        out: `cohort/subjects.parquet`, one row per subject; with a salt it holds no raw name or path. The columns
+            origin, es_phase and group exist where any subject has a value.
+        key: `cohort/key.parquet`, mode 0600: raw names, and the paths of raw files, which begin with the folder of the
+            sheet as given ("" where there is no file).
+        settings: salt, split, number of batches, and the code map and the origin for subjects whose sheet has none.
 
     Returns:
-        The split that was made.
+        Numbers of subjects in each split, and the reasons.
 
     Raises:
-        UsageError: the sheet is no valid sheet (the message names row and column), names look like participant ids and
-            there is no salt, or the settings do not fit.
+        UsageError: the sheet is not valid (the message names row and column), names look like participant ids and
+            there is no salt, or the settings are not valid.
     """
     table = _read_sheets([sheet] if isinstance(sheet, Path) else sheet)
     names = _pseudonyms(table["participant"], settings.salt_file)
@@ -206,7 +206,7 @@ def build_cohort(
 
 
 def batches_of(subjects: Path) -> list[str]:
-    """The batches that hold a subject, by name.
+    """Return the sorted names of all batches that hold a subject.
 
     Args:
         subjects: `cohort/subjects.parquet`.
@@ -219,18 +219,18 @@ def select_batch(
     subjects: Subjects,
     out: OutFile,
     batch: Annotated[str, typer.Option("--name", help="Name of the batch.")],
-    only: Annotated[tuple[str, ...], typer.Option(help="Just this subject; repeatable."), Read(list[str], tuple)] = (),
+    only: Annotated[tuple[str, ...], typer.Option(help="Only this subject; repeatable."), Read(list[str], tuple)] = (),
 ) -> None:
     """Write the rows of one batch.
 
     Args:
         subjects, batch: as annotated.
-        only: instead of the batch's own subjects just these: names as in the columns subject or participant (all
+        only: select these instead of the subjects of the batch: names as in the columns subject or participant (all
             visits). Without a salt these are the names of the sheet.
         out: `cohort/batches/{batch}.parquet`.
 
     Raises:
-        UsageError: there is no subject of a name in `only`.
+        UsageError: a name in `only` is no subject or participant of the cohort.
     """
     table = read_table(subjects)
     refuse_unknown(only, {*table["subject"], *table["participant"]})
@@ -242,10 +242,10 @@ def select_batch(
 
 
 def refuse_unknown(only: Iterable[str], known: set[str]) -> None:
-    """Refuse names that are neither a subject's nor a participant's.
+    """Refuse names of no known subject or participant.
 
     Raises:
-        UsageError: the message names the first of them, and the name that it is most like.
+        UsageError: a name is unknown; the message gives the first such name, and the most similar known one.
     """
     for name in only:
         if name not in known:
@@ -255,7 +255,7 @@ def refuse_unknown(only: Iterable[str], known: set[str]) -> None:
 
 
 def names_of_sheets(sheets: Sequence[Path], settings: CohortSettings) -> set[str]:
-    """Names of all subjects and participants that sheets will give, before there is a cohort.
+    """Return the names that the subjects and participants of sheets will have, before the cohort is made.
 
     Raises:
         UsageError: as `build_cohort`.
@@ -265,7 +265,7 @@ def names_of_sheets(sheets: Sequence[Path], settings: CohortSettings) -> set[str
 
 
 def known_names(participants: Iterable[str], visits: Iterable[int], settings: CohortSettings) -> set[str]:
-    """Names of the subjects and participants behind rows of a sheet."""
+    """Return the names that the subjects and participants in rows of a sheet will have in the cohort."""
     rows = pd.Series(list(participants), dtype=str)
     pseudonyms = rows.map(_pseudonyms(rows, settings.salt_file))
     return {*pseudonyms, *(f"{name}-v{visit}" for name, visit in zip(pseudonyms, visits))}
@@ -285,7 +285,7 @@ def _fault(row: Hashable, column: str, message: str) -> UsageError:
 
 
 def _read_sheets(paths: Sequence[Path]) -> pd.DataFrame:
-    """The rows of checked sheets, indexed by row, and by sheet too where there are several."""
+    """Read and check sheets; return their rows, indexed by row number, and by sheet too where there are several."""
     tables = []
     for path in paths:
         try:
@@ -298,15 +298,15 @@ def _read_sheets(paths: Sequence[Path]) -> pd.DataFrame:
     table = pd.concat(tables)
     for row, repeated in table.duplicated(["participant", "visit"]).items():
         if repeated:
-            raise _fault(row, "subject", "this subject and visit were listed before")
+            raise _fault(row, "subject", "an earlier row has the same subject and visit")
     return table
 
 
 def _read_sheet(path: Path) -> pd.DataFrame:
-    """The checked sheet: participant, visit, paths or "", split or "", ed_frame, es_phase or NaN, and whether it is of
-    the synthetic cohort; indexed by row."""
+    """Read and check a sheet. Return participant, visit, paths or "", split or "", ed_frame, es_phase or NaN, and
+    whether it is of the synthetic cohort, indexed by row number."""
     if not path.is_file():
-        raise UsageError(f"no such subject sheet: {path}")
+        raise UsageError(f"there is no subject sheet {path}")
     try:
         # Without a header, so that a row with too many cells is an error and never shifts the columns.
         cells = pd.read_csv(
@@ -317,21 +317,21 @@ def _read_sheet(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError:
         raise UsageError("the subject sheet is not UTF-8 text") from None
     except pd.errors.ParserError as error:
-        raise UsageError(f"the subject sheet is no valid CSV: {redact(str(error).strip())}") from None
+        raise UsageError(f"the subject sheet is not valid CSV: {redact(str(error).strip())}") from None
     cells = cells.fillna("").map(str.strip)
     columns = list(cells.iloc[0])
     _check_columns(columns)
     table = cells.iloc[1:].set_axis(columns, axis=1).set_axis(range(2, len(cells) + 1), axis=0)
     table = table[(table != "").any(axis=1)]
     if table.empty:
-        raise UsageError("the subject sheet names no subject")
+        raise UsageError("the subject sheet has no row below the header")
     for column in OPTIONAL:
         if column not in table:
             table[column] = ""
 
     for row, cell in table["subject"].items():
         if not cell:
-            raise _fault(row, "subject", "empty")
+            raise _fault(row, "subject", "the cell is empty; name the participant")
     table = table.rename(columns={"subject": "participant"})
     table["visit"] = [_whole_number(row, "visit", cell) for row, cell in table["visit"].items()]
     table["ed_frame"] = pd.array(
@@ -339,18 +339,18 @@ def _read_sheet(path: Path) -> pd.DataFrame:
     )
     for row, cell in table["split"].items():
         if cell not in ("", *SPLITS):
-            raise _fault(row, "split", f"'{cell}' is none of {', '.join(SPLITS)}")
+            raise _fault(row, "split", f"'{cell}' is not one of {', '.join(SPLITS)}")
     for row, cell in table["origin"].items():
         if cell not in ("", *ORIGINS):
-            raise _fault(row, "origin", f"'{cell}' is none of {', '.join(ORIGINS)}")
+            raise _fault(row, "origin", f"'{cell}' is not one of {', '.join(ORIGINS)}")
     table["labels_map"] = [_codes(row, cell) for row, cell in table["labels_map"].items()]
     table["es_phase"] = [_phase(row, cell) if cell else math.nan for row, cell in table["es_phase"].items()]
     for row, cell in table["group"].items():
         if cell and (not PLAIN_NAME.fullmatch(cell) or redact(cell) != cell):
-            raise _fault(row, "group", f"'{cell}' is no plain name: letters, digits, '-' and '_', at most 64")
+            raise _fault(row, "group", f"'{cell}' is not allowed: use at most 64 letters, digits, '-' and '_'")
     _check_files(table)
     table["synthetic"] = _is_synthetic(path.parent)
-    # Not made absolute: a run whose sheet is named relative to it can be moved, and is the same everywhere.
+    # Paths stay relative where the sheet's path is: such a run can be moved, and is the same on every machine.
     folder = path.parent
     for column in _FILES:
         table[column] = [str(folder / cell) if cell else "" for cell in table[column]]
@@ -360,7 +360,7 @@ def _read_sheet(path: Path) -> pd.DataFrame:
 def _check_columns(columns: list[str]) -> None:
     for column in REQUIRED:
         if column not in columns:
-            raise UsageError(f"the subject sheet has no column '{column}'; needed are {', '.join(REQUIRED)}")
+            raise UsageError(f"the subject sheet has no column '{column}'; required are {', '.join(REQUIRED)}")
     known = (*REQUIRED, *OPTIONAL)
     for column in columns:
         if column not in known:
@@ -373,7 +373,7 @@ def _check_columns(columns: list[str]) -> None:
 
 def _whole_number(row: Hashable, column: str, cell: str) -> int:
     if not re.fullmatch(r"[0-9]{1,3}", cell):
-        raise _fault(row, column, f"'{cell}' is no whole number from 0 to 999")
+        raise _fault(row, column, f"'{cell}' is not a whole number from 0 to 999")
     return int(cell)
 
 
@@ -383,7 +383,7 @@ def _phase(row: Hashable, cell: str) -> float:
     except ValueError:
         phase = math.nan
     if not 0 < phase < 1:
-        raise _fault(row, "es_phase", f"'{cell}' is no phase of end systole between 0 and 1, end diastole being at 0")
+        raise _fault(row, "es_phase", f"'{cell}' is not a phase of end systole: give a number between 0 and 1")
     return phase
 
 
@@ -395,40 +395,40 @@ def _codes(row: Hashable, cell: str) -> str:
 
 
 def _check_files(table: pd.DataFrame) -> None:
-    """What must be said of a subject's files before any of them is opened."""
+    """Check which files each subject names, before any of them is opened."""
     columns = ["cine", "anchor", "annotation", "ed_frame", "es_phase"]
     for row, cine, anchor, annotation, ed_frame, es_phase in table[columns].itertuples():
         if not cine and not anchor:
-            raise _fault(row, "cine", "empty, and there is no anchor either")
+            raise _fault(row, "cine", "the cell is empty, and there is no anchor either: give one of them")
         if not cine and annotation:
-            raise _fault(row, "annotation", "an annotation belongs to a cine, and there is none")
+            raise _fault(row, "annotation", "an annotation belongs to a cine, and this subject has none")
         if not cine and not pd.isna(ed_frame) and ed_frame:
-            raise _fault(row, "ed_frame", "an anchor has no other frame than its own")
+            raise _fault(row, "ed_frame", "an anchor has only one frame: leave the cell empty")
         if not pd.isna(es_phase):
             if not cine or anchor:
-                raise _fault(row, "es_phase", "a pair of ED and ES is one file, in the column 'cine'")
+                raise _fault(row, "es_phase", "a pair of ED and ES is one file, in the column 'cine': name no anchor")
             if not pd.isna(ed_frame) and ed_frame:
                 raise _fault(row, "ed_frame", "a pair of ED and ES begins with ED: leave the cell empty")
 
 
 def _pseudonyms(participants: pd.Series, salt_file: str | None) -> dict[str, str]:
-    """The name of every participant under `results/`."""
+    """Return the name of every participant under `results/`."""
     if salt_file is None:
         for row, name in participants.items():
             if redact(name) != name:
                 raise _fault(row, "subject", "this looks like a participant id; set cohort.salt_file for pseudonyms")
             if not PLAIN_NAME.fullmatch(name):
-                raise _fault(row, "subject", "only letters, digits, '-' and '_' (or set cohort.salt_file)")
+                raise _fault(row, "subject", "use at most 64 letters, digits, '-' and '_', or set cohort.salt_file")
         names = {name: name for name in participants}
     else:
         salt = _read_salt(salt_file)
         names = {name: f"sub-{_letters(salt, name)}" for name in participants}
-    # Some file systems do not tell capitals from small letters.
+    # Some file systems do not distinguish upper and lower case.
     if len({name.lower() for name in names.values()}) < len(names):
         raise UsageError(
-            "two participants get the same pseudonym; take another salt"
+            "two participants get the same pseudonym; use another salt in cohort.salt_file"
             if salt_file
-            else "two participants' names differ in capital letters only"
+            else "the names of two participants differ only in upper and lower case; rename one"
         )
     return names
 
@@ -444,7 +444,7 @@ def _read_salt(salt_file: str) -> bytes:
 
 
 def _letters(salt: bytes, name: str) -> str:
-    """Eight letters from a keyed hash: who lacks the salt can neither invert them nor try out ids."""
+    """Return eight letters of a keyed hash. Without the salt, nobody can invert them or test ids against them."""
     number = int.from_bytes(hmac.new(salt, name.encode(), hashlib.sha256).digest())
     letters = []
     for _ in range(_LETTERS):
@@ -454,12 +454,12 @@ def _letters(salt: bytes, name: str) -> str:
 
 
 def _uniform(purpose: str, name: str) -> float:
-    """A number in [0, 1) that is always the same for one participant and purpose."""
+    """Return a number in [0, 1) that depends only on purpose and name."""
     return int.from_bytes(hashlib.sha256(f"{purpose}:{name}".encode()).digest()[:6]) / 2**48
 
 
 def _splits(table: pd.DataFrame, settings: CohortSettings) -> tuple[pd.Series, dict[str, int]]:
-    """The split of every row, the same for all visits of a participant; and how many rows each reason has decided."""
+    """Return the split of every row, the same for all visits of a participant, and the number of rows per reason."""
     shares = settings.shares
     if not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
         raise UsageError(f"cohort.split: the shares add up to {sum(shares.values()):g}, not to 1")

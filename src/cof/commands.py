@@ -1,4 +1,4 @@
-"""A verb's function made a command: its annotated parameters are the options, its paths are made sure of before."""
+"""Commands made from the functions of verbs: annotated parameters become options, and paths are checked first."""
 
 import copy
 import inspect
@@ -20,17 +20,17 @@ from cof.verbs import CONTEXT
 
 @dataclass(frozen=True)
 class Option:
-    """One option or argument of a verb, by its function's parameter.
+    """One option or argument of a verb, made from a parameter of its function.
 
     Attributes:
         key: name of the parameter.
-        told: what the help says.
+        told: declaration for typer, with the help text.
         kind: type on the command line.
-        default: on the command line; `inspect.Parameter.empty` where one has to be typed.
+        default: default on the command line; `inspect.Parameter.empty` where a value is required.
         wanted: type that the function takes.
-        form: of an output.
-        needs: of an input.
-        typed: how what is typed becomes what the function takes, where the command line knows no such type.
+        form: form of an output path; None for all other options.
+        needs: kind of file or folder that an input path must be; None for all other options.
+        typed: conversion from the command line's value to the function's argument; None where typer needs no help.
     """
 
     key: str
@@ -47,18 +47,21 @@ class Option:
         """The name as typed: --cine, or FIXED."""
         if isinstance(self.told, ArgumentInfo):
             return self.key.upper()
-        declared = (self.told.default, *(self.told.param_decls or ()))  # an annotation's first name is its default
+        declared = (
+            self.told.default,
+            *(self.told.param_decls or ()),
+        )  # typer stores an annotation's first name here
         return next((str(one) for one in declared if str(one).startswith("--")), f"--{self.key.replace('_', '-')}")
 
 
 def function_at(target: str) -> Callable[..., Any]:
-    """The function that `module:name` names."""
+    """Return the function at `module:name`."""
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)
 
 
 def options_of(function: Callable[..., Any]) -> Iterator[Option]:
-    """The options of a function: those of its parameters that are annotated as such."""
+    """Yield the options of a function: its parameters annotated with `typer.Option` or `typer.Argument`."""
     hints = get_type_hints(function, include_extras=True)
     for key, parameter in inspect.signature(function).parameters.items():
         marks = getattr(hints[key], "__metadata__", ())
@@ -68,7 +71,7 @@ def options_of(function: Callable[..., Any]) -> Iterator[Option]:
         form, needs, typed = _first(marks, Form), _first(marks, KINDS), _first(marks, Typed)
         if form or needs:
             told = copy.copy(told)
-            told.readable = False  # `check` and the stages say it in one line, without what may name a participant
+            told.readable = False  # `check` and the stages report it in one line that cannot name a participant
         kind = wanted = hints[key].__origin__
         default = parameter.default
         if typed is not None:
@@ -83,10 +86,10 @@ def options_of(function: Callable[..., Any]) -> Iterator[Option]:
 
 
 def command_of(verb: str, target: str, summary: str) -> Any:
-    """The command of a verb.
+    """Return the command of a verb.
 
-    Every path with a `Form` is an output, and gives the command `--overwrite`; every one with a kind of `cof.inputs`
-    has to be of it. What the function says of its result is said last.
+    A path annotated with a `Form` is an output, and adds `--overwrite` to the command. A path annotated with a kind of
+    `cof.inputs` must be of that kind. The command ends with the closing line of the function.
     """
     function = function_at(target)
     options = {option.key: option for option in options_of(function)}
@@ -127,19 +130,19 @@ def command_of(verb: str, target: str, summary: str) -> Any:
 
 
 def close(what: str, said: str) -> None:
-    """Say last, on standard error, what a command has made; of processes that share a training the first does."""
+    """Print a command's closing line on standard error; of several training processes only the first prints it."""
     if all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK", "SLURM_PROCID")):
         typer.echo(redact(f"{what}: {said}"), err=True)
 
 
 def _said(function: Callable[..., Any], made: Any, given: dict[str, Any]) -> str | None:
-    """The last sentence that a function has for what it made, or that it returned."""
+    """Return the closing line: made by the function's `says`, or the text that it returned; None without either."""
     sentence = getattr(function, "says", None)
     return sentence(made, given) if sentence else made if isinstance(made, str) else None
 
 
 def _written(given: dict[str, Any]) -> str:
-    """Summary of a stage: its output, and the number of subjects left out."""
+    """Return a stage's closing line: its output, and the number of subjects left out."""
     exclusions = given.get("exclusions")
     if exclusions is None:
         return f"wrote {given['out']}"

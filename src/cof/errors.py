@@ -1,20 +1,20 @@
-"""Errors a user can act on, and what must never be said of a participant."""
+"""Errors that a user can act on, and the removal of participant ids from text."""
 
 import errno
 import re
 from enum import StrEnum
 
-# What faulty data can raise, beside CofError, where a stage computes with them: no beat, no voxel, no inverse. Anything
-# else (no memory, a full disk, an error of programming) is no subject's fault.
+# Besides CofError, what faulty data can raise where a stage computes with them: no beat, no voxel, no inverse. No other
+# error (no memory, a full disk, a bug) is the fault of a subject.
 DATA_ERRORS = (ValueError, IndexError, ArithmeticError)
 
-# Errors of files that no content can cause: disk, network, rights to more files or memory.
+# Errors of the operating system that no file's content can cause: disk, network, limits of open files or memory.
 _OF_THE_MACHINE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EROFS,
      errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, errno.ENOTCONN, errno.EREMOTEIO)
 )  # fmt: skip
 
-# The shape of a UK Biobank participant id: it must reach no log, message or report.
+# The shape of a UK Biobank participant id, which must not appear in any log, message or report.
 _PARTICIPANT_ID = re.compile(r"(?<!\d)[1-6]\d{6}(?!\d)")
 
 
@@ -71,15 +71,15 @@ class UsageError(Exception):
 
 
 def raise_if_broken(error: Exception) -> None:
-    """Raise an error again that tells of a broken machine or installation, which no file can be blamed for.
+    """Re-raise an error that comes from a broken machine or installation, not from a faulty file.
 
-    For the beginning of every handler that calls foreign bytes unreadable, whatever a parser stumbles over: memory that
-    is lacking, a full or faulty disk, a network drive that went away, too many open files, a package that is not there.
+    Call it first in every handler that reports a foreign file as unreadable. It re-raises missing memory, a full or
+    faulty disk, a lost network drive, too many open files, and a missing package.
     """
     if isinstance(error, MemoryError | ImportError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
         raise error
 
 
 def redact(text: str) -> str:
-    """`text` with everything that is shaped like a participant id blanked out."""
+    """Return `text` with everything that is shaped like a participant id replaced by `<id>`."""
     return _PARTICIPANT_ID.sub("<id>", text)

@@ -1,8 +1,9 @@
 """Options of the command line, as annotations of the parameters of a verb's function.
 
-An annotation holds what the help says (`typer.Option`, `typer.Argument`), what a path has to be (`cof.inputs`) or
-becomes (`cof.outputs.Form`), and how what is typed becomes what the function takes (`Typed`). Those that several verbs
-share are here. A parameter without `typer.Option` or `typer.Argument` is for Python alone.
+An annotation holds the help text (`typer.Option`, `typer.Argument`), what an input path must be (`cof.inputs`) or what
+an output path becomes (`cof.outputs.Form`), and how the typed value is converted for the function (`Typed`).
+Annotations that several verbs share are here. A parameter without `typer.Option` or `typer.Argument` is for Python
+only.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,34 +26,34 @@ TO_BE_TYPED: Any = object()
 
 @runtime_checkable
 class Typed(Protocol):
-    """A way from what is typed to what the function takes."""
+    """A conversion from the typed value to the function's argument."""
 
-    kind: Any  # type of what is typed
+    kind: Any  # type of the typed value
 
     def default(self, wanted: Any) -> Any:
-        """What counts as typed where nothing is; None leaves it to the function, `TO_BE_TYPED` refuses."""
+        """Return the value of an option that is not given: None for the function's default, `TO_BE_TYPED` to refuse."""
 
     def read(self, typed: Any, wanted: Any, given: Mapping[str, Any]) -> Any:
-        """What the function takes.
+        """Return the function's argument.
 
         Args:
-            typed: of the type `kind`.
+            typed: typed value, of the type `kind`.
             wanted: annotation of the parameter.
-            given: the command's arguments, those before this one as the function takes them.
+            given: arguments of the command by name; those before this one are converted already.
 
         Raises:
-            UsageError: it is not valid.
+            UsageError: the value is not valid.
         """
 
 
 @dataclass(frozen=True)
 class Read:
-    """Something short, read by a function.
+    """A short value that a function converts.
 
     Attributes:
-        kind: type of what is typed.
-        by: makes of it what the verb's function takes.
-        unsaid: what counts as typed where nothing is; None leaves it to the verb's function.
+        kind: type of the typed value.
+        by: function from the typed value to the argument of the verb's function.
+        unsaid: value of an option that is not given; None leaves the default to the verb's function.
     """
 
     kind: Any
@@ -60,46 +61,47 @@ class Read:
     unsaid: Any = None
 
     def default(self, wanted: Any) -> Any:
-        """What counts as typed where nothing is."""
+        """Return the value of an option that is not given."""
         return self.unsaid
 
     def read(self, typed: Any, wanted: Any, given: Mapping[str, Any]) -> Any:
-        """What the function takes."""
+        """Return the function's argument."""
         return self.by(typed)
 
 
 @dataclass(frozen=True)
 class SettingsText:
-    """Settings as inline JSON or as a file, of the class that the parameter is annotated with."""
+    """Settings, typed as inline JSON or as the path of a file, of the class that the parameter is annotated with."""
 
     kind: Any = str
 
     def default(self, wanted: Any) -> Any:
-        """No settings, where the class has a default for every one of them."""
+        """Return empty settings if the class has a default for every key; otherwise the option is required."""
         plain = isinstance(wanted, type) and issubclass(wanted, BaseModel)
         return "{}" if plain and not any(one.is_required() for one in wanted.model_fields.values()) else TO_BE_TYPED
 
     def read(self, typed: str, wanted: Any, given: Mapping[str, Any]) -> Any:
-        """The settings."""
+        """Return the settings."""
         return config.read_settings(typed, wanted)
 
 
 def number_of(devices: str) -> int | Literal["auto"]:
-    """What `--devices` says."""
+    """Return the number of processes that `--devices` asks for, or "auto"."""
     if devices == "auto":
         return "auto"
     if not devices.isdecimal() or int(devices) < 1:
-        raise UsageError(f"--devices: '{devices}' is neither auto nor a number from 1 on")
+        raise UsageError(f"--devices: '{devices}' is neither auto nor a whole number of at least 1")
     return int(devices)
 
 
 def says(sentence: Callable[[Any, Mapping[str, Any]], str]) -> Callable[[_Function], _Function]:
-    """Give a verb's function its last sentence: what was made, where it lies, what to open.
+    """Give a verb's function its closing line: what was made, where it is, what to open.
 
-    A function that returns text says that; without either, the command names `out` and counts the exclusions.
+    A function that returns text needs none: the text is the closing line. Without either, the command names `out` and
+    counts the exclusions.
 
     Args:
-        sentence: of what the function has returned, and of its arguments by name.
+        sentence: function of the result and of the arguments by name, which returns the closing line.
     """
 
     def give(function: _Function) -> _Function:
@@ -109,28 +111,28 @@ def says(sentence: Callable[[Any, Mapping[str, Any]], str]) -> Callable[[_Functi
     return give
 
 
-# What is written.
+# Outputs.
 Out = Annotated[Path, typer.Option(help="Folder of the result."), Form.FOLDER]
 OutFile = Annotated[Path, typer.Option(help="File of the result."), Form.FILE]
-OutTable = Annotated[Path, typer.Option(help="The result, without the suffixes .csv, .md and .tex."), Form.TABLE]
-ExclusionsOut = Annotated[Path, typer.Option(help="Table of the subjects left out, always written."), Form.FILE]
+OutTable = Annotated[Path, typer.Option(help="Path of the result without .csv, .md or .tex."), Form.TABLE]
+ExclusionsOut = Annotated[Path, typer.Option(help="Table of the subjects left out; always written."), Form.FILE]
 
-# What is read.
+# Inputs.
 COHORT = Table(("subject", "split", "batch"))
 KEY = Table(("subject", "ecg", "cine"))
-Sheet = Annotated[Path, typer.Option(help="cohort/batches/{batch}.parquet"), COHORT]
-Subjects = Annotated[Path, typer.Option(help="cohort/subjects.parquet"), COHORT]
-Key = Annotated[Path, typer.Option(help="cohort/key.parquet"), KEY]
-EcgTable = Annotated[Path, typer.Option(help="ecg/{batch}.parquet"), Table(("subject", "signal"))]
-BeatTable = Annotated[Path, typer.Option(help="beats/{batch}.parquet"), Table(("subject", "beat"))]
-CineBatch = Annotated[Path, typer.Option(help="cine/{batch}"), Batch(".nii", placed=False)]
-LabelBatch = Annotated[Path, typer.Option(help="labels/{batch}"), Batch(".nii.gz")]
-GridBatch = Annotated[Path, typer.Option(help="grid/{batch}"), Batch(".nii", placed=True)]
+Sheet = Annotated[Path, typer.Option(help="Subjects of one batch: cohort/batches/{batch}.parquet."), COHORT]
+Subjects = Annotated[Path, typer.Option(help="Subjects of the cohort: cohort/subjects.parquet."), COHORT]
+Key = Annotated[Path, typer.Option(help="Key to the raw files: cohort/key.parquet."), KEY]
+EcgTable = Annotated[Path, typer.Option(help="Parsed ECGs: ecg/{batch}.parquet."), Table(("subject", "signal"))]
+BeatTable = Annotated[Path, typer.Option(help="Cycles of the ECGs: beats/{batch}.parquet."), Table(("subject", "beat"))]
+CineBatch = Annotated[Path, typer.Option(help="Cines on native grids: cine/{batch}."), Batch(".nii", placed=False)]
+LabelBatch = Annotated[Path, typer.Option(help="Labels of the cines: labels/{batch}."), Batch(".nii.gz")]
+GridBatch = Annotated[Path, typer.Option(help="Cines on the canonical grid: grid/{batch}."), Batch(".nii", placed=True)]
 Results = Annotated[Path, typer.Option(help="The results folder."), Folder()]
 LabellerFolder = Annotated[Path, typer.Option(help="Folder of the trained nnU-Net.")]
-Registration = Annotated[Path, typer.Option(help="registrations/{variant}")]
+Registration = Annotated[Path, typer.Option(help="Trained registration: registrations/{variant}.")]
 
-# How it is done. `SettingsOf[EcgSettings]` are settings of that class.
+# Settings of a step. `SettingsOf[EcgSettings]` are settings of that class.
 SettingsOf = Annotated[
     T, typer.Option("--settings", help="Settings: inline JSON, or a YAML or JSON file."), SettingsText()
 ]
@@ -144,10 +146,10 @@ Work = Annotated[Path, typer.Option(help="Folder of checkpoints; a killed traini
 Curves = Annotated[Path | None, typer.Option(help="Folder for the training curves, read by TensorBoard.")]
 Devices = Annotated[
     int | Literal["auto"],
-    typer.Option(help="Processes of this node: a number, or auto for one a GPU. torchrun and srun decide instead."),
+    typer.Option(help="Processes on this node: a number, or auto for one per GPU. Ignored under torchrun and srun."),
     Read(str, number_of, "auto"),
 ]
 ConfigHash = Annotated[str, typer.Option(help="Hash of the whole configuration.")]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what exists, if cof made it; anything else is refused.")
+    bool, typer.Option("--overwrite", help="Replace existing outputs that cof has made; refuse to replace others.")
 ]

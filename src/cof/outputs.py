@@ -1,4 +1,4 @@
-"""Outputs that a command may write over: none or, with `--overwrite`, those that this software has made.
+"""Protection of existing files: a command replaces none or, with `--overwrite`, only those that cof has made.
 
 A folder's manifest lists the files that were written into it (`cof.artefacts.folders`); a single file carries the
 record of what made it (`cof.artefacts.provenance`).
@@ -13,14 +13,14 @@ from pathlib import Path
 from cof.artefacts.folders import MANIFEST, refuse_foreign
 from cof.errors import UsageError
 
-# Every single file of ours holds one of these, near its beginning or its end: words of the provenance, or the way that
-# features begin.
+# Every single file of ours holds one of these near its beginning or its end: keys of the provenance, or the first bytes
+# of a features file.
 _MARKS = (b"config_hash", b"chain-of-flow", b'"__metadata__":{"cof":')
 _SEARCHED_BYTES = 2**20
 
 
 class Form(Enum):
-    """Forms of an output: a folder, a file, or a table in files that share a name and differ in their suffix."""
+    """The form of an output: a folder, a file, or a table in files that share a name and differ in their suffix."""
 
     FOLDER = ()
     FILE = ("",)
@@ -29,7 +29,7 @@ class Form(Enum):
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a command: the option that names it, as typed, where and what it is, how one asks to replace it."""
+    """One output of a command: its option as typed, its path, its form, and the option that allows to replace it."""
 
     option: str
     path: Path
@@ -38,24 +38,24 @@ class Output:
 
     @property
     def files(self) -> list[Path]:
-        """The files that are written, or the folder."""
+        """Files that are written, or the folder."""
         return [self.path.with_name(self.path.name + suffix) for suffix in self.form.value] or [self.path]
 
 
 def claim(outputs: Iterable[Output], read: Iterable[Path], overwrite: bool) -> None:
-    """Make sure that a command destroys nothing, before it does any work.
+    """Check, before a command does any work, that it will destroy nothing.
 
-    An empty folder or file holds nothing that could be lost: the folder may be filled, and `--overwrite` replaces the
-    file.
+    An empty folder or file has no content to lose: an empty folder may always be filled, and `--overwrite` may replace
+    an empty file.
 
     Args:
-        outputs: of the command.
-        read: paths that it reads.
-        overwrite: outputs that exist are replaced, if they are ours.
+        outputs: outputs of the command.
+        read: paths that the command reads.
+        overwrite: whether existing outputs are replaced, if cof has made them.
 
     Raises:
-        UsageError: an output exists and is not to be replaced, or is not ours; it cannot be written; it is read by the
-            same command, or two outputs lie in one another.
+        UsageError: an output exists and may not be replaced, was not made by cof, cannot be written, is also read by
+            the command, or lies inside another output.
     """
     outputs = list(outputs)
     places = [(output, path) for output in outputs for path in output.files]
@@ -89,7 +89,7 @@ def _claim_file(output: Output, path: Path, overwrite: bool) -> None:
     if not os.path.lexists(path):
         return
     if path.is_dir():
-        raise UsageError(f"{output.option} {path} is a folder; a file is written: name one")
+        raise UsageError(f"{output.option} {path} is a folder, but this output is a file: name a file")
     if not overwrite:
         raise UsageError(
             f"{output.option} {path} exists: choose another name, or add {output.asked_by}, which replaces what cof "
@@ -103,7 +103,7 @@ def _claim_file(output: Output, path: Path, overwrite: bool) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether a file carries our provenance, or nothing at all."""
+    """Tell whether a file carries our provenance or is empty."""
     size = path.stat().st_size if path.exists() else 0
     if not path.is_file() or not size:
         return path.is_file()
@@ -115,9 +115,9 @@ def _is_ours(path: Path) -> bool:
 
 
 def _check_writable(output: Output, path: Path) -> None:
-    """Refuse a place below what is no folder, or in a folder without the right to write."""
+    """Refuse a path whose last existing parent is not a folder or may not be written to."""
     folder = next(parent for parent in Path(os.path.abspath(path)).parents if os.path.lexists(parent))
     if not folder.is_dir():
-        raise UsageError(f"{output.option} {path} cannot be written: {folder} is no folder")
+        raise UsageError(f"{output.option} {path} cannot be written: {folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{output.option} {path} cannot be written: you may not write into {folder}")

@@ -1,6 +1,6 @@
-"""The privacy check: finds what is shaped like a participant id in files, in their names and in a git history.
+"""The privacy check, which finds what is shaped like a participant id in files, in their names and in a git history.
 
-It tells places and never prints a number. What stands inside a decimal, a longer number, a hash or a UUID is no id.
+It reports places and never prints a number. Digits inside a decimal, a longer number, a hash or a UUID are not an id.
 """
 
 import gzip
@@ -24,28 +24,28 @@ from PIL import Image, UnidentifiedImageError
 from cof.errors import UsageError, redact
 from cof.progress import Progress
 
-# The one file that may hold ids, as long as it is its owner's alone.
+# The only file that may hold ids, as long as nobody but its owner can read it.
 KEY = "key.parquet"
 
-# An id read as a float ends in .0; any other fraction or exponent makes a measurement of it.
+# An id read as a float ends in .0; a number with any other fraction or exponent is a measurement.
 _ID = re.compile(rb"(?<![0-9])(?<![0-9]\.)[1-6][0-9]{6}(?![0-9])(?!\.(?!0+(?![0-9]))[0-9])(?![eE][+-]?[0-9])")
 # Hashes, and the names that matplotlib gives to the elements of an SVG: a letter and ten digits of a hash.
 _HASH = re.compile(rb"(?=[0-9]*[a-fA-F])[0-9a-fA-F]{12,}|[a-z][0-9a-f]{10}")
-_LAYOUT = re.compile(rb'"(?:shape|data_offsets)":\[[0-9,]*\]')  # of safetensors, as its writers lay them out
+_LAYOUT = re.compile(rb'"(?:shape|data_offsets)":\[[0-9,]*\]')  # shapes and offsets in the header of safetensors
 _WORD_BEFORE = re.compile(rb"[0-9A-Za-z]*\Z")
 _WORD_AFTER = re.compile(rb"[0-9A-Za-z]*")
 _OPAQUE = re.compile(
     rb"base64,[0-9A-Za-z+/=]+|(?<![0-9a-fA-F-])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9a-fA-F-])"
-)  # embedded files, and the random UUIDs that Snakemake names its runs by
+)  # embedded files, and the random UUIDs with which Snakemake names its runs
 _LONGEST_WORD = 256
 
-_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif")  # of these the metadata: packed pixels hold any number
-_HEAD_BYTES = 2**20  # of binary files this much is read: headers and their texts
-_SNIFFED_BYTES = 8192  # git's own way to tell binary from text: a zero byte up to here
+_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif")  # only metadata: compressed pixels can spell any number
+_HEAD_BYTES = 2**20  # so much of a binary file is read: headers and their texts
+_SNIFFED_BYTES = 8192  # as in git, a file with a zero byte up to here is binary
 
 
 def numbers(text: bytes) -> Iterator[int]:
-    """Offsets of everything in `text` that is shaped like a participant id."""
+    """Yield the offsets of everything in `text` that is shaped like a participant id."""
     opaque = [match.span() for match in _OPAQUE.finditer(text)]
     for match in _ID.finditer(text):
         start, end = match.span()
@@ -58,13 +58,13 @@ def numbers(text: bytes) -> Iterator[int]:
 
 def check_privacy(
     *,
-    paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders, such as results.")] = None,
-    history: Annotated[bool, typer.Option(help="Check all of this git repository's history, too.")] = False,
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders to check, such as results.")] = None,
+    history: Annotated[bool, typer.Option(help="Also check the whole history of this git repository.")] = False,
 ) -> None:
-    """Print the places of ids in files, folders and the history, and end with code 1 if there are any.
+    """Print the places of ids in files, folders and the history; exit with code 1 if there are any.
 
     Raises:
-        UsageError: there is nothing to look at.
+        UsageError: neither paths nor the history are to be checked.
     """
     if not paths and not history:
         raise UsageError("name files or folders to check, or --history")
@@ -82,13 +82,13 @@ def check_privacy(
     looked = f"{files.done:.0f} file{'' if files.done == 1 else 's'}"
     looked += f" and {objects.done:.0f} objects of the history" if history else ""
     if found:
-        typer.echo(f"{found} places look like participant ids; write other numbers as 10**6 or 1_000_000")
+        typer.echo(f"{found} places look like participant ids; write a number that is none as 10**6 or 1_000_000")
         raise typer.Exit(1)
     typer.echo(f"looked at {looked}: no number shaped like a participant id")
 
 
 def count_files(paths: Iterable[Path]) -> int:
-    """Number of files that `check_paths` looks at."""
+    """Return the number of files that `check_paths` checks."""
     return sum(_looked_at(path) for root in paths for path in (root.rglob("*") if root.is_dir() else [root]))
 
 
@@ -97,16 +97,16 @@ def _looked_at(path: Path) -> bool:
 
 
 def check_paths(paths: Iterable[Path], looked: Callable[[], None] = lambda: None) -> Iterator[str]:
-    """Places of ids in files and folders, names included, each as text that holds none.
+    """Yield the places of ids in files and folders and in their names, each as text without the id.
 
-    The protected key is passed over while nobody but its owner may read it. Links are not followed.
+    The protected key is skipped if nobody but its owner may read it. Links are not followed.
 
     Args:
         paths: files and folders.
-        looked: called after each file, for progress.
+        looked: called after each file, to show progress.
 
     Raises:
-        UsageError: there is no such path.
+        UsageError: a path does not exist.
     """
     for root in paths:
         if not root.exists():
@@ -135,19 +135,21 @@ def check_paths(paths: Iterable[Path], looked: Callable[[], None] = lambda: None
 
 
 def check_history(repository: Path, looked: Callable[[], None] = lambda: None) -> Iterator[str]:
-    """Places of ids in every file, file name and commit message that leads to HEAD; each blob is read once.
+    """Yield the places of ids in all files, file names, commit messages, authors and committers of HEAD's history.
+
+    Each blob is read once.
 
     Args:
-        repository: its folder.
-        looked: called after each object, for progress.
+        repository: folder of the repository.
+        looked: called after each object, to show progress.
 
     Raises:
-        UsageError: this is no git repository with a commit.
+        UsageError: the folder is not a git repository with a commit.
     """
     git = ["git", "-C", str(repository)]
     known = subprocess.run([*git, "rev-parse", "--verify", "HEAD"], capture_output=True)
     if known.returncode:
-        raise UsageError("no git repository with a commit")
+        raise UsageError("--history: this folder is not a git repository with a commit")
     names = set()
     for sha, kind, path, content in _objects(git):
         if kind == "commit":
@@ -164,7 +166,7 @@ def check_history(repository: Path, looked: Callable[[], None] = lambda: None) -
 
 
 def _objects(git: list[str]) -> Iterator[tuple[str, str, str, bytes]]:
-    """Hash, kind, path and content of every object that leads to HEAD, one at a time."""
+    """Yield hash, kind, path and content of every object of HEAD's history."""
     listed = subprocess.run([*git, "rev-list", "--objects", "HEAD"], stdout=subprocess.PIPE, check=True).stdout
     form = "--batch=%(objectname) %(objecttype) %(objectsize) %(rest)"
     with tempfile.TemporaryFile() as asked:
@@ -188,7 +190,7 @@ def _found(text: bytes) -> bool:
 
 
 def _content(name: str, file: IO[bytes]) -> Iterator[str]:
-    """Places inside one file, each to be put behind the file's name."""
+    """Yield the places inside one file, each as text that continues the file's name."""
     try:
         if name.endswith(".parquet"):
             yield from _table(pq.ParquetFile(file))
@@ -197,7 +199,7 @@ def _content(name: str, file: IO[bytes]) -> Iterator[str]:
                 if _found(repr(image.info).encode()):
                     yield ", its metadata"
         elif name.endswith(".safetensors"):
-            # Names and metadata; the numbers of tensors, how many they are and where they begin, spell anything.
+            # Only names and metadata are checked: shapes, offsets and values of tensors can spell any number.
             length = int.from_bytes(file.read(8), "little")
             header = file.read(min(length, _HEAD_BYTES))
             if _found(_LAYOUT.sub(b"", header)):

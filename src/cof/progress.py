@@ -1,7 +1,7 @@
 """Progress of work that takes longer than a few seconds: a bar in a terminal, lines in a log.
 
-Lines come seldom: the first after five seconds, then one every ten, and of long work one every twentieth of the time it
-has taken so far, ten minutes at most. They come from a thread of their own, so that a single long step is no silence.
+The first line is logged after five seconds, then one every ten seconds. In long work the interval is a twentieth of
+the time taken so far, at most ten minutes. A separate thread logs them, so that they appear during a long step too.
 """
 
 import logging
@@ -28,12 +28,12 @@ class Progress:
     """Progress of one piece of work, while the `with` block lasts.
 
     Args:
-        what: the work, in a word or two.
-        total: steps of it; None where nobody knows.
-        unit: one step, in the singular.
-        done: steps that were done before.
-        shown: false in processes that share the work of another one, which shows it.
-        even: steps take about as long as each other, so that those that are done tell how long the others will take.
+        what: name of the work, one or two words.
+        total: number of steps; None if it is not known.
+        unit: name of one step, in the singular.
+        done: number of steps that were done before.
+        shown: False in processes that share the work with another one that shows it.
+        even: whether all steps take about the same time, so that the time left can be estimated.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Progress:
         self._bar: tqdm | None = None
         self._thread: threading.Thread | None = None
         self._started = time.monotonic()
-        self._stepped = 0.0  # seconds until the latest step
+        self._stepped = 0.0  # seconds from the start to the latest step
 
     def __enter__(self) -> Self:
         self.start()
@@ -66,7 +66,7 @@ class Progress:
         self.stop(whole=kind is None)
 
     def start(self) -> None:
-        """Begin to show it, where no `with` block can."""
+        """Start to show the progress, where a `with` block cannot be used."""
         self._started = time.monotonic()
         if self.shown and sys.stderr.isatty():
             self._bar = tqdm(total=self.total, initial=self._before, desc=self.what, unit=self.unit)
@@ -75,7 +75,7 @@ class Progress:
             self._thread.start()
 
     def stop(self, whole: bool = True) -> None:
-        """Show no more of it; say what it took if it has come to its end."""
+        """Stop showing the progress; log the time taken if the work is complete."""
         self._ended.set()
         if self._bar is not None:
             self._bar.close()
@@ -86,16 +86,16 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Time taken so far."""
+        """Time taken so far, s."""
         return time.monotonic() - self._started
 
     def step(self, count: float = 1.0, noted: str = "") -> None:
-        """Go on by `count` steps, or a share of one; `noted` is shown from now on, such as a loss."""
+        """Advance by `count` steps, or a fraction of one; from now on show `noted`, such as a loss."""
         with self._lock:
             self._reach(self.done + count, noted)
 
     def reach(self, done: float) -> None:
-        """Say how many steps are done, however many were said before."""
+        """Set the number of steps done."""
         with self._lock:
             self._reach(done, "")
 
@@ -113,19 +113,19 @@ class Progress:
             wait = min(max(_EVERY_S, _SHARE * self.seconds), _AT_MOST_S)
 
     def line(self) -> str:
-        """State of the work: done, rate, time left."""
+        """Return the state of the work: steps done, rate, time left."""
         took, done = self.seconds, self.done - self._before
         parts = [self._count()]
         left = 0.0
         if done > 0 and self.even:
             each = self._stepped / done
-            parts.append(f"{duration(each)} each" if each >= 1 else f"{1 / each:.3g} a second")
+            parts.append(f"{duration(each)} each" if each >= 1 else f"{1 / each:.3g} per second")
             left = 0.0 if self.total is None else each * (self.total - self.done) - (took - self._stepped)
         parts.append(f"about {duration(left)} left" if left > 0 else f"{duration(took)} so far")
         return f"{self.what}: {', '.join(part for part in (*parts, self._noted) if part)}"
 
     def ended(self) -> str:
-        """Closing words: amount done, and time taken."""
+        """Return the closing line: amount done, and time taken."""
         done = ", ".join(part for part in (self._count(), self._noted) if part)
         return f"{self.what}: {done} in {duration(self.seconds)}" if done else f"{self.what}: {duration(self.seconds)}"
 
@@ -136,7 +136,7 @@ class Progress:
 
 
 def progress(items: Iterable[_Item], what: str, unit: str = "step", total: int | None = None) -> Iterator[_Item]:
-    """The items, with progress as they are worked through; those of a list count themselves."""
+    """Yield the items and show progress. Without `total`, it is the length of `items`, if they have one."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with Progress(what, total, unit) as shown:
@@ -146,7 +146,7 @@ def progress(items: Iterable[_Item], what: str, unit: str = "step", total: int |
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words, such as `3 min 20 s`."""
+    """Return a number of seconds in words, such as `3 min 20 s`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -310,7 +310,7 @@ def test_labels_stored_as_fractions_are_rounded_within_a_thousandth(tmp_path, ci
 def test_a_label_that_is_no_number_is_refused(tmp_path, cine, labels):
     values = labels.astype(np.float32)
     values[0, 0, 0, 0] = np.nan
-    assert "a label of nan" in message(saved(tmp_path / "a.nii", values, cine.affine), cine)
+    assert "a label is nan" in message(saved(tmp_path / "a.nii", values, cine.affine), cine)
 
 
 def test_other_values_are_named(tmp_path, cine, labels):

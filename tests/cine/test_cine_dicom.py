@@ -71,7 +71,7 @@ def test_without_trigger_times_instance_numbers_count(kit, scan, archived):
     np.testing.assert_array_equal(cine.frames, scan.frames)
     assert cine.rr_ms == 1000.0  # the nominal interval
     assert len(cine.repairs) == 1
-    assert re.search("instance numbers, and nothing else tells", cine.repairs[0])
+    assert re.search("instance numbers; no other element confirms", cine.repairs[0])
 
 
 def test_instance_numbers_that_another_time_confirms_leave_no_doubt(kit, scan, archived):
@@ -110,9 +110,9 @@ def test_a_missing_frame_is_replaced_by_the_one_before(kit, scan, archived, lost
     expected = scan.frames.copy()
     expected[lost, 2] = expected[stands_in, 2]
     np.testing.assert_array_equal(cine.frames, expected)
-    said = f"slice 3: frame {lost + 1} is missing, the one before repeated"
+    said = f"slice 3: frame {lost + 1} is missing, the one before is repeated"
     if lost == 9:  # of a shorter slice nothing is missing
-        said = "slice 3: its frames end 1 before those of the others, at frame 9 of 10; the last repeated"
+        said = "slice 3: its frames end 1 before those of the others, at frame 9 of 10; the last one is repeated"
     assert said in cine.repairs
     assert len(cine.repairs) == 1 + (not with_trigger)
 
@@ -146,8 +146,8 @@ def test_of_repeated_series_the_last_counts(kit, scan, archived):
     cine = read_cine_source(archived([*first_take, *datasets]), 0.1)
     np.testing.assert_array_equal(cine.frames, scan.frames)
     assert cine.repairs == (
-        "slice 2: acquired 2 times, nothing tells which is the latest: that of the highest series UID, by its numbers, "
-        "taken, 10 images of the others left out",
+        "slice 2: acquired 2 times, nothing tells which is the latest: the one with the highest series UID and numbers "
+        "is used, 10 images of the others left out",
     )
 
 
@@ -202,7 +202,7 @@ def test_images_of_other_planes_are_left_out_and_counted(kit, scan, archived):
         data.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
     cine = read_cine_source(archived([*kit.images(scan, name=None), *scouts]), 0.1)
     np.testing.assert_array_equal(cine.frames, scan.frames)
-    assert cine.repairs == ("2 images of other planes left out",)
+    assert cine.repairs == ("2 images in other planes left out",)
 
 
 def test_a_slice_of_another_matrix_goes_to_where_its_position_says(kit, scan, archived):
@@ -219,7 +219,7 @@ def test_a_slice_of_another_matrix_goes_to_where_its_position_says(kit, scan, ar
     expected[:, 3, :3] = 0
     np.testing.assert_array_equal(cine.frames, expected)
     np.testing.assert_allclose(cine.affine, scan.affine, atol=1e-4)
-    assert cine.repairs == ("slices 4 brought onto the matrix of the others",)
+    assert cine.repairs == ("slices 4 cropped or padded to the matrix of the others",)
 
 
 def test_a_gap_between_slices_is_refused(kit, scan, archived):
@@ -356,7 +356,7 @@ def test_where_numbers_contradict_positions_these_count(kit, scan, archived):
         data.SeriesDescription = f"CINE_segmented_SAX_b{swapped.get(number, number)}"
     cine = read_cine_source(archived(datasets), 0.1)
     np.testing.assert_array_equal(cine.frames, scan.frames)
-    assert cine.repairs == ("the numbers of the slices contradict their positions, which count",)
+    assert cine.repairs == ("the numbers of the slices contradict their positions: the positions are used",)
 
 
 def test_surplus_frames_and_doubles_are_left_out(kit, scan, archived):
@@ -367,7 +367,7 @@ def test_surplus_frames_and_doubles_are_left_out(kit, scan, archived):
     double.SOPInstanceUID = "1.9.2"
     cine = read_cine_source(archived([*datasets, late, double]), 0.1)
     np.testing.assert_array_equal(cine.frames, scan.frames)
-    assert cine.repairs == ("slice 5: 1 doubles left out", "slice 3: 1 surplus frames left out")
+    assert cine.repairs == ("slice 5: 1 duplicates left out", "slice 3: 1 surplus frames left out")
 
 
 def test_a_stray_image_of_another_place_is_a_missing_frame(kit, scan, archived):
@@ -376,7 +376,7 @@ def test_a_stray_image_of_another_place_is_a_missing_frame(kit, scan, archived):
     stray.ImagePositionPatient = of_slice(datasets, 5)[6].ImagePositionPatient
     cine = read_cine_source(archived(datasets), 0.1)
     np.testing.assert_array_equal(cine.frames[6, 1], scan.frames[5, 1])
-    assert cine.repairs[0] == "slice 2: 1 images of another place left out"
+    assert cine.repairs[0] == "slice 2: 1 images at another place left out"
 
 
 def test_a_slice_of_another_spacing_is_resampled_to_where_it_lies(kit, archived):

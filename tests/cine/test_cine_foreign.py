@@ -44,7 +44,7 @@ def tarred() -> bytes:
         (b"a1 12 500 5000\na1.dat 16 1000/mV 16 0 0 0 0 I\n", "an ECG (the header of a WFDB record)"),
         (b"", "empty"),
         (b"see the other folder", "a text"),
-        (bytes(range(7, 256)) * 9, "of no kind that is known"),
+        (bytes(range(7, 256)) * 9, "of an unknown kind"),
         (b"PK\3\4 and then nothing", "a broken zip archive"),
         (tarred(), "a tar archive"),
         (gzip.compress(tarred(), mtime=0), "a gzip archive"),
@@ -59,11 +59,11 @@ def test_a_file_that_is_no_scan_is_named(tmp_path, content, words):
 
 def test_a_nifti_by_name_alone_is_named_too(tmp_path):
     (tmp_path / "a.nii.gz").write_bytes(b"<!DOCTYPE html><html>Please log in</html>")
-    with pytest.raises(CofError, match="no readable NIfTI: the file is a web page"):
+    with pytest.raises(CofError, match="not a readable NIfTI: the file is a web page"):
         read_cine_source(tmp_path / "a.nii.gz", 0.1)
     with zipfile.ZipFile(tmp_path / "b.nii", "w") as archive:
         archive.writestr("a.dcm", b"")
-    with pytest.raises(CofError, match="no readable NIfTI: the file is a zip archive"):
+    with pytest.raises(CofError, match="not a readable NIfTI: the file is a zip archive"):
         read_cine_source(tmp_path / "b.nii", 0.1)
 
 

@@ -305,7 +305,7 @@ def test_instance_numbers_alone_tell_two_acquisitions_apart(source, timed, delay
 def test_unlike_images_of_one_moment_that_nothing_tells_apart_are_refused(source):
     error = source.refuses([*source.images(), *source.images(other=True)])
     assert error.reason is Reason.CINE_UNREADABLE
-    assert "2 unlike images have one moment" in str(error)
+    assert "2 different images have one moment" in str(error)
 
 
 LATER = {
@@ -325,7 +325,7 @@ def test_of_two_series_the_later_counts_whatever_their_uids(source, form, by, te
     second = form(source.images(lambda data, t, z: tell(data, 1), series=late))
     cine = source.reads_the_scan([*second, *first])
     assert cine.repairs == (
-        f"slices 1, 2, 3: acquired 2 times, the latest complete one by {by} taken, "
+        f"slices 1, 2, 3: acquired 2 times, the latest complete one by {by} is used, "
         "8 images of the others left out each",
     )
 
@@ -346,7 +346,7 @@ def test_a_later_acquisition_that_was_broken_off_does_not_count(source, frames):
     broken = source.images(lambda data, t, z: TWICE["time"](data, 1), other=True, series=9)
     broken = [data for data in broken if data.InstanceNumber <= frames]
     cine = source.reads_the_scan([*broken, *source.images(lambda data, t, z: TWICE["time"](data, 0))])
-    assert "the only complete one taken" in cine.repairs[0]
+    assert "the only complete one is used" in cine.repairs[0]
 
 
 def test_where_nothing_tells_the_later_series_that_is_said(source):
@@ -364,7 +364,7 @@ def test_an_instance_uid_that_repeats_with_other_pixels_keeps_all_images(source,
 
 def test_the_same_file_twice_is_one_image(source):
     cine = source.reads_the_scan([*source.images(), *source.images()])
-    assert cine.repairs[0] == "slice 1: 8 doubles left out"
+    assert cine.repairs[0] == "slice 1: 8 duplicates left out"
 
 
 def test_frames_in_series_of_their_own_are_one_cine(source):
@@ -458,7 +458,7 @@ def test_times_of_recording_order_frames_for_want_of_better_and_that_is_said(sou
         setattr(data, element, f"1000{t:02d}.5")
 
     cine = source.reads_the_scan(one_series_a_slice(source.images(change)))
-    assert any("for want of anything better" in repair for repair in cine.repairs)
+    assert any("since nothing more reliable gives an order" in repair for repair in cine.repairs)
 
 
 @pytest.mark.parametrize("begin", [lambda z: 10_000 * (z + 1), lambda z: 35_000, lambda z: 7000 * z, lambda z: 250 * z])
@@ -488,7 +488,7 @@ def test_prospective_gating_is_said(source):
 
     cine = source.reads_the_scan(source.images(change))
     assert cine.rr_ms == source.kit.rr_ms
-    assert "the frames take 900 ms of the scanner's RR interval of 1200 ms" in cine.repairs[0]
+    assert "the frames last 900 ms of the scanner's RR interval of 1200 ms" in cine.repairs[0]
 
 
 def test_the_heart_rate_gives_the_interval_where_nothing_else_does(source):
@@ -547,7 +547,7 @@ def test_frames_that_are_lost_between_others_are_still_repeated(kit, archived):
     expected = np.arange(25) / 25
     expected[[7, 13]] = expected[[6, 12]]
     np.testing.assert_allclose((cine.frames[:, 1, 0, 0] - 100) / 1000, expected, atol=1e-3)
-    assert cine.repairs == tuple(f"slice 2: frame {k} is missing, the one before repeated" for k in (8, 14))
+    assert cine.repairs == tuple(f"slice 2: frame {k} is missing, the one before is repeated" for k in (8, 14))
 
 
 def test_a_frame_lost_in_every_slice_leaves_the_others_in_phase(source):
@@ -637,7 +637,7 @@ def test_directions_that_are_not_of_unit_length_are_taken_as_directions(source, 
 
     cine = source.reads_the_scan(source.images(stretch))
     np.testing.assert_allclose(cine.affine, source.scan.affine, atol=1e-4)
-    assert cine.repairs == ("ImageOrientationPatient of 24 images is not of unit length: taken as directions",)
+    assert cine.repairs == ("ImageOrientationPatient of 24 images has not unit length: only its directions are used",)
 
 
 @pytest.mark.parametrize("form", CLASSIC)
@@ -667,4 +667,4 @@ def test_images_of_other_planes_are_all_counted(source):
             data.ImageOrientationPatient, data.SeriesDescription = direction, ""
         beside += others[:FRAMES]
     cine = source.reads_the_scan([*source.images(lambda data, t, z: setattr(data, "SeriesDescription", "")), *beside])
-    assert cine.repairs == ("16 images of other planes left out",)
+    assert cine.repairs == ("16 images in other planes left out",)

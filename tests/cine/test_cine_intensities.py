@@ -66,7 +66,7 @@ def test_an_overlay_in_unused_bits_is_ignored_and_said(small, datasets, archived
         data.PixelData = (values_of(data) | 0x8000).astype("<u2").tobytes()
     cine = read_cine_source(archived(datasets), 0.1)
     np.testing.assert_array_equal(cine.frames, small.frames)
-    assert cine.repairs == ("bits beyond BitsStored (an overlay, or dirt) ignored in 5 of 9 images",)
+    assert cine.repairs == ("bits beyond BitsStored (an overlay or leftovers) ignored in 5 of 9 images",)
 
 
 def test_signed_pixels_need_no_repair_whether_their_sign_is_extended_or_not(small, datasets, archived):
@@ -169,7 +169,7 @@ def test_why_files_are_unreadable_is_counted(small, datasets, archived):
     assert cine.repairs[1].endswith("(2 files)")
     assert sorted(cine.repairs[2:]) == [
         "left out: an image without PixelData: fetch the file again (1 files)",
-        "left out: not a DICOM file, in spite of its name (1 files)",
+        "left out: not a DICOM file, despite its name (1 files)",
     ]
 
 
@@ -318,7 +318,7 @@ def test_padding_takes_the_least_value_of_the_rest(small, datasets, archived, pa
     cine = read_cine_source(archived(datasets), 0.1)
     np.testing.assert_array_equal(cine.frames, np.where(padded, truth[~padded].min(), truth))
     share, least = f"{padded.mean():.2%}", truth[~padded].min()
-    said = f"{share} of all pixels are padding (PixelPaddingValue): set to {least}, the least of the others"
+    said = f"{share} of all pixels are padding (PixelPaddingValue): set to {least}, the least value of the others"
     assert cine.repairs == (said,)
 
 
@@ -394,7 +394,7 @@ def test_a_slice_of_nothing_but_padding_is_said(small, datasets, archived):
     cine = read_cine_source(archived(datasets), 0.1)
     np.testing.assert_array_equal(cine.frames[:, :2], small.frames[:, :2] + 9)
     assert (cine.frames[:, 2] == 9).all()
-    assert cine.repairs[0] == "slice 3 is nothing but padding"
+    assert cine.repairs[0] == "slice 3 consists of padding only"
 
 
 def test_padding_that_is_no_number_is_refused_in_words(datasets, archived):

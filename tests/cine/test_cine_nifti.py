@@ -82,7 +82,7 @@ def test_the_rr_interval_is_that_of_the_header(scan, tmp_path, duration, unit, r
 def test_an_implausible_rr_interval_is_replaced_and_said(scan, tmp_path, duration):
     cine = read_cine_source(saved(tmp_path / "a.nii", scan.frames, scan.affine, duration), 0.1)
     assert cine.rr_ms == 1000
-    assert "RR taken as 1000 ms" in cine.repairs[0]
+    assert "RR interval assumed to be 1000 ms" in cine.repairs[0]
 
 
 def test_one_frame_is_an_anchor_without_rr(scan, tmp_path):
@@ -187,9 +187,9 @@ def test_a_unit_sform_beside_real_pixdim_is_read_in_stored_order(scan, voxels, t
     assert cine.spacing_mm == pytest.approx((10, 1.64, 1.64))
     assert not cine.oriented
     said = " ".join(cine.repairs)
-    assert "pixdim counts, spacing 1.64 x 1.64 x 10 mm" in said
+    assert "pixdim is used, spacing 1.64 x 1.64 x 10 mm" in said
     assert "no orientation in the header" in said
-    assert "RR taken as 1000 ms" in said
+    assert "RR interval assumed to be 1000 ms" in said
 
 
 def test_axes_of_the_scanner_are_no_orientation(scan, voxels, tmp_path):
@@ -244,7 +244,7 @@ def test_frames_in_place_of_slices_are_refused(scan, tmp_path):
     path = stored(tmp_path / "b.nii", heart.transpose(0, 1, 3, 2), scan.affine)
     with pytest.raises(CofError, match="exchanged"):
         read_cine_source(path, 0.1)
-    with pytest.raises(CofError, match="30 slices reach over"):
+    with pytest.raises(CofError, match="30 slices extend over"):
         read_cine_source(stored(tmp_path / "c.nii", beating(30).transpose(0, 1, 3, 2), scan.affine), 0.1)
 
 
@@ -253,9 +253,9 @@ def test_frames_in_place_of_slices_are_refused(scan, tmp_path):
     [
         (90, "sec", 900, "cannot be in that unit"),
         (0.09, "msec", 900, "cannot be in that unit"),
-        (0.9, "sec", 900, "can be none"),
-        (900, "msec", 900, "can be none"),
-        (850, "unknown", 850, "can be none"),
+        (0.9, "sec", 900, "is not plausible"),
+        (900, "msec", 900, "is not plausible"),
+        (850, "unknown", 850, "is not plausible"),
         (-0.09, "sec", 900, "cannot be in that unit"),
         (np.nan, "sec", 1000, "no plausible"),
         (17, "hz", 1000, "no plausible"),
@@ -305,7 +305,7 @@ def test_either_file_of_a_pair_will_do(scan, voxels, tmp_path, suffix):
         read_cine_source(tmp_path / f"a.img{suffix}", 0.1)
     (tmp_path / f"b.hdr{suffix}").rename(tmp_path / f"a.hdr{suffix}")
     (tmp_path / f"a.img{suffix}").unlink()
-    with pytest.raises(CofError, match=r"\(\.img\) is not there"):
+    with pytest.raises(CofError, match=r"\(\.img\) is missing"):
         read_cine_source(tmp_path / f"a.hdr{suffix}", 0.1)
 
 

@@ -171,7 +171,7 @@ def test_an_anchor_beside_a_cine_must_fit_and_is_said_to_be_unused(batch, scan):
     assert refused == {(name, "cine"): "anchor_mismatch" for name in ("shifted", "moving", "cropped")}
     fits = batch.cine("fits")
     np.testing.assert_array_equal(fits.frames, scan.frames)
-    assert any("anchor is unused" in repair for repair in fits.repairs)
+    assert any("anchor is not used" in repair for repair in fits.repairs)
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.1, True), (0.0, False)])
@@ -239,7 +239,7 @@ def test_an_annotation_tells_base_from_apex_where_the_header_does_not(batch, sca
     np.testing.assert_array_equal(read_labels(batch.root / "annotations/b000/told.nii.gz"), labels)
     np.testing.assert_array_equal(untold.frames, scan.frames[turn])
     assert any("as the annotation shows" in repair for repair in told.repairs) == reverse
-    assert any("make sure that the first is basal" in repair for repair in untold.repairs)
+    assert any("check that the first is basal" in repair for repair in untold.repairs)
     # Each voxel of the annotation's own file is still where that file says.
     corner = untold.affine @ [3, 4, 5, 1]
     np.testing.assert_allclose(told.affine @ [3, 4, 0 if reverse else 5, 1], corner, atol=1e-4)
@@ -252,5 +252,5 @@ def test_what_was_mended_in_an_annotation_stands_in_the_sidecar(batch, scan):
     batch.add("mended", cine, annotation=batch.volume("labels", labels, scan.affine))
     batch.add("untold", cine)
     assert batch.stack() == {}
-    assert "annotation: labels up to 0.0001 off whole numbers, rounded" in batch.cine("mended").repairs
+    assert "annotation: labels differ by up to 0.0001 from whole numbers, rounded" in batch.cine("mended").repairs
     assert not any("annotation" in repair for repair in batch.cine("untold").repairs)

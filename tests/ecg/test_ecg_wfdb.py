@@ -162,7 +162,7 @@ def test_samples_a_frame_are_taken_apart(tmp_path, frame, others):
 def test_leads_of_different_rates_are_refused(tmp_path):
     header = framed(tmp_path, smooth(), 2)
     header.write_text(header.read_text().replace("16x2 1000/mV 16 0 0 0 0 V6", "16x1 1000/mV 16 0 0 0 0 V6"))
-    with pytest.raises(CofError, match="different rates: 1, 2 samples a frame"):
+    with pytest.raises(CofError, match="leads have 1 and 2 samples per frame"):
         read_ecg(header)
 
 

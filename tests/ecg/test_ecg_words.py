@@ -64,7 +64,7 @@ OTHERS = {
     "a picture": (lambda c: b"\x89PNG\r\n\x1a\n" + bytes(50), "a picture"),
     "SCP-ECG": (lambda c: bytes(16) + b"SCPECG" + bytes(100), "SCP-ECG"),
     "EDF": (lambda c: b"0       " + b" " * 248, "an EDF file"),
-    "another XML": (lambda c: b"<AnnotatedECG/>", "the root 'AnnotatedECG'; read are CardiologyXML and RestingECG"),
+    "another XML": (lambda c: b"<AnnotatedECG/>", "'AnnotatedECG'; only CardiologyXML and RestingECG are read"),
     "broken XML": (lambda c: b"<CardiologyXML><a></CardiologyXML>", "the XML is broken: mismatched tag"),
     "text": (lambda c: b"Hello", "neither XML, nor DICOM, nor a PhysioNet header"),
     "an empty file": (lambda c: b"", "the file is empty"),

@@ -62,7 +62,7 @@ def test_a_measured_gpu_needs_no_assumption(config: Config) -> None:
     assert rows["labels"].gpu_hours == 1000
     assert "assumption" not in to_markdown(list(rows.values()), 1000, units(gpu=True), 10)
     text = to_markdown(list(rows.values()), 1000, units(gpu=False), 10)
-    assert "assumption: one GPU does the work of 10" in text
+    assert "assume that one GPU does the work of 10" in text
     assert json.loads(json.dumps(to_json(list(rows.values()), units(gpu=True))))["total"]["stage"] == "in all"
 
 

@@ -118,7 +118,7 @@ def test_fid_and_fvd_cannot_be_had_without_weights():
     for metric, extractor in (("fid", "inception"), ("fvd", "i3d")):
         table = {"title": "t", "models": {"cof": "COF"}, "metrics": [metric]}
         raw = {"models": {"cof": {"family": "cof"}}, "tables": {"t": table}}
-        with pytest.raises(UsageError, match=f"{metric} needs weights, evaluation.extractors.{extractor}"):
+        with pytest.raises(UsageError, match=f"{metric} needs weights; set evaluation.extractors.{extractor}"):
             parse(raw)
         parse(raw | {"evaluation": {"extractors": {extractor: {"path": "x.pt", "sha256": "0" * 64}}}})
         with pytest.raises(UsageError, match="sha256"):

@@ -147,7 +147,9 @@ def test_other_networks_are_refused_and_too_few_subjects_have_no_value(tmp_path)
     real = written(tmp_path / "real")
     other = {"networks": {"imagenet": {"name": "a network", "sha256": "00" * 32}}}
     changed = written(tmp_path / "changed", record=other)
-    with pytest.raises(UsageError, match="fd_imagenet: the features are of different or of no networks"):
+    with pytest.raises(
+        UsageError, match="fd_imagenet: the features of 'imagenet' are missing or come from different networks"
+    ):
         distances([METRIC], {"m": changed}, real, subjects_of(real), EvaluationSettings())
     with pytest.raises(UsageError, match="seen by different networks"):
         _ = Features([tmp_path / "real", tmp_path / "changed"]).networks
@@ -187,7 +189,10 @@ def test_the_table_prints_them_under_their_own_names(tmp_path):
     assert np.isnan(long.loc[("LFDM", "ssim"), "floor"])
     text = (tmp_path / "table.md").read_text()
     assert "FD (ImageNet) ↓" in text
-    assert "a network (SHA-256 abababababab), 1,320 images a model in 6 dimensions; between random halves" in text
+    assert (
+        "a network (SHA-256 abababababab), 1,320 images per model in 6 dimensions; the distance between random halves"
+        in text
+    )
     for name in ("| FID", "| FVD", "paper's FID", "paper's FD"):
         assert name not in text
     assert "FD (ImageNet)" in (tmp_path / "table.tex").read_text()

@@ -24,16 +24,16 @@ def test_a_map_is_written_in_the_order_of_their_codes():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("", "'' is no pair of codes"),
-        ("1-3", "'1-3' is no pair of codes; a map looks like 1:3,2:2,3:1"),
-        ("1:3,", "'' is no pair"),
-        ("1:3;2:2", "is no pair"),
-        ("1:-3", "is no pair"),
-        ("1.0:3", "is no pair"),
+        ("", "'' is not a pair of codes"),
+        ("1-3", "'1-3' is not a pair of codes; a map looks like 1:3,2:2,3:1"),
+        ("1:3,", "'' is not a pair"),
+        ("1:3;2:2", "is not a pair"),
+        ("1:-3", "is not a pair"),
+        ("1.0:3", "is not a pair"),
         ("1:4", "1:4 maps to 4; ours are 0 background, 1 LV, 2 myocardium, 3 RV"),
         ("0:1", "0:1 maps the background"),
         ("1:3,1:2", "code 1 is mapped twice"),
-        (63, "'63' is no map of codes .* with quotes"),  # what YAML makes of 1:3
+        (63, "'63' is not a map of codes .* with quotes"),  # what YAML makes of 1:3
     ],
 )
 def test_what_is_no_map_is_refused(given, said):

@@ -77,7 +77,7 @@ def test_a_slice_is_judged_by_its_neighbours_too(between: Path, volume: np.ndarr
 
 
 def test_the_teacher_sees_nearly_what_the_labeller_sees(between: Path, volume: np.ndarray) -> None:
-    """Neighbours are normalised by the whole stack here, and by the shifted stack there; random weights decide narrowly."""
+    """It normalises neighbours by the whole stack, nnU-Net by the shifted one; random weights decide narrowly."""
     (found,) = Teacher.load(between).see(
         [Stack(torch.from_numpy(volume.astype(np.float32)), SPACING, *intensity_statistics(volume))]
     )

@@ -59,7 +59,7 @@ def test_stacks_with_slices_finer_than_pixels_are_refused(cases: list[dataset.Ca
 
 
 def test_mirroring_in_prediction_needs_it_in_training(cohort: Cohort, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="does not go with labels.augmentation: upright"):
+    with pytest.raises(UsageError, match=r"does not go with labels\.augmentation: upright"):
         train(
             subjects=cohort.subjects,
             cine=[cohort.cine],

@@ -319,7 +319,7 @@ def phase_private(scan):
     for shot in scan.shots:
         block = shot.data.private_block(0x0043, "GEMS_PARM_01", create=True)
         block.add_new(0x2F, "SS", int(shot.data.InstanceNumber > FRAMES * SLICES))
-    return Outcome(Right(truth(), repair="phase"), Refusal("phase|twice|double", (Reason.CINE_UNREADABLE,)))
+    return Outcome(Right(truth(), repair="phase"), Refusal("phase|twice|duplicate", (Reason.CINE_UNREADABLE,)))
 
 
 @KINDS.add("a later tagged series of the same slices beside", EVERY, repairs=True)
@@ -450,7 +450,7 @@ def _again(scan: Scan, delay_ms: float, numbered: bool) -> Outcome:
             shot.data.AcquisitionNumber = earlier.AcquisitionNumber
             shot.data.AcquisitionTime = earlier.AcquisitionTime
         scan.shots.append(shot)
-    return _read(truth(1), repair="acqui|twice|double")
+    return _read(truth(1), repair="acqui|twice|duplicate")
 
 
 @KINDS.add("every slice acquired twice in one series, at the same trigger times", EVERY, repairs=True)
@@ -466,7 +466,7 @@ def twice_apart(scan):
 @KINDS.add("every slice twice in one series, told apart by instance number alone", SINGLE, EITHER, repairs=True)
 def twice_unnumbered(scan):
     outcome = _again(scan, 0, numbered=False)
-    return Outcome(outcome.check, Refusal("twice|acqui|double|order", (Reason.CINE_UNREADABLE, Reason.CINE_GEOMETRY)))
+    return Outcome(outcome.check, Refusal("twice|acqui|duplicat|order", (Reason.CINE_UNREADABLE, Reason.CINE_GEOMETRY)))
 
 
 def _slice_again(scan: Scan, delay_ms: float, frames: int) -> None:
@@ -480,7 +480,7 @@ def slice_twice(scan):
     _slice_again(scan, 0, FRAMES)
     frames = truth()
     frames[:, 2] = truth(1)[:, 2]
-    return _read(frames, repair="slice 3.*acqui|twice|double")
+    return _read(frames, repair="slice 3.*acqui|twice|duplicate")
 
 
 @KINDS.add("one slice acquired twice in its series, trigger times 3 ms apart", DICOM, repairs=True)
@@ -488,7 +488,7 @@ def slice_twice_apart(scan):
     _slice_again(scan, 3, FRAMES)
     frames = truth()
     frames[:, 2] = truth(1)[:, 2]
-    return _read(frames, repair="slice 3.*acqui|twice|double")
+    return _read(frames, repair="slice 3.*acqui|twice|duplicate")
 
 
 @KINDS.add("one slice acquired again in its series, broken off after 6 of 10 frames", DICOM, repairs=True)
@@ -511,7 +511,7 @@ def exported_again(scan):
     for shot in [shot.copy() for shot in scan.shots]:
         shot.data.SeriesInstanceUID += ".5"
         scan.shots.append(shot)
-    return _read(repair="series|acqui|cop|same|twice|double|^$")
+    return _read(repair="series|acqui|cop|same|twice|duplicate|^$")
 
 
 @KINDS.add("the upper and the lower half of the stack in two series", ("ge", "philips", "enhanced"))
@@ -622,7 +622,7 @@ def one_uid(scan):
 def copies(scan):
     files = scan.files()
     scan.more = {f"copy/{name}": content for name, content in files.items()}
-    return _read(repair="cop|twice|same|double|^$")
+    return _read(repair="cop|twice|same|duplicate|^$")
 
 
 @KINDS.add("slices of another matrix beside the usual ones: one slice two pixels wider", SINGLE, repairs=True)
@@ -972,7 +972,7 @@ def tilted(scan):
             tilt = np.deg2rad(5)
             along = along * np.cos(tilt) + np.cross(along, up) * np.sin(tilt)
             shot.data.ImageOrientationPatient = [f"{value:.9f}" for value in (*along, *up)]
-    return _refused("10 images of other planes left out", Reason.CINE_GEOMETRY)
+    return _refused("10 images in other planes left out", Reason.CINE_GEOMETRY)
 
 
 # Words

@@ -22,7 +22,7 @@ RR_MS = 960.0
 FRAME_MS = RR_MS / FRAMES
 SPACING_MM = np.array([1.6, 1.8, 10.0])  # x, y, z
 _LPS = np.array([-1.0, -1.0, 1.0])
-_LOSSES = re.compile(r"missing|double|surplus|left out|repeated", re.IGNORECASE)
+_LOSSES = re.compile(r"missing|duplicate|surplus|left out|repeated", re.IGNORECASE)
 # Where the marks lie, and what one step of each adds to 100.
 _FRAME, _PLANE, _TAKE = ((slice(0, 4), slice(x, x + 4)) for x in (0, 4, 8))
 _COSINE, _SINE = ((slice(0, 4), slice(x, x + 4)) for x in (12, 16))

@@ -107,7 +107,7 @@ def unit_sform_moved(folder, form):
 def unit_in_plane(folder, form):
     image = _image(sform=np.diag([-1, -1, SPACING_MM[2], 1]), sform_code=2, qform_code=0, space="unknown")
     image.header["pixdim"][1:4] = SPACING_MM
-    return _save(folder, form, image), Outcome(_spaced(Right(truth(), repair="pixdim counts", geometry=None)))
+    return _save(folder, form, image), Outcome(_spaced(Right(truth(), repair="pixdim is used", geometry=None)))
 
 
 def _spaced(right: Callable[[Cine], None]) -> Callable[[Cine], None]:

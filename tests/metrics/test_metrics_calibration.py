@@ -57,7 +57,7 @@ def test_too_few_validation_subjects_give_null_and_a_warning(tmp_path, caplog):
     record = json.loads((tmp_path / "cof.json").read_text())
     assert record["quantiles"] == {"ef": None, "esv": None, "curve": None}
     assert record["least_subjects"] == 9
-    assert "2 validation subjects give no finite interval" in caplog.text
+    assert "2 validation subjects are too few for a finite interval; at least 9 are needed" in caplog.text
     assert Intervals.read(tmp_path / "cof.json").quantiles["ef"] == float("inf")
 
 

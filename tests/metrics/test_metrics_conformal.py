@@ -105,11 +105,11 @@ def test_the_interval_of_one_heart_is_cut_off_at_what_is_possible_and_no_bound_i
     assert found["esv_ml"] == {"value": 5.0, "low": 0.0, "high": 15.0}
     assert found["curve_ml"]["low"] == [80.0, 0.0, 30.0]
     assert found["coverage"] == 0.9
-    assert "not for any one person" in found["note"]
+    assert "does not hold for one given person" in found["note"]
 
     (tmp_path / "i.json").write_text(json.dumps(record | {"subjects": 2, "quantiles": dict.fromkeys(scale.__dict__)}))
     found = Intervals.read(tmp_path / "i.json").around(ours, scale)
     assert found["ef_pct"] == {"value": 95.0, "low": None, "high": None}
     assert found["curve_ml"]["high"] == [None] * 3
-    assert "2 validation subjects are too few; 9 are the least" in found["note"]
+    assert "2 validation subjects are too few; at least 9 are needed" in found["note"]
     json.dumps(found, allow_nan=False)

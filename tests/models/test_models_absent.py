@@ -122,5 +122,5 @@ def test_without_ecgs_and_with_pairs_the_loss_has_gradients(toy_hearts):
 
 
 def test_what_hears_no_cycle_withholds_none():
-    with pytest.raises(ValidationError, match="does not see"):
+    with pytest.raises(ValidationError, match="does not use"):
         VelocitySettings(ecg="rate", ecg_dropout=0.2)

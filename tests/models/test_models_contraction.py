@@ -12,8 +12,8 @@ from cof.errors import UsageError
 from cof.heart.shape import SHAPE
 from cof.heart.structures import STRUCTURES
 from cof.models.base import Generated
+from cof.models.carried import FACTORS, carried_ef
 from cof.models.contraction import AnatomyRegression, ContractedFamily, ContractedModel
-from cof.models.controls.scaled import FACTORS, carried_ef
 from cof.models.trained import MODEL
 from cof.training.run import Run
 

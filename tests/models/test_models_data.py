@@ -221,7 +221,7 @@ def test_only_an_oracle_of_the_ef_is_told_it_and_its_card_says_so(cohort):
     )  # fmt: skip
     run(cohort, "predicted", settings)
     run(cohort, "told", TrueEfSettings(), base=cohort / "predicted")
-    for name, words in (("predicted", "anchor and ECG at most"), ("told", "its own ejection fraction (an oracle")):
+    for name, words in (("predicted", "anchor and ECG at most"), ("told", "own ejection fraction (an oracle")):
         trained = load(cohort / name)
         sees_ef = "ef" in trained.settings.sees
         assert sees_ef is (name == "told")

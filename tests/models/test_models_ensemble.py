@@ -9,7 +9,8 @@ import torch
 from cof.config.controls import EnsembleSettings
 from cof.config.flow import CofSettings, VelocitySettings
 from cof.models.base import Generated
-from cof.models.controls.ensemble import EnsembleModel, carried_volumes, spread
+from cof.models.carried import carried_volumes
+from cof.models.controls.ensemble import EnsembleModel, spread
 from cof.models.flow.cof import CofModel
 from cof.models.flow.velocity import VelocityField
 

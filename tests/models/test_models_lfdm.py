@@ -179,8 +179,8 @@ def test_a_training_stopped_in_its_second_part_resumes_there_to_the_same_weights
 
 
 def test_sizes_that_cannot_be_halved_are_refused(pair, tmp_path):
-    with pytest.raises(UsageError, match=r"frames \(7\) of 2"):
+    with pytest.raises(UsageError, match="video_frames is 7, which must be a multiple of 2"):
         lfdm.fit(pair, [], SETTINGS.model_copy(update={"video_frames": 7}), 0, Run(tmp_path / "c.pt"))
     small = [replace(pair[0], anchor=pair[0].anchor[:, :24])]
-    with pytest.raises(UsageError, match=r"\(24 x 32\) must be multiples of 16"):
+    with pytest.raises(UsageError, match="24 rows and 32 columns, which must be multiples of 16"):
         lfdm.fit(small, [], SETTINGS, 0, Run(tmp_path / "c.pt"))

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from cof.config.controls import ScaledMotionSettings
-from cof.models.controls.scaled import FACTORS, EfRegression, ScaledMotionFamily, carried_ef, scale_to_ef
+from cof.models.carried import FACTORS, carried_ef, scale_to_ef
+from cof.models.controls.scaled import EfRegression, ScaledMotionFamily
 from cof.training.run import Run
 
 

@@ -294,20 +294,20 @@ def _shifted(affine):
         ("missing", "there is no MOVING"),
         ("shape", "do not lie on the same voxels"),
         ("affine", "do not lie on the same voxels"),
-        ("flat", "a NIfTI of 2 axes"),
+        ("flat", "the NIfTI has 2 axes"),
         ("slice", "single slice"),
         ("nan", "not finite"),
         ("constant", "all intensities of MOVING are the same"),
         ("frames", "choose one with --moving-frame"),
         ("no_frame", "has no frame 3"),
-        ("text", "no readable NIfTI"),
-        ("weights", "no trained registration"),
+        ("text", "not a readable NIfTI"),
+        ("weights", "not a trained registration"),
         ("outside", "lies outside of FIXED"),
         ("twice", "give the centre once"),
         ("empty_labels", "no left ventricle"),
         ("other_labels", "labels do not lie on the voxels"),
         ("half_labels", "labels are whole numbers"),
-        ("sheared", "20.0 degrees off right angles"),
+        ("sheared", "20.0 degrees from right angles"),
         ("turned", "slices of FIXED do not lie along its third axis"),
     ],
 )
@@ -461,9 +461,9 @@ def test_a_registration_that_is_worse_than_none_is_refused(scan, tmp_path, capsy
     away = tuple(-one for one in SHIFT_MM)  # the right way round it would bring them into agreement
     scan = scan | {"weights": _weights(tmp_path / "away", away)}
     said = _register(scan, "--centre", 28, 30, 4, expect=2, capsys=capsys)
-    assert "worse than none" in said
+    assert "worse than no registration" in said
     assert "--force" in said
-    assert "within 58 x 58 x 60 mm about voxel 28 30" in said
+    assert "within 58 x 58 x 60 mm around voxel 28 30" in said
     assert not scan["out"].exists()
     _register(scan, "--centre", 28, 30, 4, "--force")
     record = _record(scan)
@@ -471,7 +471,7 @@ def test_a_registration_that_is_worse_than_none_is_refused(scan, tmp_path, capsy
     assert record["measures"]["ncc_after"] < record["measures"]["ncc_before"]
     for name in ("before", "after"):
         assert f"{record['measures'][f'ncc_{name}']:.3f} {name}" in said
-    assert "WORSE THAN NONE" in capsys.readouterr().err
+    assert "WORSE THAN NO REGISTRATION" in capsys.readouterr().err
 
 
 def test_no_motion_is_no_worse_than_none(scan, tmp_path):
@@ -485,6 +485,6 @@ def test_models_and_registrations_that_are_exchanged_are_told(scan, tmp_path, ca
     (tmp_path / "model/weights.safetensors").touch()
     (tmp_path / "model/settings.json").write_text(json.dumps({"settings": {"family": "cof"}}))
     said = _register(scan | {"weights": tmp_path / "model"}, expect=2, capsys=capsys)
-    assert f"{tmp_path / 'model'} is no trained registration but a model" in said
+    assert f"{tmp_path / 'model'} is a trained model, not a trained registration" in said
     said = _register(scan | {"weights": tmp_path / "topr"}, expect=2, capsys=capsys)
-    assert f"{tmp_path / 'topr'} is no trained registration; {tmp_path} has model, toppr" in said
+    assert f"{tmp_path / 'topr'} is not a trained registration; {tmp_path} has model, toppr" in said

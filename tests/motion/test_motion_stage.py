@@ -179,7 +179,7 @@ def test_a_trained_network_comes_back_from_its_folder(cohort):
 
 
 def test_missing_things_are_the_users_fault(cohort):
-    with pytest.raises(UsageError, match="no trained registration"):
+    with pytest.raises(UsageError, match="not a trained registration"):
         load(cohort / "nowhere")
     pd.DataFrame({"subject": ["gone"], "split": ["train"]}).to_parquet(cohort / "subjects.parquet")
     with pytest.raises(UsageError, match="no subject of the training split"):

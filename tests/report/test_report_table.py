@@ -158,7 +158,7 @@ def test_the_papers_numbers_stand_beside_ours_as_another_data_set() -> None:
     text = to_markdown(table)
     assert "paper's SSIM †" in text
     assert "paper's M-Corr (ED)" not in text  # the paper has no such column
-    assert "† The paper's own numbers, measured on another data set (UK Biobank" in text
+    assert "† The paper's numbers, measured on another data set (UK Biobank" in text
     lines = {row["row"] + row["metric"]: row for row in csv.DictReader(io.StringIO(to_csv(table)))}
     assert lines["COFssim"]["paper"] == "0.984"
     assert lines["COFssim"]["paper_cohort"].startswith("UK Biobank")
@@ -310,7 +310,7 @@ def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_
     assert np.isnan(blind.seed_sd)
     text = to_markdown(table)
     assert "seeds ±" in text
-    assert "statistic of the whole group" in text
+    assert "statistic of all subjects together" in text
     without = table_of(rows, chosen, EVALUATION, PROVENANCE)
     assert without.cells["seeing", "ef_recovered"].n == 0
 

@@ -147,7 +147,7 @@ def test_the_labellers_numbers_stand_under_where_they_were_measured(page: Sectio
     assert "participants that it never saw" not in page.text["training"]
     assert "nnU-Net, the labeller simulated hearts 32 weights/bench" in page.text["training"]
     assert "nnU-Net, the labeller (trained in weights/bench)" in page.text["training"]
-    assert "Of their hearts, 7 are of an origin that nobody stated." in page.text["cohort"]
+    assert "Of their hearts, 7 have no stated origin." in page.text["cohort"]
 
 
 def test_qc_pages_carry_the_banner_and_the_doubts(patients: Path) -> None:
@@ -170,7 +170,7 @@ def test_warnings_stand_next_to_their_subject_and_in_the_list(page: Sections) ->
     assert "(labels of the real cine)" not in other
     # The right ventricle of ring hearts hardly moves.
     assert "RV EF 0.0 %, plausible is 3 to 90 % (labels of the generated heart)" in other
-    assert "To be checked 2" in page.text["head"]
+    assert "To check 2" in page.text["head"]
     listed = page.text["quality"]
     assert f"{PATIENT} held out LV EDV 58.0 mL" in listed
     assert "sub-0003-v2 validation flagged: blur 0.900" in listed
@@ -201,7 +201,7 @@ def test_the_expert_is_shown_beside_the_labels(page: Sections) -> None:
     first = " ".join(f"{overlap[moment, code]:.3f}" for moment in ("ED", "ES") for code in (1, 2, 3))
     assert first in table
     # A borrowed labeller has trained elsewhere, whoever bears the same name.
-    assert "2 subjects, never seen by the labeller" in table
+    assert "2 subjects, not used to train the labeller" in table
     assert f"{TRAINED}*" not in table
     errors = [volumes(ring_heart(amplitude_mm(name))[1], 1)[es] - esv for name in (TRAINED, PATIENT)]
     assert f"{np.mean(errors):+.1f} ± {np.std(errors, ddof=1):.1f}" in table
@@ -213,8 +213,8 @@ def test_subjects_that_trained_the_labeller_are_kept_apart(patients: Path, tmp_p
     found = experts.context(Sources(Results(root, load(root / "config.json")), Assets(tmp_path / "assets")))
     assert found is not None
     assert [(group["title"], group["count"]) for group in found["groups"]] == [
-        ("never seen by the labeller", 1),
-        ("the labeller was trained on them", 1),
+        ("not used to train the labeller", 1),
+        ("used to train the labeller", 1),
     ]
     assert [(subject, seen) for subject, seen, *_ in found["rows"]] == [(PATIENT, False), (TRAINED, True)]
 
@@ -228,15 +228,15 @@ def test_the_column_is_called_by_what_it_holds(page: Sections) -> None:
 
 def test_few_subjects_are_said_and_the_impossible_is_left_out(patients: Path, page: Sections) -> None:
     numbers = page.text["numbers"]
-    assert "Only 2 subjects, fewer than 10: 95 % intervals of so few are too narrow" in numbers
-    assert "Of fewer than 10 subjects: too narrow." in numbers
+    assert "Only 2 subjects, fewer than 10: 95 % intervals are too narrow" in numbers
+    assert "With fewer than 10 subjects, the intervals are too narrow." in numbers
     assert (
-        f"Left out: the table “{EXACT}”, of which no metric is defined in this run: only hearts that this software has "
-        "simulated come with their exact truth."
+        f"The table “{EXACT}” is left out, because none of its metrics is defined in this run: the exact truth is "
+        "known only for hearts that this software simulates."
     ) in numbers
     assert f"{EXACT} 2 held-out" not in numbers
-    assert "Left out, because no row has a value (only hearts that this software has simulated" in numbers
-    assert "come with their exact truth): EPE" in numbers
+    assert "Left out, because no row has a value (the exact truth is known only for hearts" in numbers
+    assert "that this software simulates): EPE" in numbers
     assert "exact" not in page.text["glossary"].split("Terms")[0]
     assert few(10) is None
     assert few(1) == "Only 1 subject, fewer than 10: " + few(1).partition(": ")[2]
@@ -266,7 +266,7 @@ def test_a_run_of_its_own_cohort_has_no_banner(tiny_results: Path, tmp_path: Pat
 
 def test_hearts_of_a_sheet_are_called_what_it_states(patients: Path, tmp_path: Path) -> None:
     config = load(patients / "results/config.json")
-    for kind, said in (("simulated", "no person is shown"), ("real", "Data of real people"), (None, "Data of real")):
+    for kind, said in (("simulated", "shows no person"), ("real", "Data of real people"), (None, "Data of real")):
         subjects = read_table(patients / "results/cohort/subjects.parquet")
         root = tmp_path / str(kind)
         write_table(root / "cohort/subjects.parquet", subjects if kind is None else subjects.assign(origin=kind), {})

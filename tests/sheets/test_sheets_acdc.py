@@ -186,7 +186,7 @@ def test_a_pair_passes_every_stage_before_training_without_an_ecg(folder: Path, 
     root, key = tmp_path / "results", tmp_path / "results/key.parquet"
     split = build_cohort(sheet=tmp_path / "acdc.csv", out=root / "subjects.parquet", key=key, settings=CohortSettings())
     assert split.pairs == 4
-    assert "4 bring ED and ES alone" in str(split)
+    assert "4 have only ED and ES" in str(split)
     table = read_table(root / "subjects.parquet").set_index("subject")
     assert table["group"].to_dict() == {f"{name}-v1": group for name, group in GROUPS.items()}
     batch = root / "b000.parquet"

@@ -93,9 +93,9 @@ def test_a_broken_package_is_named(tmp_path, monkeypatch):
     for name in "abc":
         monkeypatch.syspath_prepend(tmp_path / name)
     for family, said in (
-        ("broken", "family 'broken' of half 0.1: ModuleNotFoundError"),
-        ("renamed", "of other 0.1: what is registered must be its settings"),
-        ("implemented", "of other 0.1: what is registered must be its settings"),
+        ("broken", "family 'broken' of half 0.1: cannot be imported: ModuleNotFoundError"),
+        ("renamed", "of other 0.1: the registered object must be its settings"),
+        ("implemented", "of other 0.1: the registered object must be its settings"),
         ("twice", "several packages register it: other 0.1, third 0.1"),
     ):
         with pytest.raises(UsageError, match=said):

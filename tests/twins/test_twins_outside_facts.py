@@ -111,7 +111,7 @@ def test_the_configuration_understands_what_they_apply_and_see(guests):
     ):
         with pytest.raises(UsageError, match=said):
             parsed(models=changed)
-    with pytest.raises(UsageError, match="only a synthetic cohort knows its exact motion"):
+    with pytest.raises(UsageError, match="the exact motion, exists for a synthetic cohort only"):
         parsed(cohort={"sheet": "subjects.csv"})
 
 
@@ -184,7 +184,7 @@ def test_they_generate_with_what_they_may_see_at_the_anchors_that_they_take(
 
     network = made("network")
     assert (made("again", base=network) / "model/settings.json").is_file()
-    assert "sees of a new subject | its own registered motion" in (made("peek") / "card.md").read_text()
+    assert "sees of a new subject | the subject's own registered motion" in (made("peek") / "card.md").read_text()
     assert load(tmp_path / "models/again").anchor_phase == 0.2
     twin = "sub-0004-v2.nii"
     for name, seen, phase in (("peek", 1, 0), ("network", 0, 0), ("again", 0, 0.2)):
@@ -198,11 +198,11 @@ def test_they_generate_with_what_they_may_see_at_the_anchors_that_they_take(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ('learns_from = {"displacment"}', "learns_from: displacment is none of cine, displacement, ef, labels"),
+        ('learns_from = {"displacment"}', "learns_from: displacment is not one of cine, displacement, ef, labels"),
         ('learns_from = {"displacement"}', "needs a key `registration`"),
-        ('learns_on = "validation"', "learns_on: validation is none of"),
-        ('sees = {"cine"}', "sees: cine is none of displacement, ef"),
-        ('anchors = "es"', "anchors: es is none of any, ed"),
+        ('learns_on = "validation"', "learns_on: validation is not one of"),
+        ('sees = {"cine"}', "sees: cine is not one of displacement, ef"),
+        ('anchors = "es"', "anchors: es is not one of any, ed"),
     ],
 )
 def test_a_fact_that_is_none_is_refused(tmp_path, monkeypatch, wrong, said):
@@ -212,5 +212,5 @@ def test_a_fact_that_is_none_is_refused(tmp_path, monkeypatch, wrong, said):
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "bad_family", raising=False)
-    with pytest.raises(UsageError, match=f"family 'bad' of bad-family 0.1: TypeError: .*{said}"):
+    with pytest.raises(UsageError, match=f"family 'bad' of bad-family 0.1: cannot be imported: TypeError: .*{said}"):
         config.read_settings('{"family": "bad"}', ModelSettings)

@@ -114,7 +114,7 @@ def test_faults_of_one_persons_files_are_told(results, tmp_path):
 
 
 def test_every_repair_is_printed_once(tmp_path, caplog):
-    repairs = ("slice 2: frame 3 is missing, the one before repeated", "4 images of other planes left out")
+    repairs = ("slice 2: frame 3 is missing, the one before is repeated", "4 images in other planes left out")
     frames = np.arange(2 * 3 * 4 * 4, dtype=np.int16).reshape(2, 3, 4, 4)
     write_table(tmp_path / "ecg", pd.DataFrame({"repairs": [["a gap of 3 samples filled"]]}), {})
     (tmp_path / "cine").mkdir()

@@ -76,11 +76,12 @@ def test_an_unknown_model_lists_those_that_there_are(
 def test_doubtful_labels_are_said_in_the_place_of_a_function(tmp_path: Path, doubtful: bool) -> None:
     warning = {"check": "label_trust", "message": "labels doubtful, slices 1 and 9", "of": "labels of the scan"}
     summary = {
+        "model": "cof",
         "function": {"LV": {"edv_ml": 150.0, "esv_ml": 60.0, "ef_pct": 60.0}},
         "labels": {"doubtful": doubtful},
         "warnings": [warning] if doubtful else [],
     }
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    said = twin_from_files.says(None, {"out": tmp_path, "model": "cof"})
+    said = twin_from_files.says(None, {"out": tmp_path})
     assert ("LV EDV 150 mL, ESV 60 mL, EF 60 %" in said) is not doubtful
     assert ("labels doubtful, slices 1 and 9: LV function is not shown" in said) is doubtful

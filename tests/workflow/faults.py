@@ -27,7 +27,7 @@ class Fault:
         base: the healthy file that is copied and broken: ecg, wfdb, cine (zip), nifti, annotation or anchor.
         what: in words.
         change: breaks the copy.
-        stage: that notices; empty if the fault is mended and the subject stays.
+        stage: that notices; empty if the fault is repaired and the subject stays.
         reason: code of the exclusion.
         cells: of the sheet, in place of the healthy ones.
     """
@@ -499,7 +499,7 @@ FAULTS = [
           (("cine", ""), ("split", "test"))),
     Fault("anchor-elsewhere", "anchor", "an anchor that lies beside its cine",
           partial(volume, change=lambda v, a: moved(v[..., 0], a)), "cine", "anchor_mismatch"),
-    # What is mended, and written down as a repair
+    # Faults that are repaired, with a recorded repair
     Fault("mended-no-manifest", "cine", "no manifest", no_manifest, "", ""),
     Fault("mended-manifest", "cine", "a manifest that lies and is not UTF-8", lying_manifest, "", ""),
     Fault("mended-surplus", "cine", "files that are no images of the cine", surplus, "", ""),
@@ -514,7 +514,7 @@ def table() -> str:
     """The table of docs/reference/faults.md."""
     rows = [
         f"| {fault.base} | {fault.what} | {fault.stage or 'none: the subject stays'} "
-        f"| {' or '.join(f'`{code}`' for code in fault.reason.split('|')) if fault.reason else 'mended'} |"
+        f"| {' or '.join(f'`{code}`' for code in fault.reason.split('|')) if fault.reason else 'repaired'} |"
         for fault in FAULTS
     ]
     return "\n".join(["| file | fault | noticed by | reason |", "|---|---|---|---|", *rows])

@@ -55,12 +55,12 @@ def test_further_cohorts_share_no_participant_and_train_nothing(tmp_path: Path) 
     scales = [str(SCALES / name) for name in ("controls.yaml", "further.yaml")]
     asked = ["--configfile", str(SCALES / "bench.yaml"), *scales, "--", "controls"]
     refused = snakemake(tmp_path, "-n", *asked, check=False)
-    assert "nothing of this configuration lies in results/bench" in refused.stdout + refused.stderr
+    assert "results/bench holds no labeller, registration or model" in refused.stdout + refused.stderr
     trained = tmp_path / "results/bench"
     (trained / "models/cof").mkdir(parents=True)
     refused = snakemake(tmp_path, "-n", *asked, check=False)
     assert (
-        "nobody to train on, and results/bench lacks labeller, registrations/toppr" in refused.stdout + refused.stderr
+        "no training subjects, and results/bench lacks labeller, registrations/toppr" in refused.stdout + refused.stderr
     )
     for name in merged("bench.yaml", "controls.yaml").models:
         (trained / "models" / name).mkdir(exist_ok=True)
@@ -84,7 +84,7 @@ def test_what_another_run_has_not_trained_is_trained_here(tmp_path: Path) -> Non
     assert "trained: models/cof as trained there, with iterations 7 (here 600)" in run.stdout + run.stderr
     (tmp_path / "elsewhere/registrations/toppr/settings.json").write_text("{}")
     refused = snakemake(tmp_path, "-n", "--configfile", *files, "--", "table1", check=False)
-    assert "trained: elsewhere/registrations/toppr/settings.json does not tell the" in refused.stdout + refused.stderr
+    assert "trained: elsewhere/registrations/toppr/settings.json does not hold the" in refused.stdout + refused.stderr
     assert not {"labeller", "toppr"} & counts.keys()
     assert (counts["borrow"], counts["train"]) == (3, 4)  # random, static, mean motion and oracle
 
@@ -97,7 +97,7 @@ def test_a_cohort_that_trains_no_network_is_tested_and_says_so(tmp_path: Path) -
     dry = tmp_path / "dry.yaml"
     dry.write_text(yaml.safe_dump(own | {"results": "dry"}))
     planned = snakemake(tmp_path, "-n", "--", "all", config=dry)
-    assert "no training subject: mean_motion, random left out of the tables" in planned.stdout + planned.stderr
+    assert "no training subjects: mean_motion, random left out of the tables" in planned.stdout + planned.stderr
     counts = jobs(planned.stdout)
     assert (counts["borrow"], counts["train"]) == (3, 2)  # static and the oracle, which learn nothing
     assert counts["twins"] == 3 * counts["ecg"]
@@ -106,10 +106,10 @@ def test_a_cohort_that_trains_no_network_is_tested_and_says_so(tmp_path: Path) -
         target = f"{name}/cohort/subjects.parquet"
         done = snakemake(tmp_path, "--cores", "1", "--", target, config=tmp_path / "own.yaml")
         said[name] = done.stdout + done.stderr
-        assert "To choose, give the sheet a column split" in said[name]
+        assert "To choose, add a column split" in said[name]
         assert (tmp_path / name / "logs/cohort.log").read_text() in done.stdout
         assert set(pd.read_parquet(tmp_path / target)["split"]) == {"test" if name == "own" else "train"}
-    assert "no network is trained here: subjects whose sheet names no split are tested" in said["own"]
+    assert "no network is trained here: subjects whose sheet names no split go into" in said["own"]
     assert (
         "9 subjects of 9 participants: 0 train, 0 validation, 9 test; 9 drawn by participant (100% test)" in said["own"]
     )

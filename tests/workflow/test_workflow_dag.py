@@ -132,7 +132,7 @@ def test_a_failed_step_says_why_where_the_command_was_typed(tmp_path: Path) -> N
     own = tmp_path / "own.yaml"
     own.write_text("cohort: { sheet: subjects.csv }")
     done = snakemake(tmp_path, "--cores", "1", "results/tiny/cohort/subjects.parquet", more=own, check=False)
-    assert "row 2, column 'cine': empty, and there is no anchor either" in done.stdout + done.stderr
+    assert "row 2, column 'cine': the cell is empty, and there is no anchor either" in done.stdout + done.stderr
 
 
 def test_a_misspelt_key_is_one_clear_line(tmp_path: Path) -> None:

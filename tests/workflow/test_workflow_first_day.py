@@ -136,7 +136,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
 def test_what_cannot_be_used_is_said_before_anything_is_computed(day: Day) -> None:
     sheet, early, *_ = day.said
     assert "left out" not in sheet
-    assert "no network is trained here: subjects whose sheet names no split are tested" in early
+    assert "no network is trained here: subjects whose sheet names no split go into" in early
     assert day.early == early
     rows = list(csv.DictReader(io.StringIO(early[early.index("subject,stage,reason,message") :])))
     assert [(row["subject"], row["stage"], row["reason"]) for row in rows] == [
@@ -217,7 +217,7 @@ def test_the_page_says_on_whose_hearts_the_networks_were_trained(page: Page) -> 
 
 
 def test_the_page_warns_of_the_one_heart_that_deserves_it(page: Page) -> None:
-    assert "To be checked 1" in page.text["head"]
+    assert "To check 1" in page.text["head"]
     for subject in page.subjects:
         assert ("Check this heart" in subject) == subject.startswith("p03-v1")
     (warned,) = (subject for subject in page.subjects if subject.startswith("p03-v1"))
@@ -231,7 +231,7 @@ def test_the_page_says_that_four_hearts_are_few(page: Page) -> None:
 
 def test_the_page_shows_the_experts(page: Page, day: Day) -> None:
     experts = page.text["experts"]
-    assert "2 subjects, never seen by the labeller" in experts
+    assert "2 subjects, not used to train the labeller" in experts
     for name in ("p02", "p04"):
         (row,) = re.findall(rf"{name}-v1((?: [\d.]+)+)", experts)
         edv_ml, labelled_ml, *_ = numbers = [float(value) for value in row.split()]
@@ -247,14 +247,14 @@ def test_the_page_has_no_empty_table(page: Page) -> None:
     for cells in page.tables:
         assert {" ".join(cell.split()) for cell in cells} - {"", "–", "not known", "no such quantity"}, cells
     exact = "Segmentation and function against the exact truth of the synthetic cohort"
-    assert f"Left out: the table “{exact}”" in page.text["numbers"]
+    assert f"The table “{exact}” is left out" in page.text["numbers"]
     assert f"{exact} 4 held-out subjects" not in page.text["numbers"]
 
 
 def test_the_page_says_which_controls_a_cohort_without_training_hearts_cannot_have(page: Page, day: Day) -> None:
     note = "Left out, because this cohort has no training subjects and no other run has trained them"
     assert f"{note}: Random Sample, Population-mean motion." in page.text["numbers"]
-    assert "no training subject: mean_motion, random left out of the tables" in day.early
+    assert "no training subjects: mean_motion, random left out of the tables" in day.early
     assert set(pd.read_csv(day.results / "tables/table1.csv")["model"]) == {"cof", "static", "oracle"}
 
 

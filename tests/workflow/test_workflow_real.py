@@ -41,7 +41,8 @@ def test_make_writes_the_sheets_that_the_configuration_names() -> None:
         settings = PhantomSettings.model_validate(yaml.safe_load((REPOSITORY / file).read_text()))
         assert not numbers & set(settings.participants)
         numbers |= set(settings.participants)
-    assert "workflow/config/real.yaml -- results/real/labeller results/real/registrations/toppr" in made
+    targets = ("labeller", "registrations/toppr", "models/contracted")
+    assert " ".join(["workflow/config/real.yaml --", *(f"results/real/{name}" for name in targets)]) in made
 
 
 def test_without_acdc_make_says_what_to_name() -> None:

@@ -1,5 +1,5 @@
 rule cine:
-    """Cine stacking: raw short-axis archives to 4D stacks on the native grid."""
+    """Stack cines: raw short-axis archives to 4D stacks on the native grid."""
     input:
         sheet=rules.batch.output.sheet,
         key=rules.cohort.output.key,
@@ -23,7 +23,7 @@ rule cine:
 
 
 rule grid:
-    """Cine resampling: the canonical grid about the anchor's heart, of the subjects that quality let pass."""
+    """Resample cines to the canonical grid around the anchor's heart, for the subjects that passed the quality stage."""
     input:
         cine=rules.cine.output.cine,
         labels=f"{R}/labels/{{batch}}",

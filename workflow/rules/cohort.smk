@@ -3,7 +3,7 @@ localrules:
 
 
 rule cohort:
-    """Pseudonyms, splits and batches of the subject sheet; the key stays apart and protected."""
+    """Assign pseudonyms, splits and batches to the subjects of the sheet; write the key to a protected file."""
     input:
         CONFIG.cohort.sheets or rules.phantom.output.sheet,
     output:
@@ -26,7 +26,7 @@ rule cohort:
 
 
 rule batch:
-    """The subjects of one batch."""
+    """Select the subjects of one batch."""
     input:
         subjects=rules.cohort.output.subjects,
     output:

@@ -1,4 +1,4 @@
-# The validated configuration, and what every rule needs from it.
+# The validated configuration, and the values and functions that the rules share.
 import csv
 import hashlib
 import json
@@ -24,12 +24,12 @@ from cof.artefacts.sources import source_of
 
 
 def may_train():
-    """Whether the cohort may have training subjects, by the phantom's size or by the sheet's column `split`."""
+    """Tell whether the cohort may have training subjects, from the phantom's size or the sheet's column `split`."""
     if CONFIG.cohort.sheet is None:
         return CONFIG.phantom.train > 0
     drawn = "train" if CONFIG.cohort.shares.get("train") else "test"
     for sheet in map(Path, CONFIG.cohort.sheets):
-        if not sheet.is_file():  # the step that reads it says so
+        if not sheet.is_file():  # the rule that reads it reports the error
             return True
         with sheet.open(newline="", encoding="utf-8-sig", errors="replace") as rows:
             if any(
@@ -48,9 +48,9 @@ try:
 except UsageError as error:
     raise WorkflowError(str(error)) from None
 
-# Rules `exec` their command, but for trainings, which a launcher may start: a killed job then leaves no process behind
-# that still writes.
-# `cof` lies beside the Python that runs Snakemake; last, so that a rule's own environment comes first.
+# Rules `exec` their command, so that a killed job leaves no process that still writes. Trainings do not, because a
+# launcher may start them.
+# `cof` is in the folder of the Python that runs Snakemake. It is last in PATH, so that a rule's environment comes first.
 shell.prefix(f"export PATH=$PATH:{shlex.quote(str(Path(sys.executable).parent))}; ")
 
 if workflow.is_main_process:
@@ -62,15 +62,15 @@ SYNTHETIC = CONFIG.cohort.sheet is None
 CONFIG_HASH = digest(CONFIG.model_dump(mode="json"))
 BATCHES = CONFIG.cohort.batch_names
 ONLY = sorted(CONFIG.subjects)
-# Chosen subjects form a batch of their own and run through the trained models; nothing else changes.
+# Chosen subjects (`subjects`) form a batch of their own and use the trained models; all other results stay as they are.
 RUN_BATCHES = (
     ["only-" + hashlib.sha256(" ".join(ONLY).encode()).hexdigest()[:8]]
     if ONLY
     else BATCHES
 )
-# A rule asks for them once a job.
+# Rules need them once per job, so they are computed once.
 MODEL_SETTINGS = {name: dump(model) for name, model in CONFIG.models.items()}
-# What every generation is told, whatever subjects it is of.
+# Options of every generation, for held-out and for validation subjects.
 TWINS = dict(
     settings=lambda wildcards: MODEL_SETTINGS[wildcards.model],
     labels_settings=dump(CONFIG.labels),
@@ -88,8 +88,10 @@ wildcard_constraints:
 
 
 def known_subjects():
-    """Names that `subjects` may have: those of the sheet or of the synthetic cohort or, where the sheet has gone, of the
-    cohort that was made of it."""
+    """Return the names that `subjects` may list.
+
+    They come from the sheet or the synthetic cohort; if the sheet is gone, from the cohort that was made from it.
+    """
     from cof.cohort import known_names, names_of_sheets
     from cof.artefacts.parquet import read_table
 
@@ -103,39 +105,41 @@ def known_subjects():
     return {*made["subject"], *made["participant"]}
 
 
-# A misspelt name is refused before anything runs; a job of the workflow need not ask again.
+# Refuse a misspelt name before anything runs; the jobs of the workflow need not check it again.
 if ONLY and workflow.is_main_process:
     from cof.cohort import refuse_unknown
 
     try:
         refuse_unknown(ONLY, known_subjects())
     except FileNotFoundError:
-        pass  # no sheet: Snakemake says so
+        pass  # Snakemake reports the missing sheet
     except UsageError as error:
         raise WorkflowError(f"subjects: {error}") from None
 
 
 def batches(pattern):
-    """The artefact of every batch of the cohort, for steps that learn from all of them.
+    """Return the artefacts of all batches of the cohort, for rules that use all of them.
 
-    Their commands name the stage's folder alone: a shell takes no command of 128 KiB, and so not a thousand batches.
+    The commands of these rules name only the folder of the stage, because a shell argument is limited to 128 KiB, too
+    little for a thousand batches.
     """
     return expand(pattern, batch=BATCHES, allow_missing=True)
 
 
 def cof(verb, **given):
-    """Params of a step: the `command` of a verb with its files, its `options`, and the hash of its code, `source`.
+    """Return the params of a rule: `command` (the verb with its files), `options`, and `source`, the hash of its code.
 
-    A named input is the option of its name; of several files, those of every batch, their folder is. An input without a
-    name only has to be there. The first output is `--out`, unless `out` is given; a further one is the option of its name.
+    A named input becomes the option of its name; several files (one per batch) become the option with their folder. An
+    input without a name only has to exist. The first output is `--out`, unless `out` is given; every further output is
+    the option of its name.
 
-    Options are a param of their own, since a job runs again when they change: of a param that is made of inputs and
-    outputs Snakemake does not ask.
+    Options are a separate param, so that a job runs again when they change. Snakemake does not compare params that are
+    made from inputs and outputs.
 
     Args:
-        verb: of `cof`.
-        given: further options: a value, a list for one that is repeated (an empty one for none), or a function of the
-            wildcards that returns such.
+        verb: verb of `cof`.
+        given: further options: a value, a list for a repeated option (an empty list for none), or a function of the
+            wildcards that returns one of these.
     """
 
     def command(wildcards, input, output):
@@ -162,14 +166,14 @@ def cof(verb, **given):
 
 
 def _options(told):
-    """`--name value` for each option, quoted for the shell."""
+    """Yield `--name value` for each option, quoted for the shell."""
     for name, values in told.items():
         for value in values if isinstance(values, list) else [values]:
             yield f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
 
 
 def cohort_size():
-    """Rows of the subject sheets, which have one for each visit; 0 for a sheet that is not there yet."""
+    """Return the number of rows in the subject sheets, one per visit; a sheet that does not exist counts as 0."""
     if SYNTHETIC:
         return CONFIG.phantom.train + CONFIG.phantom.validation + CONFIG.phantom.test
     sheets = [sheet for sheet in map(Path, CONFIG.cohort.sheets) if sheet.is_file()]
@@ -180,9 +184,9 @@ BATCH_SIZE = max(math.ceil(cohort_size() / CONFIG.cohort.batches), len(ONLY))
 
 
 def limit(fixed, a_subject=0):
-    """Minutes or megabytes that a cluster is asked for: more for larger batches, and for every further attempt.
+    """Return a function for the minutes or megabytes to request from a cluster; they grow with batch size and attempt.
 
-    The numbers suit scans of UK Biobank's size. They are limits, a few times what a step should need.
+    The numbers fit scans of UK Biobank's size. They are limits, a few times what a job should need.
     """
     return lambda wildcards, attempt: math.ceil(
         (fixed + a_subject * BATCH_SIZE) * attempt
@@ -190,31 +194,31 @@ def limit(fixed, a_subject=0):
 
 
 def model_fields(wildcards):
-    """The registered motion that a model learns from, where its family learns from any."""
+    """Return the registered motion that a model learns from; empty if its family uses none."""
     registration = CONFIG.models[wildcards.model].motion
     return batches(f"{R}/fields/{registration}/{{batch}}") if registration else []
 
 
 def base_model(wildcards):
-    """The trained model that a model applies, where its family has one."""
+    """Return the trained model that a model applies; empty if its family applies none."""
     base = CONFIG.models[wildcards.model].applied_model
     return f"{R}/models/{base}" if base else []
 
 
 def members(wildcards):
-    """The trained models that a model is made of, where its family has some."""
+    """Return the trained models that a model combines; empty if its family combines none."""
     names = CONFIG.models[wildcards.model].applied_members
     return [f"{R}/models/{name}" for name in names]
 
 
 def calibration(wildcards):
-    """The calibrated intervals of a model that has some."""
+    """Return the calibrated intervals of a model; empty if it has none."""
     calibrated = wildcards.model in CONFIG.intervals.models
     return f"{R}/intervals/{wildcards.model}.json" if calibrated else []
 
 
 def own_fields(wildcards):
-    """The subjects' own registered motion, for a family that is openly allowed to see it."""
+    """Return the subjects' own registered motion, for a family (an oracle) that may use it; else empty."""
     model = CONFIG.models[wildcards.model]
     return (
         f"{R}/fields/{model.motion}/{wildcards.batch}"
@@ -224,24 +228,24 @@ def own_fields(wildcards):
 
 
 def model_metrics(model):
-    """The metrics of one model over the whole cohort."""
+    """Return the metrics of one model for all batches."""
     return expand(f"{R}/metrics/{model}/{{batch}}.parquet", batch=BATCHES)
 
 
 def table_metrics(wildcards):
-    """The metrics of every model of a table, and of its trainings with other seeds."""
+    """Return the metrics of every model of a table, and of its further trainings with other seeds."""
     trainings = CONFIG.tables[wildcards.table].trainings
     return [path for model in trainings for path in model_metrics(model)]
 
 
 def extractor_weights():
-    """The user's weights for FID and FVD, so that other ones are noticed."""
+    """Return the user's weights for FID and FVD as inputs, so that changed weights make the features again."""
     found = CONFIG.evaluation.extractors
     return [weights.path for weights in (found.inception, found.i3d) if weights]
 
 
 def table_features(wildcards):
-    """The features of every model of a table and of the real hearts, where a column compares them."""
+    """Return the features of every model of a table and of the real hearts; empty if no column compares features."""
     table = CONFIG.tables[wildcards.table]
     hearts = [REAL, *table.trainings] if table.with_features else []
     return expand(
@@ -250,11 +254,11 @@ def table_features(wildcards):
 
 
 def table_models(wildcards):
-    """The trained models of a table."""
+    """Return the trained models of a table."""
     return expand(f"{R}/models/{{model}}", model=CONFIG.tables[wildcards.table].models)
 
 
 def table_twins(wildcards):
-    """The generated hearts of a table."""
+    """Return the generated hearts of a table."""
     models = CONFIG.tables[wildcards.table].models
     return expand(f"{R}/twins/{{model}}/{{batch}}", model=models, batch=BATCHES)

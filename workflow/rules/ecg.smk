@@ -1,5 +1,5 @@
 rule ecg:
-    """XML ECG parsing."""
+    """Parse ECG files."""
     input:
         sheet=rules.batch.output.sheet,
         key=rules.cohort.output.key,
@@ -22,7 +22,7 @@ rule ecg:
 
 
 rule beats:
-    """R-peak cropping: one representative cardiac cycle a subject."""
+    """Crop one representative cardiac cycle per subject, from R peak to R peak."""
     input:
         ecg=rules.ecg.output.table,
     output:

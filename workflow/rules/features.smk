@@ -1,5 +1,5 @@
 rule features:
-    """Features of one model's hearts, between which and those of the real ones Fréchet distances are computed."""
+    """Compute the features of one model's hearts, which Fréchet distances compare with those of the real hearts."""
     input:
         extractor_weights(),
         sheet=rules.batch.output.sheet,

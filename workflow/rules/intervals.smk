@@ -1,5 +1,5 @@
-# Conformal intervals: the validation subjects' hearts, their errors, and the quantiles of these. Only the models of
-# `intervals.models` come here.
+# Conformal intervals: hearts of the validation subjects, their errors, and the quantiles of these errors. Only the models
+# in `intervals.models` use these rules.
 localrules:
     intervals,
 
@@ -38,7 +38,7 @@ use rule evaluate as calibration_metrics with:
 
 
 rule intervals:
-    """Calibration of one model's intervals on the validation subjects."""
+    """Calibrate the intervals of one model on the validation subjects."""
     input:
         subjects=rules.cohort.output.subjects,
         metrics=batches(rules.calibration_metrics.output.metrics),

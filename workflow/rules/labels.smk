@@ -1,5 +1,5 @@
 rule labeller:
-    """nnU-Net training on the annotated ED and ES stacks."""
+    """Train nnU-Net on the annotated ED and ES stacks."""
     input:
         subjects=rules.cohort.output.subjects,
         cine=batches(rules.cine.output.cine),
@@ -25,7 +25,7 @@ rule labeller:
 
 
 rule label:
-    """nnU-Net labelling of every frame."""
+    """Label every frame with nnU-Net."""
     input:
         cine=rules.cine.output.cine,
         labeller=f"{R}/labeller",

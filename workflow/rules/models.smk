@@ -1,5 +1,5 @@
 rule train:
-    """Training of one model of any family; for COF, flow training."""
+    """Train one model of any family; for COF, by flow matching."""
     input:
         members,
         subjects=rules.cohort.output.subjects,
@@ -18,7 +18,7 @@ rule train:
         "../../envs/cof.yaml"
     threads: 8
     resources:
-        launcher="",  # what starts several processes on several nodes: docs/how-to/cluster.md
+        launcher="",  # a command that starts several processes on several nodes: docs/how-to/cluster.md
     params:
         **cof(
             "train",

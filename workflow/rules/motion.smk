@@ -1,5 +1,5 @@
 rule toppr:
-    """TOPPR training: topology-preserving registration with the frozen nnU-Net as teacher."""
+    """Train TOPPR, the topology-preserving registration, with the frozen nnU-Net as teacher."""
     input:
         subjects=rules.cohort.output.subjects,
         cine=batches(rules.cine.output.cine),
@@ -21,7 +21,7 @@ rule toppr:
         "../../envs/cof.yaml"
     threads: 8
     resources:
-        launcher="",  # what starts several processes on several nodes: docs/how-to/cluster.md
+        launcher="",  # a command that starts several processes on several nodes: docs/how-to/cluster.md
     params:
         **cof(
             "toppr",
@@ -37,7 +37,7 @@ rule toppr:
 
 
 rule fields:
-    """The displacement path of every subject over its cycle."""
+    """Compute the displacement path of every subject over its cycle."""
     input:
         grid=rules.grid.output.grid,
         weights=rules.toppr.output.weights,
@@ -72,7 +72,7 @@ rule fields:
 if SYNTHETIC:
 
     rule exact_motion:
-        """The exact motion of the synthetic held-out subjects, in the place of registered motion."""
+        """Write the exact motion of the synthetic held-out subjects, in the form of registered motion."""
         input:
             key=rules.cohort.output.key,
             cine=rules.cine.output.cine,

@@ -1,5 +1,5 @@
 rule phantom:
-    """The synthetic cohort, as raw files in the formats of UK Biobank."""
+    """Make the synthetic cohort as raw files in the formats of UK Biobank."""
     output:
         sheet=f"{R}/phantom/subjects.csv",
         raw=directory(f"{R}/phantom/raw"),

@@ -1,5 +1,5 @@
 rule quality:
-    """Quality of ECG and cine: measures of every labelled subject, and who is left out for them; whether labels are plausible."""
+    """Measure the quality of ECG and cine and the plausibility of the labels; exclude subjects beyond a limit."""
     input:
         ecg=rules.ecg.output.table,
         beats=rules.beats.output.table,

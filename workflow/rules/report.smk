@@ -5,7 +5,7 @@ localrules:
 
 
 rule evaluate:
-    """Evaluation of one model's hearts against the real ones."""
+    """Compare the hearts of one model with the real hearts."""
     input:
         sheet=rules.batch.output.sheet,
         key=rules.cohort.output.key,
@@ -36,7 +36,7 @@ rule evaluate:
 
 
 rule table:
-    """One table of the paper, ours beside its numbers."""
+    """Write one table of metrics, with the paper's numbers beside ours."""
     input:
         table_metrics,
         table_features,
@@ -75,7 +75,7 @@ rule table:
 
 
 rule cost:
-    """What each model of a table has cost, from its training, its hearts and the benchmarks of both."""
+    """Write the cost of each model of a table, from its training, its hearts and the benchmarks of both."""
     input:
         table_models,
         table_twins,
@@ -103,7 +103,7 @@ rule cost:
 
 
 rule fairness:
-    """The old name of `cost`, for this release."""
+    """Copy the output of `cost` to its old name, for this release only."""
     input:
         csv=rules.cost.output.csv,
         md=rules.cost.output.md,
@@ -125,7 +125,7 @@ rule fairness:
 
 
 rule configuration:
-    """The configuration as it was understood, every default filled in."""
+    """Write the validated configuration with every default filled in."""
     output:
         f"{R}/config.json",
     log:
@@ -141,7 +141,7 @@ rule configuration:
 
 
 rule report:
-    """The HTML report."""
+    """Write the HTML report."""
     input:
         expand(rules.table.output.csv, table=CONFIG.tables),
         expand(rules.cost.output.csv, table=CONFIG.tables),
@@ -162,7 +162,7 @@ rule report:
         "exec {params.command} {params.options} 2> {log:q}"
 
 
-# Every table by its name: `snakemake table1`.
+# One rule per table with the name of the table: `snakemake table1`.
 for name in CONFIG.tables:
 
     rule:

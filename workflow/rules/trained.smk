@@ -1,12 +1,12 @@
-# What another run has trained, in the place of what would be trained here; what it has not is trained here after all. Only
-# a model that keeps something of this cohort's held-out subjects is always made here.
+# Artefacts that another run has trained (`trained`) replace trainings of this run; all others are trained here. A model
+# that keeps data of this cohort's held-out subjects is always made here.
 if CONFIG.trained:
     if workflow.is_main_process:
         for remark in AS_TRAINED:
             logger.warning(f"trained: {remark}")
         if LEFT_OUT:
             logger.warning(
-                f"no training subject: {', '.join(LEFT_OUT)} left out of the tables"
+                f"the cohort has no training subjects: {', '.join(LEFT_OUT)} left out of the tables"
             )
 
     localrules:
@@ -17,7 +17,7 @@ if CONFIG.trained:
     ruleorder: borrow > train
 
     rule borrow:
-        """A copy of what another run has trained, with a note of where that was."""
+        """Copy an artefact that another run has trained, with a note of its origin."""
         input:
             f"{CONFIG.trained}/{{artefact}}",
         output:
@@ -43,7 +43,7 @@ if CONFIG.trained:
     ruleorder: borrow_intervals > intervals
 
     rule borrow_intervals:
-        """A copy of the intervals that another run has calibrated: this cohort may have no validation subjects."""
+        """Copy the intervals that another run has calibrated, since this cohort may have no validation subjects."""
         input:
             f"{CONFIG.trained}/intervals/{{model}}.json",
         output:

@@ -1,5 +1,5 @@
 rule twins:
-    """Inference: the held-out subjects' 4D hearts from their anchors and ECGs."""
+    """Generate the 4D hearts of the held-out subjects from their anchors and ECGs."""
     input:
         sheet=rules.batch.output.sheet,
         beats=rules.beats.output.table,

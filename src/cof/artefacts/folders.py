@@ -42,7 +42,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to fill that takes the place of `out`, with a manifest, once the block ends without an error.
 
     Raises:
-        UsageError: `out` holds a file that its manifest does not list, or is no folder; it is left as it is.
+        UsageError: `out` holds a file that its manifest does not list, or is not a folder; it is left as it is.
     """
     refuse_foreign(out)
     aside = _cleared(out)
@@ -81,12 +81,12 @@ def refuse_foreign(out: Path) -> None:
     """Refuse to replace a folder in which there is a file that is not ours.
 
     Raises:
-        UsageError: `out` holds a file that its manifest does not list, is no folder, or holds the working folder.
+        UsageError: `out` holds a file that its manifest does not list, is not a folder, or holds the working folder.
     """
     if not os.path.lexists(out):
         return
     if not out.is_dir():
-        raise UsageError(f"{out} is no folder, and is not replaced by one: move it away, or choose another name")
+        raise UsageError(f"{out} is not a folder, and is not replaced by one: move it away, or choose another name")
     if out.resolve() in (Path.cwd(), *Path.cwd().parents):
         raise UsageError(f"{out} is the folder that you are in, or holds it: choose another name")
     try:

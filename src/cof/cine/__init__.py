@@ -1,1 +1,1 @@
-"""Short-axis cine CMR: raw archives to native 4D stacks, and the canonical grid with its way back."""
+"""Short-axis cine CMR: reading of raw files as native 4D stacks, and resampling to the canonical grid and back."""

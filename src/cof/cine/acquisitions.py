@@ -1,4 +1,4 @@
-"""One acquisition of every slice: the latest complete one by date, time and number, and no image of it twice."""
+"""Selection of one acquisition per slice: the latest complete one by date, time and number, without duplicates."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
@@ -9,29 +9,29 @@ import numpy as np
 from cof.cine.images import Image
 from cof.errors import CofError, Reason
 
-_HOLE = 2.5  # frame durations between two parts of one beat
-_EVEN = 0.25  # share of the usual frame duration by which frames of one beat may be apart more or less
-_WITHIN = 0.5  # share of an acquisition's images that lie in the time of another one
-_SPAN = 0.75  # share of the recorded time that a complete acquisition covers
-_MANY, _BLOCK = 5, 3  # frames that tell a run, a block of numbers, from a coincidence
+_HOLE = 2.5  # largest gap between two parts of one beat, in frame durations
+_EVEN = 0.25  # largest deviation of the time between frames of one beat, as a share of the usual frame duration
+_WITHIN = 0.5  # least share of an acquisition's images that lie in the time span of another one
+_SPAN = 0.75  # least share of the recorded time span that a complete acquisition covers
+_MANY, _BLOCK = 5, 3  # fewest frames of a run, and of a block of numbers; fewer may be a coincidence
 _MAX_PARTS = 4
-_ALIKE = 0.8  # share of the moments that repeat alike
-_ONE_BEAT = 1.2  # RR intervals that the frames of one beat may take
+_ALIKE = 0.8  # least share of the moments that repeat equally often
+_ONE_BEAT = 1.2  # longest duration of the frames of one beat, in RR intervals
 
 Images = list[Image]
 
 
 def one_acquisition(slices: list[Images], max_missing: float, repairs: list[str]) -> list[Images]:
-    """The images [slices] of one acquisition each.
+    """Return, for every slice, the images of one acquisition.
 
     Args:
         slices: all images of every slice.
         max_missing: share of the usual number of frames by which a complete acquisition may differ from it.
-        repairs: takes what was left out, and why.
+        repairs: list to which a remark is added for what was left out, and why.
 
     Raises:
-        CofError: CINE_UNREADABLE, unlike images have one moment and nothing tells which belongs to which acquisition;
-            CINE_TOO_FEW_FRAMES, single images would remain of a cine.
+        CofError: CINE_UNREADABLE if different images have the same moment and their acquisitions cannot be told apart;
+            CINE_TOO_FEW_FRAMES if only single images of a cine would remain.
     """
     slices = [_without_doubles(images, number, repairs) for number, images in enumerate(slices, 1)]
     parted = [acquisitions(images, number) for number, images in enumerate(slices, 1)]
@@ -48,18 +48,18 @@ def one_acquisition(slices: list[Images], max_missing: float, repairs: list[str]
         repairs.append(f"{named(numbers)}: acquired {times} times, {by}, {others} images of the others left out{each}")
     if max(map(len, chosen)) == 1 and max(map(len, slices)) > 2:
         raise CofError(
-            Reason.CINE_TOO_FEW_FRAMES, "single images would remain of a cine: nothing tells its frames apart"
+            Reason.CINE_TOO_FEW_FRAMES, "only single images of a cine would remain: its frames cannot be told apart"
         )
     return chosen
 
 
 def named(numbers: list[int]) -> str:
-    """Slices by their numbers, in words."""
+    """Name slices by their numbers, such as "slices 1, 2"."""
     return f"slice {numbers[0]}" if len(numbers) == 1 else f"slices {', '.join(map(str, numbers))}"
 
 
 def _without_doubles(images: Images, number: int, repairs: list[str]) -> Images:
-    """The images of a slice without those whose pixels and moment another one has."""
+    """Remove images of a slice that repeat the pixels and the moment of another one."""
     found: dict[Hashable, Images] = defaultdict(list)
     for image in images:
         moment = image.moment
@@ -68,32 +68,32 @@ def _without_doubles(images: Images, number: int, repairs: list[str]) -> Images:
             alike.append(image)
     kept = [image for alike in found.values() for image in alike]
     if len(kept) < len(images):
-        repairs.append(f"slice {number}: {len(images) - len(kept)} doubles left out")
+        repairs.append(f"slice {number}: {len(images) - len(kept)} duplicates left out")
     return kept
 
 
 def acquisitions(images: Images, number: int) -> list[Images]:
-    """The acquisitions that the images of one slice come from.
+    """Divide the images of one slice into acquisitions.
 
-    Told apart by series, by number or time of acquisition, by moments that repeat, and by runs of instance numbers in
-    which time begins anew.
+    These are told apart by series, by number or time of acquisition, by moments that repeat, and by runs of instance
+    numbers after which time starts again.
 
     Raises:
-        CofError: CINE_UNREADABLE, nothing tells them apart.
+        CofError: CINE_UNREADABLE, they cannot be told apart.
     """
     series = _together(_grouped(images, lambda image: image.series.uid))
     return [part for group in series for part in _within_series(group, number)]
 
 
 def _within_series(images: Images, number: int) -> list[Images]:
-    """The acquisitions that images of one slice and one series come from."""
+    """Divide the images of one slice and one series into acquisitions."""
     counted = images[0].cycle_frames
-    if counted != len(images):  # the scanner itself may count all of them into one cycle
+    if counted != len(images):  # if they are equal, the scanner itself counts all of them as one cycle
         for key in (lambda image: image.moment.acquisition, lambda image: image.moment.acquired_s):
             if any(key(image) is None for image in images):
                 continue
             groups = _grouped(images, key)
-            if len(groups) > len(images) / 2:  # a number or time of every frame
+            if len(groups) > len(images) / 2:  # each frame has its own number or time
                 continue
             groups = [images] if _in_turns(groups) else _together(groups)
             if len(groups) > 1:
@@ -112,7 +112,7 @@ def _grouped(images: Images, key: Callable[[Image], Hashable]) -> list[Images]:
 
 
 def _together(groups: list[Images]) -> list[Images]:
-    """Groups of images as they are, or as one where together they are the frames of one beat."""
+    """Merge groups of images if together they are the frames of one beat; otherwise return them unchanged."""
     images = [image for group in groups for image in group]
     if max(map(len, groups)) == 1 and len(groups) > 2:
         return [images]
@@ -130,7 +130,7 @@ def _together(groups: list[Images]) -> list[Images]:
 
 
 def _in_turns(groups: list[Images]) -> bool:
-    """Tell whether groups are frames of one beat in turns: together evenly spaced, in order of instance numbers."""
+    """Tell whether groups alternate within one beat: together evenly spaced, in order of instance numbers."""
     images = [image for group in groups for image in group]
     times, instances = cycle_times(images), [image.moment.instance for image in images]
     if times is None or None in instances or len(set(instances)) < len(images) or len(images) < 2 * _BLOCK:
@@ -140,7 +140,7 @@ def _in_turns(groups: list[Images]) -> bool:
 
 
 def cycle_times(images: Images) -> np.ndarray | None:
-    """Times [n] within the cycle by trigger times, positions or phases; None if none of them differ."""
+    """Return the times [n] within the cycle by trigger times, positions or phases; None if none of these differ."""
     keys: Sequence[Callable[[Image], float | None]] = (
         lambda image: image.moment.trigger_ms,
         lambda image: image.moment.position,
@@ -156,13 +156,13 @@ def cycle_times(images: Images) -> np.ndarray | None:
 
 
 def _step(ascending: np.ndarray) -> float:
-    """The usual distance of unlike neighbours."""
+    """Return the median distance of neighbours that differ; 0 if none do."""
     steps = np.diff(ascending)
     return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
 
 
 def _repeated(images: Images, number: int) -> list[Images]:
-    """The acquisitions by moments that repeat: each has one image of a moment, in the order of `_rank`."""
+    """Divide images by repeated moments: each acquisition gets one image per moment, in the order of `_rank`."""
     times = cycle_times(images)
     if times is None:
         times = np.array([np.nan if image.moment.instance is None else image.moment.instance for image in images])
@@ -178,14 +178,14 @@ def _repeated(images: Images, number: int) -> list[Images]:
     instances = [image.moment.instance for image in images]
     if None not in instances and len(set(instances)) == len(images):
         ascending = (np.diff(times[np.argsort(np.array(instances, float))]) >= 0).all()
-        # Coarsely rounded times; or two acquisitions, numbered in turns.
+        # Either times are rounded coarsely, or two acquisitions are numbered alternately.
         if ascending and (usual == 1 or alike < _ALIKE * len(at) or images[0].cycle_frames == len(images)):
             return [images]
         if ascending and images[0].cycle_frames != len(at) and not any(map(_told_apart, at.values())):
             raise CofError(
                 Reason.CINE_UNREADABLE,
-                f"slice {number}: {usual} images of every moment, numbered in turns: rounded trigger times of one "
-                "beat, or several acquisitions, and nothing tells; export with exact TriggerTime, or one acquisition",
+                f"slice {number}: {usual} images of every moment, numbered in turns: either rounded trigger times of "
+                "one beat or several acquisitions; export with exact TriggerTime, or one acquisition",
             )
     parts: list[Images] = [[] for _ in range(max(counts))]
     for same in at.values():
@@ -193,8 +193,8 @@ def _repeated(images: Images, number: int) -> list[Images]:
         if len(set(ranks)) < len(ranks):
             raise CofError(
                 Reason.CINE_UNREADABLE,
-                f"slice {number}: {len(same)} unlike images have one moment, and no date, time or number tells which "
-                "acquisition each belongs to; export one acquisition",
+                f"slice {number}: {len(same)} different images have one moment, and no date, time or number tells "
+                "which acquisition each belongs to; export one acquisition",
             )
         for part, (_, image) in zip(parts, sorted(zip(ranks, same), key=lambda pair: pair[0])):
             part.append(image)
@@ -221,7 +221,7 @@ def _rank(image: Image) -> tuple[float, ...]:
 
 
 def _runs(images: Images) -> list[Images]:
-    """The acquisitions by runs of time, in the order of recording; without times, by blocks of numbers."""
+    """Divide images by runs of ascending time, in the order of recording; without times, by blocks of numbers."""
     if cycle_times(images) is None:
         return _blocks(images)
     keys: Sequence[Callable[[Image], float | None]] = (
@@ -240,9 +240,9 @@ def _runs(images: Images) -> list[Images]:
 
 
 def _restarts(recorded: Images) -> list[Images]:
-    """Images in the order of recording, cut where the cycle begins anew; whole if the cuts make no acquisitions."""
+    """Cut images, in the order of recording, where the cycle starts again; keep them whole if a part is implausible."""
     times = cycle_times(recorded)
-    assert times is not None, "asked before"
+    assert times is not None, "the caller has checked it"
     cuts = np.flatnonzero(np.diff(times) < 0) + 1
     if not 1 <= len(cuts) < _MAX_PARTS:
         return [recorded]
@@ -258,7 +258,7 @@ def _restarts(recorded: Images) -> list[Images]:
 
 
 def _blocks(images: Images) -> list[Images]:
-    """Images by blocks of instance numbers of equal size that lie far apart; whole if there are none."""
+    """Divide images by equal blocks of instance numbers that lie far apart; keep them whole if there are none."""
     numbered = sorted((image.moment.instance, k) for k, image in enumerate(images) if image.moment.instance is not None)
     if len(numbered) < len(images) or len(images) < 2 * _BLOCK:
         return [images]
@@ -271,17 +271,17 @@ def _blocks(images: Images) -> list[Images]:
 
 
 def _latest(parts: list[Images], usual: int, max_missing: float) -> tuple[Images, str]:
-    """The latest complete acquisition of a slice, and by what it was chosen ("" of one)."""
+    """Return the latest complete acquisition of a slice, and how it was chosen ("" if there is only one)."""
     if len(parts) == 1:
         return parts[0], ""
     largest = max(map(len, parts))
     complete = [part for part in parts if _is_complete(part, usual, max_missing)]
     left = complete or [part for part in parts if len(part) == largest]
-    return (left[0], "the only complete one taken") if len(left) == 1 else later(left)
+    return (left[0], "the only complete one is used") if len(left) == 1 else later(left)
 
 
 def later(parts: list[Images]) -> tuple[Images, str]:
-    """The latest of several acquisitions by date, time and number, and what told."""
+    """Return the latest of several acquisitions by date, time and number, and how it was chosen."""
     left, by = parts, ""
     for what, key in _AGES:
         one_series = what.startswith("series") and len({part[0].series.uid for part in left}) == 1
@@ -290,15 +290,15 @@ def later(parts: list[Images]) -> tuple[Images, str]:
         if len(left) == 1 or one_series or len(known) < len(left) or min(known) == max(known):
             continue
         left = [part for part, age in zip(left, ages) if age == max(known)]
-        by = f"the latest complete one by {what} taken"
+        by = f"the latest complete one by {what} is used"
     if len(left) > 1:
         left = [max(left, key=lambda part: (_uid(part[0].series.uid), _rank(part[0])))]
-        by = "nothing tells which is the latest: that of the highest series UID, by its numbers, taken"
+        by = "nothing tells which is the latest: the one with the highest series UID and numbers is used"
     return left[0], by
 
 
 def _is_complete(part: Images, usual: int, max_missing: float) -> bool:
-    """Tell whether an acquisition has the usual number of frames, or its frames take the scanner's RR interval."""
+    """Tell whether an acquisition has the usual number of frames, or its frames last the scanner's RR interval."""
     if abs(len(part) - usual) <= max_missing * usual:
         return True
     times, interval = cycle_times(part), part[0].interval_ms
@@ -308,7 +308,7 @@ def _is_complete(part: Images, usual: int, max_missing: float) -> bool:
 
 
 def _first(values: list[float | None]) -> float | None:
-    """The least of some values, None if one is not known."""
+    """Return the least of some values; None if one is not known."""
     return None if any(value is None for value in values) else min(value for value in values if value is not None)
 
 
@@ -316,7 +316,7 @@ def _uid(uid: str) -> tuple[int, ...]:
     return tuple(int(part) for part in uid.split(".") if part.isdigit())
 
 
-# What tells which of several acquisitions is the latest, in the order in which it counts.
+# Criteria for the latest of several acquisitions, the most reliable first.
 _AGES: tuple[tuple[str, Callable[[Images], float | None]], ...] = (
     ("acquisition time", lambda part: _first([image.moment.acquired_s for image in part])),
     ("series time", lambda part: part[0].series.begun_s),

@@ -1,4 +1,4 @@
-"""The affine of a NIfTI by those parts of its header that make sense together."""
+"""The affine of a NIfTI, from those parts of its header that agree and are plausible."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from nibabel.spatialimages import HeaderDataError
 
 from cof.cine.geometry import MAX_SHEAR_DEGREES, is_short_axis_spacing, shear_degrees, spacing_of, spacing_words
 
-# An axis above this cosine counts as one of the scanner's own. Nobody's short axis lies along them: programs write
-# them that know no orientation.
+# An axis whose cosine with a scanner axis exceeds this counts as a scanner axis. No short axis lies along one: such an
+# affine was written by a program that does not know the orientation.
 _AXIS_COSINE = 0.999
 # Parts of a header agree if spacings differ by less than this share and corners by less than this length.
 _SAME_SHARE = 0.01
@@ -20,12 +20,12 @@ _TO_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
 @dataclass(frozen=True)
 class Placed:
-    """An affine by a header.
+    """An affine that was read from a header.
 
     Attributes:
         affine: [4, 4], voxel index (x, y, z, 1) as stored to RAS millimetres; not checked.
-        oriented: it says how the stack lies in the patient.
-        repairs: what counted where parts of the header disagree, in words.
+        oriented: whether it states the orientation of the stack in the patient.
+        repairs: one sentence for each disagreement in the header, with the part that was used.
     """
 
     affine: np.ndarray
@@ -35,37 +35,38 @@ class Placed:
 
 @dataclass(frozen=True)
 class _Reading:
-    """A part of the header that tells an affine, in the header's own unit."""
+    """A part of the header that states an affine, in the header's own unit."""
 
     part: str
     affine: np.ndarray
 
     @property
     def whole(self) -> bool:
-        """Finite, of full rank, and axes at right angles but for rounding."""
+        """Whether the affine is finite, of full rank, and has axes at right angles up to rounding."""
         return bool(np.isfinite(self.affine).all() and abs(np.linalg.det(self.affine[:3, :3])) > 0) and (
             shear_degrees(self.affine) <= MAX_SHEAR_DEGREES
         )
 
     @property
     def oblique(self) -> bool:
-        """Not all axes are the scanner's own."""
+        """Whether at least one axis is not a scanner axis."""
         units = self.affine[:3, :3] / spacing_of(self.affine)
         return bool((np.abs(units).max(axis=0) < _AXIS_COSINE).any())
 
 
 def place_voxels(header: nib.Nifti1Header, pixdim: np.ndarray, shape: tuple[int, ...]) -> Placed:
-    """Tell the affine of a NIfTI in millimetres.
+    """Return the affine of a NIfTI in millimetres.
 
-    The sform counts, then the qform, then the directions of the sform with the lengths of pixdim, then pixdim alone:
-    the first of them whose spacing is that of a short-axis stack, in the unit of the header or else in another one;
-    and one that says how the stack lies before one along the scanner's own axes. Where none has such a spacing, or the
-    first is damaged or sheared, it is given back as it is, to be refused.
+    The candidates are, in this order: the sform; the qform; the directions of the sform with the lengths of pixdim, or
+    pixdim alone where there is no usable sform. The first one is used whose spacing is that of a short-axis stack, in
+    the unit of the header or else in another unit. A candidate that states the orientation goes before one along the
+    scanner axes. Where no candidate has such a spacing, or the first one is damaged or sheared, the first is returned
+    unchanged, so that the caller refuses it.
 
     Args:
         header: as nibabel reads it.
-        pixdim: [3], spacing along x, y, z as it stands in the file; nibabel's header has 1 in place of 0.
-        shape: voxels along x, y, z.
+        pixdim: [3], spacing along x, y, z as written in the file; nibabel's header has 1 in place of 0.
+        shape: number of voxels along x, y, z.
     """
     readings = list(_readings(header, pixdim))
     first = readings[0]
@@ -82,20 +83,20 @@ def place_voxels(header: nib.Nifti1Header, pixdim: np.ndarray, shape: tuple[int,
     if scale != _TO_MM.get(unit, 1.0):
         meant = next(name for name, factor in _TO_MM.items() if factor == scale)
         named = unit if unit in _TO_MM else "mm (it names no unit)"
-        repairs.append(f"the header's spacing cannot be in {named}: taken in {meant}, as {spacing} mm")
+        repairs.append(f"the header's spacing cannot be in {named}: read in {meant}, as {spacing} mm")
     if first.part != chosen.part:
-        own_axes = "lies along the scanner's own axes"
-        fault = own_axes if scales.get(first.part) else "has not the spacing of a stack"
+        own_axes = "lies along the scanner axes"
+        fault = own_axes if scales.get(first.part) else "does not have the spacing of a stack"
         repairs.append(
-            f"the header's {first.part} ({spacing_words(spacing_of(first.affine))}) {fault}: {chosen.part} counts, "
+            f"the header's {first.part} ({spacing_words(spacing_of(first.affine))}) {fault}: {chosen.part} is used, "
             f"spacing {spacing} mm"
         )
     qform = next((reading for reading in usable if reading.part == "qform"), None)
     if chosen.part == "sform" and qform and (apart := _apart(chosen, qform, shape) * scale) > _SAME_MM:
-        repairs.append(f"sform and qform of the header differ by up to {apart:.1f} mm: the sform counts")
+        repairs.append(f"sform and qform of the header differ by up to {apart:.1f} mm: the sform is used")
     if chosen.part == "sform" and _contradicts(pixdim, chosen):
         repairs.append(
-            f"pixdim of the header ({spacing_words(np.abs(pixdim))}) contradicts its sform: the sform counts, "
+            f"pixdim of the header ({spacing_words(np.abs(pixdim))}) contradicts its sform: the sform is used, "
             f"spacing {spacing} mm"
         )
     if chosen.part == "pixdim" and (pixdim < 0).any():
@@ -104,9 +105,9 @@ def place_voxels(header: nib.Nifti1Header, pixdim: np.ndarray, shape: tuple[int,
 
 
 def _lost(reading: _Reading, pixdim: np.ndarray) -> bool:
-    """Tell whether an sform along the scanner's own axes has pixels of exactly 1 x 1, and pixdim others that can be.
+    """Tell whether an sform along the scanner axes has pixels of exactly 1 x 1, while pixdim has plausible others.
 
-    Programs that know no orientation write it: the length of 1 stands for none.
+    Programs that do not know the orientation write such an sform: its length of 1 means that it states no spacing.
     """
     if reading.part != "sform" or reading.oblique or not np.isfinite(pixdim).all():
         return False
@@ -115,7 +116,7 @@ def _lost(reading: _Reading, pixdim: np.ndarray) -> bool:
 
 
 def _readings(header: nib.Nifti1Header, pixdim: np.ndarray) -> Iterator[_Reading]:
-    """Every part of the header that tells an affine, first the one that nibabel would take."""
+    """Yield every part of the header that states an affine, first the one that nibabel would use."""
     lengths = np.abs(pixdim) if np.isfinite(pixdim).all() else np.zeros(3)
     sform = _Reading("sform", header.get_sform())
     if header["sform_code"] > 0:
@@ -129,7 +130,7 @@ def _readings(header: nib.Nifti1Header, pixdim: np.ndarray) -> Iterator[_Reading
 
 
 def _qform(header: nib.Nifti1Header) -> np.ndarray:
-    """The affine of the qform; zeros if its quaternion is none."""
+    """Return the affine of the qform; zeros if its quaternion is not valid."""
     try:
         return np.asarray(header.get_qform())
     except (HeaderDataError, ValueError):
@@ -137,7 +138,7 @@ def _qform(header: nib.Nifti1Header) -> np.ndarray:
 
 
 def _unit(header: nib.Nifti1Header) -> str:
-    """Name of the header's unit of length."""
+    """Return the name of the header's unit of length."""
     try:
         return str(header.get_xyzt_units()[0])
     except KeyError:  # a code that is no unit
@@ -145,20 +146,20 @@ def _unit(header: nib.Nifti1Header) -> str:
 
 
 def _scale(reading: _Reading, unit: str) -> float | None:
-    """The factor to millimetres: that of the unit, or else the one that gives the spacing of a short-axis stack."""
+    """Return the factor to mm: that of the unit, or else one that gives the spacing of a short-axis stack, or None."""
     spacing = spacing_of(reading.affine)
     factors = (_TO_MM.get(unit, 1.0), *_TO_MM.values())
     return next((factor for factor in factors if is_short_axis_spacing(factor * spacing)), None)
 
 
 def _apart(one: _Reading, other: _Reading, shape: tuple[int, ...]) -> float:
-    """The largest distance of a corner of the stack between two readings."""
+    """Return the largest distance of a corner of the stack between two readings."""
     corners = np.array(np.meshgrid(*([0, size - 1] for size in shape[:3]), [1])).reshape(4, -1)
     return float(np.linalg.norm(((one.affine - other.affine) @ corners)[:3], axis=0).max())
 
 
 def _contradicts(pixdim: np.ndarray, reading: _Reading) -> bool:
-    """Tell whether pixdim says another spacing; a 0 and what is no number say nothing."""
+    """Tell whether pixdim states another spacing; values that are 0 or not finite are ignored."""
     spacing = spacing_of(reading.affine)
     told = np.isfinite(pixdim) & (pixdim != 0)
     return bool((np.abs(np.abs(pixdim) / spacing - 1) > _SAME_SHARE)[told].any())

@@ -1,4 +1,4 @@
-"""Expert labels, brought onto the voxels of the native stack that they were drawn on."""
+"""Reader of expert labels, which brings them onto the voxels of the native stack that they were drawn on."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,34 +19,34 @@ _ROUNDING = 1e-3
 def read_annotation(
     path: Path, cine: Cine, codes: Mapping[int, int] | None = None, repairs: list[str] | None = None
 ) -> np.ndarray:
-    """The labels of a cine as recorded, that is before it is rolled to ED.
+    """Read the labels of a cine as recorded, that is before it is rolled to ED.
 
     The 4D NIfTI must have the voxels of the cine, in any order and direction of axes, and as many frames; frames
-    without annotation are zero. Labels are 0 background, 1 LV, 2 myocardium, 3 RV, or become so by `codes`. Other
-    conventions are told by the anatomy: in the middle slices the myocardium encloses the LV, and no other structure.
+    without annotation are zero. Labels are 0 background, 1 LV, 2 myocardium, 3 RV, or are mapped to these by `codes`.
+    Other conventions are recognised by the anatomy: in the middle slices the myocardium encloses the LV only.
 
     Args:
         path: the NIfTI.
-        cine: as recorded.
-        codes: from the codes of the file to ours (`cof.heart.codes`); every code but 0 must be in it.
-        repairs: takes what was mended, in words.
+        cine: the cine as recorded.
+        codes: map from the codes of the file to ours (`cof.heart.codes`); every code but 0 must be in it.
+        repairs: list to which a sentence is added for each repair.
 
     Returns:
         uint8 [T, Z, Y, X].
 
     Raises:
-        CofError: ANNOTATION_UNREADABLE (no file, broken, unknown codes, empty), ANNOTATION_MISMATCH, or
-            ANNOTATION_CODES (labels are not where these structures are).
+        CofError: ANNOTATION_UNREADABLE (no file, broken, unknown codes, empty), ANNOTATION_MISMATCH (other voxels or
+            number of frames), or ANNOTATION_CODES (labels do not lie where these structures do).
     """
     if not path.is_file():
-        raise CofError(Reason.ANNOTATION_UNREADABLE, "the annotation is not there")
+        raise CofError(Reason.ANNOTATION_UNREADABLE, "the annotation file does not exist")
     stored = read_array(path, Reason.ANNOTATION_UNREADABLE)
     values = whole_labels(stored.values)
     mended = [] if repairs is None else repairs
     mended.extend(f"annotation: {repair}" for repair in stored.repairs)
     if values.dtype != stored.values.dtype and not np.array_equal(values, stored.values):
         off = float(np.abs(stored.values - values).max())
-        mended.append(f"annotation: labels up to {off:.1g} off whole numbers, rounded")
+        mended.append(f"annotation: labels differ by up to {off:.1g} from whole numbers, rounded")
     known = codes or {code: code for code in range(1, CLASSES)}
     others = np.unique(values[~np.isin(values, [0, *known])])
     if len(others):
@@ -65,7 +65,7 @@ def read_annotation(
     labels = onto_stack(values, stored.affine, (slices, rows, columns), cine.affine)
     if labels is None and _without_place(stored, cine):
         labels = values
-        mended.append("annotation: no position in its header, taken to lie on the voxels of the cine")
+        mended.append("annotation: its header has no position, assumed to lie on the voxels of the cine")
     if labels is None:
         raise CofError(
             Reason.ANNOTATION_MISMATCH,
@@ -80,10 +80,10 @@ def read_annotation(
 
 
 def whole_labels(values: np.ndarray) -> np.ndarray:
-    """Labels as whole numbers; what a header's scaling leaves of them, as in 1.0000153, is rounded.
+    """Return labels as whole numbers; small errors by a header's scaling, as in 1.0000153, are rounded.
 
     Raises:
-        CofError: ANNOTATION_UNREADABLE, a value is further than `_ROUNDING` from a whole number, or none.
+        CofError: ANNOTATION_UNREADABLE, a value is not finite or further than `_ROUNDING` from a whole number.
     """
     if values.dtype.kind in "iu":
         return values
@@ -92,22 +92,22 @@ def whole_labels(values: np.ndarray) -> np.ndarray:
     if not near.all():
         raise CofError(
             Reason.ANNOTATION_UNREADABLE,
-            f"a label of {float(values[~near][0]):g}: labels are whole numbers, up to {_ROUNDING:g}; these were "
-            "interpolated or scaled: resample the original ones by the nearest neighbour",
+            f"a label is {float(values[~near][0]):g}, but labels are whole numbers, within {_ROUNDING:g}; these were "
+            "interpolated or scaled: resample the original labels by the nearest neighbour",
         )
     return whole.astype(np.int64)
 
 
 def towards_apex(labels: np.ndarray) -> bool | None:
-    """Tell whether slices run from base to apex: the heart is smaller towards the apex.
+    """Tell whether slices run from base to apex, since the heart is smaller towards the apex.
 
-    Right in each of the 200 annotated volumes of ACDC.
+    This holds in each of the 200 annotated volumes of ACDC.
 
     Args:
-        labels: [T, Z, Y, X]; frames without labels do not count.
+        labels: [T, Z, Y, X]; frames without labels are ignored.
 
     Returns:
-        None if fewer than three slices are labelled.
+        The answer; None if fewer than three slices are labelled or all have the same area.
     """
     areas = (labels > 0).sum(axis=(0, 2, 3))
     slices = np.flatnonzero(areas)
@@ -117,7 +117,7 @@ def towards_apex(labels: np.ndarray) -> bool | None:
 
 
 def _without_place(stored: Stored, cine: Cine) -> bool:
-    """Tell whether neither header tells how the stack lies, and the annotation's does not contradict the cine's."""
+    """Tell whether neither header states the orientation, and the annotation's does not contradict the cine's."""
     if cine.oriented or stored.oriented or stored.values.shape != cine.frames.shape:
         return False
     own, other = (affine[:3, :3] / spacing_of(affine) for affine in (stored.affine, cine.affine))

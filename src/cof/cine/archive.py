@@ -1,4 +1,4 @@
-"""Files inside a zip archive or a folder, read in memory: nothing is ever extracted, and no member is trusted."""
+"""Reader of files in a zip archive or folder, in memory: nothing is extracted to disk, and no member is trusted."""
 
 import stat
 import struct
@@ -12,32 +12,32 @@ from isal import isal_zlib
 from cof.cine.foreign import SINGLE_DICOM, describe
 from cof.errors import CofError, Reason, raise_if_broken
 
-# Far above any short-axis archive (1,500 files, 0.15 GiB), far below what harms a machine.
+# Far above any short-axis archive (1,500 files, 0.15 GiB), and far below what harms a machine.
 MAX_MEMBERS = 20_000
 MAX_MEMBER_BYTES = 384 * 2**20
 MAX_TOTAL_BYTES = 640 * 2**20
-# Black images compress a thousandfold, so that the ratio only counts for what would fill memory.
+# Black images compress a thousandfold; the ratio is therefore checked only where the content would fill memory.
 MAX_RATIO = 200
 RATIO_FROM_BYTES = 256 * 2**20
 
 # A directory of millions of entries would take minutes to read.
 _MAX_DIRECTORY_BYTES = 16 * 2**20
 _END_OF_DIRECTORY = b"PK\5\6"
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of each member: signature, and the lengths of name and extra field
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of each member: signature, length of the name, length of the extra field
 _SIGNATURE = b"PK\3\4"
 
 
 def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every regular file in the archive or folder at `path`, sorted by name, or of a DICOM file.
+    """Yield name and content of every regular file in an archive or folder, sorted by name, or of one DICOM file.
 
-    Hidden files (among them the doubles that some systems put into archives) are passed over.
+    Hidden files, such as the copies of metadata that some systems add to archives, are skipped.
 
     Raises:
         CofError: CINE_MISSING, or CINE_UNREADABLE for an archive that is broken, encrypted, oversized (in members,
             bytes or compression ratio), whose members overlap, or whose members point out of it.
     """
     if not path.exists():
-        raise CofError(Reason.CINE_MISSING, "the cine is not there")
+        raise CofError(Reason.CINE_MISSING, "the file or folder of the cine does not exist")
     try:
         if path.is_dir():
             yield from _read_folder(path)
@@ -50,7 +50,7 @@ def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
             raise _refused(f"the file is {kind}; a scan is a zip or folder of DICOM files, or a NIfTI")
     except CofError:
         raise
-    except Exception as error:  # whatever reading foreign bytes stumbles over
+    except Exception as error:  # reading foreign bytes can raise anything
         raise_if_broken(error)
         raise _refused(f"the archive is broken ({type(error).__name__})") from None
 
@@ -89,7 +89,7 @@ def _read_zip(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _directory_bytes(path: Path) -> int:
-    """The size of the archive's directory by its last record, which a comment of up to 64 KiB may follow."""
+    """Return the size of the archive's directory by its last record, which a comment of up to 64 KiB may follow."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2**16 - 22))
         tail = file.read()
@@ -98,9 +98,9 @@ def _directory_bytes(path: Path) -> int:
 
 
 def _unpack(file: BinaryIO, info: zipfile.ZipInfo) -> bytes:
-    """The content of a member, which may unpack to more than its declared size but is read no further.
+    """Return the content of a member; a member that unpacks to more than its declared size is refused.
 
-    `zipfile` would do it in twice the time.
+    `zipfile` would take twice the time.
     """
     file.seek(info.header_offset)
     signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
@@ -121,13 +121,13 @@ def _check_member(info: zipfile.ZipInfo) -> None:
         raise _refused("a member of the archive is a link")
     if info.flag_bits & 0x1:
         raise _refused("the archive is encrypted")
-    # Of other methods Python's unpacking cannot be stopped at a size.
+    # For other methods Python's unpacking cannot be stopped at a size.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise _refused("a member of the archive is packed by another method than deflate")
+        raise _refused("a member of the archive is packed by another method than deflate: pack the archive again")
 
 
 def _check_overlap(members: list[zipfile.ZipInfo]) -> None:
-    """Members that share bytes unpack to far more than the archive holds."""
+    """Refuse members that share bytes: they would unpack to far more than the archive holds."""
     end = 0
     for info in sorted(members, key=lambda info: info.header_offset):
         if info.header_offset < end:

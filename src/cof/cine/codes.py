@@ -1,4 +1,4 @@
-"""Which code means which structure: told by the anatomy of the labels, since all conventions use the same numbers."""
+"""Check of label codes by the anatomy, since all conventions use the same numbers for different structures."""
 
 from collections.abc import Mapping
 from itertools import permutations
@@ -12,22 +12,22 @@ from cof.heart.structures import CLASSES, STRUCTURES
 
 LV, WALL, RV = STRUCTURES["LV"], STRUCTURES["myocardium"], STRUCTURES["RV"]
 
-# Of a cavity's outline, the share that must face the wall. In the middle slices of 200 expert maps (ACDC) it is 1.00
-# for the LV, and at most .48 for the RV.
+# The share of a cavity's outline that must face the wall. In the middle slices of 200 expert label maps (ACDC) it is
+# 1.00 for the LV, and at most 0.48 for the RV.
 _ENCLOSED = 0.7
-# With fewer faces of voxels than this in a frame, its outline says nothing.
+# An outline of fewer voxel faces than this is too short to judge.
 _LEAST_FACES = 16
-# Of more codes than these no structure is guessed.
+# With more codes than this, no map is suggested.
 _MOST_CODES = 6
-_OTHERS = "other codes are mapped by the sheet's column labels_map, or by cohort.labels_map"
+_OTHERS = "map other codes by the sheet's column labels_map, or by cohort.labels_map"
 
 
 def check_anatomy(labels: np.ndarray, known: Mapping[int, int]) -> None:
-    """Raise CofError (ANNOTATION_CODES) where another label than the LV is enclosed, or the LV is not.
+    """Raise CofError (ANNOTATION_CODES) if the wall encloses another label than the LV, or does not enclose the LV.
 
     Args:
         labels: uint8 [T, Z, Y, X] in our codes.
-        known: the map that made them.
+        known: map from the codes of the file to ours.
     """
     for frame in np.flatnonzero(labels.any(axis=(1, 2, 3))):
         volume = labels[frame]
@@ -38,9 +38,7 @@ def check_anatomy(labels: np.ndarray, known: Mapping[int, int]) -> None:
                 continue
             said = f"label {found[1]} encloses label {found[0]}, as the wall does the LV"
         elif enclosed < _ENCLOSED:
-            said = (
-                f"label {WALL} lies about only {enclosed:.0%} of the outline of label {LV}, which is no LV in its wall"
-            )
+            said = f"label {WALL} lies around only {enclosed:.0%} of the outline of label {LV}, which cannot be the LV"
         else:
             continue
         undone = _undone(volume, known)
@@ -50,7 +48,7 @@ def check_anatomy(labels: np.ndarray, known: Mapping[int, int]) -> None:
 
 
 def _undone(volume: np.ndarray, known: Mapping[int, int]) -> np.ndarray:
-    """The labels in the codes of the file, of which the first stands for all that became the same label."""
+    """Return the labels in the codes of the file; of several codes for one label, the first."""
     theirs = np.zeros(CLASSES, np.int64)
     for code, ours in reversed(list(known.items())):
         theirs[ours] = code if ours else 0
@@ -58,7 +56,7 @@ def _undone(volume: np.ndarray, known: Mapping[int, int]) -> np.ndarray:
 
 
 def advice(values: np.ndarray) -> str:
-    """The map that would fit labels [..., Z, Y, X] of unknown convention, as far as their anatomy tells it."""
+    """Suggest a map for labels [..., Z, Y, X] of unknown convention, as far as their anatomy allows, in words."""
     for volume in values.reshape(-1, *values.shape[-3:]):
         found = _lv_and_wall(volume)
         if found is None:
@@ -75,7 +73,7 @@ def advice(values: np.ndarray) -> str:
 
 
 def _lv_and_wall(volume: np.ndarray) -> tuple[int, int] | None:
-    """The codes of a cavity and of the wall that encloses it, those that fit best; None where none do."""
+    """Return the codes of a cavity and of the wall that encloses it best; None where no wall does."""
     codes = [int(code) for code in np.unique(volume) if code]
     if len(codes) > _MOST_CODES:
         return None
@@ -85,10 +83,10 @@ def _lv_and_wall(volume: np.ndarray) -> tuple[int, int] | None:
 
 
 def _enclosed(volume: np.ndarray, inner: int, outer: int) -> float | None:
-    """The share of the outline of `inner` that lies within a voxel of `outer`, in the middle slices that have both.
+    """Return the share of the outline of `inner` that lies within one voxel of `outer`; None where there is too little.
 
-    Middle slices, since the wall is open at the base; holes in `inner`, such as papillary muscles, are filled. None
-    where there is too little to tell.
+    Only the middle ones of the slices that have both are used, since the wall is open at the base. Holes in `inner`,
+    such as papillary muscles, are filled.
 
     Args:
         volume: labels [Z, Y, X].

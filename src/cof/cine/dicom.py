@@ -1,9 +1,9 @@
-"""Short-axis cines from DICOM images: UK Biobank (field 20209) and most other archives and folders.
+"""Reader of short-axis cines from DICOM images: UK Biobank (field 20209) and most other archives and folders.
 
-The manifest of an archive is not needed and not read, so that it cannot mislead. What the images say decides:
-`cof.cine.selection` which of them are of the cine, `cof.cine.acquisitions` which acquisition of a slice counts,
-`cof.cine.order` the order of frames. Slices follow from series names (`..._b1` is the most basal) or, where there are
-none or they contradict the positions, from positions.
+The manifest of an archive is not read, so that it cannot mislead. Only the headers of the images are used:
+`cof.cine.selection` decides which images are of the cine, `cof.cine.acquisitions` which acquisition of a slice is used,
+and `cof.cine.order` the order of frames. Slices are ordered by series names (`..._b1` is the most basal) or, where
+there are none or they contradict the positions, by positions.
 """
 
 import re
@@ -26,25 +26,25 @@ from cof.errors import CofError, Reason, redact
 _PLANE_NUMBER = re.compile(r"_b(\d{1,3})$")
 
 _SAME_PLANE_MM = 1.0
-_FEWEST_SLICES = 3  # of which a stack shows that it is evenly spaced
-_UNEVEN_GAP = 0.15  # share of the slice distance by which gaps may differ
-_SAME_VOXELS = 0.3  # voxels by which the corners of a slice may be off the rounded place of its matrix
+_FEWEST_SLICES = 3  # in a stack whose even spacing can be checked
+_UNEVEN_GAP = 0.15  # share of the slice distance by which single distances may differ
+_SAME_VOXELS = 0.3  # voxels by which the corners of a slice may differ from a shift by whole voxels
 _MAX_VOXELS = 2**28
 
 
 def read_dicom(path: Path, max_missing: float) -> Cine:
-    """The short-axis cine in a zip archive or folder of DICOM files; other files are passed over.
+    """Read the short-axis cine in a zip archive or folder of DICOM files; other files are skipped.
 
-    A slice acquired more than once counts by its latest complete acquisition; a missing frame is replaced by the one
-    before it.
+    Of a slice that was acquired more than once, the latest complete acquisition is used. A missing frame is replaced by
+    the one before it.
 
     Args:
         path: the archive or folder.
-        max_missing: share of the frames that any slice may lack, or have too many.
+        max_missing: share of the frames that a slice may lack, or have in excess.
 
     Raises:
-        CofError: CINE_MISSING, CINE_UNREADABLE, CINE_NO_SHORT_AXIS, CINE_TOO_FEW_SLICES, CINE_TOO_FEW_FRAMES (of a
-            slice, against the others) or CINE_GEOMETRY.
+        CofError: CINE_MISSING, CINE_UNREADABLE, CINE_NO_SHORT_AXIS, CINE_TOO_FEW_SLICES, CINE_TOO_FEW_FRAMES (a slice
+            has fewer or more frames than the others) or CINE_GEOMETRY.
     """
     repairs: list[str] = []
     try:
@@ -56,7 +56,7 @@ def read_dicom(path: Path, max_missing: float) -> Cine:
 
 
 def _cine(path: Path, max_missing: float, repairs: list[str]) -> Cine:
-    """The short-axis cine, and in `repairs` what was left out or mended until then."""
+    """Read the short-axis cine; add to `repairs` what was left out or repaired, also where it fails."""
     images, cine_left_out = short_axis_cine(read_images(path, repairs), repairs)
     taken = one_acquisition(_one_stack(_by_slice(images, repairs), repairs), max_missing, repairs)
     placed = settled([_one_place(images, number, repairs) for number, images in enumerate(taken, 1)], repairs)
@@ -65,7 +65,7 @@ def _cine(path: Path, max_missing: float, repairs: list[str]) -> Cine:
     if cycle.count == 1 and cine_left_out:
         raise CofError(
             Reason.CINE_TOO_FEW_FRAMES,
-            "the source holds a cine, and single images remain: no anchor volume",
+            "the source holds a cine, but only single images of the short axis remain, which are no anchor volume",
         )
     cycles = [on_cycle(frames, cycle, max_missing, number, repairs) for number, frames in enumerate(slices, 1)]
     values, affine = _stack(cycles, _affine(cycles), repairs)
@@ -79,7 +79,7 @@ def _cine(path: Path, max_missing: float, repairs: list[str]) -> Cine:
 
 
 def _in_order(slices: list[list[Image]], repairs: list[str]) -> list[Frames]:
-    """The frames of every slice in order of time."""
+    """Sort the frames of every slice by time."""
     ordered: list[Frames] = []
     doubtful: dict[str, list[int]] = defaultdict(list)
     for number, images in enumerate(slices, 1):
@@ -92,7 +92,7 @@ def _in_order(slices: list[list[Image]], repairs: list[str]) -> list[Frames]:
 
 
 def _by_slice(images: list[Image], repairs: list[str]) -> list[list[Image]]:
-    """The images of each slice, from base to apex: by number where every series has one, else by position."""
+    """Return the images of each slice from base to apex: by number where every series has one, else by position."""
     numbers = [_PLANE_NUMBER.search(image.series.description) for image in images]
     if all(numbers):
         slices: dict[int, list[Image]] = defaultdict(list)
@@ -105,7 +105,7 @@ def _by_slice(images: list[Image], repairs: list[str]) -> list[list[Image]]:
             if order != list(range(1, len(order) + 1)):
                 repairs.append(f"slices are numbered {', '.join(map(str, order))}")
             return stack
-        repairs.append("the numbers of the slices contradict their positions, which count")
+        repairs.append("the numbers of the slices contradict their positions: the positions are used")
     normal = images[0].plane.normal
     heights = _heights(images)
     ascending = np.argsort(heights, kind="stable")
@@ -120,7 +120,7 @@ def _by_slice(images: list[Image], repairs: list[str]) -> list[list[Image]]:
 
 
 def _one_stack(slices: list[list[Image]], repairs: list[str]) -> list[list[Image]]:
-    """Of two stacks whose slices lie between each other, the one acquired later."""
+    """Return, of two interleaved stacks, the one acquired later; a single stack is returned unchanged."""
     if len(slices) < 2 * _FEWEST_SLICES or _even(slices):
         return slices
     stacks = [slices[::2], slices[1::2]]
@@ -129,16 +129,14 @@ def _one_stack(slices: list[list[Image]], repairs: list[str]) -> list[list[Image
     chosen, by = later([[image for images in stack for image in images] for stack in stacks])
     kept = next(stack for stack in stacks if stack[0][0] is chosen[0])
     left = sum(map(len, slices)) - sum(map(len, kept))
-    repairs.append(
-        f"two stacks, of which the slices of one lie between those of the other: {by}, {left} images left out"
-    )
+    repairs.append(f"two stacks with interleaved slices: {by}, {left} images left out")
     return kept
 
 
 def _two_stacks(one: list[list[Image]], other: list[list[Image]]) -> bool:
-    """Tell whether both are evenly spaced alike, and one was acquired or numbered wholly before the other.
+    """Tell whether both have the same even spacing, and one was acquired or numbered wholly before the other.
 
-    Else they are one stack that lacks slices.
+    Otherwise they are one stack with missing slices.
     """
     steps = [float(np.median(np.diff(_heights([_usual_place(images) for images in stack])))) for stack in (one, other)]
     if not (_even(one) and _even(other) and abs(steps[0] - steps[1]) <= _UNEVEN_GAP * abs(steps[0])):
@@ -166,18 +164,18 @@ def _even(slices: list[list[Image]]) -> bool:
 
 
 def _heights(images: list[Image]) -> np.ndarray:
-    """Positions [n] along the normal of the first image, in mm."""
+    """Return the positions [n] along the normal of the first image, in mm."""
     return np.array([image.plane.position for image in images]) @ images[0].plane.normal
 
 
 def _usual_place(images: list[Image]) -> Image:
-    """An image at the place of most of them."""
+    """Return one image at the place that most of the images share."""
     plane = Counter(image.plane for image in images).most_common(1)[0][0]
     return next(image for image in images if image.plane is plane)
 
 
 def _one_place(images: list[Image], number: int, repairs: list[str]) -> list[Image]:
-    """Of a slice's images those that lie in the plane of most of them."""
+    """Keep the images of a slice that lie in the plane of most of them."""
     usual = _usual_place(images).plane
     kept = [
         image
@@ -185,16 +183,16 @@ def _one_place(images: list[Image], number: int, repairs: list[str]) -> list[Ima
         if image.plane is usual or abs(usual.normal @ (image.plane.position - usual.position)) <= _SAME_PLANE_MM
     ]
     if len(kept) < len(images):
-        repairs.append(f"slice {number}: {len(images) - len(kept)} images of another place left out")
+        repairs.append(f"slice {number}: {len(images) - len(kept)} images at another place left out")
     return kept
 
 
 def _affine(cycles: list[list[Image]]) -> np.ndarray:
-    """The affine of the stack by its most basal slice, and a check that slices are equally spaced along the normal."""
+    """Return the affine of the stack by its most basal slice; raise CofError if slices are not equally spaced."""
     planes = [images[0].plane for images in cycles]
     base = planes[0]
     if len(planes) < 2:
-        raise CofError(Reason.CINE_TOO_FEW_SLICES, "a single slice is no stack")
+        raise CofError(Reason.CINE_TOO_FEW_SLICES, "there is only one slice; a stack is needed")
     heights = np.array([base.normal @ (plane.position - base.position) for plane in planes])
     gaps = np.diff(heights)
     step = float(np.median(gaps))
@@ -208,7 +206,7 @@ def _affine(cycles: list[list[Image]]) -> np.ndarray:
 
 
 def _plane_affine(plane: Plane, step: np.ndarray) -> np.ndarray:
-    """The affine [4, 4] of a plane's voxels (x, y, z, 1), with the next slice at `step` [3] mm."""
+    """Return the affine [4, 4] of a plane's voxels (x, y, z, 1), with the next slice at `step` [3] mm."""
     affine = np.eye(4)
     affine[:3, 0] = plane.along_x * plane.spacing_mm[1]
     affine[:3, 1] = plane.along_y * plane.spacing_mm[0]
@@ -218,11 +216,11 @@ def _plane_affine(plane: Plane, step: np.ndarray) -> np.ndarray:
 
 
 def _stack(cycles: list[list[Image]], affine: np.ndarray, repairs: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The frames [T, Z, Y, X] on the voxels of one slice, and the affine with that slice's origin.
+    """Return the frames [T, Z, Y, X] on the voxels of one slice, and the affine with that slice's origin.
 
-    The slice is the most basal of the most frequent matrix and spacing. Slices of another matrix, or shifted in their
-    plane, are cropped and padded by whole voxels to where their positions say; slices of another spacing, or turned in
-    their plane, are resampled there by linear interpolation. Beyond an image is the least value of all.
+    That slice is the most basal one with the most frequent matrix and spacing. Slices with another matrix, or shifted
+    in their plane, are cropped and padded by whole voxels according to their positions. Slices with another spacing, or
+    rotated in their plane, are resampled by linear interpolation. Voxels beyond an image get the least value of all.
     """
 
     def form(image: Image) -> tuple:
@@ -251,25 +249,25 @@ def _stack(cycles: list[list[Image]], affine: np.ndarray, repairs: list[str]) ->
             np.rint(offset).any() for _, offset in ways.values()
         ):
             shifted.append(plane + 1)
-    for moved, how in ((shifted, "brought onto"), (resampled, "resampled to")):
+    for moved, how in ((shifted, "cropped or padded to"), (resampled, "resampled to")):
         if moved:
             repairs.append(f"slices {', '.join(map(str, moved))} {how} the matrix of the others")
     return values, affine
 
 
 def _onto(image: Image, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The way from the stack's (y, x) to those of an image: a matrix [2, 2] and an offset [2], in voxels."""
+    """Return the map from the stack's (y, x) to those of an image: a matrix [2, 2] and an offset [2], in voxels."""
     own = np.stack([image.plane.along_y / image.plane.spacing_mm[0], image.plane.along_x / image.plane.spacing_mm[1]])
     return own @ affine[:3, 1::-1], own @ (affine[:3, 3] - image.plane.position)
 
 
 def _whole_voxels(matrix: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Whether only whole voxels lie between two images, up to the rounding of headers at the far corner."""
+    """Tell whether two images differ by a shift of whole voxels, up to the rounding of headers at the far corner."""
     return bool(np.abs((matrix - np.eye(2)) @ shape).max() <= _SAME_VOXELS)
 
 
 def _put(source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, beyond: float, target: np.ndarray) -> None:
-    """Fill `target` from where its voxels lie in `source`, and with `beyond` where they lie beyond it.
+    """Fill `target` with the values at its voxels in `source`, and with `beyond` where they lie outside `source`.
 
     Raises:
         CofError: CINE_GEOMETRY, less than half of the target's height or width is covered.
@@ -279,7 +277,7 @@ def _put(source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, beyond: flo
         for first, there, here in zip(np.rint(offset).astype(int), target.shape, source.shape):
             low, high = max(-first, 0), min(here - first, there)
             if high - low < there / 2:
-                raise CofError(Reason.CINE_GEOMETRY, "a slice lies beside the others")
+                raise CofError(Reason.CINE_GEOMETRY, "a slice overlaps the others by less than half")
             to.append(slice(low, high))
             out.append(slice(low + first, high + first))
         if source[tuple(out)].shape != target.shape:
@@ -290,7 +288,7 @@ def _put(source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, beyond: flo
     reached = corners @ matrix.T + offset
     low, high = np.maximum(reached.min(0), 0), np.minimum(reached.max(0), np.array(source.shape) - 1)
     if ((high - low) < (reached.max(0) - reached.min(0)) / 2).any():
-        raise CofError(Reason.CINE_GEOMETRY, "a slice lies beside the others")
+        raise CofError(Reason.CINE_GEOMETRY, "a slice overlaps the others by less than half")
     sampled = affine_transform(
         source.astype(np.float32), matrix, offset, target.shape, order=1, mode="grid-constant", cval=beyond
     )

@@ -1,7 +1,7 @@
-"""The elements of a DICOM file that a cine needs, as raw bytes.
+"""Reader of the elements of a DICOM file that a cine needs, as raw bytes.
 
-An ordinary file (little endian, one uncompressed image) is walked here in a fraction of the time that pydicom takes for
-the whole of it; pydicom reads every other one, and decides what a doubtful file means.
+An ordinary file (little endian, one uncompressed image) is parsed here in a fraction of the time that pydicom needs to
+read all of it. Every other file is read by pydicom, which also decides what a doubtful file means.
 """
 
 import io
@@ -59,13 +59,13 @@ TAGS = {
     "RescaleIntercept": 0x00281052,
     "RescaleSlope": 0x00281053,
     "ModalityLUTSequence": 0x00283000,
-    "GeCreator": 0x00430010,  # of General Electric's private elements: "GEMS_PARM_01"
+    "GeCreator": 0x00430010,  # "GEMS_PARM_01": owner of General Electric's private elements
     "GeRawDataType": 0x0043102F,  # magnitude 0, phase 1, real 2, imaginary 3
     "FloatPixelData": 0x7FE00008,
     "DoubleFloatPixelData": 0x7FE00009,
     "PixelData": 0x7FE00010,
 }
-# What pydicom needs beside these to decode pixels, and the groups and dimensions of enhanced multi-frame images.
+# Further tags that pydicom needs to decode pixels, and functional groups and dimensions of enhanced multi-frame images.
 _PYDICOM_TAGS = (*TAGS.values(), 0x00280006, 0x00209222, 0x52009229, 0x52009230)
 _NUMBERS = frozenset(tag for tag in TAGS.values() if not tag >> 16 & 1 and dictionary_VR(tag) in ("DS", "IS"))
 _NAMES = {struct.pack("<HH", tag >> 16, tag & 0xFFFF): name for name, tag in TAGS.items()}
@@ -74,13 +74,13 @@ _EXPLICIT, _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
-)  # with a length of two bytes
+)  # their length has two bytes
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _UNDEFINED = 0xFFFFFFFF
 _PIXELS, _ITEM = b"\xe0\x7f\x10\x00", b"\xfe\xff\x00\xe0"
 _ITEM_END, _SEQUENCE_END = b"\xfe\xff\x0d\xe0", b"\xfe\xff\xdd\xe0"
 _FUNCTIONAL_GROUPS = (b"\x00\x52\x29\x92", b"\x00\x52\x30\x92")
-_PIXEL_TRANSFORMATION = b"\x28\x00\x45\x91"  # a functional group: slope and intercept
+_PIXEL_TRANSFORMATION = b"\x28\x00\x45\x91"  # a functional group with slope and intercept
 _MODALITY_LUT = b"\x28\x00\x00\x30"
 _MAX_DEPTH = 8
 _MAGIC = b"DICM"  # after a preamble of 128 bytes
@@ -91,11 +91,11 @@ _implicit = struct.Struct("<4sI").unpack_from
 
 
 class _Doubtful(Exception):
-    """Not a file for the walk."""
+    """A file that is not ordinary and has to be read by pydicom."""
 
 
 class Unreadable(ValueError):
-    """An image that cannot be used; the message says why and names nothing of the patient."""
+    """An image that cannot be used; the message says why, without any value that may name the patient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,19 +103,19 @@ class Elements:
     """Elements by name, each as its raw little-endian bytes.
 
     Attributes:
-        values: of the elements of `TAGS` that the file has.
-        dataset: pydicom's view, for files that are not ordinary.
+        values: value of each element of `TAGS` that the file has.
+        dataset: dataset of pydicom, for files that are not ordinary; else None.
     """
 
     values: dict[str, bytes]
     dataset: Dataset | None = None
 
     def text(self, name: str) -> str:
-        """The element's text without padding, "" if it is absent."""
+        """Return the element's text without padding; "" if it is absent."""
         return self.values.get(name, b"").decode("latin-1").strip(" \0\t\r\n")
 
     def numbers(self, name: str) -> list[float]:
-        """The numbers of a decimal or integer string; raises Unreadable for anything else."""
+        """Return the numbers of a decimal or integer string; raise Unreadable for anything else."""
         text = self.text(name)
         try:
             return [float(part) for part in text.split("\\")] if text else []
@@ -123,12 +123,12 @@ class Elements:
             raise Unreadable(f"{name} is not a number with a decimal point") from None
 
     def number(self, name: str) -> float | None:
-        """A lone number, or None if it is absent."""
+        """Return the first number of an element, or None if it is absent."""
         numbers = self.numbers(name)
         return numbers[0] if numbers else None
 
     def whole(self, name: str) -> int:
-        """An unsigned whole number of 16 bits; raises Unreadable for anything else."""
+        """Return an unsigned whole number of 16 bits; raise Unreadable for anything else."""
         value = self.values.get(name)
         if not value:
             raise Unreadable(f"{name} is missing")
@@ -138,7 +138,7 @@ class Elements:
 
 
 def is_dicom(content: bytes) -> bool:
-    """Tell whether a file is DICOM by its magic or, without a preamble, by an element of group 0002 or 0008."""
+    """Tell whether a file is DICOM by its magic bytes or, without a preamble, by an element of group 0002 or 0008."""
     if _has_preamble(content):
         return True
     group, vr = content[:2], content[4:6]
@@ -148,11 +148,11 @@ def is_dicom(content: bytes) -> bool:
 
 
 def read_elements(content: bytes) -> Elements:
-    """The elements of one file.
+    """Read the elements of one file.
 
     Raises:
-        Unreadable: a deflated file.
-        Exception: no readable DICOM file; of what kind depends on where pydicom stumbles.
+        Unreadable: the file is deflated.
+        Exception: the file is not readable DICOM; the kind of exception depends on where pydicom fails.
     """
     try:
         return Elements(_walk(content))
@@ -165,7 +165,7 @@ def _has_preamble(content: bytes) -> bool:
 
 
 def _walk(content: bytes) -> dict[str, bytes]:
-    """The elements of an ordinary file; raises _Doubtful or struct.error for any other."""
+    """Parse the elements of an ordinary file; raise _Doubtful or struct.error for any other."""
     values: dict[str, bytes] = {}
     at, end = 132 if _has_preamble(content) else 0, len(content)
     while content[at : at + 2] == b"\x02\x00":
@@ -205,10 +205,10 @@ def _walk(content: bytes) -> dict[str, bytes]:
 
 
 def _is_explicit(content: bytes, at: int, values: dict[str, bytes]) -> bool:
-    """Tell whether the elements from `at` on name their value representations; note a missing transfer syntax.
+    """Tell whether the elements from `at` on state their value representations; add a missing transfer syntax.
 
     Raises:
-        _Doubtful: another transfer syntax, one that contradicts the first element, or no element of group 0008 there.
+        _Doubtful: the transfer syntax is another one or contradicts the first element, or that is not of group 0008.
     """
     vr = content[at + 4 : at + 6]
     explicit = vr in _SHORT_VRS or vr in _LONG_VRS
@@ -221,7 +221,7 @@ def _is_explicit(content: bytes, at: int, values: dict[str, bytes]) -> bool:
 
 
 def _header(content: bytes, at: int, explicit: bool) -> tuple[bytes, int, int]:
-    """Tag and length of the element at `at`, and where its value begins."""
+    """Return tag and length of the element at `at`, and the offset of its value."""
     if not explicit:
         tag, length = _implicit(content, at)
         return tag, length, at + 8
@@ -237,7 +237,7 @@ def _header(content: bytes, at: int, explicit: bool) -> tuple[bytes, int, int]:
 
 
 def _after_sequence(content: bytes, at: int, explicit: bool, depth: int) -> int:
-    """The place after a sequence of undefined length whose first item is at `at`."""
+    """Return the offset after a sequence of undefined length whose first item is at `at`."""
     if depth > _MAX_DEPTH:
         raise _Doubtful
     while True:
@@ -257,11 +257,11 @@ def _after_sequence(content: bytes, at: int, explicit: bool, depth: int) -> int:
 
 
 def _by_pydicom(content: bytes) -> Elements:
-    """The elements as pydicom reads them."""
-    if _DEFLATED in content:  # unpacking it has no limit, and no scanner writes one
+    """Read the elements by pydicom."""
+    if _DEFLATED in content:  # unpacking has no limit, and no scanner writes such files
         raise Unreadable("a deflated transfer syntax; write the files with Explicit VR Little Endian")
     data = pydicom.dcmread(io.BytesIO(content), force=not _has_preamble(content), specific_tags=list(_PYDICOM_TAGS))
-    if "TransferSyntaxUID" not in data.file_meta:  # pydicom found out how to read it
+    if "TransferSyntaxUID" not in data.file_meta:  # pydicom has inferred it
         implicit, little = data.original_encoding
         data.file_meta.TransferSyntaxUID = UID(_IMPLICIT if implicit else _EXPLICIT if little else _BIG_ENDIAN)
     values = {"TransferSyntaxUID": str(data.file_meta.TransferSyntaxUID).encode()}
@@ -272,7 +272,7 @@ def _by_pydicom(content: bytes) -> Elements:
 
 
 def _raw_text(data: Dataset, tag: int) -> bytes:
-    """The bytes of a decimal or integer string that pydicom has not parsed: it stumbles over a decimal comma."""
+    """Return the bytes of a number string that pydicom has not parsed yet, since it fails at a decimal comma."""
     element = data.get_item(tag)
     if isinstance(element, RawDataElement) and tag in _NUMBERS and element.VR in (None, "DS", "IS"):
         return element.value or b""
@@ -280,7 +280,7 @@ def _raw_text(data: Dataset, tag: int) -> bytes:
 
 
 def _bytes(element: DataElement) -> bytes:
-    """The value of an element as an ordinary file would hold it; of a sequence only whether it has an item."""
+    """Return the value of an element as an ordinary file stores it; for a sequence, only whether it has an item."""
     value: Any = element.value
     if isinstance(value, bytes):
         return value

@@ -1,4 +1,4 @@
-"""The frames of enhanced multi-frame DICOM images, of which each has functional groups of elements."""
+"""Reader of the frames of enhanced multi-frame DICOM images; each frame has functional groups of elements."""
 
 from collections import Counter
 from functools import partial
@@ -15,18 +15,18 @@ from cof.cine.remarks import Remarks
 
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 _GROUPS = ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence")
-# Dimensions of an enhanced file that count the frames of a cycle: TemporalPositionIndex, TemporalPositionTimeOffset,
+# Dimensions of an enhanced file that number the frames of a cycle: TemporalPositionIndex, TemporalPositionTimeOffset,
 # NominalCardiacTriggerDelayTime, NominalPercentageOfCardiacPhase, ActualCardiacTriggerDelayTime, TriggerTime.
 _TIME_DIMENSIONS = (0x00209128, 0x0020930D, 0x00209153, 0x00209241, 0x00209252, 0x00181060)
 
 
 def is_enhanced(data: Dataset) -> bool:
-    """Tell whether frames have functional groups; some scanners write one empty item into an ordinary image."""
+    """Tell whether frames have functional groups; an empty item, as in ordinary images of some scanners, is none."""
     return any(len(frame) for frame in data.get(_PER_FRAME) or [])
 
 
 def _group(shared: Any, name: str, frame: Any) -> Any:
-    """The item of a functional group: the frame's own, else that of all frames, else one without elements."""
+    """Return the item of a functional group: the frame's own, else that of all frames, else an empty one."""
     for holder in (frame, shared):
         items = holder.get(name)
         if items:
@@ -35,7 +35,7 @@ def _group(shared: Any, name: str, frame: Any) -> Any:
 
 
 def read_frames(elements: Elements, data: Dataset, remarks: Remarks) -> list[Image]:
-    """The frames of an enhanced multi-frame image; those without a place are counted and left out."""
+    """Read the frames of an enhanced multi-frame image; frames without a place are counted and left out."""
     shared = (data.get(_SHARED) or [{}])[0]
     greys = read_pixels(elements)
     series, kind = series_of(elements), kind_of(elements)
@@ -56,7 +56,7 @@ def read_frames(elements: Elements, data: Dataset, remarks: Remarks) -> list[Ima
         if place not in planes:
             planes[place] = make_plane(*where)
         remarks.not_unit += not is_unit(tuple(where[2]))
-        # Some exporters leave slope and intercept where ordinary files have them.
+        # Some exporters keep slope and intercept where ordinary files have them.
         scale = group("PixelValueTransformationSequence") or data
         timing, content = group("CardiacSynchronizationSequence"), group("FrameContentSequence")
         indices = dict(zip(dimensions, _as_list(content.get("DimensionIndexValues"))))
@@ -86,7 +86,7 @@ def read_frames(elements: Elements, data: Dataset, remarks: Remarks) -> list[Ima
 
 
 def _kind(frame_type: Any, modifier: Any, file: frozenset[str]) -> frozenset[str]:
-    """The kind of image that a frame is; where it does not name its component, the file's counts, too."""
+    """Return the kind of a frame; where it does not name its complex component, the kind of the file is added."""
     words = [*_as_list(frame_type.get("FrameType")), frame_type.get("ComplexImageComponent") or ""]
     tagging = str(modifier.get("Tagging") or "").upper()
     words.append("TAGGED" if tagging in ("GRID", "LINE") else "")
@@ -95,14 +95,14 @@ def _kind(frame_type: Any, modifier: Any, file: frozenset[str]) -> frozenset[str
 
 
 def _as_list(value: Any) -> list[Any]:
-    """A value of one or many as a list."""
+    """Return one value or many as a list."""
     if value in (None, ""):
         return []
     return [value] if isinstance(value, str | int | float) else list(value)
 
 
 def _values(item: Any, name: str, count: int, commas: Counter[str]) -> list[float]:
-    """The numbers of an element of an item; pydicom would stumble over a decimal comma."""
+    """Return the numbers of an element of an item, also with decimal commas, at which pydicom fails."""
     element = item.get_item(name) if isinstance(item, Dataset) and name in item else None
     if isinstance(element, RawDataElement) and isinstance(element.value, bytes) and b"," in element.value:
         return numbers(element.value.decode("latin-1").strip(" \0"), name, count, commas)
@@ -110,5 +110,5 @@ def _values(item: Any, name: str, count: int, commas: Counter[str]) -> list[floa
 
 
 def _first(item: Any, *names: str) -> float | None:
-    """The first of some numbers that an item has."""
+    """Return the first of some elements that an item has, as a number; None if it has none."""
     return next((float(item.get(name)) for name in names if item.get(name) not in (None, "")), None)

@@ -1,4 +1,4 @@
-"""The images in an archive or folder of DICOM files: pixels, place and time of every frame of every slice.
+"""Reader of the images in an archive or folder of DICOM files: pixels, place and time of every frame of every slice.
 
 One file may hold one image (UK Biobank and most archives) or many (enhanced multi-frame).
 """
@@ -20,33 +20,33 @@ from cof.cine.pixels import read_pixels, rescaled
 from cof.cine.remarks import Remarks
 from cof.errors import CofError, Reason, raise_if_broken
 
-# The scanner's own evaluation repeats all slices with contours burnt in.
+# Series of the scanner's own evaluation repeat all slices with contours drawn into the pixels.
 _RESULT = re.compile(r"inline_?vf", re.IGNORECASE)
 
-# Bytes of all pixels of one archive: half of what a job is given.
+# Most bytes of all pixels of one archive: half of a job's memory.
 _MAX_PIXEL_BYTES = 512 * 2**20
 
-_NO_DICOM = "not a DICOM file, in spite of its name"
+_NO_DICOM = "not a DICOM file, despite its name"
 
 _Planes = dict[tuple[bytes, ...], tuple[Plane, bool]]
 
 
 def read_images(path: Path, repairs: list[str]) -> list[Image]:
-    """Every image of an archive or folder but those of the scanner's own evaluation; other files are passed over.
+    """Read every image of an archive or folder except those of the scanner's own evaluation; skip other files.
 
     Args:
         path: the archive or folder.
-        repairs: takes a remark for what is left out or mended.
+        repairs: list to which a remark is added for what is left out or repaired.
 
     Raises:
-        CofError: CINE_MISSING, CINE_UNREADABLE, CINE_GEOMETRY or CINE_NO_SHORT_AXIS, if not one image can be used.
+        CofError: CINE_MISSING, CINE_UNREADABLE, CINE_GEOMETRY or CINE_NO_SHORT_AXIS, if no image can be used.
     """
     images: list[Image] = []
     planes: _Planes = {}
     remarks = Remarks()
     room = 0
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")  # remarks on values, which may name the patient
+        warnings.simplefilter("ignore")  # warnings quote values, which may name the patient
         for name, content in read_members(path):
             known = is_dicom(content)
             if not known and not name.lower().endswith((".dcm", ".ima")):
@@ -59,7 +59,7 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
             except Unreadable as fault:
                 remarks.unreadable[str(fault)] += 1
                 continue
-            except Exception as error:  # whatever a parser of foreign bytes stumbles over
+            except Exception as error:  # parsing foreign bytes can raise anything
                 raise_if_broken(error)
                 damaged = f"damaged ({type(error).__name__}): fetch the file again"
                 remarks.unreadable[damaged if known else _NO_DICOM] += 1
@@ -75,7 +75,7 @@ def read_images(path: Path, repairs: list[str]) -> list[Image]:
 
 
 def _images_of(name: str, content: bytes, known: bool, planes: _Planes, remarks: Remarks) -> list[Image]:
-    """The images of one file; none of one that holds no image, or the scanner's own evaluation."""
+    """Read the images of one file; return none if it holds no image or the scanner's own evaluation."""
     elements = read_elements(content)
     if not _has_pixels(elements, known):
         remarks.passed_over(name, content)
@@ -92,10 +92,10 @@ def _images_of(name: str, content: bytes, known: bool, planes: _Planes, remarks:
 
 
 def _has_pixels(elements: Elements, known: bool) -> bool:
-    """Tell whether there is an image; a DICOM file may hold other things.
+    """Tell whether a file holds an image; a DICOM file may hold other things.
 
     Raises:
-        Unreadable: an image without pixels of whole numbers, or a file that is not `known` to be DICOM.
+        Unreadable: the image has no pixels that are whole numbers, or the file is not `known` to be DICOM.
     """
     if "PixelData" in (elements.values if elements.dataset is None else elements.dataset):
         return True
@@ -109,7 +109,7 @@ def _has_pixels(elements: Elements, known: bool) -> bool:
 
 
 def _plain(elements: Elements, planes: _Planes, remarks: Remarks) -> list[Image]:
-    """The image of an ordinary file; the frames of an older multi-frame file, which all lie in one place."""
+    """Read the image of an ordinary file, or the frames of an older multi-frame file, which all lie in one place."""
     plane, unit = _place(elements, planes, remarks)
     greys = [
         rescaled(grey, elements.number("RescaleSlope"), elements.number("RescaleIntercept"))
@@ -142,7 +142,7 @@ def _plain(elements: Elements, planes: _Planes, remarks: Remarks) -> list[Image]
 
 
 def _place(elements: Elements, planes: _Planes, remarks: Remarks) -> tuple[Plane, bool]:
-    """The place of an image, and whether its directions are of unit length; images of one place share the plane."""
+    """Return an image's place, and whether its directions have unit length; images at one place share the plane."""
     where = tuple(elements.values[tag] for tag in PLACE)
     if where not in planes or b"," in b"".join(where):
         found = [numbers(elements.text(tag), tag, count, remarks.commas) for tag, count in PLACE.items()]

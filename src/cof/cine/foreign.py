@@ -1,4 +1,4 @@
-"""Kinds of files told by their first bytes: lone DICOM files, and what was given instead of a scan."""
+"""Recognition of files by their first bytes: single DICOM files, and files that are not a scan."""
 
 import io
 import re
@@ -10,9 +10,9 @@ import pydicom
 from cof.errors import raise_if_broken
 
 SINGLE_DICOM = "a single DICOM file"
-_TEXT, _UNKNOWN = "a text, no scan", "of no kind that is known here"
+_TEXT, _UNKNOWN = "a text, no scan", "of an unknown kind"
 _HEAD_BYTES = 8192
-_DICOM_GROUPS = (b"\x02\0", b"\x08\0")  # of a file without the 128 bytes before its elements
+_DICOM_GROUPS = (b"\x02\0", b"\x08\0")  # first bytes of a file without the preamble of 128 bytes
 _ECG_CLASSES = "1.2.840.10008.5.1.4.1.1.9."  # waveforms
 _XML_ECG = re.compile(rb"<(?:\w+:)?(?:CardiologyXML|RestingECG|AnnotatedECG|restingecgdata|ECG)\b", re.IGNORECASE)
 _WFDB = re.compile(rb"(?:#[^\n]*\n)*[\w/-]+ \d+ [\d./()]+(?: \d+)?")
@@ -44,7 +44,7 @@ def describe(path: Path) -> str:
 
 
 def describe_bytes(name: str, content: bytes, whole_zip: bool) -> str:
-    """Describe a file by its name and beginning, and whether it is a whole zip archive, as `describe` does."""
+    """Describe a file by its name, its first bytes, and whether it is a whole zip archive, as `describe` does."""
     head = content[:_HEAD_BYTES]
     if not head:
         return "empty: fetch it again"
@@ -60,7 +60,7 @@ def describe_bytes(name: str, content: bytes, whole_zip: bool) -> str:
             return words
     if head[257:262] == b"ustar":
         return "a tar archive: pack its files as zip, or unpack them into a folder"
-    text = head.lstrip(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip()  # UTF-16 is read well enough so
+    text = head.lstrip(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip()  # good enough to read UTF-16
     if text.lstrip(b"\xff\xfe").startswith(b"<"):
         if _XML_ECG.search(text):
             return "an ECG (XML), no scan"
@@ -74,11 +74,11 @@ def describe_bytes(name: str, content: bytes, whole_zip: bool) -> str:
 
 
 def _is_ecg(content: bytes) -> bool:
-    """Tell whether a DICOM file is an ECG by its beginning."""
+    """Tell by its first bytes whether a DICOM file is an ECG."""
     head = content[:_HEAD_BYTES]
     try:
         data = pydicom.dcmread(io.BytesIO(head), force=True, specific_tags=["SOPClassUID", "Modality"])
-    except Exception as error:  # whatever a parser of foreign bytes stumbles over
+    except Exception as error:  # parsing foreign bytes can raise anything
         raise_if_broken(error)
         return False
     return str(data.get("SOPClassUID", "")).startswith(_ECG_CLASSES) or data.get("Modality") == "ECG"

@@ -1,39 +1,39 @@
-"""Stacks in space: checks of their spacing, the way from base to apex, and arrays brought from one stack to another."""
+"""Geometry of stacks: checks of the spacing, the direction from base to apex, and reordering of axes."""
 
 import numpy as np
 
 from cof.errors import CofError, Reason
 
-# The apex points to the left, forwards and downwards of the base (RAS).
+# From the base, the apex lies to the left, in front and below (RAS).
 _APEX = np.array([-1.0, 1.0, -1.0]) / np.sqrt(3)
 _UNSURE_COSINE = 0.3
 
-# Spacings beyond these are errors of a header: no scanner makes such short-axis stacks.
+# Spacings outside these ranges are errors of a header: no scanner makes such short-axis stacks.
 _IN_PLANE_MM = (0.3, 5.0)
 _SLICES_MM = (2.0, 25.0)
 
-# Slices lie along an axis that is coarser than both others by this factor; else along the third.
+# Slices lie along an axis whose spacing exceeds both others by this factor; else along the third.
 _CLEARLY_COARSER = 1.5
 
-# What rounding in a header amounts to; volumes by the spacing alone are right to 0.05 % below it.
+# Largest shear that rounding in a header causes; up to it, volumes by the spacing alone are right to 0.05 %.
 MAX_SHEAR_DEGREES = 1.0
 
-# Headers are rounded: axes count as aligned up to this share of a voxel at every corner.
+# Since headers are rounded, axes are aligned if every corner matches up to this share of a voxel.
 _ALIGNED_VOXELS = 0.3
 
 
 def spacing_of(affine: np.ndarray) -> np.ndarray:
-    """The spacing [3] along x, y, z in the affine's unit."""
+    """Return the spacing [3] along x, y, z in the affine's unit."""
     return np.linalg.norm(affine[:3, :3], axis=0)
 
 
 def spacing_words(spacing: np.ndarray) -> str:
-    """A spacing [3] in words, such as "1.64 x 1.64 x 10"."""
+    """Return a spacing [3] in words, such as "1.64 x 1.64 x 10"."""
     return " x ".join(f"{value:.4g}" for value in spacing)
 
 
 def slice_axis(spacing: np.ndarray) -> int:
-    """The axis (0 to 2) along which the slices of a stack follow one another, by its spacing [3]."""
+    """Return the axis (0 to 2) along which the slices of a stack follow each other, by its spacing [3]."""
     coarsest = int(np.argmax(spacing))
     others = np.delete(spacing, coarsest)
     return coarsest if spacing[coarsest] > _CLEARLY_COARSER * others.max() else 2
@@ -49,18 +49,18 @@ def is_short_axis_spacing(spacing: np.ndarray) -> bool:
 
 
 def shear_degrees(affine: np.ndarray) -> float:
-    """Largest departure of two axes from a right angle, in degrees."""
+    """Return the largest deviation of two axes from a right angle, in degrees."""
     units = affine[:3, :3] / spacing_of(affine)
     cosine = np.abs((units.T @ units)[np.triu_indices(3, 1)]).max()
     return float(np.degrees(np.arcsin(min(cosine, 1.0))))
 
 
 def check_spacing(affine: np.ndarray) -> None:
-    """Check that a stack, slices along its third axis, can be one of short-axis slices.
+    """Check that a stack with slices along its third axis can be a short-axis stack.
 
     Raises:
-        CofError: CINE_GEOMETRY, unless the affine is finite, of plausible spacing, and its axes are at right angles up
-            to `MAX_SHEAR_DEGREES`: what follows knows a stack by its spacing alone.
+        CofError: CINE_GEOMETRY, unless the affine is finite, has a plausible spacing, and has axes at right angles up
+            to `MAX_SHEAR_DEGREES`. Later steps use only the spacing.
     """
     if not np.isfinite(affine).all():
         raise CofError(Reason.CINE_GEOMETRY, "the position of the stack is not finite: its header is damaged")
@@ -77,26 +77,24 @@ def check_spacing(affine: np.ndarray) -> None:
     if shear > MAX_SHEAR_DEGREES:
         raise CofError(
             Reason.CINE_GEOMETRY,
-            f"the axes of the stack are {shear:.1f} degrees off right angles (sheared); at most "
-            f"{MAX_SHEAR_DEGREES:g} is accepted: resample it to axes at right angles, or give the DICOM files",
+            f"the axes of the stack deviate by {shear:.1f} degrees from right angles (shear); at most "
+            f"{MAX_SHEAR_DEGREES:g} is accepted: resample the stack to axes at right angles, or give the DICOM files",
         )
 
 
 def base_to_apex(direction: np.ndarray) -> tuple[bool, tuple[str, ...]]:
-    """Whether the direction of increasing slices, [3] in RAS, runs from base to apex by the heart's usual lie.
+    """Tell whether the direction of increasing slices, [3] in RAS, runs from base to apex in a heart's usual position.
 
     Returns:
-        The answer, and a remark in words where the lie leaves doubt.
+        The answer, and a remark where the direction leaves doubt.
     """
     cosine = float(direction @ _APEX / np.linalg.norm(direction))
-    doubt = (
-        (f"base and apex told apart by weak evidence (cosine {cosine:.2f})",) if abs(cosine) < _UNSURE_COSINE else ()
-    )
+    doubt = (f"weak evidence for which end is the base (cosine {cosine:.2f})",) if abs(cosine) < _UNSURE_COSINE else ()
     return cosine >= 0, doubt
 
 
 def flip_slices(frames: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The stack [..., Z, Y, X] with its slices in reverse, and its affine."""
+    """Return the stack [..., Z, Y, X] with its slices in reverse order, and its affine."""
     flipped = affine.copy()
     flipped[:3, 3] += affine[:3, 2] * (frames.shape[-3] - 1)
     flipped[:3, 2] *= -1
@@ -106,16 +104,16 @@ def flip_slices(frames: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.
 def onto_stack(
     array: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int], stack_affine: np.ndarray
 ) -> np.ndarray | None:
-    """An array of the same voxels as a stack, with axes swapped and flipped to the order of that stack.
+    """Swap and flip the axes of an array with the same voxels as a stack to the order of that stack.
 
     Args:
-        array: [..., Z, Y, X] of its own axes.
-        affine: [4, 4], its voxel index (x, y, z, 1) to RAS millimetres.
-        shape: slices, rows and columns of the stack.
-        stack_affine: the affine of the stack.
+        array: [..., Z, Y, X] along its own axes.
+        affine: [4, 4], voxel index (x, y, z, 1) of the array to RAS millimetres.
+        shape: number of slices, rows and columns of the stack.
+        stack_affine: affine of the stack.
 
     Returns:
-        A view [..., Z, Y, X] on the stack's axes, or None if the voxels are others (shift, rotation, spacing, shape).
+        A view [..., Z, Y, X] along the stack's axes, or None if the voxels differ (shift, rotation, spacing, shape).
     """
     sizes = np.array(array.shape[:-4:-1])  # x, y, z
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:

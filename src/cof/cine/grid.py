@@ -1,6 +1,6 @@
-"""The canonical grid: where it lies in a subject's native stack, and resampling there and back.
+"""The canonical grid: its placement in a subject's native stack, and resampling to it and back.
 
-Both grids share their axes, so the mapping is one offset and one scale for each axis. Everything that places or scales
+Both grids have parallel axes, so that one offset and one scale per axis map them. Everything that places or scales
 the grid comes from the anchor frame alone, so that no later frame leaks into generation.
 """
 
@@ -23,17 +23,17 @@ _PERCENTILES = (1, 99)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the canonical grid lies in one native stack. Every triple is in the order z, y, x.
+    """Placement of the canonical grid in one native stack. Every triple is in the order z, y, x.
 
     A canonical index c is the native index `offset + scale * c`.
 
     Attributes:
         offset: native index of canonical voxel (0, 0, 0); may be negative or fractional.
-        scale: canonical spacing over native spacing; exactly 1 along z where native slices are kept.
-        shape: canonical voxels.
+        scale: canonical spacing divided by native spacing; exactly 1 along z where native slices are kept.
+        shape: number of canonical voxels.
         spacing_mm: canonical spacing. It is the same for every subject: where native slices are kept, their distance
             may differ from it by the tolerance of the settings.
-        native_shape: native voxels.
+        native_shape: number of native voxels.
         native_spacing_mm: native spacing.
         intensity: native intensities that map to 0 and 1 (percentiles 1 and 99 of the anchor volume).
         valid: for every canonical slice, whether a native slice lies there.
@@ -49,16 +49,16 @@ class Placement:
     valid: tuple[bool, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they stand in the sidecar."""
+        """Return the placement as plain values, as the sidecar holds it."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Placement":
-        """The inverse of `to_dict`."""
+        """Make a placement from a record, as the inverse of `to_dict`."""
         return cls(**{name: tuple(value) for name, value in record.items()})
 
     def canonical_affine(self, native_affine: np.ndarray) -> np.ndarray:
-        """The affine [4, 4] of the canonical grid in RAS millimetres, from that of the native stack."""
+        """Return the affine [4, 4] of the canonical grid in RAS millimetres, from that of the native stack."""
         to_native = np.diag([*self.scale[::-1], 1.0])
         to_native[:3, 3] = self.offset[::-1]
         return native_affine @ to_native
@@ -67,18 +67,19 @@ class Placement:
 def place(
     anchor: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, float, float], settings: GridSettings
 ) -> Placement:
-    """Place the canonical grid about the heart of the anchor: the centroid of its LV and myocardium.
+    """Centre the canonical grid on the heart of the anchor: the centroid of its LV and myocardium.
 
-    Native slices are kept if their distance is close to the grid's; then as many of them as fit are covered.
+    Native slices are kept if their distance is close to the grid's. The grid is shifted along z so that it covers as
+    many native slices as fit.
 
     Args:
         anchor: [Z, Y, X], native intensities.
-        labels: [Z, Y, X] of the anchor.
+        labels: [Z, Y, X], labels of the anchor.
         spacing_mm: native spacing (z, y, x).
         settings: shape and spacing of the grid.
 
     Raises:
-        CofError: HEART_NOT_FOUND, or CINE_NOT_FINITE for an anchor without contrast.
+        CofError: HEART_NOT_FOUND for labels without a left ventricle, CINE_NOT_FINITE for an anchor without contrast.
     """
     heart = np.isin(labels, (STRUCTURES["LV"], STRUCTURES["myocardium"]))
     if not heart.any():
@@ -93,7 +94,7 @@ def place_at(
     spacing_mm: tuple[float, float, float],
     settings: GridSettings,
 ) -> Placement:
-    """Place the canonical grid about a point of the native stack, as `place` does.
+    """Centre the canonical grid on a point of the native stack, as `place` does.
 
     Args:
         anchor: [Z, Y, X], native intensities.
@@ -106,13 +107,13 @@ def place_at(
     """
     dark, bright = (float(value) for value in np.percentile(anchor, _PERCENTILES))
     if not bright > dark:
-        raise CofError(Reason.CINE_NOT_FINITE, "the anchor has no contrast")
+        raise CofError(Reason.CINE_NOT_FINITE, "the anchor has no contrast: its percentiles 1 and 99 are equal")
     scale = [canonical / native for canonical, native in zip(settings.spacing_mm, spacing_mm)]
     kept = abs(settings.spacing_mm[0] - spacing_mm[0]) <= settings.slice_tolerance_mm
     if kept:
         scale[0] = 1.0
     offset = [c - s * (size - 1) / 2 for c, s, size in zip(centre, scale, settings.shape)]
-    # Shifted along z so that the grid covers as many native slices, or they as much of it, as possible.
+    # Shift along z so that the grid covers as many native slices, or native slices as much of the grid, as possible.
     spare = anchor.shape[0] - 1 - scale[0] * (settings.shape[0] - 1)
     offset[0] = float(np.clip(round(offset[0]) if kept else offset[0], min(spare, 0), max(spare, 0)))
     slices = offset[0] + scale[0] * np.arange(settings.shape[0])
@@ -129,9 +130,9 @@ def place_at(
 
 
 def to_canonical(stack: np.ndarray, placement: Placement) -> np.ndarray:
-    """A native volume or stack on the canonical grid, by linear interpolation.
+    """Resample a native volume or stack to the canonical grid by linear interpolation.
 
-    Beyond the native field of view rows and columns go on with their border values; slices that are not valid are 0.
+    Beyond the native field of view, rows and columns repeat their border values; slices that are not valid are 0.
 
     Args:
         stack: [..., Z, Y, X], native intensities.
@@ -150,7 +151,7 @@ def to_canonical(stack: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def labels_to_canonical(labels: np.ndarray, placement: Placement) -> np.ndarray:
-    """Native labels [..., Z, Y, X] at the nearest native voxel of every canonical one; background beyond the stack."""
+    """Resample native labels [..., Z, Y, X] by the nearest neighbour; beyond the stack lies background."""
     result = labels
     for axis in range(3):
         index = placement.offset[axis] + placement.scale[axis] * np.arange(placement.shape[axis])
@@ -162,16 +163,16 @@ def labels_to_canonical(labels: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def label_shares(labels: np.ndarray, placement: Placement, classes: int = 4) -> np.ndarray:
-    """What share of every canonical voxel each label has, by linear interpolation of native one-hot maps.
+    """Return the share of each label in every canonical voxel, by linear interpolation of native one-hot maps.
 
     Args:
-        labels: [..., Z, Y, X], native.
+        labels: [..., Z, Y, X], native labels.
         placement: the canonical grid in the native stack.
-        classes: labels 0 to classes - 1.
+        classes: number of labels, which are 0 to classes - 1.
 
     Returns:
-        float32 [..., classes, Z, Y, X]; as of `to_canonical`, rows and columns go on beyond the native field of view
-        and all shares are 0 in slices that are not valid.
+        float32 [..., classes, Z, Y, X]; as in `to_canonical`, rows and columns repeat their border values beyond the
+        native field of view, and all shares are 0 in slices that are not valid.
     """
     weights = _placed(placement)
     shares = np.stack([_interpolate(labels == label, *weights) for label in range(classes)], axis=-4)
@@ -180,12 +181,12 @@ def label_shares(labels: np.ndarray, placement: Placement, classes: int = 4) -> 
 
 
 def from_canonical(canonical: np.ndarray, placement: Placement, anchor: np.ndarray) -> np.ndarray:
-    """A canonical volume or stack, pasted into the native anchor by linear interpolation, in native intensities.
+    """Paste a canonical volume or stack into the native anchor by linear interpolation, in native intensities.
 
     Args:
         canonical: [..., Z, Y, X], intensities in [0, 1].
         placement: the canonical grid in the native stack.
-        anchor: [Z, Y, X], native intensities, shown outside the canonical grid.
+        anchor: [Z, Y, X], native intensities, which fill the stack outside the canonical grid.
 
     Returns:
         float32 [..., Z, Y, X] on the native grid.
@@ -194,9 +195,9 @@ def from_canonical(canonical: np.ndarray, placement: Placement, anchor: np.ndarr
     boxes, weights = [], []
     for axis, size in enumerate(placement.shape):
         index = (np.arange(placement.native_shape[axis]) - placement.offset[axis]) / placement.scale[axis]
-        # A canonical voxel reaches half a voxel to both sides of its centre.
+        # A canonical voxel extends half a voxel to both sides of its centre.
         inside = (index > -0.5) & (index < size - 0.5)
-        if axis == 0:  # what a model makes of slices that are not valid means nothing
+        if axis == 0:  # in slices that are not valid, a model's output has no meaning
             index = np.clip(index, valid[0], valid[-1])
         boxes.append(_extent(inside))
         weights.append(_weights(index[inside], size))
@@ -209,13 +210,13 @@ def from_canonical(canonical: np.ndarray, placement: Placement, anchor: np.ndarr
 
 
 def _extent(inside: np.ndarray) -> slice:
-    """From the first to the last true element."""
+    """Return the slice from the first to the last true element."""
     indices = np.flatnonzero(inside)
     return slice(int(indices[0]), int(indices[-1]) + 1) if len(indices) else slice(0)
 
 
 def _placed(placement: Placement) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Linear interpolation from the native grid at the canonical voxels, along z, y and x."""
+    """Return the weights of linear interpolation from the native grid at the canonical voxels, along z, y and x."""
     along_z, along_y, along_x = (
         _weights(placement.offset[axis] + placement.scale[axis] * np.arange(size), placement.native_shape[axis])
         for axis, size in enumerate(placement.shape)
@@ -224,7 +225,7 @@ def _placed(placement: Placement) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _weights(index: np.ndarray, size: int) -> np.ndarray:
-    """Linear interpolation [len(index), size] at fractional indices; beyond the ends the last value counts."""
+    """Return linear interpolation weights [len(index), size] for fractional indices, which are clipped to the ends."""
     index = np.clip(index, 0, size - 1)
     below = np.minimum(index.astype(int), max(size - 2, 0))
     weights = np.zeros((len(index), size), np.float32)
@@ -236,15 +237,15 @@ def _weights(index: np.ndarray, size: int) -> np.ndarray:
 
 
 def _interpolate(stack: np.ndarray, along_z: np.ndarray, along_y: np.ndarray, along_x: np.ndarray) -> np.ndarray:
-    """[..., Z, Y, X] at other indices: one matrix an axis, applied to all frames at once. float32."""
-    # Only what carries weight is read: a memory-mapped stack stays on disk elsewhere.
+    """Interpolate [..., Z, Y, X] with one matrix of weights per axis, for all frames at once; float32."""
+    # Only voxels with weight are read: the rest of a memory-mapped stack stays on disk.
     z, y, x = (_extent(weights.max(axis=0) > 0) for weights in (along_z, along_y, along_x))
     in_plane = along_y[:, y] @ np.asarray(stack[..., z, y, x], np.float32) @ along_x[:, x].T
     return np.moveaxis(np.tensordot(along_z[:, z], in_plane, axes=(1, -3)), 0, -3)
 
 
 def resample_phase(frames: np.ndarray, count: int) -> np.ndarray:
-    """A cycle [T, ...] at the phases k / count by periodic linear interpolation, as float32 [count, ...]."""
+    """Resample a cycle [T, ...] to the phases k / count by periodic linear interpolation: float32 [count, ...]."""
     position = np.arange(count) * len(frames) / count
     before = np.floor(position).astype(int)
     share = (position - before).astype(np.float32).reshape(-1, *[1] * (frames.ndim - 1))
@@ -255,12 +256,12 @@ def resample_phase(frames: np.ndarray, count: int) -> np.ndarray:
 
 
 def nearest_frame(phase: float, frames: int) -> int:
-    """The frame of a cycle of `frames` that lies nearest to a phase."""
+    """Return the frame nearest to a phase, in a cycle of `frames` frames."""
     return round(phase * frames) % frames
 
 
 def at_phase(frames: np.ndarray, phase: float) -> np.ndarray:
-    """A cycle [T, ...] at one phase by periodic linear interpolation, as float32 [...]; of one frame, that frame."""
+    """Interpolate a cycle [T, ...] at one phase, linearly and periodically: float32 [...]; one frame stays as it is."""
     position = (phase % 1.0) * len(frames) if len(frames) > 1 else 0.0
     before = int(position + 1e-6)
     share = np.float32(max(position - before, 0.0))
@@ -269,10 +270,10 @@ def at_phase(frames: np.ndarray, phase: float) -> np.ndarray:
 
 
 def make_grid(cine: Cine, labels: np.ndarray, settings: GridSettings) -> tuple[np.ndarray, Placement]:
-    """The canonical cine of a native one, with as many frames as the settings say; an anchor and a pair keep theirs.
+    """Make the canonical cine of a native one, with the settings' number of frames; an anchor and a pair keep theirs.
 
     Args:
-        cine: the native cine, frame 0 its anchor.
+        cine: the native cine; frame 0 is its anchor.
         labels: uint8 [Z, Y, X] of frame 0.
         settings: the canonical grid.
 
@@ -296,7 +297,7 @@ def write_grid(path: Path, frames: np.ndarray, placement: Placement, native: Cin
 
 
 def read_placement(path: Path) -> Placement:
-    """The placement of a canonical cine, from its sidecar alone."""
+    """Read the placement of a canonical cine from its sidecar alone."""
     return Placement.from_dict(json.loads(sidecar(path).read_text())["placement"])
 
 

@@ -1,4 +1,4 @@
-"""Headers of DICOM images: series, kind and moment of a frame, in words and numbers."""
+"""Reader of DICOM headers: series, kind and moment of a frame."""
 
 import math
 import re
@@ -16,9 +16,9 @@ class Series:
     """The series of an image; None where the file does not say.
 
     Attributes:
-        uid, description, number: of the series.
+        uid, description, number: UID, description and number of the series.
         names: description and the names of protocol and sequence, in one text.
-        begun_s: date and time of its start, as seconds that ascend.
+        begun_s: date and time of its start, in seconds; only the order of two values has a meaning.
     """
 
     uid: str
@@ -39,7 +39,7 @@ class Moment:
         instance: number within the series, or within an enhanced file.
         file: number of the enhanced file within the series.
         acquisition: number of the acquisition.
-        acquired_s, content_s: date and time of acquisition and of the image, as seconds that ascend.
+        acquired_s, content_s: date and time of acquisition and of the image, in seconds that are comparable.
     """
 
     trigger_ms: float | None = None
@@ -53,18 +53,18 @@ class Moment:
 
 
 def numbers(text: str, name: str, count: int | None, commas: Counter[str]) -> list[float]:
-    """The numbers of a decimal string.
+    """Read the numbers of a decimal string.
 
-    A comma is taken for the decimal point, or, where numbers have points besides, for the separator.
+    A comma is read as the decimal point or, where the numbers have points as well, as the separator.
 
     Args:
-        text: of the element.
-        name: of the element.
-        count: of numbers that the element must have to be read with commas; None for one.
-        commas: takes the name where there is a comma.
+        text: text of the element.
+        name: name of the element.
+        count: number of numbers that the element must have to be read with commas; None for one.
+        commas: counter of the names of elements with a comma.
 
     Raises:
-        Unreadable: something else stands there.
+        Unreadable: the text is not a list of numbers.
     """
     if not text:
         return []
@@ -84,13 +84,13 @@ def numbers(text: str, name: str, count: int | None, commas: Counter[str]) -> li
 
 
 def number(elements: Elements, name: str, commas: Counter[str]) -> float | None:
-    """A lone number, which may have a decimal comma; None if it is absent."""
+    """Return a single number, which may have a decimal comma; None if it is absent."""
     found = numbers(elements.text(name), name, None, commas)
     return found[0] if found else None
 
 
 def ranking(elements: Elements, name: str) -> float | None:
-    """A lone number, or None where anything else stands: such an element only ranks images."""
+    """Return a single finite number, or None for anything else: such an element is only used to rank images."""
     try:
         found = elements.number(name)
     except ValueError:
@@ -100,7 +100,7 @@ def ranking(elements: Elements, name: str) -> float | None:
 
 @lru_cache(maxsize=4096)
 def _seconds(date: bytes, time: bytes) -> float | None:
-    """Seconds that ascend with date (YYYYMMDD or YYYY.MM.DD) and time (HHMMSS.F or HH:MM:SS); None without time."""
+    """Return comparable seconds of date (YYYYMMDD or YYYY.MM.DD) and time (HHMMSS.F or HH:MM:SS); None without time."""
     day, clock = date.strip(b" \0").replace(b".", b""), time.strip(b" \0").replace(b":", b"")
     try:
         hours, minutes, seconds = int(clock[:2]), int(clock[2:4] or b"0"), float(clock[4:] or b"0")
@@ -110,24 +110,24 @@ def _seconds(date: bytes, time: bytes) -> float | None:
 
 
 def when(elements: Elements, name: str) -> float | None:
-    """Date and time `name` (Acquisition, Series, Content) as seconds that ascend; another date stands in for none."""
+    """Return date and time `name` (Acquisition, Series, Content) in comparable seconds; use another date for none."""
     values = elements.values
     dates = (values.get(f"{other}Date", b"").strip(b" \0") for other in (name, "Acquisition", "Series", "Study"))
     return _seconds(next((date for date in dates if date), b""), values.get(f"{name}Time", b""))
 
 
 def date_and_time(text: str) -> float | None:
-    """A date and time in one (YYYYMMDDHHMMSS.F) as seconds that ascend."""
+    """Return a combined date and time (YYYYMMDDHHMMSS.F) in comparable seconds."""
     return _seconds(text[:8].encode("latin-1", "replace"), re.split(r"[+-]", text[8:])[0].encode("latin-1", "replace"))
 
 
 def acquired(elements: Elements) -> float | None:
-    """Date and time of acquisition as seconds that ascend."""
+    """Return date and time of acquisition in comparable seconds."""
     return when(elements, "Acquisition") or date_and_time(elements.text("AcquisitionDateTime"))
 
 
 def series_of(elements: Elements) -> Series:
-    """The series of a file."""
+    """Return the series of a file."""
     text = elements.text
     names = " ".join(text(tag) for tag in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName"))
     return Series(
@@ -140,7 +140,7 @@ def series_of(elements: Elements) -> Series:
 
 
 def kind_of(elements: Elements) -> frozenset[str]:
-    """The kind of image that a file says it holds."""
+    """Return the kind of image that a file states."""
     words = [*elements.text("ImageType").split("\\"), elements.text("ComplexImageComponent")]
     raw = elements.values.get("GeRawDataType", b"") if elements.text("GeCreator") == _GE_CREATOR else b""
     number = int.from_bytes(raw, "little") if len(raw) == 2 else int(raw) if raw.isdigit() else 0
@@ -148,7 +148,7 @@ def kind_of(elements: Elements) -> frozenset[str]:
 
 
 def interval_ms(elements: Elements, commas: Counter[str]) -> float | None:
-    """The scanner's RR interval, else that of its heart rate."""
+    """Return the scanner's RR interval in ms, or else the one of its heart rate."""
     interval = number(elements, "NominalInterval", commas)
     rate = None if interval else ranking(elements, "HeartRate")
     return 60_000 / rate if rate else interval

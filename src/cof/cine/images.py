@@ -9,7 +9,7 @@ from cof.cine.headers import Moment, Series
 from cof.cine.pixels import Grey
 from cof.errors import CofError, Reason
 
-# Elements that tell where an image lies, and how many numbers each has.
+# Elements that state the place of an image, and the number of values of each.
 PLACE = {"PixelSpacing": 2, "ImagePositionPatient": 3, "ImageOrientationPatient": 6}
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
 _UNIT = 1e-3  # by which the length of a direction may differ from 1
@@ -17,10 +17,10 @@ _UNIT = 1e-3  # by which the length of a direction may differ from 1
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """Where an image lies, in RAS millimetres.
+    """The plane of an image, in RAS millimetres.
 
     Attributes:
-        position: [3], of the first pixel.
+        position: [3], centre of the first pixel.
         along_x: [3], unit vector of increasing columns.
         along_y: [3], unit vector of increasing rows.
         normal: [3], unit vector, along_x x along_y.
@@ -39,13 +39,13 @@ class Image:
     """One frame of one slice.
 
     Attributes:
-        grey: pixels [Y, X], rescaled if the file says so, and what is known of them.
-        plane: where it lies; images of one place share the object.
-        series: which it belongs to.
-        kind: values of its ImageType, of its complex component and, where the file says so, "TAGGED"; upper case.
-        moment: when it was recorded.
+        grey: pixels [Y, X], rescaled if the file says so, and what is known about them.
+        plane: place of the image; images at one place share the object.
+        series: series of the image.
+        kind: values of ImageType, complex component and, where the file says so, "TAGGED"; in upper case.
+        moment: time of the recording.
         interval_ms: the scanner's RR interval.
-        cycle_frames: the frames of a cycle as the scanner counts them.
+        cycle_frames: number of frames of a cycle that the scanner states.
     """
 
     grey: Grey
@@ -58,15 +58,15 @@ class Image:
 
     @property
     def pixels(self) -> np.ndarray:
-        """[Y, X], rescaled if the file says so."""
+        """Pixels [Y, X], rescaled if the file says so."""
         return self.grey.pixels
 
 
 def make_plane(spacing_mm: list[float], position: list[float], orientation: list[float]) -> Plane:
-    """A plane from DICOM's numbers (LPS; spacing of rows, then of columns).
+    """Make a plane from DICOM's numbers (LPS; spacing of rows, then of columns).
 
     Raises:
-        CofError: CINE_GEOMETRY, if they describe no plane.
+        CofError: CINE_GEOMETRY, the numbers do not describe a plane.
     """
     for (name, count), numbers in zip(PLACE.items(), (spacing_mm, position, orientation)):
         if len(numbers) != count:
@@ -74,7 +74,10 @@ def make_plane(spacing_mm: list[float], position: list[float], orientation: list
         if not np.isfinite(numbers).all():
             raise CofError(Reason.CINE_GEOMETRY, f"{name} of an image is not a number")
     if min(spacing_mm) <= 0:
-        raise CofError(Reason.CINE_GEOMETRY, f"PixelSpacing of an image is {spacing_mm[0]:.3g} x {spacing_mm[1]:.3g}")
+        raise CofError(
+            Reason.CINE_GEOMETRY,
+            f"PixelSpacing of an image is {spacing_mm[0]:.3g} x {spacing_mm[1]:.3g}; both must be above 0",
+        )
     directions = np.reshape(orientation, (2, 3)) * _TO_RAS
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     if not lengths.min() > 0:
@@ -94,5 +97,5 @@ def make_plane(spacing_mm: list[float], position: list[float], orientation: list
 
 @lru_cache(maxsize=1024)
 def is_unit(orientation: tuple[float, ...]) -> bool:
-    """Tell whether the two directions of an orientation are of unit length."""
+    """Tell whether the two directions of an orientation have unit length."""
     return bool((np.abs(np.linalg.norm(np.reshape(orientation, (2, 3)), axis=1) - 1) <= _UNIT).all())

@@ -1,4 +1,4 @@
-"""Intensities that mean the same in every image of one scan: high values white, padding as dark as anything."""
+"""Uniform intensities in all images of one scan: high values are white, and padding is as dark as the darkest pixel."""
 
 from dataclasses import replace
 
@@ -10,15 +10,15 @@ from cof.errors import CofError, Reason
 
 
 def settled(cycles: list[list[Image]], repairs: list[str]) -> list[list[Image]]:
-    """The same images, inverted where high values are black (MONOCHROME1), their padding filled.
+    """Return the same images, inverted where high values are black (MONOCHROME1), and with padding filled.
 
-    An inverted value is a constant of the whole scan minus the value: the sum of the ends of what its stored bits can
-    hold, the largest such sum where images differ; where that leads beyond 16 bits, the sum of the ends of what they do
-    hold. Padding takes the least value of all pixels that are none.
+    Inversion subtracts each value from one constant of the whole scan: the sum of the least and the greatest value that
+    the stored bits can hold, and the largest such sum where images differ. Where the result would exceed 16 bits, it is
+    the sum of the least and the greatest value of the images. Padding gets the least value of all other pixels.
 
     Args:
-        cycles: the images of every slice in order of time; one may stand in several places.
-        repairs: takes what was done.
+        cycles: images of every slice in order of time; an image may occur several times.
+        repairs: list to which a remark is added for what was done.
 
     Raises:
         CofError: CINE_UNREADABLE, all pixels are padding.
@@ -26,9 +26,9 @@ def settled(cycles: list[list[Image]], repairs: list[str]) -> list[list[Image]]:
     images = list({image: None for cycle in cycles for image in cycle})
     greys = [image.grey for image in images]
     if stray := sum(grey.stray_bits for grey in greys):
-        repairs.append(f"bits beyond BitsStored (an overlay, or dirt) ignored in {stray} of {len(greys)} images")
+        repairs.append(f"bits beyond BitsStored (an overlay or leftovers) ignored in {stray} of {len(greys)} images")
     repairs.extend(
-        f"slice {number} is nothing but padding"
+        f"slice {number} consists of padding only"
         for number, cycle in enumerate(cycles, 1)
         if all(image.grey.padded is not None and image.grey.padded.all() for image in cycle)
     )
@@ -64,7 +64,7 @@ def _filled(greys: list[Grey], repairs: list[str]) -> list[Grey]:
     fill, _ = _ends(greys)
     share = padding / sum(grey.pixels.size for grey in greys)
     repairs.append(
-        f"{share:.2%} of all pixels are padding (PixelPaddingValue): set to {fill:g}, the least of the others"
+        f"{share:.2%} of all pixels are padding (PixelPaddingValue): set to {fill:g}, the least value of the others"
     )
     return [
         grey if grey.padded is None else replace(grey, pixels=np.where(grey.padded, fill, grey.pixels))
@@ -73,7 +73,7 @@ def _filled(greys: list[Grey], repairs: list[str]) -> list[Grey]:
 
 
 def _ends(greys: list[Grey]) -> tuple[float, float]:
-    """The least and the greatest value of all pixels that are no padding; raises CofError if there is none."""
+    """Return the least and the greatest value of all pixels that are not padding; raise CofError if there are none."""
     real = [grey.pixels if grey.padded is None else grey.pixels[~grey.padded] for grey in greys]
     real = [pixels for pixels in real if pixels.size]
     if not real:

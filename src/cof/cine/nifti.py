@@ -1,4 +1,4 @@
-"""Cines, anchors and label maps from NIfTI files."""
+"""Reader of cines, anchors and label maps in NIfTI files."""
 
 import gzip
 import zlib
@@ -21,25 +21,26 @@ from cof.cine.volume import Cine, to_int16, uniform_times
 from cof.errors import CofError, Reason, raise_if_broken
 
 UNORIENTED = (
-    "no orientation in the header: slices taken to run from base to apex as stored; make sure that the first is basal"
+    "no orientation in the header: slices assumed to run from base to apex as stored; check that the first is basal"
 )
 PLAUSIBLE_RR_MS = (300.0, 2000.0)
 DEFAULT_RR_MS = 1000.0
-# As float64: twice a cine of 15 slices of 256 x 256 voxels and 50 frames.
+# As float64, twice the size of a cine of 50 frames and 15 slices of 256 x 256 voxels.
 _MAX_BYTES = 768 * 2**20
 _MAX_OFFSET = 2**20
 _TO_MS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
-_NO_DURATION = (0.0, 1.0)  # what programs write that know no time
-# From the first slice to the last: no heart is longer.
+_NO_DURATION = (0.0, 1.0)  # written by programs that do not know the duration
+# Distance of the first and the last slice; no heart is longer.
 _MAX_STACK_MM = 250.0
-# Neighbouring slices of real cines are 5 to 10 times as unlike as neighbouring frames, the first and the last slice
-# about twice as unlike as neighbours, and the first and the last frame about as unlike as neighbours: a cycle closes.
+# In real cines, neighbouring slices differ 5 to 10 times as much as neighbouring frames. The first and the last slice
+# differ about twice as much as neighbouring slices; the first and the last frame, since a cycle closes, about as much
+# as neighbouring frames.
 _FRAMES_UNLIKE = 2.0
 _OPEN = 1.5
 
 _SUFFIXES = (".nii", ".hdr", ".img")
 _GZIP = b"\x1f\x8b"
-_KINDS: dict[int, tuple[Any, Any, Any]] = {  # by the size of the header
+_KINDS: dict[int, tuple[Any, Any, Any]] = {  # by the size of the header in bytes
     348: (nib.Nifti1Header, nib.Nifti1Image, nib.Nifti1Pair),
     540: (nib.Nifti2Header, nib.Nifti2Image, nib.Nifti2Pair),
 }
@@ -50,13 +51,13 @@ class Stored:
     """Contents of a NIfTI.
 
     Attributes:
-        values: [T, Z, Y, X] in the file's order of axes, but for slices, which are always Z.
+        values: [T, Z, Y, X] in the file's order of axes, except that slices are always along Z.
         affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres; not checked.
-        oriented: the header tells how the stack lies in the patient.
-        reordered: slices did not lie along the third axis.
-        step: the header's duration of a frame, in its unit of time.
-        header: as nibabel reads it.
-        repairs: what was mended, in words.
+        oriented: whether the header states the orientation of the stack in the patient.
+        reordered: whether slices did not lie along the third axis.
+        step: duration of a frame by the header, in the header's unit of time; 0 if it states none.
+        header: header as nibabel reads it.
+        repairs: one sentence per repair.
     """
 
     values: np.ndarray
@@ -69,7 +70,7 @@ class Stored:
 
 
 def is_nifti(path: Path) -> bool:
-    """Tell whether a file is a NIfTI by its name or, whatever its name, by its first bytes."""
+    """Tell whether a file is a NIfTI, by its name or by its first bytes."""
     if path.is_dir():
         return False
     if path.name.lower().removesuffix(".gz").endswith(_SUFFIXES):
@@ -85,39 +86,41 @@ def is_nifti(path: Path) -> bool:
 
 
 def read_array(path: Path, reason: Reason) -> Stored:
-    """Read a NIfTI of three or four axes; further axes of a single element are passed over.
+    """Read a NIfTI of three or four axes; further axes of one element are ignored.
 
-    Whether it is compressed is told by its content. Of a pair, either file may be named.
+    The content decides whether it is compressed. Of a pair of files (.hdr and .img), either may be named.
 
     Raises:
-        CofError: with `reason`, if the file is no whole NIfTI of three or four axes.
+        CofError: with `reason`, if the file is not a whole NIfTI of three or four axes.
     """
     try:
         with ExitStack() as files:
             image, pixdim = _load(path, reason, files)
             shape = image.shape
-            # The header alone says how much will be unpacked.
+            # The header alone decides how much would be unpacked.
             if np.prod(shape, dtype=float) * 8 > _MAX_BYTES:
-                raise CofError(reason, f"the NIfTI has {_words(shape)} voxels by its header: too large for a cine")
+                raise CofError(
+                    reason, f"the NIfTI has {_words(shape)} voxels by its header, which is too large for a cine"
+                )
             frames = [axis for axis in range(3, len(shape)) if shape[axis] > 1]
             if len(shape) < 3 or min(shape) < 1 or len(frames) > 1:
                 raise CofError(
                     reason,
-                    f"a NIfTI of {len(shape)} axes ({_words(shape)}); three are read (x, y, z) or four (x, y, z, t)",
+                    f"the NIfTI has {len(shape)} axes ({_words(shape)}); three (x, y, z) or four (x, y, z, t) are read",
                 )
             array = np.asarray(image.dataobj)
             _check_end(image)
     except CofError:
         raise
-    except Exception as error:  # whatever a parser of foreign bytes stumbles over
+    except Exception as error:  # parsing foreign bytes can raise anything
         raise_if_broken(error)
         fault = str(error) if isinstance(error, HeaderDataError) else type(error).__name__
         raise CofError(
-            reason, f"no readable NIfTI ({fault}): it is cut off or damaged; write or fetch it again"
+            reason, f"the NIfTI cannot be read ({fault}): it is cut off or damaged; write or fetch it again"
         ) from None
     if array.dtype.kind not in "iuf":
         raise CofError(
-            reason, f"a NIfTI of data type {array.dtype} holds no intensities: save it as numbers of one part"
+            reason, f"a NIfTI of data type {array.dtype} holds no intensities: save it with whole or real numbers"
         )
     placed = place_voxels(image.header, pixdim[1:4], shape)
     affine, repairs = placed.affine, placed.repairs
@@ -126,7 +129,7 @@ def read_array(path: Path, reason: Reason) -> Stored:
     if along != 2:
         axes = [axis for axis in axes if axis != along] + [along]
         affine = affine[:, [*axes, 3]]
-        repairs += (f"slices lie along the file's axis {'xyz'[along]} by the spacing: axes reordered",)
+        repairs += (f"by the spacing, slices lie along the file's axis {'xyz'[along]}: axes reordered",)
     values = array.reshape(*shape[:3], -1).transpose(3, *axes[::-1])
     steps = pixdim[[axis + 1 for axis in frames] + [4]]
     step = float(next((step for step in steps if step not in _NO_DURATION), 0.0))
@@ -134,22 +137,22 @@ def read_array(path: Path, reason: Reason) -> Stored:
 
 
 def _check_end(image: Any) -> None:
-    """Read a compressed file to its end, where its checksum is compared; raises OSError or EOFError if it differs."""
+    """Read a compressed file to its end, which checks its checksum; raise OSError or EOFError if that differs."""
     for holder in image.file_map.values():
         if isinstance(holder.fileobj, gzip.GzipFile):
             holder.fileobj.read(_MAX_OFFSET)
 
 
 def _load(path: Path, reason: Reason, files: ExitStack) -> tuple[Any, np.ndarray]:
-    """The image, its voxels unread, and the pixdim of its file. The files stay open as long as `files`."""
+    """Open the image without reading its voxels; return it and its file's pixdim. `files` keeps the files open."""
     first = _partner(path, ".img", ".hdr") or path
     header = files.enter_context(_opened(first))
     head = header.read(540)
     size, order = _header_size(head)
     if size not in _KINDS:
         alone = first.name.lower().removesuffix(".gz").endswith(".img")
-        kind = "one of voxels, without its header (.hdr) beside it" if alone else describe(first)
-        raise CofError(reason, f"no readable NIfTI: the file is {kind}")
+        kind = "an .img file without its header (.hdr) beside it" if alone else describe(first)
+        raise CofError(reason, f"this is not a readable NIfTI: the file is {kind}")
     header_class, single, pair = _KINDS[size]
     raw = header_class(head[:size], endianness=order, check=False)
     pixdim = raw["pixdim"].astype(float)
@@ -157,26 +160,28 @@ def _load(path: Path, reason: Reason, files: ExitStack) -> tuple[Any, np.ndarray
     if magic == b"ni":
         second = _partner(first, ".hdr", ".img")
         if second is None:
-            raise CofError(reason, "the NIfTI is a pair of files, and the one of the voxels (.img) is not there")
+            raise CofError(reason, "the NIfTI is a pair of files, and the file of the voxels (.img) is missing")
         voxels = files.enter_context(_opened(second))
         return pair.from_file_map({"header": FileHolder(fileobj=header), "image": FileHolder(fileobj=voxels)}), pixdim
     if magic != b"n+":
-        raise CofError(reason, "a header of Analyze 7.5, which does not tell how the stack lies: convert it to NIfTI")
-    # What lies before the voxels would be unpacked and read whole.
+        raise CofError(
+            reason, "the header is Analyze 7.5, which does not state the orientation of the stack: convert it to NIfTI"
+        )
+    # Everything before the voxels would be unpacked and read.
     if not float(raw["vox_offset"]) <= _MAX_OFFSET:
-        raise CofError(reason, "the header of the NIfTI is larger than any")
+        raise CofError(reason, "the voxels of the NIfTI begin too late in the file: its header is damaged")
     return single.from_file_map({"image": FileHolder(fileobj=header)}), pixdim
 
 
 def _opened(path: Path) -> BufferedIOBase:
-    """A file for reading, unpacked where its content is compressed, whatever its name."""
+    """Open a file for reading; unpack it if its content is compressed, whatever its name."""
     with path.open("rb") as file:
         packed = file.read(2) == _GZIP
     return gzip.open(path) if packed else path.open("rb")
 
 
 def _header_size(head: bytes) -> tuple[int, str]:
-    """The size of the header by its first four bytes, 0 if it is none, and the order of bytes."""
+    """Return the header's size by its first four bytes, 0 if it is not a header, and the byte order."""
     for order in "<>":
         size = int.from_bytes(head[:4], "little" if order == "<" else "big")
         if size in _KINDS:
@@ -185,7 +190,7 @@ def _header_size(head: bytes) -> tuple[int, str]:
 
 
 def _partner(path: Path, suffix: str, other: str) -> Path | None:
-    """The other file of a pair, if `path` ends in `suffix` and the other one is there."""
+    """Return the other file of a pair, if `path` ends in `suffix` and the other file exists."""
     name = path.name.lower().removesuffix(".gz")
     if not name.endswith(suffix):
         return None
@@ -199,26 +204,26 @@ def _words(shape: tuple[int, ...]) -> str:
 
 
 def read_nifti(path: Path, es_phase: float = np.nan) -> Cine:
-    """Read a cine from a NIfTI (x, y, z, t), or a lone anchor from one of a single frame.
+    """Read a cine from a NIfTI (x, y, z, t), or an anchor from one of a single frame.
 
-    Without an orientation in the header the order of the slices is kept.
+    Without an orientation in the header, the order of the slices is kept.
 
     Args:
         path: the file.
-        es_phase: phase of the second frame, where the file holds ED and ES alone.
+        es_phase: phase of the second frame, where the file holds only ED and ES; NaN otherwise.
 
     Raises:
-        CofError: CINE_MISSING, CINE_UNREADABLE, CINE_NOT_FINITE or CINE_GEOMETRY; PAIR_MISMATCH, a pair of ED and ES
-            has another number of frames than two.
+        CofError: CINE_MISSING, CINE_UNREADABLE, CINE_NOT_FINITE or CINE_GEOMETRY; PAIR_MISMATCH if a pair of ED and ES
+            does not have two frames.
     """
     if not path.is_file():
-        raise CofError(Reason.CINE_MISSING, "the cine is not there")
+        raise CofError(Reason.CINE_MISSING, "the file of the cine does not exist")
     stored = read_array(path, Reason.CINE_UNREADABLE)
     if np.isfinite(es_phase) and len(stored.values) != 2:
         raise CofError(
             Reason.PAIR_MISMATCH,
-            f"{len(stored.values)} frames; with es_phase in the sheet the file holds two, ED and then ES: leave the "
-            "cell empty for a cine",
+            f"the file has {len(stored.values)} frames; with es_phase in the sheet it must have two, ED and then ES: "
+            "leave the cell empty for a cine",
         )
     affine, repairs = stored.affine, stored.repairs
     check_spacing(affine)
@@ -244,14 +249,14 @@ def read_nifti(path: Path, es_phase: float = np.nan) -> Cine:
 
 
 def _check_axes(values: np.ndarray, affine: np.ndarray) -> None:
-    """Refuse a stack [T, Z, Y, X] in which frames and slices seem to be exchanged."""
+    """Raise CofError for a stack [T, Z, Y, X] in which frames and slices seem to be exchanged."""
     frames, slices = values.shape[:2]
     length = (slices - 1) * spacing_of(affine)[2]
     if length > _MAX_STACK_MM:
         raise CofError(
             Reason.CINE_GEOMETRY,
-            f"{slices} slices reach over {length:.0f} mm, and no heart over {_MAX_STACK_MM:.0f} mm: the axes must be "
-            "x, y, z, t; frames and slices may be exchanged, or the spacing is wrong",
+            f"{slices} slices extend over {length:.0f} mm, but at most {_MAX_STACK_MM:.0f} mm are possible: the axes "
+            "must be x, y, z, t; frames and slices may be exchanged, or the spacing is wrong",
         )
     if frames < 3 or slices < 3:
         return
@@ -268,20 +273,21 @@ def _check_axes(values: np.ndarray, affine: np.ndarray) -> None:
 
 
 def _unlike(images: np.ndarray) -> tuple[float, float]:
-    """The mean absolute difference of neighbours along the first axis, and that of the first and the last."""
+    """Return the mean absolute difference of neighbours along the first axis, and that of the first and the last."""
     neighbours = np.mean([np.abs(after - before).mean() for before, after in pairwise(images)])
     return float(neighbours), float(np.abs(images[-1] - images[0]).mean())
 
 
 def _rr_ms(header: nib.Nifti1Header, step: float, frames: int) -> tuple[float, tuple[str, ...]]:
-    """The RR interval by the header's duration of a frame, and in words what was assumed.
+    """Return the RR interval in ms by the header's frame duration, and one sentence for each assumption.
 
-    In the unit of the header, or else in that which makes it plausible; a number that is no frame's duration in any
-    unit is taken for the RR interval itself if it can be one. A header without a unit means seconds or milliseconds.
+    The duration is read in the unit of the header, or else in a unit that makes it plausible. A number that is not a
+    plausible frame duration in any unit is read as the RR interval itself, if it can be one. Without a unit in the
+    header, seconds and then milliseconds are tried.
     """
     try:
         unit = header.get_xyzt_units()[1]
-    except KeyError:  # a code that is no unit
+    except KeyError:  # the code is not a unit
         unit = "unknown"
     stated = (_TO_MS[unit],) if unit in _TO_MS else (1000.0, 1.0)
     if np.isfinite(step) and abs(step) not in _NO_DURATION:
@@ -291,12 +297,15 @@ def _rr_ms(header: nib.Nifti1Header, step: float, frames: int) -> tuple[float, t
                 if PLAUSIBLE_RR_MS[0] <= rr_ms <= PLAUSIBLE_RR_MS[1]:
                     if count == 1:
                         return round(rr_ms, 3), (
-                            f"the header's duration of a frame ({step:.4g}) can be none: RR taken as {rr_ms:.0f} ms",
+                            f"the header's frame duration ({step:.4g}) is not plausible: read as the RR interval, "
+                            f"{rr_ms:.0f} ms",
                         )
                     if factor not in stated or step < 0:
                         return round(rr_ms, 3), (
-                            f"the header's duration of a frame ({step:.4g} {unit}) cannot be in that unit: RR taken as "
-                            f"{rr_ms:.0f} ms",
+                            f"the header's frame duration ({step:.4g} {unit}) cannot be in that unit: RR interval "
+                            f"assumed to be {rr_ms:.0f} ms",
                         )
                     return round(rr_ms, 3), ()
-    return DEFAULT_RR_MS, (f"no plausible frame duration in the header: RR taken as {DEFAULT_RR_MS:.0f} ms",)
+    return DEFAULT_RR_MS, (
+        f"no plausible frame duration in the header: RR interval assumed to be {DEFAULT_RR_MS:.0f} ms",
+    )

@@ -1,4 +1,4 @@
-"""The frames of every slice in order of time, as many in each slice, at the same phases of the cycle."""
+"""Frames of every slice in order of time, with the same number and phases in all slices."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from cof.cine.nifti import DEFAULT_RR_MS, PLAUSIBLE_RR_MS
 from cof.cine.pixels import Grey
 from cof.errors import CofError, Reason
 
-_HOLE = 1.5  # frame durations between neighbours of which a frame between is missing
-_MAX_HOLES = 0.25  # share of the frames; where more seem to be missing, frames are not evenly spaced
-_HALF = 0.5  # frame durations within which frames cover a cycle
-_SAME_START = 1.5  # frame durations within which slices begin alike
-_MOST = 0.75  # share of the slices
-_FEWEST, _MOST_FRAMES = 2 / 3, 3 / 2  # share of the usual number of frames that is resampled
-_TWO_BEATS = 1.75  # RR intervals that frames of one beat cannot take
+_HOLE = 1.5  # time between neighbours above which a frame between them is missing, in frame durations
+_MAX_HOLES = 0.25  # share of the frames; if more seem to be missing, frames are not evenly spaced
+_HALF = 0.5  # largest deviation from the cycle's duration of frames that cover it, in frame durations
+_SAME_START = 1.5  # largest difference of the first times of slices that begin together, in frame durations
+_MOST = 0.75  # least share of the slices that begin together
+_FEWEST, _MOST_FRAMES = 2 / 3, 3 / 2  # range of the number of frames that is resampled, as shares of the usual number
+_TWO_BEATS = 1.75  # duration that shows more than one beat, in RR intervals
 _COVERED = 0.85  # share of the scanner's RR interval below which a part of it was not recorded
 
-# What tells the order of frames, in the order in which it counts; later ones are named in a repair.
+# Criteria for the order of frames, the most reliable first. True marks a weak one, which a repair mentions.
 _KEYS: tuple[tuple[str, Callable[[Image], object], bool], ...] = (
     ("trigger time", lambda image: image.moment.trigger_ms, False),
     ("temporal position", lambda image: image.moment.position, False),
@@ -37,7 +37,7 @@ def _pair(one: int | None, other: int | None) -> tuple[int, int] | None:
 
 
 def _contradicted(images: list[Image]) -> bool:
-    """Tell whether every frame has a time of acquisition, and these make another order than instance numbers."""
+    """Tell whether every frame has an acquisition time of its own, and these order frames unlike instance numbers."""
     acquired = {image.moment.instance: image.moment.acquired_s for image in images}
     times = [acquired[instance] for instance in sorted(acquired, key=lambda number: number or 0)]
     known = [time for time in times if time is not None]
@@ -45,7 +45,7 @@ def _contradicted(images: list[Image]) -> bool:
 
 
 def _alone(images: list[Image]) -> bool:
-    """Tell whether nothing but instance numbers, each in a file of its own, tells frames apart."""
+    """Tell whether frames, each in a file of its own, differ only in their instance numbers."""
     if len(images) == 1 or images[0].moment.file is not None:
         return False
     times = ([getattr(image.moment, name) for image in images] for name in ("trigger_ms", "acquired_s", "content_s"))
@@ -57,8 +57,8 @@ class Frames:
     """The frames of one slice in order of time.
 
     Attributes:
-        images: of the slice.
-        times_ms: [n] ascending trigger times, None where they tell no order.
+        images: images of the slice.
+        times_ms: [n] ascending trigger times; None where they do not give the order.
     """
 
     images: list[Image]
@@ -69,12 +69,12 @@ class Frames:
 
     @property
     def step_ms(self) -> float:
-        """The usual time between neighbours, nan without trigger times."""
+        """Median time between neighbours; NaN without trigger times."""
         return float(np.median(np.diff(self.times_ms))) if self.times_ms is not None and len(self) > 1 else np.nan
 
     @property
     def holes(self) -> int:
-        """The frames that are missing between others by the trigger times."""
+        """Number of frames that are missing between others by the trigger times."""
         if self.times_ms is None or len(self) < 3:
             return 0
         steps = np.diff(self.times_ms) / self.step_ms
@@ -83,17 +83,17 @@ class Frames:
 
     @property
     def interval_ms(self) -> float:
-        """The scanner's RR interval, nan where it names none that can be."""
+        """RR interval by the scanner; NaN where it states no plausible one."""
         intervals = [image.interval_ms for image in self.images if image.interval_ms]
         interval = float(np.median(intervals)) if intervals else np.nan
         return interval if PLAUSIBLE_RR_MS[0] <= interval <= PLAUSIBLE_RR_MS[1] else np.nan
 
 
 def in_order(images: list[Image], number: int) -> tuple[Frames, str]:
-    """The frames of one slice in order of time, and what leaves doubt about it in words ("" for nothing).
+    """Sort the frames of one slice by time; return them, and a remark where the order is doubtful ("" otherwise).
 
     Raises:
-        CofError: CINE_UNREADABLE, nothing tells it.
+        CofError: CINE_UNREADABLE, no element gives the order.
     """
     for name, key, weak in _KEYS:
         values = [key(image) for image in images]
@@ -101,11 +101,11 @@ def in_order(images: list[Image], number: int) -> tuple[Frames, str]:
             continue
         doubt = ""
         if name == "instance number" and _contradicted(images):
-            doubt = "frames in order of instance numbers, though acquisition times make another order"
+            doubt = "frames in order of instance numbers, although acquisition times give another order"
         if name == "instance number" and not doubt and _alone(images):
-            doubt = "frames in order of instance numbers, and nothing else tells whether it is that of time"
+            doubt = "frames in order of instance numbers; no other element confirms that this is the order of time"
         if weak and len(images) > 1:
-            doubt = f"frames in order of {name}, for want of anything better"
+            doubt = f"frames in order of {name}, since nothing more reliable gives an order"
         order = sorted(range(len(images)), key=values.__getitem__)  # type: ignore[arg-type]
         ordered = [images[k] for k in order]
         timed = name == "trigger time"
@@ -115,21 +115,21 @@ def in_order(images: list[Image], number: int) -> tuple[Frames, str]:
     raise CofError(
         Reason.CINE_UNREADABLE,
         f"slice {number}: nothing tells the order of frames; export again with TriggerTime, TemporalPositionIdentifier "
-        "or InstanceNumber, unlike for unlike frames",
+        "or InstanceNumber, different in every frame",
     )
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """The cycle that all slices are brought to.
+    """The cycle to which all slices are brought.
 
     Attributes:
-        count: its frames.
-        rr_ms: its duration, nan of a lone frame.
-        delay_ms: time of the first frame after the R peak, nan where nothing tells.
-        offset: that time in frame durations, 0 where nothing tells.
-        gated: whether trigger times count from the R peak.
-        interval_ms: the usual RR interval by the scanner, nan without.
+        count: number of frames.
+        rr_ms: duration; NaN for a single frame.
+        delay_ms: time from the R peak to the first frame; NaN where it is not known.
+        offset: that time in frame durations; 0 where it is not known.
+        gated: whether trigger times are counted from the R peak.
+        interval_ms: median RR interval by the scanner; NaN without one.
     """
 
     count: int
@@ -141,12 +141,12 @@ class Cycle:
 
 
 def common_cycle(slices: list[Frames], repairs: list[str]) -> Cycle:
-    """The cycle of the usual number of frames, by the slices that miss none.
+    """Return the cycle with the most frequent number of frames, by the slices that lack none.
 
     Raises:
-        CofError: CINE_UNREADABLE, the frames are those of several beats.
+        CofError: CINE_UNREADABLE, the frames are of several beats.
     """
-    # Of two equally usual numbers the larger.
+    # Of two equally frequent numbers, take the larger.
     sizes = Counter(len(frames) + frames.holes for frames in slices)
     count = max(sizes, key=lambda size: (sizes[size], size))
     complete = [frames for frames in slices if len(frames) == count and frames.times_ms is not None]
@@ -168,7 +168,7 @@ def common_cycle(slices: list[Frames], repairs: list[str]) -> Cycle:
         if rr_ms == round(by_trigger, 3):
             repairs.append(
                 f"trigger times begin at {first.min():.0f} to {first.max():.0f} ms in the slices: not counted from "
-                "the R peak, they tell no more than the order of frames"
+                "the R peak, they are used only for the order of frames"
             )
         return Cycle(count, rr_ms, np.nan, 0.0, False, interval_ms)
     offset = float(np.median([start / frames.step_ms for start, frames in zip(first, complete)]))
@@ -180,62 +180,62 @@ def common_cycle(slices: list[Frames], repairs: list[str]) -> Cycle:
         ):
             repairs.append(
                 f"slice {number}: its trigger times begin at {frames.times_ms[0]:.0f} ms, those of the others at "
-                f"{begin:.0f} ms; its first frame is taken for theirs"
+                f"{begin:.0f} ms; its first frame is used with the first frames of the others"
             )
     return Cycle(count, rr_ms, begin, offset, True, interval_ms)
 
 
 def _check_one_beat(slices: list[Frames], count: int) -> None:
-    """Raise CofError (CINE_UNREADABLE) where the scanner counts a fraction of these frames into a cycle."""
+    """Raise CofError (CINE_UNREADABLE) where the scanner states that a fraction of these frames is a cycle."""
     counted = [frames.images[0].cycle_frames for frames in slices if frames.times_ms is None]
     for usual, times in Counter(number for number in counted if number and number > 1).most_common(1):
         if times > len(slices) / 2 and count >= 2 * usual and count % usual == 0:
             raise CofError(
                 Reason.CINE_UNREADABLE,
-                f"{count} frames a slice, and by the scanner (CardiacNumberOfImages) {usual:.0f} make a cycle: several "
-                "beats, and nothing tells them apart; export one acquisition",
+                f"{count} frames per slice, but by the scanner (CardiacNumberOfImages) {usual:.0f} make a cycle: "
+                "several beats, which cannot be told apart; export one acquisition",
             )
 
 
 def _rr_ms(by_trigger: float, interval_ms: float, repairs: list[str]) -> float:
-    """The RR interval: that of the frames by trigger times, else the scanner's.
+    """Return the RR interval: the duration of the frames by trigger times, or else the scanner's.
 
     Raises:
-        CofError: CINE_UNREADABLE, the frames take several RR intervals.
+        CofError: CINE_UNREADABLE, the frames last several RR intervals.
     """
     low, high = PLAUSIBLE_RR_MS
     share = by_trigger / interval_ms
-    # Trigger times beyond plausible ones may be in another unit; whole beats more are beats.
+    # Implausibly long trigger times may be in another unit, unless they last a whole number of beats.
     whole = abs(share - round(share)) < 0.1 if np.isfinite(share) and share < 20 else False
     if share >= _TWO_BEATS and (by_trigger <= high or whole):
         raise CofError(
             Reason.CINE_UNREADABLE,
-            f"the frames take {by_trigger:.0f} ms by TriggerTime, and an RR interval {interval_ms:.0f} ms: more "
+            f"the frames last {by_trigger:.0f} ms by TriggerTime, but an RR interval lasts {interval_ms:.0f} ms: more "
             "than one beat; export one beat",
         )
     if low <= by_trigger <= high:
         if share < _COVERED:
             repairs.append(
-                f"the frames take {by_trigger:.0f} ms of the scanner's RR interval of {interval_ms:.0f} ms: the cycle "
-                "is that of the frames"
+                f"the frames last {by_trigger:.0f} ms of the scanner's RR interval of {interval_ms:.0f} ms: the cycle "
+                "lasts as long as the frames"
             )
         return round(by_trigger, 3)
     if np.isfinite(interval_ms):
         if np.isfinite(by_trigger):
-            repairs.append(f"trigger times make no RR interval in ms: the scanner's of {interval_ms:.0f} ms taken")
+            repairs.append(f"trigger times give no RR interval in ms: the scanner's of {interval_ms:.0f} ms is used")
         return round(interval_ms, 3)
-    repairs.append(f"no plausible trigger times: RR taken as {DEFAULT_RR_MS:.0f} ms")
+    repairs.append(f"no plausible trigger times: RR interval assumed to be {DEFAULT_RR_MS:.0f} ms")
     return DEFAULT_RR_MS
 
 
 def on_cycle(frames: Frames, cycle: Cycle, max_missing: float, number: int, repairs: list[str]) -> list[Image]:
-    """The frames of one slice at the phases of the cycle.
+    """Return the frames of one slice at the phases of the cycle.
 
-    A slice whose frames cover its own cycle in another number is resampled in time by linear interpolation.
-    Where a frame is missing, the one before it stands in; of too many the last are left out.
+    A slice whose frames cover its own cycle in another number is resampled in time by linear interpolation. A missing
+    frame is replaced by the one before it; of surplus frames, the last are left out.
 
     Raises:
-        CofError: CINE_TOO_FEW_FRAMES.
+        CofError: CINE_TOO_FEW_FRAMES, the number of frames differs by more than `max_missing` allows.
     """
     count = cycle.count
     if len(frames) == count:
@@ -246,7 +246,7 @@ def on_cycle(frames: Frames, cycle: Cycle, max_missing: float, number: int, repa
     if abs(count - len(frames)) > max_missing * count:
         raise CofError(
             Reason.CINE_TOO_FEW_FRAMES,
-            f"slice {number} has {len(frames)} of {count} frames, and they may differ by {max_missing:.0%} "
+            f"slice {number} has {len(frames)} of {count} frames; a difference of {max_missing:.0%} is allowed "
             "(cine.max_missing)",
         )
     if len(frames) > count:
@@ -256,7 +256,7 @@ def on_cycle(frames: Frames, cycle: Cycle, max_missing: float, number: int, repa
 
 
 def _covers(frames: Frames, cycle: Cycle) -> bool:
-    """Tell whether frames of another number than usual cover the slice's own cycle."""
+    """Tell whether frames in another number than usual cover the slice's own cycle."""
     spaced = len(frames) + frames.holes
     if not _FEWEST <= len(frames) / cycle.count <= _MOST_FRAMES or spaced == cycle.count:
         return False
@@ -272,16 +272,16 @@ def _covers(frames: Frames, cycle: Cycle) -> bool:
 
 
 def _resampled(frames: Frames, cycle: Cycle) -> list[Image]:
-    """Frames at the phases of the cycle, by linear interpolation in time.
+    """Resample frames to the phases of the cycle by linear interpolation in time.
 
-    The last and the first frame of a cycle are not mixed: between them stands the nearer one.
+    The last and the first frame of a cycle are not mixed: between them, the nearer one is used.
     """
     spaced = len(frames) + frames.holes
     if frames.times_ms is None:
         own = np.arange(len(frames)) / len(frames)
     else:
         own = (frames.times_ms - frames.times_ms[0]) / (spaced * frames.step_ms)
-    if cycle.gated and frames.times_ms is not None:  # both begin so long after the R peak
+    if cycle.gated and frames.times_ms is not None:  # align both by their delays after the R peak
         own += frames.times_ms[0] / (spaced * frames.step_ms) - cycle.delay_ms / cycle.rr_ms
     own = np.append(own, own[0] + 1)
     images = []
@@ -299,24 +299,24 @@ def _resampled(frames: Frames, cycle: Cycle) -> list[Image]:
 
 
 def _filled(frames: Frames, cycle: Cycle, number: int, repairs: list[str]) -> list[Image]:
-    """Frames with the one before in the place of each that is missing; before the first comes the last."""
+    """Replace each missing frame by the one before it, and a missing first frame by the last."""
     places = _places(frames, cycle)
     if places is None:
         repairs.append(
             f"slice {number}: {len(frames)} of {cycle.count} frames, and nothing tells which are missing: "
-            "the last repeated"
+            "the last one is repeated"
         )
         return frames.images + [frames.images[-1]] * (cycle.count - len(frames))
     at = dict(zip(places.tolist(), frames.images))
     repairs.extend(
-        f"slice {number}: frame {frame + 1} is missing, the one before repeated"
+        f"slice {number}: frame {frame + 1} is missing, the one before is repeated"
         for frame in range(max(at))
         if frame not in at
     )
     if short := cycle.count - 1 - max(at):
         repairs.append(
             f"slice {number}: its frames end {short} before those of the others, at frame {max(at) + 1} of "
-            f"{cycle.count}; the last repeated"
+            f"{cycle.count}; the last one is repeated"
         )
     filled = [at[max(at)]]
     for frame in range(cycle.count):
@@ -325,12 +325,12 @@ def _filled(frames: Frames, cycle: Cycle, number: int, repairs: list[str]) -> li
 
 
 def _places(frames: Frames, cycle: Cycle) -> np.ndarray | None:
-    """The number [n] of every frame within the cycle, None where nothing tells."""
+    """Return the number [n] of every frame within the cycle; None where it is not known."""
     candidates = []
     if frames.times_ms is not None and len(frames) > 2:
         begin = cycle.offset if cycle.gated else frames.times_ms[0] / frames.step_ms
         by_time = np.rint(frames.times_ms / frames.step_ms - begin)
-        # Without gating, times tell what is missing between frames, and not before the first.
+        # Without gating, times show frames that are missing between others, but not before the first.
         if cycle.gated or by_time[-1] == cycle.count - 1:
             candidates.append(by_time)
     positions = [image.moment.position for image in frames.images]

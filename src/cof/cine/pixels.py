@@ -1,7 +1,7 @@
-"""Pixels of DICOM files, uncompressed or by pydicom's decoders; nothing is unpacked that is larger than it says.
+"""Reader of the pixels of DICOM files, uncompressed or by pydicom's decoders; data of another size are refused.
 
-Values are those of the stored bits (BitsStored, HighBit, PixelRepresentation). What the file says about padding and
-about which end of the values is white goes along, for `cof.cine.intensities` to settle it for all images of a scan.
+Values are those of the stored bits (BitsStored, HighBit, PixelRepresentation). Padding, and whether high values are
+white or black, are only noted: `cof.cine.intensities` applies them for all images of a scan together.
 """
 
 import resource
@@ -32,7 +32,7 @@ _MAX_BYTES = 512 * 2**20
 _MAX_CHILD_BYTES = 2 * 2**30
 _MAX_SECONDS = 8
 _child: ProcessPoolExecutor | None = None
-# Image header segments of JPEG and JPEG-LS (start of frame) hold height and width; so does that of JPEG 2000.
+# Header segments of JPEG and JPEG-LS (start of frame), and that of JPEG 2000, hold height and width.
 _JPEG_FRAMES = frozenset([*range(0xC0, 0xD0), 0xF7]) - {0xC4, 0xC8, 0xCC}
 _JPEG_2000 = b"\xff\x4f\xff\x51"
 _LOSSY = (JPEG2000, JPEGLSNearLossless, JPEGBaseline8Bit, JPEGExtended12Bit)
@@ -42,14 +42,14 @@ _COLOURS = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_
 
 @dataclass(frozen=True, eq=False)
 class Grey:
-    """A grey image and what is known of its values.
+    """A grey image and what is known about its values.
 
     Attributes:
         pixels: [Y, X], may be read-only.
-        padded: bool [Y, X], the pixels that the file says are padding; None if none is.
+        padded: bool [Y, X], the pixels that the file marks as padding; None if there are none.
         mirror: None if high values are white (MONOCHROME2). If they are black (MONOCHROME1), the sum of the least and
             the greatest value that the stored bits can hold: `mirror - pixels` is the image with high values white.
-        stray_bits: whether bits beyond BitsStored held something (an overlay, or dirt), which was ignored.
+        stray_bits: whether bits beyond BitsStored were set (an overlay or leftovers); they are ignored.
     """
 
     pixels: np.ndarray
@@ -60,7 +60,7 @@ class Grey:
 
 @dataclass(frozen=True)
 class _Bits:
-    """Place of a pixel's bits in its word."""
+    """The position of a pixel's bits in its word."""
 
     allocated: int
     stored: int
@@ -77,18 +77,19 @@ class _Bits:
 
 
 def read_pixels(elements: Elements) -> list[Grey]:
-    """The grey images of one file, one a frame, as stored.
+    """Read the grey images of one file, one per frame, as stored.
 
     Raises:
-        Unreadable: no grey image of whole numbers, bits that contradict each other, cut short, too long, or too large.
-        Exception: not to be decoded.
+        Unreadable: the file holds no grey image of whole numbers, its bits contradict each other, or the pixels are too
+            few, too many, or too large for a cine.
+        Exception: the pixels cannot be decoded.
     """
     rows, columns = elements.whole("Rows"), elements.whole("Columns")
     frames = int(elements.number("NumberOfFrames") or 1)
     mirrored = _high_is_black(elements)
     bits = _bits(elements)
     if min(rows, columns, frames) < 1:
-        raise Unreadable(f"{frames} frames of {rows} x {columns} pixels are no image")
+        raise Unreadable(f"{frames} frames of {rows} x {columns} pixels are not an image")
     shape = (frames, rows, columns)
     if prod(shape) * bits.allocated // 8 > _MAX_BYTES:
         raise Unreadable(f"{frames} frames of {rows} x {columns} pixels are too large for a cine")
@@ -121,18 +122,20 @@ def read_pixels(elements: Elements) -> list[Grey]:
 
 
 def rescaled(grey: Grey, slope: float | None, intercept: float | None) -> Grey:
-    """Stored values in the units that slope and intercept give them; raises Unreadable if they are no numbers or 0."""
+    """Apply slope and intercept to stored values; raise Unreadable if one is not finite or the slope is 0."""
     if slope in (None, 1.0) and intercept in (None, 0.0):
         return grey
     scale, offset = np.float32(1.0 if slope is None else slope), np.float32(intercept or 0.0)
     if not (isfinite(scale) and isfinite(offset) and scale):
-        raise Unreadable(f"RescaleSlope {slope} and RescaleIntercept {intercept}, which leave no image")
+        raise Unreadable(
+            f"RescaleSlope {slope} and RescaleIntercept {intercept}; both must be finite, and the slope not 0"
+        )
     mirror = None if grey.mirror is None else float(scale) * grey.mirror + 2 * float(offset)
     return replace(grey, pixels=np.asarray(grey.pixels * scale + offset), mirror=mirror)
 
 
 def _high_is_black(elements: Elements) -> bool:
-    """Tell whether high values are black; raises Unreadable for anything but grey images."""
+    """Tell whether high values are black; raise Unreadable for anything but grey images."""
     samples = elements.whole("SamplesPerPixel") if elements.values.get("SamplesPerPixel") else 1
     photometric = elements.text("PhotometricInterpretation").upper()
     if samples == 1 and photometric in _GREYS:
@@ -145,7 +148,7 @@ def _high_is_black(elements: Elements) -> bool:
 
 
 def _bits(elements: Elements) -> _Bits:
-    """The place of the bits; raises Unreadable if the file contradicts itself."""
+    """Return the position of the bits; raise Unreadable if the file contradicts itself."""
     allocated, stored = elements.whole("BitsAllocated"), elements.whole("BitsStored")
     high = elements.whole("HighBit") if elements.values.get("HighBit") else stored - 1
     signed = elements.whole("PixelRepresentation")
@@ -163,7 +166,7 @@ def _bits(elements: Elements) -> _Bits:
 
 
 def _check_length(length: int, shape: tuple[int, int, int], bits: _Bits) -> None:
-    """Raise Unreadable if uncompressed pixels are not as many as the file says; a few bytes may fill up the end."""
+    """Raise Unreadable if the number of uncompressed pixels is not as stated; a few bytes may pad the end."""
     size = bits.allocated // 8
     surplus = length - prod(shape) * size
     if surplus < 0:
@@ -176,7 +179,7 @@ def _check_length(length: int, shape: tuple[int, int, int], bits: _Bits) -> None
 
 
 def _decoded(data: Dataset, shape: tuple[int, int, int], bits: _Bits) -> np.ndarray:
-    """The images by pydicom's decoders, [frames, Y, X], with whatever lies in unused bits."""
+    """Decode the images by pydicom, [frames, Y, X]; unused bits are kept."""
     syntax = data.file_meta.TransferSyntaxUID
     coded = syntax.is_encapsulated and syntax != RLELossless
     if not syntax.is_encapsulated:
@@ -184,12 +187,14 @@ def _decoded(data: Dataset, shape: tuple[int, int, int], bits: _Bits) -> np.ndar
     elif coded:
         for stream in generate_frames(data.PixelData, number_of_frames=shape[0]):
             if _coded_size(stream) != shape[1:]:
-                raise Unreadable(f"a compressed image not of {shape[1]} x {shape[2]} pixels: correct Rows and Columns")
+                raise Unreadable(
+                    f"a compressed image does not have {shape[1]} x {shape[2]} pixels: correct Rows and Columns"
+                )
     try:
         words = np.asarray(_decode_apart(data) if coded else _words(data)).reshape(shape)
     except Unreadable:
         raise
-    except Exception as error:  # whatever a decoder stumbles over
+    except Exception as error:  # a decoder can raise anything
         raise_if_broken(error)
         named = "an unknown transfer syntax" if syntax.name == syntax else syntax.name
         raise Unreadable(f"pixels in {named} that cannot be decoded ({type(error).__name__})") from None
@@ -197,32 +202,32 @@ def _decoded(data: Dataset, shape: tuple[int, int, int], bits: _Bits) -> np.ndar
 
 
 def _words(data: Dataset) -> np.ndarray:
-    """The words that pydicom decodes, before it clears unused bits."""
+    """Return the words that pydicom decodes, before it would clear unused bits."""
     options: Any = {"correct_unused_bits": False}
     return get_decoder(data.file_meta.TransferSyntaxUID).as_array(data, raw=True, **options)[0]
 
 
 def _shifted(words: np.ndarray, bits: _Bits, lossy: bool) -> np.ndarray:
-    """Words whose lowest bit is the lowest stored one.
+    """Shift words so that their lowest bit is the lowest stored one.
 
-    A HighBit above BitsStored - 1 may itself be wrong: it is believed only if the bits below the stored ones are empty.
+    A HighBit above BitsStored - 1 may itself be wrong: it is used only if the bits below the stored ones are 0.
 
     Raises:
-        Unreadable: they are not empty.
+        Unreadable: they are not 0.
     """
     below = bits.high + 1 - bits.stored
     if not below:
         return words
     if lossy or bits.high >= 8 * words.itemsize or (words & ((1 << below) - 1)).any():
         raise Unreadable(
-            f"HighBit {bits.high} with BitsStored {bits.stored}, and the {below} bits below hold something: clear them "
-            f"or, if they are the pixels' own, correct HighBit to {bits.stored - 1}"
+            f"HighBit {bits.high} with BitsStored {bits.stored}, and the {below} bits below are not 0: clear them "
+            f"or, if they belong to the pixels, correct HighBit to {bits.stored - 1}"
         )
     return words >> below
 
 
 def _stored(words: np.ndarray, bits: _Bits) -> tuple[np.ndarray, np.ndarray | None]:
-    """The values of the stored bits; and where other bits hold anything but zeros or the sign, None if nowhere."""
+    """Return the values of the stored bits, and a mask of pixels with other bits set; None if there are none."""
     above = 8 * words.itemsize - bits.stored
     if above <= 0 or (words.max() <= bits.greatest and (not bits.signed or words.min() >= bits.least)):
         return words, None
@@ -231,7 +236,7 @@ def _stored(words: np.ndarray, bits: _Bits) -> tuple[np.ndarray, np.ndarray | No
 
 
 def _checked(words: np.ndarray, bits: _Bits) -> np.ndarray:
-    """Lossily coded values, which overshoot a little; raises Unreadable if they lie far from what the bits can hold."""
+    """Return lossily coded values, which overshoot a little; raise Unreadable if they far exceed the stored bits."""
     margin = (1 << bits.stored) // 16
     if words.max() > bits.greatest + margin or words.min() < bits.least - margin:
         raise Unreadable(f"compressed values beyond what BitsStored {bits.stored} can hold: correct BitsStored")
@@ -239,9 +244,9 @@ def _checked(words: np.ndarray, bits: _Bits) -> np.ndarray:
 
 
 def _padding(elements: Elements, words: np.ndarray, values: np.ndarray, bits: _Bits) -> np.ndarray | None:
-    """Mask of padding by PixelPaddingValue or the range from there to PixelPaddingRangeLimit; None if there is none.
+    """Return the mask of padding by PixelPaddingValue, or by its range to PixelPaddingRangeLimit; None without any.
 
-    A value that the stored bits cannot hold is looked for in the whole words.
+    A value that the stored bits cannot hold is searched in the whole words.
     """
     names = ("PixelPaddingValue", "PixelPaddingRangeLimit")
     if not elements.values.get(names[0]):
@@ -254,7 +259,7 @@ def _padding(elements: Elements, words: np.ndarray, values: np.ndarray, bits: _B
 
 
 def _padding_value(elements: Elements, name: str, bits: _Bits) -> int:
-    """A value of the pixels' own signedness, whatever type the file gave it; raises Unreadable if it is no number."""
+    """Return a padding value with the pixels' signedness, whatever its type; raise Unreadable if it is not a number."""
     raw = elements.values[name]
     if len(raw) not in (2, 4):
         raise Unreadable(f"{name} is not a whole number of 16 or 32 bits: correct or remove it")
@@ -263,23 +268,25 @@ def _padding_value(elements: Elements, name: str, bits: _Bits) -> int:
 
 
 def _decode_apart(data: Dataset) -> np.ndarray:
-    """The pixels by a child process: on some broken images a decoder in C++ ends the process that it runs in."""
+    """Decode the pixels in a child process: on some broken images, a decoder in C++ crashes its process."""
     global _child
     _child = _child or ProcessPoolExecutor(1, get_context("spawn"), _quieten)
     try:
         with _no_main_module():
-            decoded = _child.submit(_decode, data)  # the first begins the process
+            decoded = _child.submit(_decode, data)  # the first call starts the process
         return decoded.result()
     except BrokenProcessPool:
         _child = None
-        raise Unreadable("compressed pixels at which the decoder crashed, or took too long") from None
-    except MemoryError:  # of the bound that the child has, not of the machine
-        raise Unreadable(f"compressed pixels that take the decoder more than {_MAX_CHILD_BYTES >> 30} GiB") from None
+        raise Unreadable("compressed pixels on which the decoder crashed or took too long") from None
+    except MemoryError:  # by the limit of the child, not of the machine
+        raise Unreadable(
+            f"compressed pixels for which the decoder needs more than {_MAX_CHILD_BYTES >> 30} GiB"
+        ) from None
 
 
 @contextmanager
 def _no_main_module() -> Iterator[None]:
-    """A process that begins here imports no main module: a script without a guard would run in it once more."""
+    """Let a process that starts here not import the main module: a script without a guard would run again."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -289,12 +296,12 @@ def _no_main_module() -> Iterator[None]:
 
 
 def _quieten() -> None:
-    """In the child: no remarks on values, which may name the patient."""
+    """Suppress warnings in the child: they quote values, which may name the patient."""
     warnings.simplefilter("ignore")
 
 
 def _decode(data: Dataset) -> np.ndarray:
-    """In the child: the pixels, with bounds on time (whose signal ends the child) and memory."""
+    """Decode the pixels in the child, with limits on memory and on time (whose signal ends the child)."""
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_CHILD_BYTES, _MAX_CHILD_BYTES))
     signal.setitimer(signal.ITIMER_PROF, _MAX_SECONDS)
     pixels = _words(data)
@@ -303,7 +310,7 @@ def _decode(data: Dataset) -> np.ndarray:
 
 
 def _coded_size(stream: bytes) -> tuple[int, int]:
-    """Rows and columns by the header of a JPEG, JPEG-LS or JPEG 2000 stream."""
+    """Return rows and columns by the header of a JPEG, JPEG-LS or JPEG 2000 stream."""
     if stream[:4] == _JPEG_2000:
         right, bottom, left, top = struct.unpack(">4I", stream[8:24])
         return bottom - top, right - left

@@ -1,4 +1,4 @@
-"""One way in for every kind of cine file."""
+"""The reader of all kinds of cine files."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from cof.cine.volume import Cine
 
 
 def read_cine_source(path: Path, max_missing: float) -> Cine:
-    """A cine as recorded: from a NIfTI by its name or content, else from a zip archive or a folder of DICOM files.
+    """Read a cine as recorded: a file that is a NIfTI by name or content, or a zip archive or folder of DICOM files.
 
     Slices run from base to apex; frame 0 is the first recorded one.
 
     Args:
         path: the file or folder.
-        max_missing: share of a slice's frames that may be missing and are replaced by the frame before.
+        max_missing: share of a slice's frames that may be missing; each is replaced by the frame before it.
 
     Raises:
-        CofError: the reason tells what is wrong with the file.
+        CofError: the cine cannot be read; the reason says why.
     """
     return read_nifti(path) if is_nifti(path) else read_dicom(path, max_missing)

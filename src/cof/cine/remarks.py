@@ -1,4 +1,4 @@
-"""Remarks on the files of a source: passed over, mended, and why none could be used."""
+"""Remarks on the files of a source: which were skipped or repaired, and why none could be used."""
 
 import io
 import zipfile
@@ -9,16 +9,16 @@ from cof.errors import CofError, Reason
 
 
 class Remarks:
-    """Numbers of files or images by what became of them.
+    """Counts of files and images by what was done with them.
 
     Attributes:
         unreadable: files by fault.
-        without: images by the element that they lack.
+        without: images by the missing element.
         commas: images by the element that has decimal commas.
-        not_unit: images whose directions are not of unit length.
+        not_unit: images whose directions do not have unit length.
         results: images of the scanner's own evaluation.
         others: files that hold no image.
-        kinds: those files by what they seem to be.
+        kinds: the same files by what they seem to be.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Remarks:
         return [f"{cause} ({count} files)" for cause, count in self.unreadable.most_common()]
 
     def refusal(self) -> CofError:
-        """Why not one image can be used."""
+        """Return the error that says why no image can be used."""
         if self.unreadable:
             return CofError(
                 Reason.CINE_UNREADABLE,
@@ -54,7 +54,9 @@ class Remarks:
                 "images",
             )
         if self.results:
-            return CofError(Reason.CINE_NO_SHORT_AXIS, "only the scanner's own evaluation (InlineVF); export the cine")
+            return CofError(
+                Reason.CINE_NO_SHORT_AXIS, "there is only the scanner's own evaluation (InlineVF); export the cine"
+            )
         if not self.others:
             return CofError(Reason.CINE_NO_SHORT_AXIS, "the folder or archive holds no file")
         found = "; ".join(f"{kind} ({count})" for kind, count in self.kinds.most_common(4))
@@ -65,7 +67,7 @@ class Remarks:
         )
 
     def repairs(self) -> list[str]:
-        """Omissions and repairs, in words."""
+        """Return one sentence for each omission and repair."""
         said = []
         if self.unreadable:
             said.append(f"{self.unreadable.total()} unreadable files left out")
@@ -75,5 +77,7 @@ class Remarks:
             f"{name} of {count} images has decimal commas, read as points" for name, count in self.commas.items()
         )
         if self.not_unit:
-            said.append(f"ImageOrientationPatient of {self.not_unit} images is not of unit length: taken as directions")
+            said.append(
+                f"ImageOrientationPatient of {self.not_unit} images has not unit length: only its directions are used"
+            )
         return said

@@ -1,4 +1,4 @@
-"""Which images of a source are frames of its short-axis cine: by what their headers call them, by form, by place."""
+"""Selection of the images of a source that are frames of its short-axis cine: by name, kind and place."""
 
 import re
 from collections import Counter, defaultdict
@@ -11,14 +11,14 @@ from cof.errors import CofError, Reason
 _SHORT_AXIS = re.compile(r"sax|short.?ax", re.IGNORECASE)
 _LONG_AXIS = re.compile(r"(?<![a-z])lax|cine_?lax|long.?ax|[234] ?_?ch(amb\w*)?(?![a-z])", re.IGNORECASE)
 
-# ImageType and complex component of images that hold no magnitude: "P", "PHASE MAP", "P_FFE", "VELOCITY", "REAL", ...
+# ImageType and complex component of images that are not magnitude: "P", "PHASE MAP", "P_FFE", "VELOCITY", "REAL", ...
 _NO_MAGNITUDE = re.compile(r"(P|V|R|I|PHASE|VELOCITY|REAL|IMAGINARY)([ _](MAP|IMAGE|FFE|PCA|SE|IR|GR|TSE|TFE|B_?TFE))?")
-# Names and flavours of sequences that lay tags or encode displacement.
+# Names of sequences that apply tags or encode displacement.
 _TAGGED = re.compile(
     r"(?<![a-z])tag(?!e)|tagg(ed|ing)|tag(?![a-z])|spamm|(?<![a-z])(csp|grid|c?dense|harp)(?![a-z])|grid.?tag|sine?.?mod",
     re.IGNORECASE,
 )
-# Names of what is imaged along the short axis beside the cine.
+# Names of other images along the short axis.
 _NO_CINE = re.compile(
     r"(?<![a-z])(locali[sz]er|scout|survey|haste|stir|lge|psir|mde|viability|(late|delayed).?(gad|enh)\w*|perf\w*|"
     r"first.?pass|real.?time|moco|(sh)?molli|sasha|mapping|t[12]\W?(star)?[ _-]?map\w*|venc)(?![a-z])",
@@ -28,14 +28,14 @@ _PARALLEL_COSINE = np.cos(np.deg2rad(1.0))
 
 
 def short_axis_cine(images: list[Image], repairs: list[str]) -> tuple[list[Image], bool]:
-    """The images that may be frames of the short-axis cine.
+    """Select the images that may be frames of the short-axis cine.
 
     Args:
-        images: of the whole source.
-        repairs: takes a remark for what is left out; series named as long-axis ones are passed over.
+        images: images of the whole source.
+        repairs: list to which a remark is added for what is left out; long-axis series are skipped without one.
 
     Returns:
-        The images, in planes that are parallel; and whether among those left out are cines.
+        The images, all in parallel planes; and whether there are cines among the images left out.
 
     Raises:
         CofError: CINE_NO_SHORT_AXIS, nothing remains.
@@ -51,17 +51,17 @@ def short_axis_cine(images: list[Image], repairs: list[str]) -> tuple[list[Image
 
 
 def _frames_a_place(images: list[Image]) -> int:
-    """The most images that a series has at one place."""
+    """Return the largest number of images that a series has at one place."""
     return max(Counter((image.series.uid, image.plane) for image in images).values(), default=0)
 
 
 def _without_phase(images: list[Image], repairs: list[str]) -> list[Image]:
-    """The images without phase maps, velocities, and real and imaginary parts."""
+    """Remove phase maps, velocities, and real and imaginary parts."""
     kept = [image for image in images if not any(_NO_MAGNITUDE.fullmatch(word) for word in image.kind)]
     if not kept:
         raise CofError(
             Reason.CINE_NO_SHORT_AXIS,
-            f"all {len(images)} images are phase, velocity, real or imaginary ones by their ImageType; "
+            f"by their ImageType, all {len(images)} images are phase, velocity, real or imaginary ones; "
             "export the magnitude images",
         )
     if len(kept) < len(images):
@@ -72,13 +72,13 @@ def _without_phase(images: list[Image], repairs: list[str]) -> list[Image]:
 
 
 def _without_tags(images: list[Image], repairs: list[str]) -> list[Image]:
-    """The images without those of tagged series."""
+    """Remove images of tagged series."""
     tagged = {image.series: bool(_TAGGED.search(image.series.names)) for image in images}
     kept = [image for image in images if not (tagged[image.series] or any(_TAGGED.search(word) for word in image.kind))]
     if not kept:
         raise CofError(
             Reason.CINE_NO_SHORT_AXIS,
-            f"all {len(images)} images are of tagged series by their names; export the cine without tags",
+            f"by their names, all {len(images)} images are of tagged series; export the cine without tags",
         )
     if len(kept) < len(images):
         repairs.append(f"{len(images) - len(kept)} images of tagged series left out")
@@ -86,21 +86,21 @@ def _without_tags(images: list[Image], repairs: list[str]) -> list[Image]:
 
 
 def _by_name(images: list[Image], repairs: list[str]) -> list[Image]:
-    """The images of short-axis series by name; where no name says so, all that are not long-axis ones."""
+    """Keep images of series with a short-axis name; where there are none, all without a long-axis name."""
     others = [image for image in images if not _LONG_AXIS.search(image.series.description)]
     named = [image for image in images if _SHORT_AXIS.search(image.series.description)]
     chosen = named or others
     if not chosen:
-        raise CofError(Reason.CINE_NO_SHORT_AXIS, "only long-axis series")
+        raise CofError(Reason.CINE_NO_SHORT_AXIS, "there are only long-axis series; give the short-axis cine")
     cines = [image for image in chosen if not _NO_CINE.search(image.series.description)] or chosen
     left_out = len(others) - sum(not _LONG_AXIS.search(image.series.description) for image in cines)
     if left_out:
-        repairs.append(f"{left_out} images of series that are no short-axis cine by name left out")
+        repairs.append(f"{left_out} images of series that are not a short-axis cine by name left out")
     return cines
 
 
 def _without_stills(images: list[Image], repairs: list[str]) -> list[Image]:
-    """The images without series of single images at several places, where others have many at each."""
+    """Remove series of single images at several places, if other series have several images at one place."""
     places: dict[str, Counter] = defaultdict(Counter)
     for image in images:
         places[image.series.uid][image.plane] += 1
@@ -109,12 +109,12 @@ def _without_stills(images: list[Image], repairs: list[str]) -> list[Image]:
     stills = {uid for uid, counts in places.items() if len(counts) > 1 and max(counts.values()) == 1}
     kept = [image for image in images if image.series.uid not in stills]
     if len(kept) < len(images):
-        repairs.append(f"{len(images) - len(kept)} images of series with one image a slice left out: no cine")
+        repairs.append(f"{len(images) - len(kept)} images of series with one image per slice left out: not a cine")
     return kept
 
 
 def _without_derived(images: list[Image], repairs: list[str]) -> list[Image]:
-    """The images without derived ones (copies on film, means) of places that have as many original ones."""
+    """Remove derived images (copies for film, means) at places that have as many original ones."""
     originals: Counter[tuple] = Counter()
     derived: Counter[tuple] = Counter()
     places = {image.plane: tuple(np.round(image.plane.position).tolist()) for image in images}
@@ -124,13 +124,13 @@ def _without_derived(images: list[Image], repairs: list[str]) -> list[Image]:
     kept = [image for image in images if not ("DERIVED" in image.kind and places[image.plane] in doubled)]
     if len(kept) < len(images):
         repairs.append(
-            f"{len(images) - len(kept)} derived images (ImageType) left out: the original ones of their places are read"
+            f"{len(images) - len(kept)} derived images (ImageType) left out: the originals at the same places are read"
         )
     return kept
 
 
 def _parallel(images: list[Image], repairs: list[str]) -> list[Image]:
-    """The largest set of images in parallel planes; of many single images and few cines, that of the cines."""
+    """Keep the largest set of images in parallel planes, by the number of images."""
     planes = {image.plane: image.plane.normal for image in images}
     sets: list[set] = []
     normals: list[np.ndarray] = []
@@ -146,5 +146,5 @@ def _parallel(images: list[Image], repairs: list[str]) -> list[Image]:
     largest = max(sets, key=lambda members: sum(sizes[plane] for plane in members))
     kept = [image for image in images if image.plane in largest]
     if len(kept) < len(images):
-        repairs.append(f"{len(images) - len(kept)} images of other planes left out")
+        repairs.append(f"{len(images) - len(kept)} images in other planes left out")
     return kept

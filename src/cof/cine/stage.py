@@ -1,4 +1,4 @@
-"""The stages of cine: stacking raw files on their native grid, and resampling to the canonical one."""
+"""The cine stages of one batch: stacking raw files on the native grid, and resampling to the canonical grid."""
 
 import logging
 import math
@@ -43,16 +43,16 @@ def stack_batch(
     exclusions: ExclusionsOut,
     settings: SettingsOf[CineSettings],
 ) -> None:
-    """Stack the cine of every subject of a batch on its native grid, and its expert annotation beside it.
+    """Stack the cine of every subject of a batch on its native grid, and write its expert annotation beside it.
 
-    The cycle begins with the frame that `cof.cine.ed` finds. A subject with an anchor and no cine becomes a cine of one
-    frame; one that brings ED and ES alone (`es_phase` of the sheet), a pair of two frames. A faulty annotation leaves
-    the cine in: its row in the table of exclusions has the stage `annotations`.
+    The cycle begins with the frame that `cof.cine.ed` finds. A subject with an anchor and no cine gets a cine of one
+    frame. A subject with only ED and ES (`es_phase` of the sheet) gets a pair of two frames. A faulty annotation does
+    not exclude the cine: its row in the table of exclusions has the stage `annotations`.
 
     Args:
         sheet, key, exclusions, settings: as annotated.
-        out: of `{subject}.nii` and `.json`.
-        annotations: of `{subject}.nii.gz`.
+        out: folder of `{subject}.nii` and `.json`.
+        annotations: folder of `{subject}.nii.gz`.
 
     Raises:
         UsageError: sheet and key are not of the same cohort.
@@ -61,7 +61,9 @@ def stack_batch(
     subjects = list(phases.index)
     keys = read_table(key).set_index("subject")
     if not set(subjects) <= set(keys.index):
-        raise UsageError("the key does not know every subject of the batch; make the cohort anew")
+        raise UsageError(
+            "--key lacks subjects of --sheet: they are of different cohorts; run `cof cohort` and `cof batch` again"
+        )
     provenance = stamp(settings.model_dump(mode="json"))
     excluded, unannotated = Exclusions("cine"), Exclusions("annotations")
     with whole_folder(out) as cines, whole_folder(annotations) as labels:
@@ -90,56 +92,57 @@ def stack_batch(
 
 
 def read_subject(files: Any, settings: CineSettings, es_phase: float = math.nan) -> Cine:
-    """The cine of one subject as recorded, its pair of ED and ES, or its lone anchor.
+    """Read the cine of one subject as recorded, its pair of ED and ES, or its anchor.
 
     Args:
-        files: paths "cine" and "anchor", each "" if there is none; not both.
-        settings: the least that is accepted.
-        es_phase: phase of ES, where the cine's file holds ED and ES alone; nan otherwise.
+        files: paths "cine" and "anchor", "" for a file that does not exist; at least one of them is given.
+        settings: limits of what is accepted.
+        es_phase: phase of ES, where the cine's file holds only ED and ES; NaN otherwise.
 
     Raises:
-        CofError: the reason tells what is wrong with the files.
+        CofError: a file cannot be used; the reason says why.
     """
     if math.isfinite(es_phase):
         path = Path(files["cine"])
         if path.exists() and not is_nifti(path):
-            raise CofError(Reason.PAIR_MISMATCH, "a pair of ED and ES is read from a NIfTI of two frames: write it so")
+            raise CofError(Reason.PAIR_MISMATCH, "a pair of ED and ES must be a NIfTI of two frames: convert it")
         pair = read_nifti(path, es_phase)
         _check_slices(pair, settings)
         return pair
     anchor = read_cine_source(Path(files["anchor"]), settings.max_missing) if files["anchor"] else None
     if anchor is not None and len(anchor.frames) > 1:
-        raise CofError(Reason.ANCHOR_MISMATCH, f"the anchor has {len(anchor.frames)} frames; it is one volume")
+        raise CofError(Reason.ANCHOR_MISMATCH, f"the anchor has {len(anchor.frames)} frames; it must be one volume")
     if not files["cine"]:
-        assert anchor is not None, "the sheet is checked for this"
+        assert anchor is not None, "the cohort stage has checked the sheet for this"
         _check_slices(anchor, settings)
         return anchor
     cine = read_cine_source(Path(files["cine"]), settings.max_missing)
     _check_slices(cine, settings)
     if len(cine.frames) < settings.min_frames:
         raise CofError(
-            Reason.CINE_TOO_FEW_FRAMES, f"{len(cine.frames)} frames; at least {settings.min_frames} are needed"
+            Reason.CINE_TOO_FEW_FRAMES,
+            f"{len(cine.frames)} frames; at least {settings.min_frames} are needed (cine.min_frames)",
         )
     if anchor is None:
         return cine
     slices, rows, columns = cine.frames.shape[1:]
     if onto_stack(anchor.frames, anchor.affine, (slices, rows, columns), cine.affine) is None:
         raise CofError(Reason.ANCHOR_MISMATCH, "the anchor does not lie on the voxels of the cine")
-    return replace(cine, repairs=(*cine.repairs, "the given anchor is unused: the cine's own frame 0 is the anchor"))
+    return replace(cine, repairs=(*cine.repairs, "the given anchor is not used: the cine's own frame 0 is the anchor"))
 
 
 def _check_pair(labels: np.ndarray) -> None:
-    """Refuse a pair [2, Z, Y, X] whose annotation shows the larger left ventricle at ES."""
+    """Raise CofError for a pair [2, Z, Y, X] whose annotated left ventricle is not smaller at ES."""
     ed, es = (int((frame == STRUCTURES["LV"]).sum()) for frame in labels)
     if ed and es >= ed:
         raise CofError(
             Reason.PAIR_MISMATCH,
-            f"the annotated LV has {es} voxels at ES and {ed} at ED: ED is the first frame, ES the second",
+            f"the annotated LV has {es} voxels at ES and {ed} at ED: the first frame must be ED, the second ES",
         )
 
 
 def _ordered_by_labels(cine: Cine, labels: np.ndarray) -> tuple[Cine, np.ndarray]:
-    """Cine and labels with slices from base to apex, as the labels tell it where the cine's header does not."""
+    """Reverse the slices of cine and labels if the cine has no orientation and the labels begin at the apex."""
     if cine.oriented or towards_apex(labels) is not False:
         return cine, labels
     frames, affine = flip_slices(cine.frames, cine.affine)
@@ -150,7 +153,9 @@ def _ordered_by_labels(cine: Cine, labels: np.ndarray) -> tuple[Cine, np.ndarray
 def _check_slices(cine: Cine, settings: CineSettings) -> None:
     slices = cine.frames.shape[1]
     if slices < settings.min_slices:
-        raise CofError(Reason.CINE_TOO_FEW_SLICES, f"{slices} slices; at least {settings.min_slices} are needed")
+        raise CofError(
+            Reason.CINE_TOO_FEW_SLICES, f"{slices} slices; at least {settings.min_slices} are needed (cine.min_slices)"
+        )
 
 
 def grid_batch(
@@ -161,16 +166,18 @@ def grid_batch(
     exclusions: ExclusionsOut,
     settings: SettingsOf[GridSettings],
     excluded: Annotated[
-        Path | None, typer.Option(help="exclusions/quality/{batch}.parquet"), Table(("subject", "reason"))
+        Path | None,
+        typer.Option(help="Subjects to skip: exclusions/quality/{batch}.parquet."),
+        Table(("subject", "reason")),
     ] = None,
 ) -> None:
-    """Resample the cine of every labelled subject of a batch to the canonical grid about its heart.
+    """Resample the cine of every labelled subject of a batch to the canonical grid, centred on its heart.
 
     Args:
         cine, exclusions, settings: as annotated.
-        labels: of each file only the anchor frame decides anything.
-        out: of `{subject}.nii` and `.json`.
-        excluded: table of the subjects that quality left out: passed over here, they reach no later stage.
+        labels: folder of the labels; only those of the anchor frame are used.
+        out: folder of `{subject}.nii` and `.json`.
+        excluded: table of the subjects that the quality stage left out; skipped here, they reach no later stage.
     """
     provenance = stamp(settings.model_dump(mode="json"))
     passed_over = set() if excluded is None else set(read_table(excluded)["subject"])

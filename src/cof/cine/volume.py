@@ -11,13 +11,13 @@ import numpy as np
 
 from cof.errors import CofError, Reason, raise_if_broken
 
-# Intensities that are not whole numbers of 16 bits are stretched to this maximum.
+# Intensities that are not whole numbers of 16 bits are scaled to this maximum.
 _STRETCHED_MAXIMUM = 30_000
-_PAIR = 2  # frames of ED and ES alone; no canonical cycle has so few
+_PAIR = 2  # number of frames of a pair of ED and ES; no canonical cycle has so few
 
 
 def shows_cycle(frames: int) -> bool:
-    """Tell whether a canonical stack of so many frames is a cycle: one frame is a lone anchor, two are a pair."""
+    """Tell whether a canonical stack of so many frames is a cycle: one frame is an anchor, two are a pair."""
     return frames > _PAIR
 
 
@@ -25,22 +25,23 @@ def shows_cycle(frames: int) -> bool:
 class Cine:
     """A short-axis cine on its native grid, slices from base to apex, frame 0 at ED.
 
-    A subject that has an anchor and no cine has a cine of one frame, without an RR interval. One that brings ED and ES
-    alone has a pair: two frames with the phase of the second, without an RR interval.
+    A subject with an anchor and no cine has a cine of one frame, without an RR interval. A subject with only ED and ES
+    has a pair: two frames with the phase of the second, without an RR interval.
 
     Attributes:
         frames: int16 [T, Z, Y, X]; may be memory-mapped.
         affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres.
-        frame_times_ms: [T], after frame 0; the cycle lasts `rr_ms`. Of a pair, the time of ES is nan.
-        rr_ms: RR interval of the scan; nan for a lone anchor and for a pair.
+        frame_times_ms: [T], times after frame 0; the cycle lasts `rr_ms`. In a pair, the time of ES is NaN.
+        rr_ms: RR interval of the scan; NaN for an anchor and for a pair.
         series: names of the series that the slices came from.
-        repairs: what was mended on the way in, in words.
-        rolled_by: frames by which the recorded cycle was rolled so that frame 0 is ED.
-        ed_by: how frame 0 was found: one of `cof.cine.ed`.
-        delay_ms: time of frame 0 after the R peak by trigger times; nan where nothing tells.
-        oriented: the file told how the stack lies in the patient. Otherwise slices are taken to run from base to apex,
-            images to be views from the apex, and the directions of `affine` mean nothing.
-        es_phase: of a pair, the phase of its second frame in (0, 1), ED at 0; nan for anything else.
+        repairs: repairs made while reading, one sentence each.
+        rolled_by: number of frames by which the recorded cycle was rolled so that frame 0 is ED.
+        provenance: record of what made the cine.
+        ed_by: how frame 0 was found, as `cof.cine.ed.find_ed` names it.
+        delay_ms: time from the R peak to frame 0 by trigger times; NaN where it is not known.
+        oriented: whether the file states the orientation of the stack in the patient. Otherwise slices are assumed to
+            run from base to apex, images to be views from the apex, and the directions of `affine` have no meaning.
+        es_phase: phase of a pair's second frame in (0, 1), with ED at 0; NaN for anything else.
     """
 
     frames: np.ndarray
@@ -58,26 +59,27 @@ class Cine:
 
     @property
     def kind(self) -> Literal["anchor", "pair", "cycle"]:
-        """A lone frame; ED and ES alone; or the frames of a cycle."""
+        """Kind of the cine: "anchor" for one frame, "pair" for ED and ES only, "cycle" otherwise."""
         if len(self.frames) == 1:
             return "anchor"
         return "pair" if math.isfinite(self.es_phase) else "cycle"
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel spacing along z, y, x in mm; z is the distance of slice centres."""
+        """Voxel spacing along z, y, x in mm; along z it is the distance of slice centres."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(z), float(y), float(x)
 
     def rolled(self, first: int) -> "Cine":
-        """The same cycle, begun at frame `first`; times count from there.
+        """Return the same cycle, beginning at frame `first`; times are counted from there.
 
         Raises:
-            CofError: CINE_TOO_FEW_FRAMES, there is no such frame.
+            CofError: CINE_TOO_FEW_FRAMES, there is no such frame; PAIR_MISMATCH, a pair would begin at ES.
         """
         if not 0 <= first < len(self.frames):
             raise CofError(
-                Reason.CINE_TOO_FEW_FRAMES, f"frame {first} is named as ED, and there are {len(self.frames)} frames"
+                Reason.CINE_TOO_FEW_FRAMES,
+                f"frame {first} is named as ED, but there are only {len(self.frames)} frames, counted from 0",
             )
         if first == 0:
             return self
@@ -94,18 +96,18 @@ class Cine:
 
 
 def uniform_times(frames: int, rr_ms: float) -> np.ndarray:
-    """Times [T] in ms of evenly spaced frames over one cycle; a lone frame is at 0."""
+    """Return the times [T] in ms of evenly spaced frames over one cycle; a single frame is at 0."""
     return np.zeros(1) if frames == 1 else np.arange(frames) * rr_ms / frames
 
 
 def to_int16(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Intensities as int16, unchanged if they are whole numbers of that range and stretched otherwise.
+    """Return intensities as int16: unchanged if they are whole numbers in that range, and scaled otherwise.
 
     Returns:
-        The intensities, and the repair in words if they were stretched.
+        The intensities, and a sentence for the repair if they were scaled.
 
     Raises:
-        CofError: CINE_NOT_FINITE, also for a constant image.
+        CofError: CINE_NOT_FINITE, an intensity is not finite, or all are the same.
     """
     integer = np.issubdtype(values.dtype, np.integer)
     if not (integer or np.isfinite(values).all()):
@@ -126,7 +128,7 @@ def to_int16(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def sidecar(path: Path) -> Path:
-    """The JSON file beside a NIfTI."""
+    """Return the path of the JSON file beside a NIfTI."""
     return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 
@@ -134,13 +136,13 @@ def write_cine(path: Path, cine: Cine, more: dict[str, Any] | None = None) -> No
     """Write an uncompressed NIfTI (x, y, z, t; int16, unscaled, so that frames can be memory-mapped) and its sidecar.
 
     Args:
-        path: ends in `.nii`.
-        cine: an RR interval of nan becomes null in the sidecar.
-        more: further entries of the sidecar.
+        path: path that ends in `.nii`.
+        cine: cine to write; an RR interval of NaN becomes null in the sidecar.
+        more: further entries for the sidecar.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     known = math.isfinite(cine.rr_ms)
-    # Not made contiguous: seen from the NIfTI's order of axes, frames already lie as it stores them.
+    # No contiguous copy is needed: in the NIfTI's order of axes, the frames already lie as it stores them.
     image = nib.Nifti1Image(cine.frames.astype(np.int16, copy=False).transpose(3, 2, 1, 0), cine.affine)
     image.header.set_xyzt_units("mm", "msec")
     zooms = image.header.get_zooms()[:3]
@@ -175,7 +177,7 @@ def read_cine(path: Path) -> Cine:
         cine = Cine(
             np.asanyarray(image.dataobj).transpose(3, 2, 1, 0),
             np.asarray(image.affine),
-            np.asarray(record["frame_times_ms"], float),  # null becomes nan
+            np.asarray(record["frame_times_ms"], float),  # null becomes NaN
             math.nan if record["rr_ms"] is None else float(record["rr_ms"]),
             tuple(record["series"]),
             tuple(record["repairs"]),
@@ -186,12 +188,15 @@ def read_cine(path: Path) -> Cine:
             bool(record.get("oriented", True)),
             float(record.get("es_phase", math.nan)),
         )
-    except Exception as error:  # whatever the parsers stumble over
+    except Exception as error:  # the parsers can raise anything
         raise_if_broken(error)
-        raise CofError(Reason.CINE_UNREADABLE, f"no cine with its sidecar ({type(error).__name__})") from None
+        raise CofError(
+            Reason.CINE_UNREADABLE,
+            f"the cine or its sidecar cannot be read ({type(error).__name__}): run the stage again",
+        ) from None
     timed = np.isfinite(cine.frame_times_ms).all() or cine.kind == "pair"
     if cine.frame_times_ms.shape != cine.frames.shape[:1] or not timed:
-        raise CofError(Reason.CINE_UNREADABLE, "the sidecar has not one time for every frame")
+        raise CofError(Reason.CINE_UNREADABLE, "the sidecar does not hold one time for every frame")
     return cine
 
 
@@ -202,26 +207,26 @@ def write_labels(path: Path, labels: np.ndarray, affine: np.ndarray) -> None:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Labels [T, Z, Y, X] as uint8."""
+    """Read labels [T, Z, Y, X] as uint8."""
     return np.asarray(nib.load(path).dataobj).transpose(3, 2, 1, 0).astype(np.uint8)  # type: ignore[attr-defined]
 
 
 def read_frame(path: Path, frame: int) -> np.ndarray:
-    """One frame [Z, Y, X] of a 4D NIfTI as stored; of a compressed one, what lies behind it is not even unpacked."""
+    """Read one frame [Z, Y, X] of a 4D NIfTI as stored; a compressed file is unpacked only up to that frame."""
     return np.asarray(nib.load(path).dataobj[..., frame]).transpose(2, 1, 0)  # type: ignore[attr-defined]
 
 
 def read_anchor_labels(path: Path) -> np.ndarray:
-    """Labels [Z, Y, X] of frame 0 as uint8."""
+    """Read the labels [Z, Y, X] of frame 0 as uint8."""
     return read_frame(path, 0).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class StoredFrames:
-    """The frames of a 4D NIfTI, each read when it is asked for: a cohort of them costs neither memory nor open files.
+    """The frames of a 4D NIfTI, each read on access: a whole cohort needs neither memory nor open files.
 
     Attributes:
-        path: of the NIfTI.
+        path: path of the NIfTI.
         shape: (T, Z, Y, X).
     """
 
@@ -230,12 +235,12 @@ class StoredFrames:
 
     @classmethod
     def of(cls, path: Path) -> "StoredFrames":
-        """The frames of a file, of which only the header is read."""
+        """Return the frames of a file; only its header is read."""
         return cls(path, tuple(reversed(nib.load(path).shape)))  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, frame: int) -> np.ndarray:
-        """Frame [Z, Y, X] as stored."""
+        """Read a frame [Z, Y, X] as stored."""
         return read_frame(self.path, frame)

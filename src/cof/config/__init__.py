@@ -1,7 +1,7 @@
 """The typed form of `config.yaml`: the only place that knows its keys.
 
-Every stage takes one settings object from here and nothing else of the configuration, so that a changed key re-runs
-just the stages that read it.
+Every stage takes one settings object from here and nothing else of the configuration. A changed key therefore re-runs
+only the stages that read it.
 """
 
 import difflib
@@ -37,14 +37,14 @@ log = logging.getLogger(__name__)
 
 
 class Config(Settings):
-    """Everything a run is made of."""
+    """The complete configuration of a run."""
 
-    results: str = Field("results", description="folder that every result goes to")
-    seed: int = Field(0, ge=0, description="of everything random; same seed, same bytes")
+    results: str = Field("results", description="folder to which all results are written")
+    seed: int = Field(0, ge=0, description="seed of every random number; the same seed gives the same bytes")
     trained: str | None = Field(
         None,
-        description="results folder of another run: of labeller, registrations and models, those that lie there are "
-        "used as they are, and the rest is trained on this cohort",
+        description="results folder of another run. Labeller, registrations and models found there are used as they "
+        "are; the others are trained on this cohort",
     )
     subjects: tuple[str, ...] = Field((), description="limit the run to these subjects; models are not retrained")
     phantom: PhantomSettings = PhantomSettings()
@@ -65,18 +65,18 @@ class Config(Settings):
 
     @property
     def featured(self) -> tuple[str, ...]:
-        """Whose features some table compares: the real hearts (`real`) and models; nobody's without such a column."""
+        """Names of the hearts whose features a table compares: `real` and the models; empty without such a column."""
         models = [model for table in self.tables.values() if table.with_features for model in table.trainings]
         return tuple(dict.fromkeys((REAL, *models))) if models else ()
 
     @property
     def exact_motion(self) -> bool:
-        """An oracle moves by the exact displacement of a synthetic cohort."""
+        """Whether an oracle uses the exact displacement of a synthetic cohort."""
         return any(model.motion == TRUTH for model in self.models.values())
 
 
 def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
-    """The keys that the group named by a pydantic error location accepts."""
+    """Return the keys that the group at the location of a pydantic error accepts."""
     group: Any = Config if model is None else model
     for part in error["loc"][:-1]:
         fields = getattr(group, "model_fields", None)
@@ -94,7 +94,7 @@ def _known_keys(error: Any, model: type[BaseModel] | None) -> list[str]:
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
-    """One line that says what is wrong in a configuration and, for a misspelt key, what was probably meant."""
+    """Return one line that says what is wrong in a configuration and, for a misspelt key, which key was meant."""
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
@@ -106,10 +106,10 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
 
 
 def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
-    """The typed configuration of a plain mapping.
+    """Return the typed configuration of a plain mapping.
 
     Raises:
-        UsageError: a key is unknown, missing or of the wrong type, or a name refers to nothing.
+        UsageError: a key is unknown, missing or of the wrong type, or a name refers to no entry.
     """
     raw = without_removed(raw)
     variants = {
@@ -120,14 +120,17 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
     except ValidationError as error:
         raise UsageError(explain(error, where)) from None
     if TRUTH in config.registrations:
-        raise UsageError(f"{where}: registrations.{TRUTH}: this name is kept for the exact displacement")
+        raise UsageError(f"{where}: registrations.{TRUTH}: this name is reserved for the exact displacement")
     if REAL in config.models:
-        raise UsageError(f"{where}: models.{REAL}: this name is kept for the real hearts")
+        raise UsageError(f"{where}: models.{REAL}: this name is reserved for the real hearts")
     for name, model in config.models.items():
         registration = model.motion
         if registration == TRUTH and model.takes_exact_motion:
             if config.cohort.sheet is not None:
-                raise UsageError(f"{where}: models.{name}.registration: only a synthetic cohort knows its exact motion")
+                raise UsageError(
+                    f"{where}: models.{name}.registration: '{TRUTH}', the exact motion, exists for a synthetic cohort "
+                    "only; name a registration"
+                )
         elif registration is not None and registration not in config.registrations:
             raise UsageError(f"{where}: models.{name}.registration: no registration is called '{registration}'")
         if len(set(model.applied_members)) < len(model.applied_members):
@@ -139,7 +142,10 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
                 kind = f" of the family '{wanted}'" if wanted else ""
                 raise UsageError(f"{where}: models.{name}.{key}: no model{kind} is called '{other}'")
             if applied.applies:
-                raise UsageError(f"{where}: models.{name}: '{other}' itself applies {', '.join(applied.applies)}")
+                raise UsageError(
+                    f"{where}: models.{name}: '{other}' itself applies {', '.join(applied.applies)}; name a model that "
+                    "applies no other"
+                )
     for name in config.intervals.models:
         if name not in config.models:
             raise UsageError(f"{where}: intervals.models: no model is called '{name}'")
@@ -155,20 +161,22 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
             extractor = METRICS[metric].extractor
             if extractor and getattr(config.evaluation.extractors, extractor, "always there") is None:
                 raise UsageError(
-                    f"{where}: tables.{name}.metrics: {metric} needs weights, evaluation.extractors.{extractor}"
+                    f"{where}: tables.{name}.metrics: {metric} needs weights; set evaluation.extractors.{extractor}"
                 )
     if config.evaluation.registration not in config.registrations:
-        raise UsageError(f"{where}: evaluation.registration: no registration is called this")
+        raise UsageError(
+            f"{where}: evaluation.registration: no registration is called '{config.evaluation.registration}'"
+        )
     if config.report.model not in config.models:
         raise UsageError(f"{where}: report.model: no model is called '{config.report.model}'")
     return config
 
 
 def load(path: Path, *more: Path) -> Config:
-    """Read and validate a configuration file, with the keys of others laid over it as Snakemake does.
+    """Read and validate a configuration file, with the keys of further files merged over it as Snakemake does.
 
     Raises:
-        UsageError: a file is not there or no mapping in YAML, or what they say together is invalid.
+        UsageError: a file does not exist, a file is not a YAML mapping, or the merged configuration is invalid.
     """
     for remark in remarks((path, *more)):
         log.warning("%s", remark)
@@ -179,7 +187,7 @@ def load(path: Path, *more: Path) -> Config:
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
-    """The keys of a YAML or JSON file; none of an empty one."""
+    """Return the keys of a YAML or JSON file; an empty file gives an empty mapping."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -194,20 +202,20 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 
 def _place(error: yaml.YAMLError) -> str:
-    """Line and column of a fault in YAML, and what is wrong there, in one line."""
+    """Return one line with the line and column of a YAML error and what is wrong there."""
     mark = getattr(error, "problem_mark", None)
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     problem = getattr(error, "problem", None) or str(error)
     tab = "\\t" in problem
     hint = "indent with spaces" if tab else "close brackets and quotes, and put a space after each colon"
-    return f"{where}: no valid YAML: {' '.join(problem.split())}; {hint}"
+    return f"{where}: not valid YAML: {' '.join(problem.split())}; {hint}"
 
 
 def read_settings(text: str, kind: Any) -> Any:
-    """Settings of a stage from inline JSON or from a YAML or JSON file.
+    """Read the settings of a stage from inline JSON or from a YAML or JSON file.
 
     Args:
-        text: JSON starting with `{`, or a path.
+        text: JSON that starts with `{`, or a path.
         kind: a settings class or annotated union such as `ModelSettings`.
 
     Raises:
@@ -223,14 +231,14 @@ def read_settings(text: str, kind: Any) -> Any:
         group = kind if isinstance(kind, type) else None
         raise UsageError(explain(error, "--settings", group)) from None
     except json.JSONDecodeError as error:
-        raise UsageError(f"--settings: no valid JSON: {error}") from None
+        raise UsageError(f"--settings: not valid JSON: {error}") from None
 
 
 def dump(settings: BaseModel) -> str:
-    """Settings as JSON, for the command line and for Snakemake's re-run triggers; rows of a table keep their order."""
+    """Return settings as JSON, for the command line and Snakemake's re-run triggers; table rows keep their order."""
     return json.dumps(settings.model_dump(mode="json"))
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of `config.yaml`, for editors and for validation elsewhere."""
+    """Return the JSON schema of `config.yaml`, for editors and for validation by other programs."""
     return Config.model_json_schema()

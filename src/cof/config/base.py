@@ -1,4 +1,4 @@
-"""What settings of every stage are made of."""
+"""Types and the base class that the settings of all stages share."""
 
 from typing import Annotated, Literal
 
@@ -10,9 +10,9 @@ Count = Annotated[int, Field(ge=1)]
 Triple = tuple[float, float, float]
 Labelling = Literal["nnunet", "propagated"]
 
-# In place of a registration's name: the motion that the simulator knows exactly.
+# Used in place of a registration's name: the exact motion of the simulator.
 TRUTH = "truth"
-# In place of a model's name: the real hearts.
+# Used in place of a model's name: the real hearts.
 REAL = "real"
 
 

@@ -16,7 +16,7 @@ from cof.config.models import ModelSettings
 from cof.config.motion import RegistrationSettings
 from cof.errors import UsageError
 
-# Settings that act when a trained artefact is used, not when it is trained: a run keeps its own.
+# Settings that act when a trained artefact is used, not when it is trained. A run keeps its own values of them.
 _IN_USE = frozenset(
     ("ode", "steps", "guidance", "temperature", "phases_at_once", "slices_at_once", "path", "mirroring")
 )
@@ -25,15 +25,15 @@ _RECORDS = {"labeller": "labeller.json", "registrations": "settings.json", "mode
 
 @dataclass(frozen=True)
 class _Borrowed:
-    """One artefact of another run.
+    """One artefact that is taken from another run.
 
     Attributes:
         name: `labeller`, `registrations/{name}` or `models/{name}`.
-        settings: those of its training, with this run's own where they act at use.
-        differences: settings of its training that are not this run's, such as `field.modes 32 (here 0)`.
-        grid: `shape`, `spacing_mm` (z, y, x) and `frames` of its training as far as it tells them; empty for the
+        settings: settings of its training; for settings that act when it is used, the values of this run.
+        differences: settings of its training that differ from this run's, such as `field.modes 32 (here 0)`.
+        grid: `shape`, `spacing_mm` (z, y, x) and `frames` of its training, as far as they are recorded; empty for the
             labeller, which works on native slices.
-        beat_samples: of an R-R cycle in its training; None where it sees no ECG.
+        beat_samples: samples of an R-R cycle in its training; None where it does not use the ECG.
     """
 
     name: str
@@ -44,7 +44,7 @@ class _Borrowed:
 
 
 def trainable(config: Config) -> Iterator[str]:
-    """Names of everything that a configuration trains or, where another run has it, takes from there.
+    """Yield the names of everything that a configuration trains or takes from another run.
 
     Models that keep something of this cohort's held-out subjects are left out.
     """
@@ -54,34 +54,38 @@ def trainable(config: Config) -> Iterator[str]:
 
 
 def _networks(config: Config) -> Iterator[str]:
-    """Names of everything trainable that is a network, and so needs training subjects for hours."""
+    """Yield the names of the networks among everything trainable; their training takes hours."""
     controls = {f"models/{name}" for name, model in config.models.items() if model.training is None}
     yield from (name for name in trainable(config) if name not in controls)
 
 
 def borrow(config: Config) -> tuple[Config, list[str], list[str]]:
-    """The configuration with the settings of everything that `trained` has.
+    """Return the configuration with the settings of every artefact that the run `trained` provides.
 
-    Each borrowed artefact comes with the settings of its training. Where a registration or a model is borrowed, so do
-    the grid and the beats, since it fits no others. Where no network is left to train, subjects whose sheet names no
-    split are tested, unless `cohort.split` says otherwise.
+    Each borrowed artefact brings the settings of its training. A borrowed registration or model also brings the
+    settings of the grid and the beats, because it fits no others. If no network is left to train, subjects whose sheet
+    names no split go into the test split, unless `cohort.split` is set.
 
     Args:
-        config: may name another run's results in `trained`.
+        config: the configuration; `trained` may name another run's results.
 
     Returns:
-        The configuration, the names of what is borrowed, and a remark for each setting group that is not as configured.
+        The configuration, the names of the borrowed artefacts, and one remark per group of settings that differs from
+        the configured one.
 
     Raises:
-        UsageError: nothing of the configuration lies there, or an artefact does not tell its settings, is of another
-            family than the configuration says, or was trained on another grid than the others.
+        UsageError: the folder holds nothing of the configuration, or an artefact does not record its settings, is of
+            another family than the configuration says, or was trained on another grid than the others.
     """
     if config.trained is None:
         return config, [], []
     folder = Path(config.trained)
     found = [_borrowed(config, folder, name) for name in trainable(config) if (folder / name).is_dir()]
     if not found:
-        raise UsageError(f"trained: nothing of this configuration lies in {folder}")
+        raise UsageError(
+            f"trained: {folder} holds no labeller, registration or model of this configuration; name the results "
+            "folder of a run that has trained some of them"
+        )
     changed: dict[str, Any] = {"registrations": dict(config.registrations), "models": dict(config.models)}
     for artefact in found:
         group, _, name = artefact.name.partition("/")
@@ -104,12 +108,14 @@ def borrow(config: Config) -> tuple[Config, list[str], list[str]]:
         changed["cohort"] = config.cohort.model_copy(update={"split": {"test": 1.0}})
     said = [f"{name} as trained there, with {', '.join(others)}" for name, others in remarks.items() if others]
     if "cohort" in changed:
-        said.append("no network is trained here: subjects whose sheet names no split are tested (cohort.split)")
+        said.append(
+            "no network is trained here: subjects whose sheet names no split go into the test split (cohort.split)"
+        )
     return config.model_copy(update=changed), [artefact.name for artefact in found], said
 
 
 def _borrowed(config: Config, folder: Path, name: str) -> _Borrowed:
-    """One artefact, by the record in its folder."""
+    """Return one artefact, as the record in its folder describes it."""
     group, _, key = name.partition("/")
     asked: dict[str, tuple[Any, Any]] = {
         "labeller": (LabelSettings, config.labels),
@@ -118,7 +124,7 @@ def _borrowed(config: Config, folder: Path, name: str) -> _Borrowed:
     }
     kind, ours = asked[group]
     file = folder / name / _RECORDS[group]
-    if not file.is_file():  # the step that uses it says what is wrong with it
+    if not file.is_file():  # the stage that uses the artefact reports what is wrong with it
         return _Borrowed(name, ours, (), {}, None)
     own = {key: value for key, value in ours.model_dump(mode="json").items() if key in _IN_USE}
     try:
@@ -128,10 +134,14 @@ def _borrowed(config: Config, folder: Path, name: str) -> _Borrowed:
         settings = TypeAdapter(kind).validate_python(record["settings"] | (own if family == _family(ours) else {}))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ValidationError) as error:
         raise UsageError(
-            f"trained: {file} does not tell the settings of its training ({type(error).__name__})"
+            f"trained: {file} does not hold the settings of its training ({type(error).__name__}); train it again, or "
+            "name another results folder"
         ) from None
     if family != _family(ours):
-        raise UsageError(f"trained: {folder / name} is of the family '{family}', here '{_family(ours)}' is asked for")
+        raise UsageError(
+            f"trained: {folder / name} is of the family '{family}', but this configuration asks for "
+            f"'{_family(ours)}'; change one of them or rename the model"
+        )
     return _Borrowed(name, settings, _differences(settings, ours), grid, record.get("beat_samples"))
 
 
@@ -144,7 +154,10 @@ def _family(settings: Any) -> str | None:
 
 
 def _made_for(config: Config, folder: Path, on_grid: list[_Borrowed]) -> dict[str, Settings]:
-    """Grid and beats that borrowed registrations and models fit: of their run, else of their records."""
+    """Return the settings of grid and beats that borrowed registrations and models fit.
+
+    They come from the configuration of their run if it is there, and else from their records.
+    """
     grid = {key: value for artefact in on_grid for key, value in artefact.grid.items()}
     samples = [artefact.beat_samples for artefact in on_grid if artefact.beat_samples]
     beats = {"samples": samples[0]} if samples else {}
@@ -154,7 +167,7 @@ def _made_for(config: Config, folder: Path, on_grid: list[_Borrowed]) -> dict[st
             run = json.loads(file.read_text())
             grid, beats = run["grid"], run["beats"] if samples else {}
         except (OSError, ValueError, LookupError, TypeError):
-            raise UsageError(f"trained: {file} is no configuration of a run") from None
+            raise UsageError(f"trained: {file} is not the configuration of a run") from None
     return {
         "grid": GridSettings.model_validate(config.grid.model_dump() | grid),
         "beats": BeatSettings.model_validate(config.beats.model_dump() | beats),

@@ -16,7 +16,7 @@ def check_config(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Configuration files, each laid over those before, and all over config.yaml beside Snakefile."
+            help="Configuration files, each merged over those before, and all over config.yaml beside Snakefile."
         ),
         File(),
     ] = None,
@@ -25,7 +25,7 @@ def check_config(
     """Print a configuration with every default filled in.
 
     Raises:
-        UsageError: it is not valid.
+        UsageError: the configuration is not valid.
     """
     if schema:
         typer.echo(json.dumps(config.schema(), indent=1))

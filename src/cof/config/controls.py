@@ -1,4 +1,4 @@
-"""Controls, oracles and ensembles: models without a network of their own."""
+"""Settings of controls, oracles and ensembles: models without a network of their own."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from cof.config.family import FamilySettings
 
 
 class StaticSettings(FamilySettings):
-    """Control: the anchor, unmoved."""
+    """Control: the anchor in every frame, without motion."""
 
     implementation = "cof.models.controls.motion:StaticFamily"
     learns_on = None
@@ -24,16 +24,16 @@ class RandomSettings(FamilySettings):
     learns_from = frozenset({"cine"})
 
     family: Literal["random"] = "random"
-    donors: Count = Field(64, description="training cines that the model keeps, of which each subject gets one")
+    donors: Count = Field(64, description="training cines that the model keeps; each subject gets one of them")
 
     @property
     def kept_hearts(self) -> int:
-        """The donors."""
+        """The number of donors."""
         return self.donors
 
 
 class MeanMotionSettings(FamilySettings):
-    """Control: the mean velocity of the training hearts after a heart-aligned affine."""
+    """Control: the mean velocity of the training hearts after affine alignment of the hearts."""
 
     implementation = "cof.models.controls.motion:MeanMotionFamily"
     learns_from = frozenset({"displacement"})
@@ -54,13 +54,14 @@ class ScaledMotionSettings(FamilySettings):
     registration: str = Field("toppr", description="the registration whose motion is averaged")
     predictors: Literal["ecg", "edv", "none"] = Field(
         "ecg",
-        description="of the EF: twelve features of the ECG; the anchor's EDV, for an EDV-only predictor of ESV; or "
-        "none, the mean EF, for a null of stroke volume and cardiac output",
+        description="what the EF is predicted from: twelve features of the ECG; the anchor's EDV, for a prediction of "
+        "ESV from EDV alone; or none, which gives everyone the mean EF, as a null model of stroke volume and cardiac "
+        "output",
     )
 
 
 class ShuffledSettings(FamilySettings):
-    """Control: a trained model that is given the ECG of another held-out participant."""
+    """Control: a trained model that gets the ECG of another held-out participant."""
 
     implementation = "cof.models.controls.shuffled:ShuffledFamily"
     learns_on = "test"
@@ -69,13 +70,17 @@ class ShuffledSettings(FamilySettings):
     family: Literal["shuffled"] = "shuffled"
     model: str = Field("cof", description="the model in `models` that is applied; it is not retrained")
     within: Literal["none", "sex_and_rate"] = Field(
-        "none", description="exchange ECGs freely, or within strata of sex and decile of the heart rate"
+        "none",
+        description="none: exchange ECGs among all subjects; sex_and_rate: within strata of sex and decile of the "
+        "heart rate",
     )
-    permutation: int = Field(0, ge=0, description="number of the exchange; with the seed of the run it decides it")
+    permutation: int = Field(
+        0, ge=0, description="number of the permutation; it determines the exchange together with the seed of the run"
+    )
 
 
 class AnchoredSettings(FamilySettings):
-    """A trained model that is given another frame of the cycle as the anchor."""
+    """A trained model that gets another frame of the cycle as the anchor."""
 
     implementation = "cof.models.controls.anchored:AnchoredFamily"
     learns_on = None
@@ -87,7 +92,7 @@ class AnchoredSettings(FamilySettings):
 
 
 class TrueEfSettings(FamilySettings):
-    """An oracle: a trained EchoDiffusion that is told the EF of the real cine, not one predicted from the ECG."""
+    """Oracle: a trained EchoDiffusion that gets the EF of the real cine instead of the EF predicted from the ECG."""
 
     implementation = "cof.models.controls.true_ef:TrueEfFamily"
     learns_on = None
@@ -99,7 +104,7 @@ class TrueEfSettings(FamilySettings):
 
 
 class EnsembleSettings(FamilySettings):
-    """Trainings that differ in their seed, as one model: their mean motion, and how far they are apart."""
+    """An ensemble of trainings that differ in their seed: their mean motion, and the spread of its members."""
 
     implementation = "cof.models.controls.ensemble:EnsembleFamily"
     learns_on = None
@@ -107,12 +112,12 @@ class EnsembleSettings(FamilySettings):
 
     family: Literal["ensemble"] = "ensemble"
     members: Annotated[tuple[str, ...], Field(min_length=2)] = Field(
-        description="models in `models` of the family cof, alike but for their `seed`"
+        description="models in `models` of the family cof that differ in `seed` only"
     )
 
 
 class OracleSettings(FamilySettings):
-    """The ceiling: the displacement that the registration finds on the subject's own real cine."""
+    """Oracle, the ceiling: the displacement that the registration finds on the subject's own real cine."""
 
     implementation = "cof.models.controls.motion:OracleFamily"
     learns_on = None
@@ -121,5 +126,5 @@ class OracleSettings(FamilySettings):
 
     family: Literal["oracle"] = "oracle"
     registration: str = Field(
-        "toppr", description="a registration variant, or truth: the exact displacement of a synthetic cohort"
+        "toppr", description="name of a registration, or truth: the exact displacement of a synthetic cohort"
     )

@@ -1,6 +1,7 @@
-"""What can be put into a table: every metric's name, unit, direction and definition, in one place.
+"""The catalogue of metrics: name, unit, direction and definition of every column that a table can have.
 
-The configuration, the tables and the report read it; `evaluate_batch` writes the rows that it points to.
+The configuration, the tables and the report read it. `cof.metrics.stage.evaluate_batch` writes the rows to which its
+entries refer.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Literal
 
 StatisticName = Literal["mean", "r2", "r2_centred", "r", "partial_r"]
 
-# Written into every row of metrics/: raise it when a definition changes, so that old rows cannot pass for new ones.
+# Written into every row of metrics/. Raise it when a definition changes, so that old rows are not taken for new ones.
 DEFINITIONS_VERSION = "2"
 
 LONG_FORM = ("subject", "structure", "frame", "slice", "metric", "value", "version")
@@ -19,21 +20,21 @@ class Metric:
     """One column of a table.
 
     Attributes:
-        key: its name in `tables.<table>.metrics` of the configuration.
-        label: what people read.
-        unit: empty for a pure number.
-        better: which way is better.
-        decimals: digits printed after the point.
-        definition: one sentence.
-        metric: its name in the long form; values of several frames are averaged for a subject, NaN left out.
-        structure: its structure in the long form; empty where none applies.
-        absolute: the long form holds signed errors, of which the magnitude is averaged over subjects.
-        statistic: how the subjects' values become the cohort's, by its name in `cof.tables.statistics`.
+        key: name in `tables.<table>.metrics` of the configuration.
+        label: printed name.
+        unit: unit; empty for a dimensionless number.
+        better: direction of improvement.
+        decimals: printed decimals.
+        definition: definition in a sentence or two.
+        metric: name in the long form; the values of several frames are averaged per subject, NaN left out.
+        structure: structure in the long form; empty where none applies.
+        absolute: whether the long form holds signed errors whose absolute values are averaged over subjects.
+        statistic: statistic over the subjects' values, by its name in `cof.tables.statistics`.
         beside: metric and structure, in the long form, of the further columns that the statistic needs.
-        attainable: a coupling of the synthetic cohort's card, as a share of which the statistic is given.
-        extractor: the network of `cof.features` between whose features a Fréchet distance is taken. It belongs to the
-            whole cohort, and has no rows in the long form.
-        video: the distance is between videos of slices, not between images.
+        attainable: key of a coupling in the synthetic cohort's card; the statistic is given as a share of it.
+        extractor: network of `cof.features` whose features a Fréchet distance compares. Such a metric belongs to the
+            whole cohort and has no rows in the long form.
+        video: whether the distance compares videos of slices, not images.
     """
 
     key: str
@@ -53,12 +54,12 @@ class Metric:
 
     @property
     def rests_on_labels(self) -> bool:
-        """Tell whether its values need the labels of a heart, be it to know where the heart is."""
+        """Whether the values need the labels of a heart, if only to locate it."""
         return bool(self.structure) or self.extractor == "labeller"
 
     @property
     def arrow(self) -> str:
-        """The direction of improvement."""
+        """Arrow in the direction of improvement."""
         return "↑" if self.better == "up" else "↓"
 
 
@@ -90,7 +91,7 @@ _IMAGES = (
         "up",
         3,
         "Pearson correlation of the generated and the real frame-to-frame difference images; 0 for a heart that never "
-        "moves. Image noise bounds it: read it against the oracle's row.",
+        "moves. Image noise limits it: compare it with the oracle's row.",
         "m_corr",
     ),
     Metric(
@@ -99,7 +100,8 @@ _IMAGES = (
         "",
         "up",
         3,
-        "SSIM of the generated and the real frame-to-frame difference images. A heart that never moves scores high.",
+        "SSIM of the generated and the real frame-to-frame difference images. A heart that never moves has a high "
+        "value.",
         "m_ssim",
     ),
     Metric(
@@ -108,7 +110,7 @@ _IMAGES = (
         "",
         "up",
         3,
-        "As M-Corr, with the differences of every frame from the anchor.",
+        "Like M-Corr, with the difference of every frame from the anchor.",
         "m_corr_ed",
     ),
     Metric(
@@ -117,7 +119,7 @@ _IMAGES = (
         "",
         "up",
         3,
-        "As M-SSIM, with the differences of every frame from the anchor.",
+        "Like M-SSIM, with the difference of every frame from the anchor.",
         "m_ssim_ed",
     ),
 )
@@ -131,8 +133,8 @@ _OVERLAP = tuple(
         "",
         "up",
         3,
-        f"Three-dimensional {long_name} of the {structure} between the labels of the generated cine (whose, says "
-        f"`twins.labels`) and {against}, averaged over the frames after the anchor.",
+        f"Three-dimensional {long_name} of the {structure} between the labels of the generated cine (by the method "
+        f"of `twins.labels`) and {against}, averaged over the frames after the anchor.",
         f"{name}{suffix}",
         structure,
     )
@@ -148,7 +150,7 @@ _INDICES = (
     ("edv", "EDV", "ml", "mL", 1, "end-diastolic volume"),
     ("esv", "ESV", "ml", "mL", 1, "end-systolic volume"),
     ("ef", "EF", "pct", "%", 1, "ejection fraction (in percentage points)"),
-    ("co", "CO", "l_min", "L/min", 2, "cardiac output, at the real cine's heart rate for both"),
+    ("co", "CO", "l_min", "L/min", 2, "cardiac output (at the real cine's heart rate for both hearts)"),
 )
 
 _FUNCTION = tuple(
@@ -158,13 +160,13 @@ _FUNCTION = tuple(
         unit_label,
         "down",
         decimals,
-        f"Absolute error of the {'right' if ventricle else 'left'} ventricle's {meaning} against {against}.",
+        f"Absolute error of the {'right' if ventricle else 'left'} ventricle's {meaning}, compared with {against}.",
         f"{index}{suffix}_error_{unit}",
         structure,
         absolute=True,
     )
     for suffix, label_suffix, against in (
-        ("", "", "that of nnU-Net's labels of the real cine"),
+        ("", "", "nnU-Net's labels of the real cine"),
         ("_exact", " (exact)", "the exact labels of the synthetic cohort"),
     )
     for ventricle, structure in (("", "LV"), ("rv_", "RV"))
@@ -184,8 +186,8 @@ _CURVE = tuple(
             "",
             "up",
             3,
-            f"Pearson correlation over the cycle of the LV volume with that of {against}; 0 for a heart that never "
-            "moves. Any mean curve scores above .95.",
+            f"Pearson correlation over the cycle of the LV volume with that from {against}; 0 for a heart that "
+            "never moves. Any mean curve reaches more than .95.",
             f"lv_curve{suffix}_r",
             "LV",
         ),
@@ -195,8 +197,8 @@ _CURVE = tuple(
             "ms",
             "down",
             1,
-            "Absolute error of the time at which the periodic cubic spline of the LV volume falls through "
-            f"ESV + .1 SV, at the real cine's RR interval, against {against}.",
+            "Absolute error of the time to ES: the time after the R peak at which the periodic cubic spline of the LV "
+            f"volume falls below ESV + .1 SV, at the real cine's RR interval. Reference: {against}.",
             f"t_es{suffix}_error_ms",
             "LV",
             absolute=True,
@@ -211,8 +213,8 @@ _DISPLACEMENT = (
         "mm",
         "down",
         2,
-        "Mean distance of the generated from the registered displacement over the heart's voxels of the frames after "
-        "the anchor.",
+        "End-point error: mean distance between the generated and the registered displacement over the heart's voxels "
+        "in the frames after the anchor.",
         "epe_mm",
         "heart",
     ),
@@ -222,7 +224,7 @@ _DISPLACEMENT = (
         "mm",
         "down",
         2,
-        "As EPE, of the two in-plane components alone.",
+        "Like EPE, for the two in-plane components alone.",
         "epe_in_plane_mm",
         "heart",
     ),
@@ -232,8 +234,8 @@ _DISPLACEMENT = (
         "mm",
         "down",
         2,
-        "Mean distance of the generated from the exact displacement of the synthetic cohort, over the voxels where it "
-        "is known, of the frames after the anchor.",
+        "Mean distance between the generated displacement and the exact one of the synthetic cohort, over the voxels "
+        "where the exact one is known, in the frames after the anchor.",
         "epe_true_mm",
         "heart",
     ),
@@ -243,7 +245,7 @@ _DISPLACEMENT = (
         "mm",
         "down",
         2,
-        "As EPE (exact), of the two in-plane components alone.",
+        "Like EPE (exact), for the two in-plane components alone.",
         "epe_true_in_plane_mm",
         "heart",
     ),
@@ -253,8 +255,8 @@ _DISPLACEMENT = (
         "%",
         "down",
         3,
-        "Share of the valid grid's voxels, over the frames after the anchor, at which the displacement's Jacobian "
-        "determinant is not positive.",
+        "Share of the voxels on valid slices, over the frames after the anchor, at which the Jacobian determinant of "
+        "the deformation is not positive.",
         "folded_pct",
     ),
     Metric(
@@ -263,7 +265,7 @@ _DISPLACEMENT = (
         "",
         "up",
         3,
-        "Smallest Jacobian determinant of the displacement on the valid grid over the cycle.",
+        "Smallest Jacobian determinant of the deformation on valid slices over the cycle.",
         "min_jacobian",
     ),
 )
@@ -283,8 +285,8 @@ _EJECTION = tuple(
             "",
             "up",
             3,
-            f"Coefficient of determination, over subjects, of the generated heart's EF as a prediction of that of "
-            f"{against}; negative where everyone's mean EF would predict better.",
+            f"Coefficient of determination, over subjects, of the generated heart's EF as a prediction of the EF from "
+            f"{against}; negative where the mean EF of all subjects predicts better.",
             "ef_pct",
             "LV",
             statistic="r2",
@@ -296,8 +298,8 @@ _EJECTION = tuple(
             "",
             "up",
             3,
-            f"As EF R²{label_suffix}, each EF less the mean of all: what is left when the bias that everybody shares, "
-            "such as that of measuring volumes in thick slices, is forgiven.",
+            f"Like EF R²{label_suffix}, after subtraction of the mean over subjects from both EFs. It ignores a bias "
+            "that all subjects share, such as that of volumes measured in thick slices.",
             "ef_pct",
             "LV",
             statistic="r2_centred",
@@ -309,7 +311,7 @@ _EJECTION = tuple(
             "",
             "up",
             3,
-            f"Correlation, over subjects, of the generated heart's EF with that of {against}.",
+            f"Pearson correlation, over subjects, of the generated heart's EF with the EF from {against}.",
             "ef_pct",
             "LV",
             statistic="r",
@@ -321,8 +323,9 @@ _EJECTION = tuple(
             "",
             "up",
             3,
-            f"Correlation, over subjects, of the generated heart's EF with that of {against}, given the latter's EDV, "
-            "sex and the scan's heart rate: what is known without the ECG's shape.",
+            f"Partial correlation, over subjects, of the generated heart's EF with the EF from {against}, given the "
+            "EDV from the same labels, sex and the heart rate of the scan, which are known without the shape of the "
+            "ECG.",
             "ef_pct",
             "LV",
             statistic="partial_r",
@@ -338,8 +341,8 @@ _RECOVERED = (
         "",
         "up",
         3,
-        "EF R² (exact) as a share of the attainable one: that of a linear regression of EF on the latent features of "
-        "ECG and anchor in the cohort's card (`r2_ef_given_ecg_and_anchor`).",
+        "EF R² (exact) as a share of the attainable R²: the R² of a linear regression of EF on the latent features of "
+        "ECG and anchor, from the cohort's card (`r2_ef_given_ecg_and_anchor`).",
         "ef_pct",
         "LV",
         statistic="r2",
@@ -361,8 +364,9 @@ _REGIONAL = tuple(
             "ms",
             "down",
             1,
-            "Absolute error of the SD over 16 segments of the time at which a segment's cavity has lost 90 % of what "
-            f"it loses, against the same from {against}; both from the anchor's labels carried by the displacement.",
+            "Absolute error of the dyssynchrony: the SD over 16 segments of the time at which a segment's cavity has "
+            "lost 90 % of its volume loss, from the anchor's labels warped by the displacement. Reference: the same "
+            f"from {against}.",
             f"peak_sd{suffix}_error_ms",
             "LV",
             absolute=True,
@@ -373,7 +377,7 @@ _REGIONAL = tuple(
             "",
             "up",
             3,
-            f"Correlation of that SD, over subjects, with the same from {against}.",
+            f"Pearson correlation, over subjects, of the dyssynchrony (see its error) with the same from {against}.",
             "peak_sd_ms",
             "LV",
             statistic="r",
@@ -385,8 +389,8 @@ _REGIONAL = tuple(
             "",
             "up",
             3,
-            "Correlation, over a subject's 16 segments, of the wall's thickening from ED to ES with the same from "
-            f"{against}, averaged over subjects.",
+            "Pearson correlation, over a subject's 16 segments, of the wall thickening from ED to ES with the same "
+            f"from {against}, averaged over subjects.",
             f"thickening{suffix}_r",
             "LV",
         ),
@@ -400,8 +404,8 @@ _INFARCT = (
         "",
         "up",
         3,
-        "Correlation, over the subjects with an infarct, of the mean thickening of the segments that are mostly scar "
-        "with the same from the exact displacement of the synthetic cohort.",
+        "Pearson correlation, over the subjects with an infarct, of the mean wall thickening of the segments that are "
+        "mostly scar with the same from the exact displacement of the synthetic cohort.",
         "infarct_thickening_pct",
         "LV",
         statistic="r",
@@ -424,7 +428,7 @@ _INTERVALS = tuple(
             "down",
             1,
             f"Width of the conformal interval for {meaning}{', mean over the cycle' if name == 'curve' else ''}, "
-            "calibrated on the validation subjects; inf where these are too few.",
+            "calibrated on the validation subjects; inf if there are too few of them.",
             f"{name}_interval_width_{unit}",
             "LV",
         ),
@@ -435,18 +439,23 @@ _INTERVALS = tuple(
                 "",
                 "up",
                 3,
-                f"Share of the subjects for whom {meaning}, by {against}, lies in its conformal interval; to be read "
-                f"against 1 - intervals.miscoverage{caveat}.",
+                f"Share of the subjects for whom {meaning}, by {against}, lies in its conformal interval. Compare it "
+                f"with 1 - intervals.miscoverage{caveat}.",
                 f"{name}{suffix}_covered",
                 "LV",
             )
             for suffix, label_suffix, against, caveat in (
-                ("", "", "nnU-Net's labels of the real cine", ", which exchangeable subjects reach on average"),
+                (
+                    "",
+                    "",
+                    "nnU-Net's labels of the real cine",
+                    ", which is reached on average if the subjects are exchangeable",
+                ),
                 (
                     "_exact",
                     " (exact)",
                     "the exact labels of the synthetic cohort",
-                    ", which nothing promises here: intervals are calibrated on nnU-Net's labels",
+                    ", which is not guaranteed here: the intervals are calibrated on nnU-Net's labels",
                 ),
             )
         ),
@@ -462,8 +471,8 @@ _FRECHET = tuple(
             "inception",
             False,
             2,
-            "Fréchet distance between the 2048 pool3 features by Inception-v3 (2015-12-05) of all generated and all "
-            "real valid slices of the frames after the anchor.",
+            "Fréchet distance between the 2048 pool3 features (Inception-v3, 2015-12-05) of all generated and all "
+            "real valid slices in the frames after the anchor.",
         ),
         (
             "fvd",
@@ -471,8 +480,8 @@ _FRECHET = tuple(
             "i3d",
             True,
             2,
-            "Fréchet distance between the 400 features by I3D (Kinetics-400) of generated and real videos, one a valid "
-            "slice.",
+            "Fréchet distance between the 400 features (I3D, Kinetics-400) of generated and real videos, one video "
+            "per valid slice.",
         ),
         *(
             (
@@ -481,17 +490,17 @@ _FRECHET = tuple(
                 extractor,
                 video,
                 decimals,
-                f"Fréchet distance between the features by {network} of generated and real "
+                f"Fréchet distance between the features ({network}) of generated and real "
                 + (
-                    "videos, one a valid slice: their first cosine coefficients over the cycle, "
+                    "videos, one video per valid slice, described by their first cosine coefficients over the cycle, "
                     if video
-                    else "valid slices of the frames after the anchor, "
+                    else "valid slices in the frames after the anchor, "
                 )
-                + "in the leading principal components of the real ones. Neither FID nor FVD, and comparable within "
-                "this table alone.",
+                + "in the leading principal components of the real ones. It is neither FID nor FVD, and comparable "
+                "only within one table.",
             )
             for extractor, label, network, decimals in (
-                ("imagenet", "ImageNet", "EfficientNet-Lite0, trained on ImageNet,", 2),
+                ("imagenet", "ImageNet", "EfficientNet-Lite0, trained on ImageNet", 2),
                 ("labeller", "nnU-Net", "the encoder of the cohort's nnU-Net", 5),  # whose features are small
             )
             for video in (False, True)

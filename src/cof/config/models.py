@@ -9,7 +9,7 @@ from cof.config.family import FamilySettings
 
 
 def _of_any_package(raw: Any, of_this_package: ValidatorFunctionWrapHandler) -> Any:
-    """Settings of a model of any family, those that other packages register among them."""
+    """Validate the settings of a model of any family, also of families that other packages register."""
     name = raw.get("family") if isinstance(raw, dict) else getattr(raw, "family", None)
     kind = settings_of(name) if isinstance(name, str) else None
     if kind is None or name in FAMILIES:
@@ -18,7 +18,7 @@ def _of_any_package(raw: Any, of_this_package: ValidatorFunctionWrapHandler) -> 
         return raw
     try:
         return kind.model_validate(raw)
-    except ValidationError as error:  # located as the settings of this package are: below the name of the family
+    except ValidationError as error:  # give the error the same location as for families of this package
         lines: list[Any] = [dict(line) | {"loc": (name, *line["loc"])} for line in error.errors()]
         raise ValidationError.from_exception_data(error.title, lines) from None
 

@@ -1,23 +1,23 @@
-"""Configuration as plain mappings, before it is validated: files laid over each other, and entries made of others."""
+"""Configuration as plain mappings, before validation: merging of files, and entries that copy others (`like`)."""
 
 from typing import Any
 
 from cof.errors import UsageError
 
-# Groups of named entries. In an overlay, null in the place of an entry removes it; elsewhere null is a value.
+# Groups of named entries. In these groups, null removes an entry; everywhere else null is a value.
 _ENTRIES = ("registrations", "models", "tables")
 
 
 def overlaid(raw: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """A mapping with the keys of another laid over it, group by group."""
+    """Return a mapping with the keys of another merged over it, group by group."""
     nested = {key: overlaid(raw[key], value) for key, value in more.items() if _groups(raw.get(key), value)}
     return raw | more | nested
 
 
 def without_removed(raw: dict[str, Any]) -> dict[str, Any]:
-    """A mapping without the models, registrations, tables and rows of tables that are null.
+    """Return a mapping without the models, registrations, tables and table rows that are null.
 
-    A removed model leaves the tables, their `repeats` and `intervals.models`, too.
+    A removed model is also removed from the tables, their `repeats` and `intervals.models`.
     """
     gone = {name for name, entry in _mapping(raw.get("models")).items() if entry is None}
     kept = raw | {group: _present(raw[group]) for group in _ENTRIES if group in raw}
@@ -30,13 +30,13 @@ def without_removed(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved(entries: Any, where: str) -> Any:
-    """Entries by name, those with `like: NAME` laid over the entry that they name.
+    """Return the entries by name; an entry with `like: NAME` is merged over a copy of the entry that it names.
 
     Raises:
-        UsageError: `like` names no entry, or entries that name each other.
+        UsageError: `like` names no entry, or entries name each other in a circle.
     """
     if not isinstance(entries, dict):
-        return entries  # validation says what is wrong
+        return entries  # validation reports the error
 
     def resolve(name: str, above: tuple[str, ...]) -> Any:
         entry = entries[name]
@@ -45,7 +45,8 @@ def resolved(entries: Any, where: str) -> Any:
             return entry
         if base not in entries or base in (*above, name):
             raise UsageError(
-                f"{where}.{name}.like: " + ("a circle" if base in entries else f"no entry is called '{base}'")
+                f"{where}.{name}.like: "
+                + ("a circle of entries that name each other" if base in entries else f"no entry is called '{base}'")
             )
         changes = {key: value for key, value in entry.items() if key != "like"}
         return overlaid(resolve(base, (*above, name)), changes)
@@ -54,7 +55,7 @@ def resolved(entries: Any, where: str) -> Any:
 
 
 def _without_rows(table: Any, gone: set[str]) -> Any:
-    """A table without the rows that are null, and without those of removed models."""
+    """Return a table without the rows that are null and without those of removed models."""
     if not isinstance(table, dict):
         return table
     rows = _mapping(table.get("models"))
@@ -72,7 +73,7 @@ def _without_rows(table: Any, gone: set[str]) -> Any:
 
 
 def _present(entries: Any) -> Any:
-    """The entries that are not null; what is no mapping stays as it is, for validation to refuse."""
+    """Return the entries that are not null; anything but a mapping is returned as it is, and validation refuses it."""
     if not isinstance(entries, dict):
         return entries
     return {name: entry for name, entry in entries.items() if entry is not None}

@@ -1,4 +1,4 @@
-"""Models that a cohort without training subjects leaves out: those that learn and that no other run has trained."""
+"""Models to leave out for a cohort without training subjects: those that learn and that no other run provides."""
 
 from collections.abc import Collection
 
@@ -9,29 +9,30 @@ from cof.errors import UsageError
 
 
 def without_untrained(config: Config, borrowed: Collection[str]) -> tuple[Config, list[str]]:
-    """The configuration without the models that would need training subjects, for a cohort that has none.
+    """Return the configuration without the models that need training subjects, for a cohort that has none.
 
-    Models that apply one of them, and oracles of a registration that is not borrowed, go with them. Each table names
-    what it had of them in `left_out`; a table without any other row goes as a whole.
+    Models that apply one of them, and oracles of a registration that is not borrowed, are left out too. Each table
+    lists its models that are left out in `left_out`; a table without any other row is left out as a whole.
 
     Args:
-        config: after `cof.config.borrowed.borrow`.
-        borrowed: names of what another run has trained, such as `models/cof`.
+        config: the configuration, after `cof.config.borrowed.borrow`.
+        borrowed: names of the artefacts that another run has trained, such as `models/cof`.
 
     Returns:
         The configuration, and the names of the models that were left out.
 
     Raises:
-        UsageError: labeller, registration of the evaluation or model of the report are not borrowed.
+        UsageError: the labeller, the registration of the evaluation or the model of the report is not borrowed.
     """
     needed = ["labeller", f"registrations/{config.evaluation.registration}"]
     if config.models[config.report.model].learns:
         needed.append(f"models/{config.report.model}")
     if missing := [name for name in needed if name not in borrowed]:
-        source = f"{config.trained} lacks" if config.trained else "`trained` names no run to borrow from for"
+        source = f"{config.trained} lacks" if config.trained else "`trained` names no run that provides"
         raise UsageError(
-            f"nobody to train on, and {source} {', '.join(missing)}: mark subjects as 'train' in the sheet's column "
-            "split, or set trained to the results or weights of a run that has them (such as weights/bench)"
+            f"the cohort has no training subjects, and {source} {', '.join(missing)}: mark subjects as 'train' in the "
+            "sheet's column split, or set trained to the results or weights of a run that has them (such as "
+            "weights/bench)"
         )
     gone = {name for name, model in config.models.items() if f"models/{name}" not in borrowed and model.learns}
     for name, model in config.models.items():
@@ -52,7 +53,7 @@ def without_untrained(config: Config, borrowed: Collection[str]) -> tuple[Config
 
 
 def _table(table: TableSettings, gone: Collection[str]) -> TableSettings:
-    """A table without the rows of some models, which it names."""
+    """Return a table without the rows of some models; `left_out` lists them."""
     changed = {
         "models": {name: title for name, title in table.models.items() if name not in gone},
         "left_out": tuple(title for name, title in table.models.items() if name in gone),

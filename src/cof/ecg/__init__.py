@@ -1,1 +1,1 @@
-"""12-lead ECG: files of several vendors to signals in millivolts, and one representative cardiac cycle."""
+"""12-lead ECGs: reading of several vendors' files as signals in mV, and one representative cardiac cycle of each."""

@@ -1,4 +1,4 @@
-"""Resting ECGs of GE CardioSoft and CASE (`CardiologyXML`), as in UK Biobank field 20205."""
+"""Reader of resting ECGs of GE CardioSoft and CASE (`CardiologyXML`), as in UK Biobank field 20205."""
 
 import re
 
@@ -20,7 +20,7 @@ _MEASUREMENTS = {
     "qrs_ms": "QRSDuration", "qt_ms": "QTInterval", "qtc_ms": "QTCInterval", "rr_ms": "RRInterval",
     "p_axis_deg": "PAxis", "r_axis_deg": "RAxis", "t_axis_deg": "TAxis",
 }  # fmt: skip
-# Units of the resolution, in lower case, in uV a count.
+# Units of the resolution, in lower case, in uV per count.
 _MICROVOLT = {"uvperlsb": 1.0, "nvperlsb": 1e-3, "mvperlsb": 1e3}
 _LONGEST_ORDER = 500  # characters
 _BODY = {"age_y": "Age", "height_cm": "Height", "weight_kg": "Weight"}
@@ -30,7 +30,7 @@ _NOT_A_STATEMENT = re.compile(r"---|Arrhythmia results of the full-disclosure EC
 
 
 def read(document: dict[str, Node], settings: EcgSettings) -> Ecg:
-    """The resting strip of a parsed CardioSoft document, or its full disclosure where it has no strip.
+    """Return the resting strip of a parsed CardioSoft document, or its full disclosure where it has no strip.
 
     Raises:
         CofError: waveforms are missing, in unknown units or broken.
@@ -64,7 +64,7 @@ def read(document: dict[str, Node], settings: EcgSettings) -> Ecg:
 
 
 def _sampling(block: Node) -> tuple[float, float]:
-    """Sampling rate in Hz and one count in mV; both must be stated in the units that we know."""
+    """Return the sampling rate in Hz and the size of one count in mV; both must be stated in known units."""
     rate, resolution = child(block, "SampleRate"), child(block, "Resolution")
     unit = attribute(rate, "units")
     hz = number(rate)
@@ -76,14 +76,14 @@ def _sampling(block: Node) -> tuple[float, float]:
     if microvolt is None or factor is None or not 0.01 <= microvolt * factor <= 1000:
         raise CofError(
             Reason.ECG_UNITS,
-            f"resolution {text(resolution)[:20]!r} {unit[:20]!r} is not understood: a number with a decimal point, of "
+            f"resolution {text(resolution)[:20]!r} {unit[:20]!r} is not understood: a number with a decimal point, in "
             f"{', '.join(_MICROVOLT)}",
         )
     return hz, microvolt * factor / 1000
 
 
 def _strip_leads(strip: Node) -> dict[str, np.ndarray]:
-    """Counts of each lead of a strip, [N] each."""
+    """Return the counts of each lead of a strip, [N] each."""
     leads: dict[str, np.ndarray] = {}
     expected = number(child(strip, "ChannelSampleCountTotal"))
     for node in children(strip, "WaveformData"):
@@ -95,18 +95,20 @@ def _strip_leads(strip: Node) -> dict[str, np.ndarray]:
         leads[name] = _counts(text(node), f"lead {name}")
         if expected is not None and len(leads[name]) != expected:
             raise CofError(
-                Reason.ECG_UNREADABLE, f"lead {name} has {len(leads[name])} samples, {expected:g} are announced"
+                Reason.ECG_UNREADABLE, f"lead {name} has {len(leads[name])} samples, but {expected:g} are announced"
             )
     return leads
 
 
 def _disclosure_leads(disclosure: Node, rate_hz: float) -> dict[str, np.ndarray]:
-    """Counts of each lead of a full disclosure: seconds, each holding one second of every lead in turn."""
+    """Return the counts of each lead of a full disclosure, which holds one second of every lead in turn."""
     names = [canonical(name) for name in text(child(disclosure, "LeadOrder"))[:_LONGEST_ORDER].split(",")]
     counts = _counts(text(child(disclosure, "FullDisclosureData")), "the full disclosure")
     line = round(rate_hz)
     if len(counts) % (len(names) * line):
-        raise CofError(Reason.ECG_UNREADABLE, f"full disclosure of {len(counts)} samples is no whole number of seconds")
+        raise CofError(
+            Reason.ECG_UNREADABLE, f"full disclosure of {len(counts)} samples is not a whole number of seconds"
+        )
     known = [name for name in names if name is not None]
     if len(set(known)) < len(known):
         raise CofError(Reason.ECG_UNREADABLE, "a lead occurs twice in the full disclosure")
@@ -115,28 +117,28 @@ def _disclosure_leads(disclosure: Node, rate_hz: float) -> dict[str, np.ndarray]
 
 
 def _counts(waveform: str, where: str) -> np.ndarray:
-    """Comma- or blank-separated numbers, [N]; a final comma is allowed, an empty field is not."""
+    """Read numbers separated by commas or blanks, [N]; a final comma is allowed, an empty field is not."""
     waveform = waveform.strip(", \t\r\n")
     commas = waveform.count(",")
-    # Arrow splits and converts several times as fast as NumPy, and as strictly.
+    # Arrow splits and converts several times faster than NumPy, and as strictly.
     fields = pc.ascii_split_whitespace(pa.scalar(waveform.replace(",", " "))).values
     if commas and len(fields) != commas + 1:
         raise CofError(Reason.ECG_UNREADABLE, f"{where} has empty samples")
     try:
         return np.asarray(fields.cast(pa.float64()))
     except pa.ArrowInvalid:
-        raise CofError(Reason.ECG_UNREADABLE, f"{where} holds text that is no number") from None
+        raise CofError(Reason.ECG_UNREADABLE, f"{where} holds text that is not a number") from None
 
 
 def _measured(block: Node, tags: dict[str, str]) -> dict[str, float]:
-    """Values by our names, in the units that these end with; empty ones and ones in unknown units are left out."""
+    """Return values by our names, in the units that the names end with, without empty values and unknown units."""
     nodes = {name: child(block, tag) for name, tag in tags.items()}
     found = {name: convert(name, number(node), attribute(node, "units")) for name, node in nodes.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _statements(block: Node) -> tuple[str, ...]:
-    """Statements of the diagnosis, else of the conclusion, without ornaments and counts of beats."""
+    """Return the statements of the diagnosis, or else of the conclusion, without ornaments and beat counts."""
     for group, tag in (("Diagnosis", "DiagnosisText"), ("Conclusion", "ConclusionText")):
         lines = (text(node) for node in children(block, group, tag))
         kept = clean_statements(line for line in lines if not _NOT_A_STATEMENT.search(line))

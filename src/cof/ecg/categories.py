@@ -1,14 +1,14 @@
-"""The device's statements as overlapping diagnostic categories."""
+"""Diagnostic categories, which may overlap, from the device's statements."""
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _PACING = r"pacemaker|\bpaced\b"
-# In order of precedence: the first that is hit is the primary category.
+# In order of precedence: the first that matches is the primary category.
 PATTERNS = {
     "excluded": rf"poor data quality|{_PACING}|lead reversal",
-    # ST elevation by early repolarisation is no injury.
+    # ST elevation by early repolarisation is not an injury.
     "ischaemia": (
         r"infarct|isch(?:a)?emi|\binjury|\bacute mi\b|\bst depression|"
         r"\bst elevation(?!.*early repolari[sz]ation)"
@@ -34,10 +34,10 @@ ORDER = (*PATTERNS, NORMAL, UNCLASSIFIED)
 _PACED = re.compile(_PACING)
 _FINDINGS = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
 _NORMAL = re.compile(r"(?<!otherwise )\bnormal ecg\b|\bnormal sinus rhythm\b")
-# What follows such a word is a guess; a variant makes a guess of the whole statement.
+# What follows such a word is hedged; a variant hedges the whole statement.
 _HEDGE = re.compile(r"cannot rule out|\bpossibl[ey]\b|\bconsider\b")
 _VARIANT = re.compile(r"may be normal variant|probably normal|\bborderline\b")
-# What is not there, and in comparisons with an earlier ECG what is there no more.
+# Absent findings, and in comparisons with an earlier ECG findings that have disappeared.
 _NEGATED = re.compile(
     r"\b(?:no|not|without|absence of|negative for|has replaced)\b[^,]*|"
     r"[^,]*\b(?:no longer|ruled out)\b[^,]*|\bqt has shortened\b"
@@ -67,9 +67,9 @@ class Categories:
 def categorise(statements: Iterable[str]) -> Categories:
     """Sort a device's statements into categories.
 
-    An ECG is `normal` if it says so, or has normal sinus rhythm, and no definite finding of any category; one without
-    findings that does not say so is `unclassified`. Negated findings ("no acute infarct"), and those that a comparison
-    calls gone, count for nothing. A guess reaches to the end of its sentence, a negation to the next comma.
+    An ECG without a definite finding is `normal` if a statement says so or names normal sinus rhythm, and
+    `unclassified` otherwise. Negated findings ("no acute infarct"), and findings that a comparison reports as gone, are
+    ignored. A hedge reaches to the end of its sentence, a negation to the next comma.
     """
     definite: set[str] = set()
     hedged: set[str] = set()
@@ -84,18 +84,18 @@ def categorise(statements: Iterable[str]) -> Categories:
 
 
 def states_pacing(statements: Iterable[str]) -> bool:
-    """Tell whether a device's statements say definitely that the heart is paced."""
+    """Tell whether a device's statements say without a hedge that the heart is paced."""
     return any(_PACED.search(firm) for firm, _ in _sentences(statements))
 
 
 def _sentences(statements: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The definite and the hedged part of each sentence."""
+    """Yield the definite and the hedged part of each sentence."""
     for sentence in (part for statement in statements for part in _SENTENCE.split(statement.lower())):
         yield _split(" ".join(sentence.replace("t-wave", "t wave").split()))
 
 
 def _split(statement: str) -> tuple[str, str]:
-    """The definite and the hedged part of a statement, without what it negates."""
+    """Return the definite and the hedged part of a statement, without what it negates."""
     hedge = _HEDGE.search(statement)
     if hedge and hedge.group() == "cannot rule out":
         statement, start = statement[: hedge.start()] + statement[hedge.end() :], hedge.start()

@@ -1,4 +1,4 @@
-"""What is wrong with a strip, in numbers: limb leads that contradict each other, flat leads, clipped leads."""
+"""Checks of a strip: limb leads that contradict each other, flat leads, clipped leads."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,11 @@ from cof.ecg.leads import derive
 from cof.ecg.record import LEADS, Ecg
 from cof.errors import CofError, Reason
 
-# Two seconds hold a QRS complex at every rate of an awake heart.
+# At every heart rate of an awake person, two seconds hold a QRS complex.
 _FLAT_S = 2.0
 # A clipped lead runs steeply (the upstroke of a QRS complex has 50 mV/s and more) into the end of its range and stays
-# there; the natural top of a wave is left slowly. Far from the median, a lead may also drift into the end of its range.
+# there, while it reaches and leaves the natural top of a wave slowly. Far from the median, a lead may also drift into
+# the end of its range.
 _STEEP_MV_S = 20.0
 _PLATEAU_SAMPLES = 3
 _LONG_S = 0.1
@@ -23,12 +24,13 @@ _FAR_MV = 1.0
 
 @dataclass(frozen=True)
 class Checks:
-    """What was found in one strip.
+    """Results of the checks of one strip.
 
     Attributes:
         einthoven_lsb: largest difference of III from II - I in counts of the file; NaN where III is not recorded.
-        goldberger_lsb: the same of aVR, aVL and aVF, the worst of them.
-        limb_leads_consistent: neither exceeds the tolerance.
+        goldberger_lsb: largest difference of aVR, aVL and aVF from their values by I and II, in counts; NaN where none
+            of them is recorded.
+        limb_leads_consistent: whether both are within the tolerance.
         flat_share: the largest share of the strip, in pieces of 2 s, over which a recorded lead is flat.
         flat_leads: leads that are flat in at least one piece.
         clipped_share: the largest share of the samples of a recorded lead that lie at the end of its range.
@@ -44,12 +46,12 @@ class Checks:
     clipped_leads: tuple[str, ...]
 
     def to_row(self) -> dict[str, Any]:
-        """The checks as plain values of one row of `ecg/{batch}.parquet`."""
+        """Return the checks as plain values for one row of `ecg/{batch}.parquet`."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
 def check(ecg: Ecg, settings: EcgSettings) -> Checks:
-    """The checks of a strip.
+    """Check a strip.
 
     Raises:
         CofError: limb leads contradict each other, or an independent lead is flat or clipped, by more than
@@ -78,7 +80,7 @@ def check(ecg: Ecg, settings: EcgSettings) -> Checks:
     return Checks(
         einthoven_lsb=lsb.get("III", float("nan")),
         goldberger_lsb=max((lsb[name] for name in ("aVR", "aVL", "aVF") if name in lsb), default=float("nan")),
-        # Signals are kept in single precision.
+        # The 0.1 is for rounding: signals are stored in single precision.
         limb_leads_consistent=max(lsb.values(), default=0.0) <= settings.einthoven_tolerance_lsb + 0.1,
         flat_share=float(flat[recorded].max()),
         flat_leads=tuple(LEADS[k] for k in recorded if flat[k] > 0),
@@ -88,14 +90,14 @@ def check(ecg: Ecg, settings: EcgSettings) -> Checks:
 
 
 def _flat(signal: np.ndarray, rate_hz: float, flat_mv: float) -> np.ndarray:
-    """The share of the pieces of each lead [12] that span less than `flat_mv`."""
+    """Return the share of the pieces of each lead [12] whose range is less than `flat_mv`."""
     length = min(round(_FLAT_S * rate_hz), signal.shape[1])
     pieces = signal[:, : signal.shape[1] // length * length].reshape(len(signal), -1, length)
     return (np.ptp(pieces, axis=2) < flat_mv).mean(axis=1)
 
 
 def _clipped(signal: np.ndarray, rate_hz: float, lsb_mv: float, flat_mv: float) -> np.ndarray:
-    """The share of the samples of each lead [12] that lie on plateaus at its largest or smallest value."""
+    """Return the share of the samples of each lead [12] that lie on plateaus at its largest or smallest value."""
     return np.array(
         [
             0.0 if np.ptp(lead) < flat_mv else (_at_end(lead, rate_hz, lsb_mv) + _at_end(-lead, rate_hz, lsb_mv))
@@ -105,7 +107,7 @@ def _clipped(signal: np.ndarray, rate_hz: float, lsb_mv: float, flat_mv: float) 
 
 
 def _at_end(lead: np.ndarray, rate_hz: float, lsb_mv: float) -> float:
-    """The share of the samples [N] that lie on plateaus at the largest value; one plateau must be long to count."""
+    """Return the share of the samples [N] on plateaus at the largest value; a single plateau counts only if long."""
     top = lead.max()
     there = np.concatenate([[False], lead >= top - 0.5 * lsb_mv, [False]])
     starts, ends = np.flatnonzero(there[1:] & ~there[:-1]), np.flatnonzero(there[:-1] & ~there[1:])

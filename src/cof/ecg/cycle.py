@@ -1,4 +1,4 @@
-"""One representative cardiac cycle of a 12-lead strip: from R peak to R peak, on a fixed number of samples."""
+"""The representative cardiac cycle of a 12-lead strip: from R peak to R peak, with a fixed number of samples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,18 +29,18 @@ class Cycle:
     """A representative cardiac cycle.
 
     Attributes:
-        beat: float32 [12, L] mV about the isoelectric level; sample j is phase j / L, R peak at 0.
+        beat: float32 [12, L] mV relative to the isoelectric level; sample j is phase j / L, R peak at 0.
         rr_ms: duration of the cycle.
-        correlation: mean Pearson correlation over leads with the median cycle of the strip.
-        low_quality: `correlation` is below the threshold.
-        irregular: RMSSD above a tenth of the mean RR interval, as in atrial fibrillation.
-        first_sample, last_sample: the cycle in the strip, [first, last).
-        beats: R peaks found in the strip.
+        correlation: mean over leads of the Pearson correlation with the median cycle of the strip.
+        low_quality: whether `correlation` is below the threshold.
+        irregular: whether RMSSD is above a tenth of the mean RR interval, as in atrial fibrillation.
+        first_sample, last_sample: samples [first, last) of the cycle in the strip.
+        beats: number of R peaks found in the strip.
         mean_rate_bpm: their mean rate.
-        rate_deviation: by which share `mean_rate_bpm` differs from the device's ventricular rate; NaN without one.
-        ectopic_beats: premature beats, as `cof.ecg.ectopy` finds them.
-        ventricular_ectopic_beats: those of them that come from a ventricle, which the cycle avoids.
-        paced: pacing spikes were found in the strip, or the device states pacing.
+        rate_deviation: relative difference of `mean_rate_bpm` from the device's ventricular rate; NaN without one.
+        ectopic_beats: number of premature beats, as `cof.ecg.ectopy` finds them.
+        ventricular_ectopic_beats: number of ventricular beats among them, which the cycle avoids.
+        paced: whether pacing spikes were found in the strip or the device states pacing.
         measured_p_axis_deg, measured_qrs_axis_deg: frontal axes of the median beat, as `cof.ecg.electrodes` finds them.
         suspected_reversal: limb electrodes that may have been exchanged, "LA-RA" or "RA-LL", else "".
     """
@@ -64,17 +64,17 @@ class Cycle:
 
 
 def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
-    """The cycle of `ecg` that resembles the others most at a typical RR interval.
+    """Return the cycle of `ecg` that resembles the others most and has a typical RR interval.
 
-    A candidate lies inside the strip, lasts 300 to 2000 ms and about the median RR, and follows no premature beat. It
-    scores its mean correlation over leads with the median of all candidates, less its relative deviation from the
+    A candidate lies inside the strip, lasts 300 to 2000 ms and about the median RR, and follows no premature beat. Its
+    score is its mean correlation over leads with the median of all candidates, minus its relative deviation from the
     median RR.
 
     Raises:
-        CofError: no beats, a rate unlike the device's, or no usable cycle.
+        CofError: there are no beats, the rate differs from the device's, or no cycle is usable.
     """
     rate = ecg.rate_hz
-    # Two cycles, away from both ends, is the least in which one can be typical; filters need some length, too.
+    # At least two cycles away from both ends are needed to call one typical; filters need some length, too.
     if ecg.signal.shape[1] < 2 * (_EDGE_S + _RR_MS[0] / 1000) * rate:
         raise CofError(Reason.BEAT_NONE, "the strip is too short for beats")
     signal = preprocess(ecg.signal, rate, ecg.filters, settings)
@@ -83,7 +83,7 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
     rr = np.diff(peaks) * 1000 / rate
     typical = float(np.median(rr))
     ectopy = find_ectopic(signal, peaks, rate)
-    # Cycles that a ventricular beat begins or ends count only where there are no others.
+    # Cycles that begin or end with a ventricular beat are used only where there are no others.
     apart = ~(ectopy.ventricular[:-1] | ectopy.ventricular[1:])
     chosen = _candidates(peaks, rr, typical, signal.shape[1], rate, settings.rr_tolerance, apart)
     if not len(chosen):
@@ -121,13 +121,19 @@ def representative_cycle(ecg: Ecg, settings: BeatSettings) -> Cycle:
 
 
 def preprocess(signal: np.ndarray, rate_hz: float, filters: Mapping[str, str], settings: BeatSettings) -> np.ndarray:
-    """Zero-phase band-pass (Butterworth, order 2 each way) and clipping of [12, N] mV; amplitudes stay comparable.
+    """Band-pass and clip a signal, [12, N] mV: Butterworth of order 2, applied forwards and backwards (zero phase).
 
-    A mains notch is added only where the file says that the device's own was off.
+    A mains notch is added only where the file says that the device's own notch was off.
+
+    Raises:
+        CofError: the sampling rate is too low for the filter.
     """
     nyquist = rate_hz / 2
     if settings.lowpass_hz >= nyquist:
-        raise CofError(Reason.ECG_UNITS, f"a rate of {rate_hz:g} Hz is too low for {settings.lowpass_hz:g} Hz")
+        raise CofError(
+            Reason.ECG_UNITS,
+            f"a sampling rate of {rate_hz:g} Hz is too low for a low-pass of {settings.lowpass_hz:g} Hz",
+        )
     clean = sosfiltfilt(_band(settings.highpass_hz, settings.lowpass_hz, rate_hz), signal.astype(float), axis=1)
     if filters.get(f"Filter{settings.mains_hz:.0f}Hz", "").lower() == "no" and settings.mains_hz < nyquist:
         clean = filtfilt(*iirnotch(settings.mains_hz, 30, fs=rate_hz), clean, axis=1)
@@ -148,9 +154,10 @@ def _candidates(
     tolerance: float,
     allowed: np.ndarray,
 ) -> np.ndarray:
-    """Indices i of usable cycles [R_i, R_i+1): within `tolerance` of the median RR, or 1.5 times it, or the nearest.
+    """Return the indices i of usable cycles [R_i, R_i+1).
 
-    Only cycles of `allowed` [K - 1] are looked at.
+    These are cycles within `tolerance` of the median RR; without any, those within 1.5 times `tolerance`; without any,
+    the cycle nearest to the median RR. Only cycles of `allowed` [K - 1] are considered.
     """
     edge = _EDGE_S * rate_hz
     usable = (peaks[:-1] >= edge) & (peaks[1:] <= samples - edge) & (rr >= _RR_MS[0]) & (rr <= _RR_MS[1]) & allowed
@@ -164,12 +171,12 @@ def _candidates(
 
 
 def _normalise(splines: CubicSpline, first: int, last: int, samples: int) -> np.ndarray:
-    """One cycle at the phases j / samples, [12, samples]."""
+    """Return one cycle at the phases j / samples, [12, samples]."""
     return splines(first + np.arange(samples) * ((last - first) / samples))
 
 
 def _correlation(cycle: np.ndarray, template: np.ndarray) -> float:
-    """Mean Pearson correlation over leads of two arrays [12, L]; a lead without any variation counts as 0."""
+    """Return the mean over leads of the Pearson correlation of two arrays [12, L]; a constant lead counts as 0."""
     a = cycle - cycle.mean(axis=1, keepdims=True)
     b = template - template.mean(axis=1, keepdims=True)
     norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
@@ -177,7 +184,7 @@ def _correlation(cycle: np.ndarray, template: np.ndarray) -> float:
 
 
 def _isoelectric(signal: np.ndarray, r: int, rate_hz: float, wide: bool) -> np.ndarray:
-    """The level of each lead before the QRS complex at `r`: the median of 20 ms that end 10 ms before its onset."""
+    """Return the level of each lead before the QRS complex at `r`: the median of 20 ms, 10 ms before its onset."""
     sample = rate_hz / 1000
     start = max(r - round(500 * sample), 0)
     onset, _ = qrs_limits(signal[:, start : r + round(400 * sample)], rate_hz, r - start)

@@ -1,4 +1,4 @@
-"""Onsets and ends of P, QRS and T on one clean beat."""
+"""Delineation of one clean beat: onsets and ends of P, QRS and T."""
 
 from dataclasses import dataclass
 
@@ -30,38 +30,44 @@ class Landmarks:
 
 
 def rms(signal: np.ndarray) -> np.ndarray:
-    """Root mean square over the independent leads of [12, N] mV, each about its own median: [N] mV."""
+    """Return the root mean square over the independent leads of [12, N] mV, each about its median: [N] mV."""
     leads = signal[list(INDEPENDENT)]
     return np.sqrt(np.mean((leads - np.median(leads, axis=1, keepdims=True)) ** 2, axis=0))
 
 
 def qrs_limits(beat: np.ndarray, rate_hz: float, r: int) -> tuple[int | None, int | None]:
-    """First and last sample of the QRS complex around sample `r` of `beat` [12, N] mV.
+    """Return the first and last sample of the QRS complex around sample `r` of `beat` [12, N] mV.
 
-    Both are where the spatial velocity (root of the summed squares of the leads' derivatives) has come to rest, for
-    12 ms, below a share of its largest value in the complex or below the noise; None where it never rests.
+    At both limits the spatial velocity (root of the summed squares of the leads' derivatives) stays for 12 ms below a
+    share of its largest value in the complex, or below the noise. A limit is None where this never happens.
     """
     velocity = np.linalg.norm(np.gradient(_smooth(beat[list(INDEPENDENT)], rate_hz, 2.5), axis=1), axis=0)
     first, last = _search_window(len(velocity), rate_hz, r)
     largest = velocity[first : last + 1].max()
     level = max(_QRS_LEVEL * largest, 2.0 * float(np.quantile(velocity, 0.25)))
-    # Wide complexes pause between their peaks: look only outside the fast part.
+    # Wide complexes have quiet parts between their peaks: search only outside the fast part.
     fast = np.flatnonzero(velocity[first : last + 1] >= _FAST_LEVEL * largest) + first
     quiet = max(round(_QUIET_MS * rate_hz / 1000), 2)
-    resting = np.convolve(velocity < level, np.ones(quiet), "full")[quiet - 1 :] >= quiet  # [i]: i..i+quiet-1 all rest
+    resting = (
+        np.convolve(velocity < level, np.ones(quiet), "full")[quiet - 1 :] >= quiet
+    )  # [i]: i..i+quiet-1 are all quiet
     starts = np.flatnonzero(resting[first : max(fast[0] - quiet, first) + 1]) + first
     ends = np.flatnonzero(resting[fast[-1] : last + 1]) + fast[-1]
     return int(starts[-1] + quiet) if len(starts) else None, int(ends[0]) if len(ends) else None
 
 
 def delineate(beat: np.ndarray, rate_hz: float, r: int, rr_ms: float) -> Landmarks:
-    """Waves of one beat [12, N] mV whose R peak is sample `r`: QRS by velocity, P and T by tangents on the RMS.
+    """Find the waves of one beat [12, N] mV with the R peak at sample `r`: QRS by velocity, P and T by tangents on the
+    RMS over leads.
 
-    The tangent of the steepest slope of a wave meets the isoelectric level at the wave's end (Lepeschkin and
-    Surawicz, Circulation 1952).
+    A wave ends where the tangent at its steepest slope meets the isoelectric level (Lepeschkin and Surawicz,
+    Circulation 1952).
 
     Args:
-        rr_ms: RR interval; T is looked for in the first 62 % of it, P in the last 280 ms before the QRS.
+        beat: one beat, [12, N] mV.
+        rate_hz: sampling rate.
+        r: sample of the R peak.
+        rr_ms: RR interval; T is searched in the first 62 % of it, P in the last 280 ms before the QRS.
     """
     sample = 1000 / rate_hz
     window = _search_window(beat.shape[1], rate_hz, r)
@@ -89,7 +95,7 @@ def delineate(beat: np.ndarray, rate_hz: float, r: int, rr_ms: float) -> Landmar
 
 
 def _search_window(samples: int, rate_hz: float, r: int) -> tuple[int, int]:
-    """The samples around R within which a QRS complex begins and ends."""
+    """Return the samples around R between which a QRS complex begins and ends."""
     before, after = (round(ms * rate_hz / 1000) for ms in _LONGEST_QRS_HALF_MS)
     return max(r - before, 0), min(r + after, samples - 1)
 
@@ -99,7 +105,7 @@ def _smooth(signal: np.ndarray, rate_hz: float, sigma_ms: float) -> np.ndarray:
 
 
 def _tangent(size: np.ndarray, peak: int, step: int, limit: int) -> int:
-    """Where the steepest tangent on the way from `peak` to `limit` (in the direction `step`) meets zero."""
+    """Return the sample where the steepest tangent between `peak` and `limit` (in the direction `step`) meets zero."""
     slope = np.gradient(size) * step
     path = np.arange(peak, limit + step, step)
     if len(path) < 2:

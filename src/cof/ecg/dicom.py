@@ -1,4 +1,4 @@
-"""ECGs as DICOM waveforms: 12-lead ECG and General ECG."""
+"""Reader of ECGs stored as DICOM waveforms: 12-lead ECG and General ECG."""
 
 import io
 import re
@@ -22,7 +22,7 @@ from cof.ecg.record import LEADS, Ecg, clean_statements, convert, stated_sex
 from cof.ecg.samples import counts
 from cof.errors import CofError, Reason, raise_if_broken
 
-# Far above any resting ECG (0.3 MB), far below what keeps the parser busy for long.
+# Far above any resting ECG (0.3 MB), and far below what would keep the parser busy for long.
 _MAX_BYTES = 4 * 2**20
 _MAX_ITEMS = 10_000
 _HEAD_BYTES = 2**16
@@ -30,13 +30,13 @@ _ITEM = b"\xfe\xff\x00\xe0"
 
 # Storage classes that hold resting ECGs.
 _CLASSES = {"1.2.840.10008.5.1.4.1.1.9.1.1": "12-lead ECG", "1.2.840.10008.5.1.4.1.1.9.1.2": "General ECG"}
-# Deflated files are refused: a small one can unpack to anything.
+# Deflated files are refused: a small one can unpack to any size.
 _SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 _LOGARITHMIC = ("MB", "AB")
 _UNUSABLE = ("TEST DATA", "DISCONNECTED", "INVALID", "UNCALIBRATED")
 _MAX_SKEW_S = 1.0
 _SOP_CLASS = 0x00080016
-# A dataset without preamble begins with a short element of one of these groups, with or without the letters of its VR.
+# A dataset without preamble begins with a short element of group 2 or 8, with or without the letters of its VR.
 _FIRST = re.compile(rb"[\x02\x08]\0.\0(?:[A-Z]{2}|[^\0]\0\0\0)", re.DOTALL)
 _TO_MV = {"uV": 1e-3, "\u00b5V": 1e-3, "\u03bcV": 1e-3, "mV": 1.0, "V": 1e3, "nV": 1e-6}
 
@@ -63,18 +63,18 @@ def is_dicom(start: bytes) -> bool:
 
 
 def read(path: Path, settings: EcgSettings) -> Ecg:
-    """The longest multiplex group that holds the eight independent leads.
+    """Read the longest multiplex group that holds the eight independent leads.
 
     Raises:
-        CofError: the file is broken, no ECG, compressed, or in unknown units.
+        CofError: the file is broken, not an ECG, compressed, or in unknown units.
     """
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")  # remarks on values, which may name the patient
+        warnings.simplefilter("ignore")  # warnings quote values, which may name the patient
         try:
             return _ecg(_dataset(path), settings)
         except (CofError, OSError):
             raise
-        except Exception as error:  # pydicom decodes a value when it is first asked for, and fails in many ways
+        except Exception as error:  # pydicom decodes a value on first access, and fails in many ways
             raise_if_broken(error)
             raise CofError(Reason.ECG_UNREADABLE, f"broken DICOM ({type(error).__name__})") from None
 
@@ -94,11 +94,11 @@ def _dataset(path: Path) -> Dataset:
 
 
 def _check_kind(head: bytes) -> None:
-    """Raise where the first elements of a file say that it is compressed, or no ECG."""
+    """Raise where the first elements of a file say that it is compressed or not an ECG."""
     start = head[132:] if head[128:132] == b"DICM" else head
     meta = read_dataset(io.BytesIO(start), False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
     syntax = meta.get("TransferSyntaxUID")
-    # A file without preamble may state none; the forms of its first elements tell it then.
+    # A file without preamble may state none; pydicom then infers it from the first elements.
     if syntax is not None and syntax not in _SYNTAXES:
         raise CofError(
             Reason.ECG_UNREADABLE,
@@ -113,7 +113,7 @@ def _check_kind(head: bytes) -> None:
         raise CofError(Reason.ECG_UNREADABLE, f"this is DICOM of the kind {name!r}, not an ECG; {SCAN}")
     raise CofError(
         Reason.ECG_UNREADABLE,
-        f"this is DICOM of the kind {name or 'unknown'!r}; of ECGs, {' and '.join(_CLASSES.values())} are read",
+        f"this is DICOM of the kind {name or 'unknown'!r}; only {' and '.join(_CLASSES.values())} are read",
     )
 
 
@@ -161,12 +161,12 @@ def _ecg(data: Dataset, settings: EcgSettings) -> Ecg:
 
 
 def _leads(group: Dataset) -> list[str | None]:
-    """The lead of each channel of a multiplex group; None for what is no lead."""
+    """Return the lead of each channel of a multiplex group; None for channels that are not a lead."""
     return [_lead(channel) for channel in group.get("ChannelDefinitionSequence") or ()]
 
 
 def _lead(channel: Dataset) -> str | None:
-    """A channel's lead by its code; where that is of a scheme that we do not know, by its meaning ("Lead I")."""
+    """Return a channel's lead by its code, or by the code's meaning ("Lead I") where the coding scheme is unknown."""
     code = _code(channel, "ChannelSourceSequence")
     prefix = _PREFIXES.get(_text(code, "CodingSchemeDesignator").upper())
     if prefix is not None:
@@ -176,7 +176,7 @@ def _lead(channel: Dataset) -> str | None:
 
 
 def _millivolt(values: np.ndarray, channel: Dataset, name: str) -> tuple[np.ndarray, float]:
-    """The counts [N] of a channel in mV, and what one count is.
+    """Return the counts [N] of a channel in mV, and the size of one count in mV.
 
     The baseline is in the units of the sensitivity, not in counts (PS3.3, C.10.9).
     """
@@ -192,14 +192,14 @@ def _millivolt(values: np.ndarray, channel: Dataset, name: str) -> tuple[np.ndar
     step = float(sensitivity) * float(correction)
     factor = _TO_MV.get(unit)
     if factor is None or not 1e-6 <= step * factor <= 1:
-        raise CofError(Reason.ECG_UNITS, f"lead {name} has {step:g} {unit[:20]!r} a count")
+        raise CofError(Reason.ECG_UNITS, f"lead {name} has {step:g} {unit[:20]!r} per count, which is not understood")
     if not np.isfinite(float(baseline)):
-        raise CofError(Reason.ECG_NOT_FINITE, f"the baseline of lead {name} is no number")
+        raise CofError(Reason.ECG_NOT_FINITE, f"the baseline of lead {name} is not a number")
     return (values * float(sensitivity) * float(correction) + float(baseline)) * factor, step * factor
 
 
 def _delay_s(channel: Dataset, rate_hz: float) -> float:
-    """Time of the channel's first sample after the beginning of its group."""
+    """Return the time from the beginning of the group to the channel's first sample."""
     skew = _number(channel, "ChannelTimeSkew")
     if skew is None:
         skew = (_number(channel, "ChannelSampleSkew") or 0.0) / rate_hz
@@ -209,7 +209,7 @@ def _delay_s(channel: Dataset, rate_hz: float) -> float:
 def _aligned(
     leads: dict[str, np.ndarray], delays: dict[str, float], rate_hz: float
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The leads at common times, to the nearest sample; NaN where a lead that begins later has none yet."""
+    """Shift the leads to common times, to the nearest sample; NaN where a lead has not begun yet."""
     earliest = min(delays.values())
     shifts = {name: round((delay - earliest) * rate_hz) for name, delay in delays.items()}
     most = max(shifts.values())
@@ -222,7 +222,7 @@ def _aligned(
 
 
 def _measurements(annotations: list[Dataset]) -> dict[str, float]:
-    """What the device measured, in our units; values in other units than are known are left out."""
+    """Return the device's measurements in our units; values in unknown units are left out."""
     found: dict[str, float] = {}
     for entry in annotations:
         name = _MEASUREMENTS.get(_text(_code(entry, "ConceptNameCodeSequence"), "CodeMeaning").lower())
@@ -234,7 +234,7 @@ def _measurements(annotations: list[Dataset]) -> dict[str, float]:
 
 
 def _body(data: Dataset) -> dict[str, float]:
-    """Age, height (DICOM: m) and weight (kg) of the patient."""
+    """Return age, height (in m in DICOM) and weight (kg) of the patient."""
     age = re.fullmatch(r"(\d{3})Y", _text(data, "PatientAge"))
     found = {
         "age_y": float(age[1]) if age else None,
@@ -245,7 +245,7 @@ def _body(data: Dataset) -> dict[str, float]:
 
 
 def _filters(group: Dataset) -> dict[str, str]:
-    """The mains filter by the names that CardioSoft uses; empty where the file says nothing."""
+    """Return the mains filter by the names that CardioSoft uses; empty where the file does not state it."""
     notches = [_number(channel, "NotchFilterFrequency") for channel in group.ChannelDefinitionSequence]
     if None in notches:
         return {}
@@ -253,7 +253,7 @@ def _filters(group: Dataset) -> dict[str, str]:
 
 
 def _code(data: Dataset, keyword: str) -> Dataset:
-    """The first item of a sequence of codes; an empty one where there is none."""
+    """Return the first item of a sequence of codes; an empty item where there is none."""
     sequence = data.get(keyword)
     return sequence[0] if sequence else Dataset()
 
@@ -263,13 +263,13 @@ def _text(data: Dataset, keyword: str) -> str:
 
 
 def _values(data: Dataset, keyword: str) -> list[Any]:
-    """All values of an element; none where it is absent or empty."""
+    """Return all values of an element; none where it is absent or empty."""
     value = data.get(keyword)
     return list(value) if isinstance(value, list | pydicom.multival.MultiValue) else [] if value is None else [value]
 
 
 def _number(data: Dataset, keyword: str) -> float | None:
-    """A finite number, or None; of several values the first."""
+    """Return the first value of an element as a finite number, or None."""
     try:
         number = float(next(iter(_values(data, keyword))))
     except (TypeError, ValueError, StopIteration):

@@ -1,4 +1,4 @@
-"""XML of unknown origin as nested mappings: capped in size, without entities, in whatever encoding it claims."""
+"""Parser of untrusted XML into nested mappings: limited in size, without entities, tolerant of wrong encodings."""
 
 import re
 from collections.abc import Iterator
@@ -9,21 +9,21 @@ import xmltodict
 
 from cof.errors import CofError, Reason
 
-# Far above any resting ECG (0.5 MB, 500 elements, 6 deep), far below what harms a machine.
+# Far above any resting ECG (0.5 MB, 500 elements, 6 levels), and far below what harms a machine.
 MAX_BYTES = 8 * 2**20
 _MAX_TAGS = 200_000
 _MAX_ATTRIBUTES = 100_000
 _MAX_DEPTH = 64
 
 _ENCODING = re.compile(rb"""\A\s*<\?xml\b[^>]{,200}?\bencoding\s*=\s*["']([\w.-]{1,40})["']""")
-# Encodings that devices declare, under the spellings they use; everything else is read as Latin-1.
+# Encodings that devices declare, in the spellings they use; everything else is read as Latin-1.
 _CODECS = {"windows1252": "cp1252", "cp1252": "cp1252", "cp949": "cp949", "euckr": "cp949", "ksc56011987": "cp949"}
 
-# The remedy for a scan in place of an ECG.
+# Advice for a scan that was given in place of an ECG.
 SCAN = "give it as the scan (cof twin --scan, or the sheet's columns cine and anchor), and the ECG's own file here"
 _UNKNOWN = "the file is neither XML, nor DICOM, nor a PhysioNet header (.hea)"
 _ARCHIVE = "unpack it, and give the ECG's own file"
-# Files that come in place of XML, by how they begin: offset, bytes, what it is and what to do.
+# Files that may be given in place of XML: offset and value of their first bytes, what they are, and what to do.
 _OTHERS = (
     (0, b"PK", "a zip archive, as scans come in", SCAN),
     (344, b"n+1", "a NIfTI image", SCAN),
@@ -44,30 +44,32 @@ _OTHERS = (
 )
 
 
-Node = Any  # what xmltodict makes of an element: a mapping, its text, or None where it is empty
+Node = Any  # an element as xmltodict returns it: a mapping, its text, or None where it is empty
 
 
 def parse(raw: bytes) -> dict[str, Node]:
-    """The document as `xmltodict` maps it: one root; attributes under `@name`, text beside them under `#text`.
+    """Parse XML into the mappings of `xmltodict`: one root; attributes under `@name`, text beside them under `#text`.
 
-    Names lose their namespace. Entities are refused, external document types never opened.
+    Namespaces are removed from names. Entities are refused, and external document types are never opened.
 
     Raises:
-        CofError: the file is empty, too large, declares entities, is absurdly deep or rich in elements or
-            attributes, or is not well-formed.
+        CofError: the file is empty, too large or not well-formed, declares entities, is nested too deeply, or has too
+            many elements or attributes.
     """
     if not raw.strip():
         raise CofError(Reason.ECG_UNREADABLE, "the file is empty")
     for offset, magic, what, remedy in _OTHERS:
         if raw.startswith(magic, offset):
-            raise CofError(Reason.ECG_UNREADABLE, f"this is {what}, not an ECG that is read here: {remedy}")
+            raise CofError(Reason.ECG_UNREADABLE, f"this is {what}, not an ECG file that can be read here: {remedy}")
     if len(raw) > MAX_BYTES:
         raise CofError(Reason.ECG_UNREADABLE, f"the file is larger than {MAX_BYTES >> 20} MiB")
-    # Counted beforehand: the parser's stack grows with elements that are never closed.
+    # Counted before parsing: the parser's stack grows with elements that are never closed.
     if raw.count(b"<") > _MAX_TAGS or raw.count(b"=") > _MAX_ATTRIBUTES:
-        raise CofError(Reason.ECG_UNREADABLE, f"more than {_MAX_TAGS} tags or {_MAX_ATTRIBUTES} attributes")
+        raise CofError(
+            Reason.ECG_UNREADABLE, f"the file has more than {_MAX_TAGS} tags or {_MAX_ATTRIBUTES} attributes"
+        )
     try:
-        # Our encoding overrules the one that the document claims.
+        # Our encoding overrides the one that the document claims.
         text = _decode(raw).lstrip().encode("utf-8", "replace")
         document = xmltodict.parse(text, encoding="utf-8", disable_entities=True, postprocessor=_bounded)
     except (ExpatError, ValueError) as error:
@@ -77,7 +79,7 @@ def parse(raw: bytes) -> dict[str, Node]:
 
 
 def _bounded(path: list[tuple[str, Any]], name: str, value: Node) -> tuple[str, Node]:
-    """An element or attribute with its local name; an absurdly deep one ends the reading."""
+    """Return an element or attribute with its local name; raise CofError if it is nested too deeply."""
     if len(path) > _MAX_DEPTH:
         raise CofError(Reason.ECG_UNREADABLE, f"elements are nested more than {_MAX_DEPTH} deep")
     sigil = "@" if name.startswith("@") else ""
@@ -85,14 +87,14 @@ def _bounded(path: list[tuple[str, Any]], name: str, value: Node) -> tuple[str, 
 
 
 def child(node: Node, *path: str) -> Node:
-    """The first element under the given names, or None."""
+    """Return the first element under the given names, or None."""
     for name in path:
         node = next(_named(node, name), None)
     return node
 
 
 def children(node: Node, *path: str) -> Iterator[Node]:
-    """All elements of the last name of `path`; the names before it lead to the first of each."""
+    """Yield all elements of the last name in `path`; of each name before it, the first element is followed."""
     yield from _named(child(node, *path[:-1]), path[-1])
 
 
@@ -102,19 +104,19 @@ def _named(node: Node, name: str) -> Iterator[Node]:
 
 
 def text(node: Node) -> str:
-    """The text of an element, without that of its children and the blanks around it; empty for None."""
+    """Return the text of an element, without its children's text and surrounding blanks; empty for None."""
     node = node.get("#text") if isinstance(node, dict) else node
     return node.strip() if isinstance(node, str) else ""
 
 
 def attribute(node: Node, name: str) -> str:
-    """An attribute of an element; empty where there is none."""
+    """Return an attribute of an element; empty where there is none."""
     value = node.get(f"@{name}") if isinstance(node, dict) else None
     return value.strip() if isinstance(value, str) else ""
 
 
 def number(node: Node) -> float | None:
-    """The text of an element as a finite number, or None."""
+    """Return the text of an element as a finite number, or None."""
     try:
         value = float(text(node))
     except ValueError:
@@ -123,7 +125,7 @@ def number(node: Node) -> float | None:
 
 
 def _decode(raw: bytes) -> str:
-    """The text of a document: by its byte order mark, else as UTF-8 if it is that, else by the encoding it claims."""
+    """Decode a document by its byte order mark, else as UTF-8 if that is valid, else by the encoding it claims."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16", errors="replace")
     declared = _ENCODING.match(raw)

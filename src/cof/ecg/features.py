@@ -1,4 +1,4 @@
-"""Twelve numbers that a cardiologist reads off one cycle: what is left of an ECG when its shape is not looked at."""
+"""Twelve standard measurements of one ECG cycle, as a cardiologist takes them: the ECG without its shape."""
 
 import numpy as np
 
@@ -17,22 +17,23 @@ _ST_MS = 60.0
 
 
 def ecg_features(beat: np.ndarray, rr_ms: float) -> np.ndarray:
-    """Rate, intervals, axes, voltages, ST level and T amplitude of one cycle.
+    """Measure rate, intervals, axes, voltages, ST level and T amplitude of one cycle.
 
     Voltages: S in V1 + the larger R of V5, V6 (Sokolow and Lyon, 1949); R in aVL + S in V3 (Casale et al., Cornell,
     1985). ST level (60 ms after the J point) and T amplitude (the extremum of the T wave, with its sign) are means over
-    V5 and V6. Axes come from the net areas of I and aVF.
+    V5 and V6. Axes are computed from the net areas of I and aVF.
 
     Args:
-        beat: [12, L] mV about the isoelectric level, one cycle from R peak to R peak.
-        rr_ms: its duration.
+        beat: [12, L] mV relative to the isoelectric level, one cycle from R peak to R peak.
+        rr_ms: duration of the cycle.
 
     Returns:
-        float32 [12] in the order of `FEATURES`; NaN for what cannot be measured, as the P wave in atrial fibrillation.
+        float32 [12] in the order of `FEATURES`; NaN for what cannot be measured, such as the P wave in atrial
+        fibrillation.
     """
     samples = beat.shape[1]
     rate_hz = 1000 * samples / rr_ms
-    # Two cycles, so that nothing is cut on either side of the R peak between them.
+    # The cycle is repeated, so that the waves on both sides of the R peak in the middle are whole.
     twice = np.concatenate([beat, beat], axis=1).astype(float)
     r = samples
     marks = delineate(twice, rate_hz, r, rr_ms)

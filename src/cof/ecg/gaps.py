@@ -1,4 +1,4 @@
-"""Samples that a file itself marks as no signal (padding, invalid): held flat at the ends, interpolated where few."""
+"""Repair of samples that a file marks as padding or invalid: held flat at the ends, interpolated in short gaps."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from cof.ecg.delineate import INDEPENDENT
 from cof.ecg.record import LEADS
 from cof.errors import CofError, Reason
 
-# A cubic spline follows even the peak of a QRS complex over this time; a longer gap may hide one.
+# Over this time a cubic spline follows even the peak of a QRS complex; a longer gap may hide one.
 _INTERPOLATED_MS = 10.0
 _MOST_INTERPOLATED = 0.01
 
@@ -18,14 +18,16 @@ _MOST_INTERPOLATED = 0.01
 def without_gaps(
     leads: Mapping[str, np.ndarray], rate_hz: float, settings: EcgSettings
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Leads without gaps, and what was done to get them; leads without any come back as they are.
+    """Repair the gaps of leads; return the leads, and one sentence for each repair. Leads without gaps are unchanged.
 
-    Gaps of at most 10 ms inside a lead are interpolated. Beyond the longest common stretch without other gaps all leads
-    hold its first and last values, so that no beat is found there and times stay those of the file. A limb lead that
-    holds nothing but gaps is left out, since it follows from I and II.
+    Gaps of at most 10 ms inside a lead are interpolated. Outside the longest stretch in which no lead has a longer gap,
+    all leads hold the first and last values of the stretch, so that no beat is found there and times do not change. A
+    limb lead that consists of gaps only is left out, since it follows from I and II.
 
     Args:
-        leads: mV, [N] each; NaN where the file marks a sample as no signal.
+        leads: mV, [N] each; NaN where the file marks a sample as padding or invalid.
+        rate_hz: sampling rate.
+        settings: shortest signal that is accepted.
 
     Raises:
         CofError: an independent lead holds no signal, the stretch is shorter than `settings.min_seconds`, or more
@@ -49,13 +51,13 @@ def without_gaps(
     if last - first < settings.min_seconds * rate_hz:
         raise CofError(
             Reason.ECG_TOO_SHORT,
-            f"the longest stretch without padding or invalid samples lasts {(last - first) / rate_hz:.1f} s, at least "
+            f"the longest stretch without padding or invalid samples lasts {(last - first) / rate_hz:.1f} s; at least "
             f"{settings.min_seconds:g} s are needed",
         )
     if last - first < len(long):
         repairs.append(
             f"only the {(last - first) / rate_hz:.2f} s from {first / rate_hz:.2f} s on, of "
-            f"{len(long) / rate_hz:.2f} s, are used: the rest is padding or invalid, and held flat"
+            f"{len(long) / rate_hz:.2f} s, are used: the rest is padding or invalid, and is held flat"
         )
     for name, samples in kept.items():
         gaps = marked[name]
@@ -74,7 +76,7 @@ def without_gaps(
 
 
 def _runs(mask: np.ndarray, longest: int) -> np.ndarray:
-    """The part of `mask` [N] in runs longer than `longest`, or at either end."""
+    """Return the part of `mask` [N] in runs that are longer than `longest` or touch either end."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     kept = np.zeros_like(mask)
     for start, end in edges.reshape(-1, 2):
@@ -83,7 +85,7 @@ def _runs(mask: np.ndarray, longest: int) -> np.ndarray:
 
 
 def _longest(mask: np.ndarray) -> tuple[int, int]:
-    """First and one past the last sample of the longest run of `mask` [N]; an empty range where there is none."""
+    """Return the longest run of `mask` [N] as samples [first, last); an empty range where there is none."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))).reshape(-1, 2)
     if not len(edges):
         return 0, 0

@@ -1,4 +1,4 @@
-"""Resting ECGs of GE MUSE (`RestingECG`): base64 samples of eight leads; the other four are derived."""
+"""Reader of resting ECGs of GE MUSE (`RestingECG`): base64 samples of eight leads; the other four are derived."""
 
 import base64
 import binascii
@@ -13,9 +13,9 @@ from cof.errors import CofError, Reason
 
 ROOT = "RestingECG"
 
-# Where a lead begins, which is the same in leads that were recorded at once.
+# Times at which a lead begins; they are equal for leads that were recorded at once.
 _BEGINS = ("LeadTimeOffset", "LeadOffsetFirstSample")
-# MUSE states no units: rates are in beats a minute, intervals in ms, axes in degrees.
+# MUSE states no units: rates are in beats per minute, intervals in ms, axes in degrees.
 _MEASUREMENTS = {
     "ventricular_rate_bpm": "VentricularRate", "pq_ms": "PRInterval", "qrs_ms": "QRSDuration", "qt_ms": "QTInterval",
     "qtc_ms": "QTCorrected", "p_axis_deg": "PAxis", "r_axis_deg": "RAxis", "t_axis_deg": "TAxis",
@@ -23,7 +23,7 @@ _MEASUREMENTS = {
 
 
 def read(document: dict[str, Node], settings: EcgSettings) -> Ecg:
-    """The rhythm strip of a parsed MUSE document.
+    """Return the rhythm strip of a parsed MUSE document.
 
     Raises:
         CofError: waveforms are missing, in unknown units or broken.
@@ -76,31 +76,31 @@ def _step_mv(node: Node, name: str) -> float:
     if step is None or not 0.01 <= step <= 1000:
         stated = text(child(node, "LeadAmplitudeUnitsPerBit"))[:20]
         raise CofError(
-            Reason.ECG_UNITS, f"lead {name} has {stated!r} microvolts a count; a number from 0.01 to 1000 is read"
+            Reason.ECG_UNITS, f"lead {name} has {stated!r} microvolts per count; allowed are numbers from 0.01 to 1000"
         )
     return step / 1000
 
 
 def _counts(node: Node, name: str) -> np.ndarray:
-    """Little-endian 16-bit samples of one lead, [N]."""
+    """Return the little-endian 16-bit samples of one lead, [N]."""
     size = text(child(node, "LeadSampleSize"))
     if size not in ("", "2"):
         raise CofError(Reason.ECG_UNITS, f"samples of lead {name} have {size[:20]} bytes, not 2")
     try:
         raw = base64.b64decode("".join(text(child(node, "WaveFormData")).split()), validate=True)
     except (binascii.Error, ValueError):
-        raise CofError(Reason.ECG_UNREADABLE, f"samples of lead {name} are no base64") from None
+        raise CofError(Reason.ECG_UNREADABLE, f"samples of lead {name} are not valid base64") from None
     if len(raw) % 2:
         raise CofError(Reason.ECG_UNREADABLE, f"samples of lead {name} are cut off")
     samples = np.frombuffer(raw, "<i2").astype(float)
     expected = number(child(node, "LeadSampleCountTotal"))
     if expected is not None and expected != len(samples):
-        raise CofError(Reason.ECG_UNREADABLE, f"lead {name} has {len(samples)} samples, {expected:g} are announced")
+        raise CofError(Reason.ECG_UNREADABLE, f"lead {name} has {len(samples)} samples, but {expected:g} are announced")
     return samples
 
 
 def _filters(rhythm: Node) -> dict[str, str]:
-    """MUSE's filters; its mains filter, a frequency or NONE, also by the names that CardioSoft uses."""
+    """Return MUSE's filters, and its mains filter (a frequency or NONE) also by the names that CardioSoft uses."""
     tags = ("HighPassFilter", "LowPassFilter", "ACFilter")
     filters = {tag: value for tag in tags if (value := text(child(rhythm, tag))[:50])}
     mains = filters.get("ACFilter")
@@ -120,7 +120,7 @@ def _measurements(block: Node) -> dict[str, float]:
 
 
 def _statements(root: Node) -> tuple[str, ...]:
-    """Lines of the diagnosis; a statement may run over several lines and ends at the flag ENDSLINE."""
+    """Return the statements of the diagnosis; one may span several lines and ends at the flag ENDSLINE."""
     for group in ("Diagnosis", "OriginalDiagnosis"):
         statements: list[list[str]] = [[]]
         for node in children(root, group, "DiagnosisStatement"):

@@ -1,4 +1,4 @@
-"""R peaks of a 12-lead strip, checked against the heart rate that the device measured."""
+"""Detection of the R peaks of a 12-lead strip, checked against the heart rate that the device measured."""
 
 from itertools import pairwise
 
@@ -11,10 +11,10 @@ from cof.errors import CofError, Reason
 _REFINE_MS = 40.0
 _REFRACTORY_MS = 200.0
 _FEWEST = 3
-# A QRS complex is at least this share as fast as the fastest of its strip; T waves reach about a fifth. One from a
-# ventricle may be slower, but is as large as the others, which T waves are not.
+# The spatial velocity of a QRS complex is at least this share of that of the fastest in its strip; T waves reach about
+# a fifth. A ventricular complex may be slower, but it is as large as the others, which T waves are not.
 _SLOWEST, _SLOWEST_LARGE = 0.35, 0.28
-# What is this fast between two peaks, and this far from both, is a beat that the detector has missed.
+# A wave between two peaks that is at least this fast, and this far from both, is a beat that the detector has missed.
 _MISSED, _AWAY_MS = 0.7, 120.0
 _PAUSE_S, _SHORTER_PAUSE_S = 0.3, 0.2
 
@@ -22,23 +22,24 @@ _PAUSE_S, _SHORTER_PAUSE_S = 0.3, 0.2
 def find_r_peaks(
     signal: np.ndarray, rate_hz: float, device_rate_bpm: float | None = None, tolerance: float = 0.1
 ) -> np.ndarray:
-    """R peaks of a filtered strip, ascending samples [K].
+    """Return the R peaks of a filtered strip as ascending samples [K].
 
-    NeuroKit2 finds them (Makowski et al., Behav Res Methods 2021) in lead II, where that fails in the lead with the
-    steepest QRS complex, and where that fails too in the spatial velocity of all leads, which suppresses tall T waves.
-    Without a device's rate to tell failure by, the spatial velocity comes first. Peaks too slow for a QRS complex are
-    dropped (in bradycardia the detector takes T waves for beats), and each other moves to the largest RMS over the
-    leads within 40 ms. Where beats as fast or as strong as those found lie between them, as above 200 a minute, the
-    detector runs again with a shorter pause after each beat, and on the next lead. Beats are never added or moved to
-    make the rhythm regular: that shifts ectopic beats.
+    NeuroKit2 (Makowski et al., Behav Res Methods 2021) searches lead II. If that fails, it searches the lead with the
+    steepest QRS complex, and then the spatial velocity of all leads, which suppresses tall T waves. Failure is told by
+    the device's rate; without one, the spatial velocity comes first. Peaks that are too slow for a QRS complex are
+    dropped, since in bradycardia the detector takes T waves for beats. Every other peak moves to the largest RMS over
+    the leads within 40 ms. Where beats as fast or as strong as those found lie between them, as at rates above 200 per
+    minute, the detector runs again with a shorter pause after each beat, and then on the next lead. Beats are never
+    added or moved to make the rhythm regular, since that would shift ectopic beats.
 
     Args:
-        signal: [12, N] mV, filtered.
-        device_rate_bpm: ventricular rate of the device; None where the file has none.
+        signal: filtered strip, [12, N] mV.
+        rate_hz: sampling rate.
+        device_rate_bpm: ventricular rate that the device measured; None where the file has none.
         tolerance: largest relative difference of the mean rate from `device_rate_bpm`.
 
     Raises:
-        CofError: fewer than three beats are found, or nothing gives the device's rate.
+        CofError: fewer than three beats are found, or no search agrees with the device's rate.
     """
     strength = rms(signal)
     gradient = np.gradient(signal[list(INDEPENDENT)], axis=1)
@@ -64,15 +65,16 @@ def find_r_peaks(
     if second_best:
         return second_best[0]
     if not rates:
-        raise CofError(Reason.BEAT_NONE, f"fewer than {_FEWEST} beats were found")
+        raise CofError(Reason.BEAT_NONE, f"fewer than {_FEWEST} beats were found in the strip")
     found = ", ".join(f"{rate:.0f}" for rate in rates)
     raise CofError(
-        Reason.BEAT_RATE_MISMATCH, f"beats come at {found} a minute, the device measured {device_rate_bpm:.0f}"
+        Reason.BEAT_RATE_MISMATCH,
+        f"beats were found at {found} per minute, but the device measured {device_rate_bpm:.0f}",
     )
 
 
 def _detect(trace: np.ndarray, rate_hz: float, pause_s: float) -> np.ndarray:
-    """NeuroKit2's own detector on one trace [N], without its correction of intervals; beats are `pause_s` apart."""
+    """Run NeuroKit2's own detector on one trace [N], without its correction of intervals; beats are `pause_s` apart."""
     import neurokit2
 
     try:
@@ -85,7 +87,7 @@ def _detect(trace: np.ndarray, rate_hz: float, pause_s: float) -> np.ndarray:
 
 
 def _steep(peaks: np.ndarray, velocity: np.ndarray, strength: np.ndarray, rate_hz: float) -> np.ndarray:
-    """The peaks around which the spatial velocity [N] comes near to that of the fastest ones, or the strength does."""
+    """Keep the peaks whose spatial velocity [N] is near the fastest one's, or a little lower with a large strength."""
     if not len(peaks):
         return peaks
     reach = round(_REFINE_MS * rate_hz / 1000)
@@ -98,7 +100,7 @@ def _steep(peaks: np.ndarray, velocity: np.ndarray, strength: np.ndarray, rate_h
 
 
 def _misses(peaks: np.ndarray, velocity: np.ndarray, strength: np.ndarray, rate_hz: float) -> bool:
-    """Tell whether something as fast as the QRS complexes at `peaks`, or as strong, lies between two of them."""
+    """Tell whether a wave as fast or as strong as the QRS complexes at `peaks` lies between two of them."""
     if len(peaks) < 2:
         return False
     away, reach = (round(ms * rate_hz / 1000) for ms in (_AWAY_MS, _REFINE_MS))
@@ -113,7 +115,7 @@ def _misses(peaks: np.ndarray, velocity: np.ndarray, strength: np.ndarray, rate_
 
 
 def _refine(peaks: np.ndarray, strength: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Each peak at the largest `strength` [N] within 40 ms; of two peaks within 200 ms only the stronger."""
+    """Move each peak to the largest `strength` [N] within 40 ms; of two peaks within 200 ms keep only the stronger."""
     reach = round(_REFINE_MS * rate_hz / 1000)
     refined: list[int] = []
     for peak in peaks:

@@ -1,4 +1,4 @@
-"""Any supported ECG file to one `Ecg`, by what is in it."""
+"""The reader of all supported ECG files; it recognises the format by the content."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def read_ecg(path: Path, settings: EcgSettings | None = None) -> Ecg:
     if path.is_dir():
         raise CofError(Reason.ECG_MISSING, "this is a folder, not an ECG file; a scan may be a folder")
     if not path.is_file():
-        raise CofError(Reason.ECG_MISSING, "no such ECG file")
+        raise CofError(Reason.ECG_MISSING, "there is no such ECG file")
     if path.suffix in (".dat", ".mat") and path.with_suffix(".hea").is_file():
         raise CofError(Reason.ECG_UNREADABLE, "these are samples of a PhysioNet record; give its header, the .hea file")
     return without_spikes(_read(path, settings))
@@ -30,7 +30,7 @@ def _read(path: Path, settings: EcgSettings) -> Ecg:
         if path.suffix == ".hea":
             return wfdb.read(path, settings)
         with path.open("rb") as file:
-            content = file.read(document.MAX_BYTES + 1)  # a byte more than is allowed
+            content = file.read(document.MAX_BYTES + 1)  # one byte more than is allowed, to notice larger files
         if dicom.is_dicom(content):
             return dicom.read(path, settings)
         parsed = document.parse(content)
@@ -41,4 +41,6 @@ def _read(path: Path, settings: EcgSettings) -> Ecg:
         if reader.ROOT in parsed:
             return reader.read(parsed, settings)
     root = ", ".join(parsed)[:40]
-    raise CofError(Reason.ECG_UNREADABLE, f"XML with the root {root!r}; read are {cardiosoft.ROOT} and {muse.ROOT}")
+    raise CofError(
+        Reason.ECG_UNREADABLE, f"this is XML with the root {root!r}; only {cardiosoft.ROOT} and {muse.ROOT} are read"
+    )

@@ -17,7 +17,7 @@ MEASUREMENTS = (
 
 _LONGEST_STATEMENT, _MOST_STATEMENTS = 500, 100
 
-# What one of a file's units is worth in ours, by the suffix of the measurement's name.
+# Factors from the units of files to ours, by the suffix of the measurement's name.
 _UNITS: dict[str, dict[str, float]] = {
     "bpm": {"bpm": 1, "/min": 1, "{h.b.}/min": 1, "{beats}/min": 1},
     "ms": {"ms": 1, "s": 1000},
@@ -29,18 +29,18 @@ _UNITS: dict[str, dict[str, float]] = {
 
 
 def convert(name: str, value: float | None, unit: str) -> float | None:
-    """A measurement in the unit that its `name` ends with; None where `value` is None or `unit` is not understood."""
+    """Return a measurement in the unit that its `name` ends with; None where `value` is None or `unit` is unknown."""
     factor = _UNITS[name.rpartition("_")[2]].get(unit.lower())
     return None if value is None or factor is None else value * factor
 
 
 def stated_sex(text: str) -> str:
-    """ "M" or "F" from what a file states, "" where it states neither."""
+    """Return "M" or "F" from what a file states; "" where it states neither."""
     return {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F"}.get(text.strip().upper(), "")
 
 
 def clean_statements(lines: Iterable[str]) -> tuple[str, ...]:
-    """A device's statements without ornaments (`*`), empty ones, and more text than any device writes."""
+    """Remove ornaments (`*`), empty statements, and text beyond the length that any device writes."""
     kept = (line[:_LONGEST_STATEMENT].replace("*", "").replace("&", "and").strip() for line in lines)
     return tuple(islice(filter(None, kept), _MOST_STATEMENTS))
 
@@ -52,16 +52,17 @@ class Ecg:
     Attributes:
         signal: float32 [12, N] in mV, leads in the order of `LEADS`.
         rate_hz: sampling rate.
-        measurements: what the device measured and was told, by the names of `MEASUREMENTS`; absent ones are missing.
-        statements: the device's interpretation, one statement an entry.
+        measurements: values that the device measured or was given, by the names of `MEASUREMENTS`; absent values are
+            left out.
+        statements: the device's interpretation, one statement per entry.
         device: model and software version, as the file states them.
         filters: the file's filter settings as text, for example {"Filter50Hz": "No"}.
         recorded: the leads that the file holds; the others are derived from I and II.
-        lsb_mv: one count of the file in mV (the coarsest lead's), the resolution of the signal.
+        lsb_mv: size of one count of the file in mV (of the coarsest lead): the resolution of the signal.
         source: format and part of the file that the signal comes from, for example "CardioSoft StripData".
         sex: "M" or "F" as the file states it, "" where it does not.
-        pacing_spikes: number of spikes of a pacemaker that were found, and bridged in `signal`.
-        repairs: what was done to the recorded signal, a sentence an entry.
+        pacing_spikes: number of pacemaker spikes that were found, and bridged in `signal`.
+        repairs: repairs of the recorded signal, one sentence per entry.
     """
 
     signal: np.ndarray
@@ -78,7 +79,7 @@ class Ecg:
     repairs: tuple[str, ...] = ()
 
     def to_row(self) -> dict[str, Any]:
-        """The record as plain values for one row of `ecg/{batch}.parquet`; the signal is flattened lead by lead."""
+        """Return the record as plain values for one row of `ecg/{batch}.parquet`; the signal is flattened by lead."""
         row: dict[str, Any] = {
             "signal": self.signal.astype(np.float32).ravel(),
             "rate_hz": float(self.rate_hz),
@@ -96,7 +97,7 @@ class Ecg:
 
     @classmethod
     def from_row(cls, row: Any) -> "Ecg":
-        """The inverse of `to_row`, from a pandas row or a mapping."""
+        """Make a record from a pandas row or a mapping, as the inverse of `to_row`."""
         return cls(
             signal=np.asarray(row["signal"], np.float32).reshape(12, -1),
             rate_hz=float(row["rate_hz"]),

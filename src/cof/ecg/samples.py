@@ -1,26 +1,27 @@
-"""Samples of a DICOM multiplex group as its numbers of bits and its padding value say."""
+"""Samples of a DICOM multiplex group, decoded by its numbers of bits and its padding value."""
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from cof.errors import CofError, Reason
 
-# Word sizes and signs by bits allocated and interpretation (PS3.3, C.10.9.1.5); companded ones are refused before.
+# Word sizes and signs by bits allocated and interpretation (PS3.3, C.10.9.1.5); companded ones are refused earlier.
 _WORDS = {
     (8, "SB"): "<i1", (8, "UB"): "<u1", (16, "SS"): "<i2", (16, "US"): "<u2", (32, "SL"): "<i4", (32, "UL"): "<u4",
 }  # fmt: skip
-# A padding value that signal reaches as well means padding only where it lasts; a wave passes it in less.
+# If the signal can also take the padding value, only runs that last this long are padding; a wave passes it faster.
 _PADDING_MS = 100.0
 
 
 def counts(group: Dataset, rate_hz: float) -> np.ndarray:
-    """The linear samples of a group as float64 [N, channels], NaN where they are padding.
+    """Return the linear samples of a group as float64 [N, channels], NaN where they are padding.
 
-    The sign bit is that of WaveformBitsStored: the standard extends it into the unused bits, many writers leave zeros
-    there.
+    WaveformBitsStored gives the position of the sign bit. The standard extends it into the unused bits; many writers
+    leave zeros there. Both are read.
 
     Raises:
-        CofError: fewer or more samples than announced, unknown words, or words that use more than the stated bits.
+        CofError: there are fewer or more samples than announced, the word type is unknown, or words use more than the
+            stated bits.
     """
     allocated, kind = int(group.WaveformBitsAllocated), str(group.get("WaveformSampleInterpretation") or "")
     word = _WORDS.get((allocated, kind))
@@ -29,20 +30,24 @@ def counts(group: Dataset, rate_hz: float) -> np.ndarray:
     channels = len(group.ChannelDefinitionSequence)
     if int(group.NumberOfWaveformChannels) != channels:
         raise CofError(
-            Reason.ECG_UNREADABLE, f"{int(group.NumberOfWaveformChannels)} channels are announced, {channels} described"
+            Reason.ECG_UNREADABLE,
+            f"{int(group.NumberOfWaveformChannels)} channels are announced, but {channels} are described",
         )
     announced = int(group.NumberOfWaveformSamples) * channels * (allocated // 8)
     data = bytes(group.get("WaveformData") or b"")
-    # A value of odd length is filled up by a byte.
+    # A value of odd length is padded by one byte.
     if not announced <= len(data) <= announced + announced % 2:
-        raise CofError(Reason.ECG_UNREADABLE, f"the waveform has {len(data)} bytes, {announced} are announced")
+        raise CofError(Reason.ECG_UNREADABLE, f"the waveform has {len(data)} bytes, but {announced} are announced")
     words = np.frombuffer(data[:announced], word).reshape(-1, channels)
     padding = _padding(group, word)
     result = np.empty(words.shape)
     for index, channel in enumerate(group.ChannelDefinitionSequence):
         stored = int(channel.get("WaveformBitsStored") or allocated)
         if not 1 < stored <= allocated:
-            raise CofError(Reason.ECG_UNREADABLE, f"{stored} bits stored of {allocated} allocated cannot be")
+            raise CofError(
+                Reason.ECG_UNREADABLE,
+                f"{stored} bits stored of {allocated} allocated is impossible",
+            )
         column = words[:, index]
         padded = np.zeros(len(column), bool) if padding is None else _is_padding(column, padding, rate_hz)
         result[:, index] = _stored(column, padded, stored)
@@ -51,7 +56,7 @@ def counts(group: Dataset, rate_hz: float) -> np.ndarray:
 
 
 def _stored(words: np.ndarray, padded: np.ndarray, stored: int) -> np.ndarray:
-    """The values [N] of words of which the lowest `stored` bits count."""
+    """Return the values [N] of words, of which only the lowest `stored` bits are used."""
     values = words.astype(np.int64)
     bits = 8 * words.dtype.itemsize
     if stored == bits:
@@ -68,18 +73,18 @@ def _stored(words: np.ndarray, padded: np.ndarray, stored: int) -> np.ndarray:
 
 
 def _padding(group: Dataset, word: str) -> int | None:
-    """The padding value as a word; None where the group states none."""
+    """Return the padding value as a word; None where the group states none."""
     value = group.get("WaveformPaddingValue")
     if value is None or value == b"" or value == "":
         return None
     size = np.dtype(word).itemsize
-    # Written as a number, against the standard, it is read as one.
+    # A padding value that is a number, against the standard, is read as a number.
     raw = value if isinstance(value, bytes) else int(value).to_bytes(8, "little", signed=True)
     return int(np.frombuffer(raw[:size].ljust(size, b"\0"), word)[0])
 
 
 def _is_padding(words: np.ndarray, padding: int, rate_hz: float) -> np.ndarray:
-    """Which words [N] are padding: all of that value, but only lasting ones where it lies among those of the signal."""
+    """Mark the words [N] that are padding: all of that value, or only long runs if the signal can take the value."""
     same = words == padding
     others = words[~same]
     if not same.any() or not len(others) or not others.min() < padding < others.max():

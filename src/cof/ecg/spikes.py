@@ -1,4 +1,4 @@
-"""Spikes of a pacemaker: found by how they stand out of the samples around them, and bridged."""
+"""Detection of pacemaker spikes, which stand out from the samples around them, and their removal by a cubic."""
 
 from dataclasses import replace
 from functools import cache
@@ -9,27 +9,27 @@ import numpy as np
 from cof.ecg.delineate import INDEPENDENT
 from cof.ecg.record import Ecg
 
-# A pulse lasts .2 to 2 ms, and a little longer behind the filters of a recorder.
+# A pulse lasts 0.2 to 2 ms, and a little longer after the filters of a recorder.
 _WIDEST_MS = 6.0
-# Below this rate a QRS complex has no more samples than a spike.
+# Below this sampling rate a QRS complex has no more samples than a spike.
 _LOWEST_HZ = 200.0
 # All sizes are root sums of squares over the independent leads.
 _SMALLEST_MV = 0.25
-# How far a spike exceeds the strip's noise; what is rough around it once it is bridged; what the ECG spans there; and
-# the difference of the levels on either side, which tells it from a step.
+# The size of a spike must exceed these multiples of: the strip's noise; the roughness around it after bridging; the
+# range of the ECG there; and the difference of the levels on its two sides, which distinguishes it from a step.
 _OVER_NOISE, _OVER_ROUGHNESS, _OVER_SPAN, _OVER_STEP = 6.0, 3.5, 0.4, 1.2
 _AROUND_MS = 12.0
-_CLOSE_MS = 5.0  # around each of two spikes in quick succession
-# Of overlapping groups the most prominent is taken; a group with one sample more must be so by this factor.
+_CLOSE_MS = 5.0  # the same around each of two spikes in quick succession
+# Of overlapping groups the most prominent is taken; one more sample must raise the prominence by this factor.
 _WIDER = 1.5
-# Noise, not spikes, where a larger share of the samples is rough.
+# If a larger share of the samples is rough, they are noise, not spikes.
 _MOST_SHARP = 0.1
-# Fewer are some disturbance rather than pacing.
+# Fewer spikes are a disturbance rather than pacing.
 _FEWEST = 3
 
 
 def without_spikes(ecg: Ecg) -> Ecg:
-    """The ECG with its pacing spikes bridged; the same object where it has none."""
+    """Return the ECG with its pacing spikes bridged; the same object where it has none."""
     spikes = find_spikes(ecg.signal, ecg.rate_hz)
     if len(spikes) < _FEWEST:
         return ecg
@@ -41,11 +41,12 @@ def without_spikes(ecg: Ecg) -> Ecg:
 
 
 def find_spikes(signal: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
-    """First sample and number of samples of each spike in [12, N] mV, in order.
+    """Return the first sample and the number of samples of each spike in [12, N] mV, in order.
 
-    A spike is a group of samples, 6 ms at most, that departs from the cubic through the two samples on either side of
-    it. Once it is bridged, what remains around it must be smooth and small: the peak of a steep QRS complex departs
-    from such a cubic, too, but so do the samples beside it, and all of them by a small part of what the complex spans.
+    A spike is a group of samples, of 6 ms at most, that departs from the cubic through the two samples on either side
+    of it. After the cubic has replaced the group, the signal around it must be smooth and small. The peak of a steep
+    QRS complex departs from such a cubic, too, but so do the samples beside it, and all of them only by a small part of
+    the range of the complex.
     """
     leads = signal[list(INDEPENDENT)]
     samples = leads.shape[1]
@@ -55,19 +56,21 @@ def find_spikes(signal: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
         return []
     rough = _roughness(leads)
     noise = float(np.median(rough))
-    # The edges of a spike are rough; most of a strip is not, and is not looked at further.
+    # The edges of a spike are rough; the smooth parts, most of a strip, are not examined further.
     sharp = np.flatnonzero(rough > max(_SMALLEST_MV / 5, 2 * noise)) + 2
     if not 0 < len(sharp) <= _MOST_SHARP * samples:
         return []
     found = _most_prominent(_groups(leads, rough, noise, sharp, around, widest), samples)
     if np.count_nonzero(rough > _SMALLEST_MV) < 2:
         return found
-    # Of two spikes in quick succession, as both ventricles are paced, each is rough beside the other.
+    # With two spikes in quick succession, as when both ventricles are paced, each makes the other's surroundings rough.
     singles = _most_prominent(_groups(leads, rough, noise, sharp, close, widest), samples)
     for one, other in pairwise(singles):
         first, last = one[0], sum(other)
         if 2 <= other[0] - sum(one) <= around and _are_spikes(leads, one, other, around):
-            found = [group for group in found if sum(group) <= first or group[0] >= last]  # such as one between them
+            found = [
+                group for group in found if sum(group) <= first or group[0] >= last
+            ]  # drops what lies between them
             found += [one, other]
     return sorted(found)
 
@@ -75,25 +78,27 @@ def find_spikes(signal: np.ndarray, rate_hz: float) -> list[tuple[int, int]]:
 def _groups(
     leads: np.ndarray, rough: np.ndarray, noise: float, sharp: np.ndarray, around: int, widest: int
 ) -> list[tuple[float, int, int]]:
-    """The groups that depart from the cubic across them as spikes do: prominence, first sample, number of samples.
+    """Find the groups that depart from the cubic across them as spikes do: prominence, first sample, width in samples.
 
     Args:
-        leads: [8, N] mV.
-        rough: [N - 4] mV, the roughness of all samples but two at either end.
-        noise: usual roughness, mV.
-        sharp: rough samples; every group has one.
-        around: samples on either side that must be smooth once a group is bridged.
-        widest: samples of the widest group.
+        leads: independent leads, [8, N] mV.
+        rough: roughness of all samples but two at either end, [N - 4] mV.
+        noise: median roughness, mV.
+        sharp: rough samples; every group has at least one.
+        around: number of samples on either side that must be smooth after a group is bridged.
+        widest: number of samples of the widest group.
     """
     samples = leads.shape[1]
-    roughest = np.zeros(samples + 2 * around)  # of sample k at k + around
+    roughest = np.zeros(samples + 2 * around)  # index k + around for sample k
     roughest[around + 2 : -around - 2] = rough
-    beside = np.arange(2, around - 2)  # from the first sample of a window; bridging the group changes none of these
+    beside = np.arange(
+        2, around - 2
+    )  # offsets from the first sample of a window that bridging the group does not change
     ranked = []
     for width in range(1, widest + 1):
         firsts = np.unique(sharp[:, None] - np.arange(width))
         firsts = firsts[(firsts >= 2) & (firsts + width + 2 <= samples)]
-        # Most groups lie in a QRS complex, as rough beside them as they could be themselves: looked at no further.
+        # Most groups lie in a QRS complex, where the samples beside them are as rough; drop them before the costly part
         windows = firsts[:, None] + np.concatenate([beside, beside + width + around])
         least = np.maximum(
             _OVER_ROUGHNESS * roughest[windows].max(axis=1, initial=0), max(_SMALLEST_MV, _OVER_NOISE * noise)
@@ -114,7 +119,7 @@ def _groups(
 
 
 def _most_prominent(ranked: list[tuple[float, int, int]], samples: int) -> list[tuple[int, int]]:
-    """Of groups that overlap or touch the most prominent: first sample and number of samples, in order."""
+    """Return, of groups that overlap or touch, the most prominent: first sample and width in samples, in order."""
     taken = np.zeros(samples, bool)
     found = []
     for _, first, width in sorted(ranked, reverse=True):
@@ -125,7 +130,7 @@ def _most_prominent(ranked: list[tuple[float, int, int]], samples: int) -> list[
 
 
 def _are_spikes(leads: np.ndarray, one: tuple[int, int], other: tuple[int, int], around: int) -> bool:
-    """Tell whether what lies around two groups is smooth and small beside either once both are bridged."""
+    """Tell whether, after both groups are bridged, the signal around them is smooth and small compared with either."""
     at = np.clip(np.arange(one[0] - around, sum(other) + around), 0, leads.shape[1] - 1)
     rest = leads[:, at].astype(float)
     sizes = []
@@ -137,17 +142,18 @@ def _are_spikes(leads: np.ndarray, one: tuple[int, int], other: tuple[int, int],
 
 
 def _size(near: np.ndarray, first: int, width: int) -> np.ndarray:
-    """Departure of groups of `width` samples from `first` on, in [8, K, M] mV, from the cubics across, [K] mV."""
+    """Return how far the samples `first` to `first + width` of [8, K, M] mV depart from the cubics across, [K] mV."""
     departure = near[..., first : first + width] - _across(near, first, width)
     return np.sqrt(np.einsum("lkw,lkw->kw", departure, departure).max(axis=-1, initial=0))
 
 
 def _surroundings(near: np.ndarray, first: int, width: int) -> np.ndarray:
-    """Limit of the departure of each group beyond which it is a spike, [K] mV.
+    """Return the departure above which each group is a spike, [K] mV.
 
     Args:
-        near: leads about each group, [8, K, M] mV.
-        first: where in M the groups begin.
+        near: leads around each group, [8, K, M] mV.
+        first: index in M at which the groups begin.
+        width: number of samples of the groups.
     """
     rest = near.copy()
     rest[..., first : first + width] = _across(near, first, width)
@@ -158,12 +164,12 @@ def _surroundings(near: np.ndarray, first: int, width: int) -> np.ndarray:
 
 
 def _across(leads: np.ndarray, first: int, width: int) -> np.ndarray:
-    """The cubic through the two samples on either side of a group, at its samples: [..., width]."""
+    """Return the cubic through the two samples on either side of a group, at the group's samples: [..., width]."""
     return leads[..., [first - 2, first - 1, first + width, first + width + 1]] @ _weights(width).T
 
 
 def _roughness(leads: np.ndarray) -> np.ndarray:
-    """The departure of each sample but two at either end from the cubic through its neighbours, [..., N - 4] mV."""
+    """Return how far each sample but two at either end departs from the cubic through its neighbours, [..., N - 4]."""
     beside = (leads[..., 1:-3] + leads[..., 3:-1]) * (2 / 3) - (leads[..., :-4] + leads[..., 4:]) * (1 / 6)
     beside -= leads[..., 2:-2]
     return np.sqrt(np.einsum("l...,l...->...", beside, beside))
@@ -171,19 +177,19 @@ def _roughness(leads: np.ndarray) -> np.ndarray:
 
 @cache
 def _largest_departure(width: int) -> float:
-    """Largest departure of a group from the cubic across it, in multiples of the roughness of its samples.
+    """Return the largest possible departure of a group from the cubic across it, per roughness of its samples.
 
-    The roughness is a linear map of the departure, since a cubic has none.
+    The roughness is a linear map of the departure, since a cubic has zero roughness.
     """
     rough = sum(
         np.eye(width, k=k) * weight for k, weight in ((0, 1), (1, -2 / 3), (-1, -2 / 3), (2, 1 / 6), (-2, 1 / 6))
     )
-    return float(np.abs(np.linalg.inv(rough)).sum(axis=1).max()) * (1 + 1e-3)  # and rounding
+    return float(np.abs(np.linalg.inv(rough)).sum(axis=1).max()) * (1 + 1e-3)  # allows for rounding
 
 
 @cache
 def _weights(width: int) -> np.ndarray:
-    """Lagrange's weights [width, 4] of the samples -2, -1, width and width + 1 at the samples 0 to width - 1."""
+    """Return Lagrange's weights [width, 4] of samples -2, -1, width and width + 1 for the samples 0 to width - 1."""
     at, nodes = np.arange(width)[:, None], np.array([-2.0, -1.0, width, width + 1.0])
     return np.stack(
         [np.prod((at - np.delete(nodes, k)) / (node - np.delete(nodes, k)), axis=1) for k, node in enumerate(nodes)],

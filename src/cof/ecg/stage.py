@@ -1,4 +1,4 @@
-"""The ECG stages of one batch: raw files to checked signals, and signals to one representative cycle each."""
+"""The ECG stages of one batch: raw files become checked signals, and each signal one representative cycle."""
 
 import logging
 import math
@@ -38,13 +38,13 @@ def parse_batch(
 ) -> None:
     """Read the ECG file of every subject of a batch into `ecg/{batch}.parquet`.
 
-    A subject that brings ED and ES alone may do without an ECG: it has no row, and is not left out for it.
+    A subject with only ED and ES needs no ECG: without one, it has neither a row nor an exclusion.
 
     Args:
         sheet, settings: as annotated.
-        key: it alone knows the raw paths (columns subject, ecg).
-        out: a row a subject that could be read.
-        exclusions: a row a subject that could not.
+        key: key to the raw paths (columns subject, ecg).
+        out: table with one row per ECG that could be read.
+        exclusions: table with one row per subject whose ECG could not.
     """
     left_out = Exclusions("ecg")
     rows = []
@@ -52,7 +52,7 @@ def parse_batch(
     phases = es_phases(read_table(sheet))
     subjects = [str(name) for name, phase in phases.items() if raw.get(name) or math.isnan(phase)]
     if without := len(phases) - len(subjects):
-        log.info("%d subjects bring ED and ES alone, and no ECG", without)
+        log.info("%d subjects have only ED and ES, and no ECG", without)
     for subject in progress(subjects, "ECG files", "file"):
         with left_out.guard(subject):
             rows.append({"subject": subject} | _parse(raw.get(subject), settings))
@@ -66,8 +66,8 @@ def beats_batch(*, ecg: EcgTable, out: OutFile, exclusions: ExclusionsOut, setti
 
     Args:
         ecg, settings: as annotated.
-        out: a row a subject with a usable cycle.
-        exclusions: a row a subject without one.
+        out: table with one row per subject with a usable cycle.
+        exclusions: table with one row per subject without one.
     """
     left_out = Exclusions("beats")
     rows = []
@@ -84,9 +84,9 @@ def beats_batch(*, ecg: EcgTable, out: OutFile, exclusions: ExclusionsOut, setti
 
 
 def _parse(path: Any, settings: EcgSettings) -> dict[str, Any]:
-    """The row of one ECG file without its subject."""
+    """Return the row of one ECG file, without its subject."""
     if not isinstance(path, str) or not path:
-        raise CofError(Reason.ECG_MISSING, "no ECG file is named")
+        raise CofError(Reason.ECG_MISSING, "the sheet names no ECG file")
     ecg = read_ecg(Path(path), settings)
     checks = {
         name: list(value) if isinstance(value, tuple) else value for name, value in vars(check(ecg, settings)).items()
@@ -94,7 +94,7 @@ def _parse(path: Any, settings: EcgSettings) -> dict[str, Any]:
     stated = states_pacing(ecg.statements)
     if settings.paced == "exclude" and (stated or ecg.pacing_spikes):
         how = "the device says so" if stated else f"{ecg.pacing_spikes} pacing spikes were found"
-        raise CofError(Reason.ECG_POOR_QUALITY, f"the heart is paced: {how} (ecg.paced: keep would read it)")
+        raise CofError(Reason.ECG_POOR_QUALITY, f"the heart is paced: {how}; to keep such ECGs, set ecg.paced to keep")
     categories = categorise(text for text in ecg.statements if not states_pacing([text]))
     if categories.primary == "excluded":
         raise CofError(Reason.ECG_POOR_QUALITY, "the device reports poor data quality or reversed leads")

@@ -1,4 +1,4 @@
-"""ECGs in PhysioNet form: a text header (`.hea`) beside its files of samples, read through the `wfdb` package."""
+"""Reader of ECGs in PhysioNet form: a text header (`.hea`) beside its sample files, read by the `wfdb` package."""
 
 import re
 from pathlib import Path
@@ -19,20 +19,20 @@ _MAX_SIGNALS = 64
 _MAX_SEGMENTS = 100
 _MAX_SKEW_S = 1.0
 _MAX_SAMPLES = MAX_BYTES // 2
-# Uncompressed formats; compressed ones would hand a file's bytes to a native decoder.
+# Only uncompressed formats: compressed ones would pass a file's bytes to a native decoder.
 _FORMATS = ("8", "16", "24", "32", "61", "80", "160", "212", "310", "311")
 _CALIBRATED = re.compile(r"\S+\s+\S+\s+[\d.]*[1-9]")
 _COMMA = re.compile(r"\S+\s+\d+\s+\d+,\d")  # in the sampling rate of the first line
 _GAIN_COMMA = re.compile(r"\S+\s+\S+\s+\d+,\d")
 _TO_MV = {"mv": 1.0, "uv": 1e-3, "v": 1e3}
-_NOTHING = "~"  # the name of a segment, or a file, that is not there by intention
+_NOTHING = "~"  # the name of a segment or file that is absent on purpose
 
 
 def read(header: Path, settings: EcgSettings) -> Ecg:
-    """The record of a header; its samples must lie in files of the header's own folder, as must its segments.
+    """Read the record of a header. Its sample files and segments must lie in the header's own folder.
 
-    Everything that decides how much is read, and from where, is checked before `wfdb` opens a file of samples: it
-    would also follow addresses, and allocate whatever a header announces.
+    Everything that decides how much is read, and from where, is checked before `wfdb` opens a sample file: `wfdb` would
+    also follow internet addresses, and allocate whatever a header announces.
 
     Raises:
         CofError: the header or its samples are missing, broken, compressed, of unequal rates, or in unknown units.
@@ -45,20 +45,20 @@ def read(header: Path, settings: EcgSettings) -> Ecg:
         parts = _parts(header)
     except CofError:
         raise
-    except Exception as error:  # wfdb raises bare Exceptions, and whatever a malformed field leads to
+    except Exception as error:  # wfdb raises bare Exceptions, and any error that a malformed field causes
         raise_if_broken(error)
         raise CofError(Reason.ECG_UNREADABLE, f"wfdb cannot read the record ({type(error).__name__})") from None
     return _ecg(parts, settings)
 
 
 def _parts(header: Path) -> list[Any]:
-    """The records that lie one after the other in a record: itself, or its segments; of a gap, its length in frames."""
+    """Read the parts of a record in order: the record itself, or its segments; for a gap, its length in frames."""
     # Imported here, because few cohorts need it.
     import wfdb
 
     whole = _checked(header)
     if not _segments(whole):
-        # Frames of several samples are averaged unless they are taken apart.
+        # By default wfdb averages frames of several samples.
         return [wfdb.rdrecord(str(header.with_suffix("")), smooth_frames=False)]
     parts: list[Any] = []
     for number, (name, length) in enumerate(zip(whole.seg_name, whole.seg_len), 1):
@@ -72,13 +72,16 @@ def _parts(header: Path) -> list[Any]:
                 )
             segment = _checked(file)
             if _segments(segment) or segment.fs != whole.fs or segment.sig_len != length:
-                raise CofError(Reason.ECG_UNREADABLE, f"segment {number} is not as the header announces it")
+                raise CofError(
+                    Reason.ECG_UNREADABLE,
+                    f"segment {number} has another rate or length than the header announces, or segments of its own",
+                )
             parts.append(wfdb.rdrecord(str(file.with_suffix("")), smooth_frames=False))
     return parts
 
 
 def _checked(header: Path) -> Any:
-    """A header as `wfdb` reads it, after the checks that come before any sample is read."""
+    """Return a header as `wfdb` reads it, checked before any sample is read."""
     import wfdb
 
     if header.stat().st_size > _MAX_HEADER_BYTES:
@@ -100,14 +103,16 @@ def _checked(header: Path) -> Any:
 
 
 def _segments(record: Any) -> list[str]:
-    """Names of the segments of a record, without those that are gaps; none where its samples are its own."""
+    """Return the names of the segments of a record, without gaps; none where the record holds its own samples."""
     return [name for name in getattr(record, "seg_name", None) or () if name != _NOTHING]
 
 
 def _check_extent(record: Any) -> None:
-    """Raise where a header announces more than an ECG is, or what is not read."""
+    """Raise where a header announces more than an ECG can hold, or something that is not read."""
     if not 0 < record.n_sig <= _MAX_SIGNALS:
-        raise CofError(Reason.ECG_UNREADABLE, f"the header announces {record.n_sig} signals")
+        raise CofError(
+            Reason.ECG_UNREADABLE, f"the header announces {record.n_sig} signals; allowed are 1 to {_MAX_SIGNALS}"
+        )
     if not record.fs or not 0 < record.fs <= 5000:
         raise CofError(Reason.ECG_UNITS, f"sampling rate {record.fs} Hz is not understood")
     segments = _segments(record)
@@ -117,7 +122,9 @@ def _check_extent(record: Any) -> None:
             "the header states no number of samples, the fourth word of its first line",
         )
     if not 0 <= (record.sig_len or 0) * record.n_sig <= _MAX_SAMPLES:
-        raise CofError(Reason.ECG_UNREADABLE, f"the header announces {record.sig_len} samples a lead")
+        raise CofError(
+            Reason.ECG_UNREADABLE, f"the header announces {record.sig_len} samples per lead, too many for an ECG"
+        )
     if segments:
         if len(record.seg_name) > _MAX_SEGMENTS or any(Path(name).name != name for name in segments):
             raise CofError(
@@ -128,14 +135,14 @@ def _check_extent(record: Any) -> None:
 
 
 def _check_gains(lines: list[str], record: Any) -> None:
-    """Raise where a lead has no gain, for which the package would assume one."""
+    """Raise where a lead has no gain, since `wfdb` would assume one."""
     for line, label in zip(lines, record.sig_name):
         if canonical(label or "") and not _CALIBRATED.match(line):
             raise CofError(Reason.ECG_UNITS, f"lead {label} is not calibrated: its line in the header has no gain")
 
 
 def _check_files(record: Any, folder: Path) -> None:
-    """Raise where samples lie outside `folder`, in a form that is not read, or are more than an ECG has."""
+    """Raise where samples lie outside `folder`, are in a format that is not read, or are too many for an ECG."""
     leads = [index for index, label in enumerate(record.sig_name) if canonical(label or "")]
     if set(record.fmt) - set(_FORMATS):
         raise CofError(Reason.ECG_UNREADABLE, "samples are compressed or in an unknown format")
@@ -143,7 +150,7 @@ def _check_files(record: Any, folder: Path) -> None:
     if len(set(frame)) > 1:
         raise CofError(
             Reason.ECG_UNREADABLE,
-            f"leads of different rates: {', '.join(map(str, sorted(set(frame))))} samples a frame; resample to one",
+            f"leads have {' and '.join(map(str, sorted(set(frame))))} samples per frame; resample them to one rate",
         )
     if not 0 < sum(count or 1 for count in record.samps_per_frame) * (record.sig_len or 1) <= _MAX_SAMPLES:
         raise CofError(Reason.ECG_UNREADABLE, f"the header announces more than {_MAX_SAMPLES} samples")
@@ -154,9 +161,9 @@ def _check_files(record: Any, folder: Path) -> None:
         if Path(name).name != name or not path.resolve().is_relative_to(folder):
             raise CofError(Reason.ECG_UNREADABLE, "the header names a file outside its folder")
         if not path.is_file():
-            raise CofError(Reason.ECG_MISSING, "a file of samples that the header names is not there")
+            raise CofError(Reason.ECG_MISSING, "a sample file that the header names does not exist")
         if path.stat().st_size > MAX_BYTES:
-            raise CofError(Reason.ECG_UNREADABLE, f"a file of samples is larger than {MAX_BYTES >> 20} MiB")
+            raise CofError(Reason.ECG_UNREADABLE, f"a sample file is larger than {MAX_BYTES >> 20} MiB")
 
 
 def _ecg(parts: list[Any], settings: EcgSettings) -> Ecg:
@@ -191,7 +198,7 @@ def _ecg(parts: list[Any], settings: EcgSettings) -> Ecg:
 
 
 def _leads(record: Any) -> tuple[dict[str, np.ndarray], float, float]:
-    """The leads of a record in mV by name, their rate in Hz, and the largest count in mV."""
+    """Return the leads of a record in mV by name, their rate in Hz, and the size of the largest count in mV."""
     leads: dict[str, np.ndarray] = {}
     steps, rate = [0.0], float(record.fs)
     for index, label in enumerate(record.sig_name):
@@ -211,6 +218,6 @@ def _leads(record: Any) -> tuple[dict[str, np.ndarray], float, float]:
 
 
 def _age(comments: list[str]) -> dict[str, float]:
-    """The age that many headers state in a comment."""
+    """Return the age that many headers state in a comment."""
     found = (re.fullmatch(r"(?i)\s*<?age>?\s*:\s*(\d{1,3})\s*", line) for line in comments)
     return next(({"age_y": float(match[1])} for match in found if match), {})

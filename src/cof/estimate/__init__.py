@@ -1,1 +1,1 @@
-"""What a cohort will cost: core-hours, GPU-hours, bytes and files of every stage, before it is run."""
+"""Estimate of the cost of a cohort before it is run: core-hours, GPU-hours, bytes and files of every stage."""

@@ -1,9 +1,9 @@
-"""The stages, run on three synthetic subjects at the configuration's scale, and what each of them took.
+"""Calibration: run all stages on three synthetic subjects at the configuration's scale, and measure each of them.
 
-Every time is of one thread. The stages are those of a real run and write what they would write, so that bytes and files
-are counted, not modelled. Two things differ from a real run: trainings take a few steps with one or two subjects each,
-whose time is taken to grow in proportion to the batch; and the labels that later stages read are the exact ones, since
-a labeller trained for a moment finds no heart.
+Every time is that of one thread. The stages are those of a real run and write the same files, so bytes and files are
+counted, not modelled. Two things differ from a real run. Trainings take a few steps with batches of one or two
+subjects; their time is assumed to be proportional to the batch size. Later stages read the exact labels, because a
+labeller that was trained for a few steps finds no heart.
 """
 
 import json
@@ -48,17 +48,17 @@ from cof.truth.stage import write_exact_fields
 from cof.twins.artefacts import write_twin
 from cof.twins.generation import generate, propagate
 
-# Rows and columns of UK Biobank's short-axis cines, for configurations of real data.
+# Rows and columns of the synthetic cines for a configuration of real data: those of UK Biobank's short-axis cines.
 _MATRIX = 208
 _BATCH = "b000"
 _SUBJECTS, _TRAINING = 3, 2
-# Steps over which a training's time a step is taken, and frames of a cine that are labelled.
+# Training steps over which the time per step is averaged, and frames of a cine that are labelled.
 _STEPS = 3
 _FRAMES = 2
-# Files that a model has beside the models that it applies, at most.
+# Largest number of files of a model besides those of the models that it applies.
 _OF_EXCHANGE = 4
 
-# What changes what a training learns, but not its time.
+# Settings that change what a training learns, but not its time.
 _FREE = {"registration", "seed", "shuffled_ecg", "heart_weight", "learning_rate", "weight_decay", "schedule", "warmup"}
 
 Variant = TypeVar("Variant", RegistrationSettings, ModelSettings)
@@ -66,11 +66,11 @@ Variant = TypeVar("Variant", RegistrationSettings, ModelSettings)
 
 @dataclass(frozen=True)
 class Unit:
-    """What one unit of a stage takes: a subject, a held-out heart, or a step of a training.
+    """The cost of one unit of a stage: of a subject, a held-out heart, or a training step.
 
     Attributes:
-        seconds: of one thread, or of the GPU where the networks run on one.
-        bytes, files: written for good.
+        seconds: time of one thread, or of the GPU if the networks run on one.
+        bytes, files: written and kept.
     """
 
     seconds: float
@@ -83,14 +83,14 @@ class Calibration:
     """Units of every stage.
 
     Attributes:
-        subject: of one subject: `ecg`, `beats`, `cine`, `labels`, `quality`, `grid`.
-        labeller: of one iteration of nnU-Net; bytes and files are those of the whole folder, as below.
-        registrations: of one step, by variant.
-        fields: of one subject, by registration; `truth` where the configuration has exact motion.
-        models: of one step, or for a family without steps of one training subject, by model.
-        twins, metrics: of one held-out heart, by model.
-        start: seconds of a job before it begins: Python and its packages.
-        gpu: the networks ran on a GPU.
+        subject: one subject in `ecg`, `beats`, `cine`, `labels`, `quality`, `grid`.
+        labeller: one iteration of nnU-Net; bytes and files are those of the whole folder, as for all trainings below.
+        registrations: one training step, by registration.
+        fields: one subject, by registration; `truth` if the configuration has exact motion.
+        models: one training step, or one training subject for a family without steps, by model.
+        twins, metrics: one held-out heart, by model.
+        start: seconds that a job needs to start Python and its packages.
+        gpu: whether the networks ran on a GPU.
     """
 
     subject: Mapping[str, Unit]
@@ -108,8 +108,8 @@ def calibrate(config: Config, seed: int = 0) -> Calibration:
     """Run the stages on three synthetic subjects at the scale of a configuration, on one thread.
 
     Args:
-        config: the configuration whose cost is asked for.
-        seed: of the synthetic subjects and the trainings.
+        config: the configuration whose cost is estimated.
+        seed: seed of the synthetic subjects and the trainings.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -121,14 +121,14 @@ def calibrate(config: Config, seed: int = 0) -> Calibration:
 
 
 def phantom_settings(config: Config) -> PhantomSettings:
-    """Three synthetic subjects of the size of the configuration's own."""
+    """Return the settings of three synthetic subjects whose size is that of the configuration's subjects."""
     few = {"train": _TRAINING, "validation": 0, "test": _SUBJECTS - _TRAINING, "annotated": _TRAINING}
     size = {"frames": config.grid.frames, "slices": config.grid.shape[0], "matrix": _MATRIX}
     return config.phantom.model_copy(update=few | (size if config.cohort.sheet else {}))
 
 
 def cost_key(settings: RegistrationSettings | ModelSettings) -> str:
-    """The same for variants that cost the same: what changes no shape changes no time."""
+    """Return a key that is the same for variants with the same cost: those that differ in no shape."""
     if isinstance(settings, RegistrationSettings):
         kept = settings.model_dump(mode="json", include={"channels", "batch", "parameterisation", "seg_slices"})
         kept["teacher"] = settings.lambda_seg > 0
@@ -140,20 +140,20 @@ def cost_key(settings: RegistrationSettings | ModelSettings) -> str:
 
 
 def parts(settings: TrainingSettings) -> dict[str, TrainingSettings]:
-    """The trainings in a row that make one model, by the key of their settings; the family's own is called ''."""
+    """Return the successive trainings of one model by the key of their settings; that of the family itself is ''."""
     nested = {name: value for name, value in settings if isinstance(value, TrainingSettings)}
     return {**nested, "": settings}
 
 
 def shortened(settings: TrainingSettings, steps: Mapping[str, int]) -> TrainingSettings:
-    """The same trainings with one step each, or as many as are named, and with batches of one."""
+    """Return the trainings with batches of one and one step each, or as many steps as `steps` names."""
     short = {name: {"iterations": steps.get(name, 1), "batch": 1, "trials": None} for name in parts(settings)}
     nested = {name: part.model_copy(update=short[name]) for name, part in parts(settings).items() if name}
     return settings.model_copy(update=short[""] | nested)
 
 
 class _Bench:
-    """One calibration: a results folder of three subjects, filled stage by stage."""
+    """One calibration: a results folder of three subjects that is filled stage by stage."""
 
     def __init__(self, config: Config, seed: int, root: Path) -> None:
         self.config, self.seed, self.root = config, seed, root
@@ -173,7 +173,7 @@ class _Bench:
             self._model,
         )
         for name, model in self.config.models.items():
-            if applied := model.applies:  # its hearts are those of the models that it applies copies of
+            if applied := model.applies:  # it keeps copies of other models and generates with them
                 copied = [models[other] for other in applied]
                 models[name] = Unit(
                     0.0, sum(unit.bytes for unit in copied), sum(unit.files for unit in copied) + _OF_EXCHANGE
@@ -184,14 +184,14 @@ class _Bench:
         return Calibration(subject, labeller, registrations, fields, models, twins, metrics, _start(), self.gpu)
 
     def _seconds(self, work: Callable[[], object]) -> float:
-        """Time of one call: of the CPU where that does the work, so that a busy machine deceives nobody."""
+        """Return the time of one call in s: CPU time if no GPU is used, so that other load has no effect."""
         clock = time.perf_counter if self.gpu else time.process_time
         started = clock()
         work()
         return clock() - started
 
     def _slope(self, train: Callable[[int], None]) -> float:
-        """Seconds a step of a training, free of what it does before and after."""
+        """Return the seconds per training step, without the work before and after the steps."""
         one, more = (self._seconds(lambda: train(count)) for count in (1, 1 + _STEPS))  # noqa: B023 - called at once
         return max(more - one, 0.0) / _STEPS
 
@@ -205,7 +205,7 @@ class _Bench:
 
     def _unit(self, folder: str, seconds: float, count: int = 1) -> Unit:
         paths = [path for path in (self.root / folder).rglob("*") if path.is_file()]
-        # The table of a batch, or its manifest, is no file of a subject.
+        # Tables and manifests belong to a batch, not to a subject.
         files = [path for path in paths if path.suffix != ".parquet" and path.name != MANIFEST]
         return Unit(seconds / count, sum(path.stat().st_size for path in paths) / count, len(files) / count)
 
@@ -216,7 +216,7 @@ class _Bench:
         return self.root / stage / f"{_BATCH}.parquet"
 
     def _raw(self) -> dict[str, Unit]:
-        """Raw files, and the stages that read them."""
+        """Make raw files and run the stages that read them; return the units of those stages."""
         raw, config = self.root / "phantom", self.config
         make_cohort(out=raw, settings=phantom_settings(config), seed=self.seed, workers=1)
         build_cohort(sheet=raw / "subjects.csv", out=self.subjects, key=self.key, settings=CohortSettings())
@@ -232,7 +232,10 @@ class _Bench:
         }
 
     def _labels(self) -> tuple[Unit, Unit]:
-        """nnU-Net's iteration, and a cine from the time of a few frames; the exact labels are its output."""
+        """Return the units of an iteration of nnU-Net and of labelling a cine, and write the exact labels.
+
+        The time of a cine is that of a few frames, multiplied by the number of frames.
+        """
         chosen, smallest, out = self.config.labels, 2, self.root / "labeller"
 
         def train(iterations: int) -> None:
@@ -261,7 +264,7 @@ class _Bench:
         return self._unit("labeller", iteration), replace(labels, seconds=self.frame_seconds * len(cine.frames))
 
     def _anatomy(self) -> dict[str, Unit]:
-        """The stages that read labels."""
+        """Run the stages that read labels, and return their units."""
         cine, labels = self._folder("cine"), self._folder("labels")
         measure = partial(
             measure_batch,
@@ -278,7 +281,7 @@ class _Bench:
     def _variants(
         self, variants: Mapping[str, Variant], measure: Callable[[str, Variant], tuple[Unit, ...]]
     ) -> list[dict[str, Unit]]:
-        """The units of every variant; those that cost the same are measured once."""
+        """Return the units of every variant; variants with the same cost are measured once."""
         known: dict[str, tuple[Unit, ...]] = {}
         for name, settings in variants.items():
             if cost_key(settings) not in known:
@@ -287,7 +290,7 @@ class _Bench:
         return [dict(zip(variants, column)) for column in zip(*units)]
 
     def _registration(self, name: str, settings: RegistrationSettings) -> tuple[Unit, Unit]:
-        """A step of TOPPR, and a cycle registered."""
+        """Return the units of a training step of TOPPR and of the registration of one cycle."""
         out = self.root / "registrations" / name
 
         def train(iterations: int) -> None:
@@ -315,7 +318,7 @@ class _Bench:
         return self._unit(f"registrations/{name}", step), fields
 
     def _exact_motion(self) -> Unit:
-        """The exact motion of the held-out subject."""
+        """Return the unit of the exact motion of the held-out subject."""
         write = partial(
             write_exact_fields,
             key=self.key,
@@ -327,7 +330,7 @@ class _Bench:
         return self._stage(f"fields/{TRUTH}", write, count=_SUBJECTS - _TRAINING)
 
     def _model(self, name: str, settings: ModelSettings) -> tuple[Unit, Unit, Unit]:
-        """A step of the training or a training subject, a heart generated, and a heart evaluated."""
+        """Return the units of a training step or training subject, of a generated heart and of its evaluation."""
         out = self.root / "models" / name
         fields = self._folder(f"fields/{next(iter(self.config.registrations))}")
 
@@ -348,7 +351,7 @@ class _Bench:
             learnt = self._unit(f"models/{name}", self._steps(train, settings.training))
         else:
             learnt = self._unit(f"models/{name}", self._seconds(train) / _TRAINING)
-        if settings.kept_hearts:  # the bytes of one of them
+        if settings.kept_hearts:  # bytes per kept heart
             learnt = replace(learnt, bytes=learnt.bytes / min(settings.kept_hearts, _TRAINING))
         twins = self.root / "twins" / name / _BATCH
         heart = self._unit(f"twins/{name}", self._generate(out, fields, twins))
@@ -369,7 +372,7 @@ class _Bench:
         return learnt, heart, self._stage(f"metrics/{name}", measure, count=_SUBJECTS - _TRAINING)
 
     def _steps(self, train: Callable[[Any], None], settings: TrainingSettings) -> float:
-        """Seconds a step of a training; those of networks trained before it are spread over its steps."""
+        """Return the seconds per step of a training, with those of earlier networks spread over its steps."""
         total = 0.0
         for part, own in parts(settings).items():
             slope = self._slope(lambda steps: train(shortened(settings, {part: steps})))  # noqa: B023 - called at once
@@ -377,7 +380,7 @@ class _Bench:
         return total / settings.all_iterations
 
     def _generate(self, model: Path, fields: Path, out: Path) -> float:
-        """Seconds to generate, label and write the held-out heart."""
+        """Return the seconds to generate, label and write the held-out heart."""
         trained = load_model(model)
         artefacts = Artefacts.of([self._table("beats")], [self._folder("grid")], [self._folder("labels")], [fields])
         cohort = read_table(self.subjects)
@@ -400,7 +403,7 @@ class _Bench:
 
 
 def _start() -> float:
-    """CPU seconds of Python and the packages of a stage with networks."""
+    """Return the CPU seconds to start Python and import the packages of a stage with networks."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", "import cof.twins.stage, cof.metrics.stage"], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""The cost of a cohort from the units of a calibration: how many of each there will be, and their sums."""
+"""The cost of a cohort: for every stage, the number of units and their cost by a calibration, and the sums."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -11,20 +11,20 @@ from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0
 _HOUR = 3600
-_TABLES = ("ecg", "beats", "quality", "metrics")  # stages whose batches are tables; those of others are folders
+_TABLES = ("ecg", "beats", "quality", "metrics")  # stages that write a table per batch; the others write a folder
 
 
 @dataclass(frozen=True)
 class Row:
-    """One stage, or one variant of a stage.
+    """The cost of one stage, or of one variant of a stage.
 
     Attributes:
-        stage: its folder under the results.
-        count: units of it.
-        unit: what is counted.
-        core_hours: of one core; 0 for what runs on a GPU.
-        gpu_hours: that a GPU is held.
-        bytes, files: under the folder, tables of batches included.
+        stage: folder under the results.
+        count: number of units.
+        unit: what is counted, such as subjects or steps.
+        core_hours: hours of one core; 0 for a stage that runs on a GPU.
+        gpu_hours: hours during which a GPU is occupied.
+        bytes, files: in the folder, tables of batches included.
     """
 
     stage: str
@@ -37,7 +37,7 @@ class Row:
 
 
 def shares(config: Config) -> dict[str, float]:
-    """The share of the subjects in each split."""
+    """Return the share of the subjects in each split."""
     if config.cohort.sheet:
         return config.cohort.shares
     counts = {split: getattr(config.phantom, split) for split in ("train", "validation", "test")}
@@ -45,27 +45,28 @@ def shares(config: Config) -> dict[str, float]:
 
 
 def batch_jobs(config: Config) -> int:
-    """Jobs of one batch.
+    """Return the number of jobs of one batch.
 
-    Seven stages, one for each registration and exact motion, two for each model and again for each with calibrated
-    intervals, and one for each whose features a table compares, the real hearts among them.
+    There are seven jobs of stages, one per registration and one for exact motion, two per model, two more per model
+    with calibrated intervals, and one for every model (and the real hearts) whose features a table compares.
     """
     models = 2 * len(config.models) + 2 * len(config.intervals.models) + len(config.featured)
     return 7 + len(config.registrations) + config.exact_motion + models
 
 
 def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor: float = GPU_FACTOR) -> list[Row]:
-    """What every stage of a cohort costs.
+    """Return the cost of every stage of a cohort.
 
-    Nobody is taken to be left out, and what another run has trained costs the room of its copy alone. The tables and
-    the report are not counted: minutes, and at most some thousand files (docs/reference/files.md).
+    No subject is assumed to be left out. An artefact that another run has trained costs only the disk space of its
+    copy. The tables and the report are not counted: they take minutes, and at most some thousand files
+    (docs/reference/files.md).
 
     Args:
-        config: of the run.
-        subjects: in the cohort.
-        calibration: of this machine, at the configuration's scale.
-        gpu_factor: how many of this machine's cores do the work of one GPU; an assumption, and without a meaning where
-            the calibration ran on a GPU.
+        config: configuration of the run.
+        subjects: number of subjects in the cohort.
+        calibration: calibration of this machine, at the configuration's scale.
+        gpu_factor: number of this machine's cores that do the work of one GPU. This is an assumption; it is not used
+            if the calibration ran on a GPU.
     """
     batches, split = config.cohort.batches, shares(config)
     factor = 1.0 if calibration.gpu else gpu_factor
@@ -73,10 +74,10 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
     def row(stage: str, unit: Unit, count: float, what: str, gpu: bool = True) -> Row:
         hours = unit.seconds * count / _HOUR
         cores, held = (0.0, hours / factor) if gpu else (hours, 0.0)
-        # Of what is trained there is one folder, however many steps it took.
+        # A training writes one folder, for any number of steps.
         trained = what in ("iterations", "steps", "training subjects")
         written, outputs = (1.0, 1) if trained else (count, batches)
-        # Every output is a table, or a folder with its manifest and Snakemake's own timestamp.
+        # Every output is a table, or a folder with its manifest and a timestamp of Snakemake.
         own = 1 if stage.removeprefix("calibration/").split("/")[0] in _TABLES else 2
         return Row(stage, count, what, cores, held, unit.bytes * written, unit.files * written + own * outputs)
 
@@ -111,25 +112,25 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
             yield row(f"calibration/metrics/{name}", calibration.metrics[name], known, "validation hearts", gpu=False)
         jobs = batches * batch_jobs(config)
         start = Unit(calibration.start)
-        # Every job has a log and a run time, and all but `batch` a table of exclusions.
+        # Every job writes a log and a benchmark; all but `batch` also write a table of exclusions.
         yield Row("logs, benchmarks, exclusions", jobs, "jobs", start.seconds * jobs / _HOUR, 0, 0, 3 * jobs - batches)
 
     return list(rows())
 
 
 def total(rows: list[Row]) -> Row:
-    """The sum of all rows."""
+    """Return the sum of all rows."""
     sums = [sum(getattr(row, name) for row in rows) for name in ("core_hours", "gpu_hours", "bytes", "files")]
     return Row("in all", 0, "", *sums)
 
 
 def to_json(rows: list[Row], calibration: Calibration) -> dict[str, Any]:
-    """Rows, their sum, and the units that they were made of."""
+    """Return the rows, their sum and the units of the calibration as JSON values."""
     return {"rows": [asdict(row) for row in rows], "total": asdict(total(rows)), "calibration": asdict(calibration)}
 
 
 def to_markdown(rows: list[Row], subjects: int, calibration: Calibration, gpu_factor: float) -> str:
-    """The table for people, and what it rests on."""
+    """Return the estimate as Markdown, with its assumptions."""
     body = [
         [
             row.stage,
@@ -142,8 +143,8 @@ def to_markdown(rows: list[Row], subjects: int, calibration: Calibration, gpu_fa
     rests = (
         "GPU-hours were measured on this machine's GPU."
         if calibration.gpu
-        else f"GPU-hours rest on an assumption: one GPU does the work of {gpu_factor:g} of this machine's cores."
+        else f"GPU-hours assume that one GPU does the work of {gpu_factor:g} of this machine's cores."
     )
-    head = f"{subjects:,} subjects, from a calibration on three synthetic ones on this machine."
+    head = f"{subjects:,} subjects, estimated from a calibration with three synthetic subjects on this machine."
     table = markdown_lines(["stage", "units", "core-hours", "GPU-hours", "GB", "files"], body)
     return "\n".join([head, "", *table, "", rests, "Tables and report, and the raw files, are not counted."])

@@ -1,4 +1,4 @@
-"""The verb that tells what a cohort will cost: `cof estimate`."""
+"""The verb that estimates the cost of a cohort: `cof estimate`."""
 
 import json
 from pathlib import Path
@@ -14,21 +14,21 @@ from cof.options import Seed
 def estimate_cost(
     *,
     files: Annotated[
-        list[Path], typer.Argument(help="Configuration files; later ones are laid over the first."), File()
+        list[Path], typer.Argument(help="Configuration files; later ones are merged over the first."), File()
     ],
-    subjects: Annotated[int, typer.Option(help="Subjects of the cohort.")],
+    subjects: Annotated[int, typer.Option(help="Number of subjects of the cohort.")],
     gpu_factor: Annotated[
-        float, typer.Option(help="Cores of this machine that do the work of one GPU: an assumption.")
+        float, typer.Option(help="Number of cores of this machine that do the work of one GPU (an assumption).")
     ] = 40.0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON with the calibration instead of Markdown.")] = False,
     seed: Seed = 0,
 ) -> str:
-    """Print core-hours, GPU-hours, bytes and files of every stage, by a short calibration on this machine.
+    """Print core-hours, GPU-hours, bytes and files of every stage, from a short calibration on this machine.
 
     Raises:
         UsageError: the configuration is not valid.
     """
-    chosen = config.load(*files)  # before packages that take seconds to import
+    chosen = config.load(*files)  # before the imports below, which take seconds
 
     from cof.estimate import cost
     from cof.estimate.calibration import calibrate
@@ -42,5 +42,5 @@ def estimate_cost(
     whole = cost.total(rows)
     return (
         f"{subjects} subjects take {whole.core_hours:,.1f} core-hours, {whole.gpu_hours:,.1f} GPU-hours and "
-        f"{whole.bytes / 1e9:,.1f} GB; docs/how-to/scale.md tells what that rests on"
+        f"{whole.bytes / 1e9:,.1f} GB; docs/how-to/scale.md explains the assumptions"
     )

@@ -1,1 +1,1 @@
-"""The heart in the words of the field: its structures, their codes, and ventricular function."""
+"""Basics of the heart: its structures, their label codes, and ventricular function."""

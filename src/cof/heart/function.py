@@ -1,7 +1,7 @@
 """Ventricular function from segmentations over the cycle.
 
-Volumes are voxel counts times the voxel volume, whose height is the distance of slice centres, gap included
-(Petersen et al., J Cardiovasc Magn Reson 19:18, 2017).
+A volume is the number of voxels times the voxel volume. The height of a voxel is the distance between slice centres, so
+it includes the slice gap (Petersen et al., J Cardiovasc Magn Reson 19:18, 2017).
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ class Function:
     """Indices of one ventricle.
 
     Attributes:
-        edv_ml: end-diastolic volume, that of frame 0.
-        esv_ml: end-systolic volume, the smallest of the cycle.
+        edv_ml: end-diastolic volume, the volume of frame 0.
+        esv_ml: end-systolic volume, the smallest volume of the cycle.
         sv_ml: stroke volume EDV - ESV.
-        ef_pct: ejection fraction 100 SV / EDV; NaN without an EDV.
-        co_l_min: cardiac output SV x heart rate.
+        ef_pct: ejection fraction 100 SV / EDV, in %; NaN if EDV is 0.
+        co_l_min: cardiac output SV x heart rate, in L/min.
     """
 
     edv_ml: float
@@ -33,35 +33,35 @@ class Function:
 
 
 def volume_curve(labels: np.ndarray, label: int, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Volume in mL of one structure in every frame, [T], of labels [T, Z, Y, X] with voxel spacing (z, y, x) in mm."""
+    """Compute the volume curve [T] of one structure in mL, from labels [T, Z, Y, X] with spacing (z, y, x) in mm."""
     return (labels == label).sum(axis=(1, 2, 3)) * (float(np.prod(spacing_mm)) / 1000)
 
 
 def ventricular_function(curve_ml: np.ndarray, rr_ms: float) -> Function:
-    """Indices of a volume curve [T] in mL whose frame 0 is ED; `rr_ms` is the RR interval of the scan."""
+    """Compute the indices of a volume curve [T] in mL whose frame 0 is ED; `rr_ms` is the RR interval of the scan."""
     edv, esv = float(curve_ml[0]), float(curve_ml.min())
     sv = edv - esv
     return Function(edv, esv, sv, 100 * sv / edv if edv > 0 else float("nan"), sv * 60 / rr_ms)
 
 
 def myocardial_mass(labels_ed: np.ndarray, label: int, spacing_mm: tuple[float, float, float]) -> float:
-    """LV mass in g: myocardial volume of the ED labels [Z, Y, X] times 1.05 g/mL."""
+    """Compute the LV mass in g: myocardial volume of the ED labels [Z, Y, X] times 1.05 g/mL."""
     return MYOCARDIAL_DENSITY_G_PER_ML * float(volume_curve(labels_ed[None], label, spacing_mm)[0])
 
 
 def curve_correlation(a_ml: np.ndarray, b_ml: np.ndarray) -> float:
-    """Pearson correlation of two volume curves [T] of the same frames; NaN if either is constant."""
+    """Compute the Pearson correlation of two volume curves [T] of the same frames; NaN if either is constant."""
     return pearson(a_ml, b_ml)
 
 
 def time_to_end_systole(curve_ml: np.ndarray, rr_ms: float) -> float:
-    """When ejection ends, in ms after frame 0, from the volume curve [T] of the left ventricle.
+    """Compute the time to end systole in ms after frame 0, from the volume curve [T] of the left ventricle.
 
-    It is the time at which the periodic cubic spline through the curve first falls through ESV + .1 SV. The frame of
-    the smallest volume is no substitute: it lies somewhere on the isovolumic plateau, where noise decides.
+    It is the time at which the periodic cubic spline through the curve first falls below ESV + 0.1 SV. The frame of the
+    smallest volume is less reliable: it lies somewhere on the isovolumic plateau, and its place depends on noise.
 
     Returns:
-        NaN for a curve that never falls below its first frame.
+        The time in ms; NaN for a curve that never falls below its first frame.
     """
     frames = len(curve_ml)
     esv = float(curve_ml.min())
@@ -75,7 +75,7 @@ def time_to_end_systole(curve_ml: np.ndarray, rr_ms: float) -> float:
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson correlation of all elements of two arrays; NaN if either is constant."""
+    """Compute the Pearson correlation of all elements of two arrays; NaN if either is constant."""
     x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
     if x.min() == x.max() or y.min() == y.max():
         return float("nan")

@@ -4,7 +4,8 @@ import numpy as np
 
 from cof.heart.structures import STRUCTURES
 
-# Natural logarithms of: three volumes, two ratios of them, and diameter, wall and their ratio in the middle of the LV.
+# The measures, of which natural logarithms are taken: three volumes, two ratios of them, and in the middle of the LV
+# its diameter, its wall thickness, and the ratio of thickness to radius.
 SHAPE = (
     "lv_ml",
     "myocardium_ml",
@@ -18,17 +19,17 @@ SHAPE = (
 
 
 def shape(labels: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Measure the ventricles of one frame.
+    """Measure size and shape of the ventricles in one frame.
 
-    Diameter and wall thickness are those of circles of the areas of cavity and cavity with wall. They are taken over
-    the middle half of the slices that show both: diameter as the largest, thickness as the mean.
+    Diameter and wall thickness are those of circles with the areas of LV, and of LV with myocardium. They are measured
+    in the middle half of the slices that show both: the largest diameter, and the mean thickness.
 
     Args:
         labels: [Z, Y, X], slices from base to apex.
-        spacing_mm: along z, y, x; the slice gap is part of z.
+        spacing_mm: along z, y, x; z includes the slice gap.
 
     Returns:
-        [8], `SHAPE`; all NaN where a structure or the ring in the middle is missing.
+        [8], the logarithms of the measures in `SHAPE`; all NaN if there is no RV, or no slice with LV and myocardium.
     """
     pixel_mm2 = spacing_mm[1] * spacing_mm[2]
     cavity, wall, right = (

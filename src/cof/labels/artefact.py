@@ -38,7 +38,7 @@ class Trained:
 
     @property
     def channels(self) -> int:
-        """Number of input channels: 1, or 3 where the network also sees the neighbours of a slice."""
+        """Number of input channels: 1, or 3 if the network also gets the neighbours of a slice."""
         return len(self.dataset["channel_names"])
 
     @property

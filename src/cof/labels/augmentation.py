@@ -45,14 +45,17 @@ class CoilBiasTransform(ImageOnlyTransform):
 
 
 class NeighbourTransform(ImageOnlyTransform):
-    """Moves the neighbours of a slice in-plane, as breath-holds do, or replaces them by the slice, as at an end."""
+    """In-plane shift of the neighbours of a slice, as between breath-holds, or replacement by the slice itself.
+
+    The slice replaces a missing neighbour at the ends of a stack (`cof.labels.neighbours`).
+    """
 
     def __init__(self, shift_pixels: int, missing: float) -> None:
         super().__init__()
         self.shift_pixels, self.missing = shift_pixels, missing
 
     def get_parameters(self, **data_dict: torch.Tensor) -> dict:
-        """Draw, for each neighbour, a shift (y, x) in pixels, or None where it is missing."""
+        """Draw a shift (y, x) in pixels for each neighbour, or None for a missing one."""
         most = self.shift_pixels
         shifts = [
             None if torch.rand(()) < self.missing else torch.randint(-most, most + 1, (2,)).tolist()

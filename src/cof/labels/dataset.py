@@ -166,7 +166,7 @@ def fingerprint(cases: list[Case]) -> str:
 
 
 def _image(case: Case, channel: int) -> str:
-    """Return the path of one channel of a case within the dataset's folder."""
+    """Return the path of one channel of a case, relative to the folder of the dataset."""
     return f"imagesTr/{case.name}_{channel:04d}.nii"
 
 

@@ -1,6 +1,7 @@
 """Input channels of the labeller: the slice alone, or the slice and its two neighbours.
 
-One slice does not always tell whether it still shows a ventricle: at the base and at the apex, the next one does.
+At the base and at the apex, a single slice does not always show whether it still contains a ventricle; together with
+its neighbours it does.
 """
 
 from typing import TypeVar
@@ -15,7 +16,7 @@ BETWEEN_NEIGHBOURS = ("cine", "slice towards the base", "slice towards the apex"
 
 
 def channel_names(neighbours: bool) -> tuple[str, ...]:
-    """Names of the network's input channels, as nnU-Net's `dataset.json` lists them."""
+    """Return the names of the network's input channels for nnU-Net's `dataset.json`."""
     return BETWEEN_NEIGHBOURS if neighbours else ALONE
 
 
@@ -27,8 +28,8 @@ def channels(stack: Stack, count: int) -> list[Stack]:
         count: 1, or 3 with neighbours.
 
     Returns:
-        `count` stacks [Z, ...]: the stack, then for every slice the one before it and the one after it. An end slice
-        stands in for its missing neighbour.
+        `count` stacks [Z, ...]: the stack itself; with neighbours also the previous and the next slice of every slice.
+        At the ends of the stack, the slice itself replaces its missing neighbour.
     """
     if count == len(ALONE):
         return [stack]

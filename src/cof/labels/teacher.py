@@ -56,7 +56,7 @@ class Teacher:
     """The frozen labeller. Gradients reach the image; the weights never change. Made by `Teacher.load`.
 
     It differs from nnU-Net's official prediction in four ways: slices are resampled by bilinear instead of cubic
-    interpolation, are not cropped to their non-zero box, and are not mirrored; neighbours, where the network also sees
+    interpolation, are not cropped to their non-zero box, and are not mirrored; and neighbours, if the network gets
     them, are normalised by the statistics of the stack, not by those of the shifted stack.
     """
 

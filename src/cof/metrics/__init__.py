@@ -1,1 +1,1 @@
-"""Evaluation: pure functions on arrays, and their long-form tables."""
+"""Evaluation of generated hearts: metrics as pure functions on arrays, and the stage that writes their rows."""

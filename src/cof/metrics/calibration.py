@@ -1,4 +1,4 @@
-"""The stage that calibrates a model's intervals on the validation subjects."""
+"""The stage that calibrates the conformal intervals of a model on the validation subjects."""
 
 import json
 import logging
@@ -30,27 +30,34 @@ def calibrate(
     out: OutFile,
     settings: SettingsOf[IntervalSettings],
 ) -> None:
-    """Calibrate one model.
+    """Calibrate the conformal intervals of one model on the validation subjects.
 
     Args:
-        subjects: their batches have a table each in `metrics`.
-        metrics: long-form rows of the validation subjects.
-        out: JSON with the quantiles; null stands for infinity, where there are too few subjects.
+        subjects: table of the cohort; `metrics` holds one table per batch.
+        metrics: folder of the long-form rows of the validation subjects.
+        out: JSON file with the quantiles; null stands for infinity, if there are too few subjects.
         settings: the miscoverage.
 
     Raises:
-        UsageError: metrics of another version of the definitions.
+        UsageError: the metrics follow another version of the definitions.
     """
     tables = [metrics / f"{batch}.parquet" for batch in batches_of(subjects)]
     rows = read_tables(tables, ["subject", "metric", "value", "version"])
     if set(rows["version"]) - {DEFINITIONS_VERSION}:
-        raise UsageError("metrics of the validation subjects follow outdated definitions: evaluate them again")
+        raise UsageError(
+            f"{metrics}: the metrics of the validation subjects follow outdated definitions (now "
+            f"{DEFINITIONS_VERSION}); evaluate them again"
+        )
     alpha = settings.miscoverage
     found = {name: rows.loc[rows["metric"] == f"{name}_score", "value"].to_numpy(float) for name in QUANTITIES}
     quantiles = {name: conformal_quantile(scores, alpha) for name, scores in found.items()}
     count = rows["subject"].nunique()
     if any(map(math.isinf, quantiles.values())):
-        log.warning("%d validation subjects give no finite interval; %d are the least", count, least_subjects(alpha))
+        log.warning(
+            "%d validation subjects are too few for a finite interval; at least %d are needed",
+            count,
+            least_subjects(alpha),
+        )
     record = {
         "miscoverage": alpha,
         "subjects": count,

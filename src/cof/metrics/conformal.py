@@ -1,11 +1,11 @@
-"""Split-conformal intervals (Papadopoulos et al., ECML 2002; Lei et al., JASA 113:1094, 2018), scaled for each subject.
+"""Split-conformal intervals (Papadopoulos et al., ECML 2002; Lei et al., JASA 113:1094, 2018), scaled per subject.
 
-A quantity y of a subject's real heart is predicted by its generated one. The score of a calibration subject is its
-error in units of its own scale, |y - predicted| / scale, and a new subject gets predicted +- q scale. With q the score
-of rank ceil((n + 1)(1 - alpha)) among n, the interval holds y with a probability of at least 1 - alpha, whatever the
-model and the scale are, if calibration subjects and new ones are exchangeable. The probability is over subjects and
-calibrations, not for any one person. For a curve over the cycle, the score is the largest over its frames: the band
-holds the whole curve at once.
+The generated heart predicts a quantity y of the subject's real heart. The score of a calibration subject is its error
+in units of its own scale, |y - predicted| / scale. A new subject gets the interval predicted +- q scale, where q is the
+score of rank ceil((n + 1)(1 - alpha)) among n. If calibration subjects and new subjects are exchangeable, the interval
+contains y with a probability of at least 1 - alpha, for any model and any scale. The probability is over subjects and
+calibrations; it does not hold for one given person. For a curve over the cycle, the score is the largest over its
+frames, so that the band contains the whole curve at once.
 """
 
 import json
@@ -21,16 +21,16 @@ from cof.cine.grid import resample_phase
 from cof.heart.function import Function, ventricular_function
 
 QUANTITIES = ("ef", "esv", "curve")
-# Added to every spread (% of EF, mL), so that members which happen to agree promise no certainty.
+# Added to every spread (% of EF, mL), so that the scale is not zero where the members of an ensemble happen to agree.
 FLOOR = 1.0
 
 
 def conformal_quantile(scores: np.ndarray, miscoverage: float) -> float:
-    """The score of rank ceil((n + 1)(1 - alpha)) among n scores; infinite where n is too small for that rank.
+    """Return the score of rank ceil((n + 1)(1 - alpha)) among n scores; infinity if n is too small for that rank.
 
     Args:
-        scores: [n], at least 0; NaN, a subject whose error is not defined, counts as infinite.
-        miscoverage: alpha, the share of subjects that may lie outside.
+        scores: [n], not negative; NaN (the error of the subject is undefined) counts as infinite.
+        miscoverage: alpha, the share of subjects that may lie outside the interval.
     """
     # Rounding must not push a whole number up: (9 + 1)(1 - .1) is 9.
     rank = math.ceil((len(scores) + 1) * (1 - miscoverage) - 1e-9)
@@ -40,18 +40,18 @@ def conformal_quantile(scores: np.ndarray, miscoverage: float) -> float:
 
 
 def least_subjects(miscoverage: float) -> int:
-    """The smallest n for which `conformal_quantile` is finite: n >= (1 - alpha) / alpha."""
+    """Return the smallest n for which `conformal_quantile` is finite: n >= (1 - alpha) / alpha."""
     return math.ceil((1 - miscoverage) / miscoverage - 1e-9)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The unit in which a subject's errors count.
+    """The scale of a subject: the units in which its errors are measured.
 
     Attributes:
-        ef: % of EF.
-        esv: mL.
-        curve: mL for each frame, [T].
+        ef: for EF, percentage points.
+        esv: for ESV, mL.
+        curve: for the volume curve, mL per frame, [T].
     """
 
     ef: float
@@ -60,10 +60,10 @@ class Scale:
 
     @classmethod
     def of(cls, measures: Mapping[str, Any], frames: int) -> Self:
-        """From the spread that an ensemble measured; of a model without one, the same for every subject.
+        """Return the scale from the spread of an ensemble; for other models it is the same for every subject.
 
         Args:
-            measures: of the generated heart's sidecar.
+            measures: the measures in the sidecar of the generated heart.
             frames: T of the curve.
         """
         curve = np.asarray(measures.get("lv_curve_sd_ml", [0.0]), np.float64)
@@ -75,12 +75,12 @@ class Scale:
 
 
 def scores(ours_ml: np.ndarray, theirs_ml: np.ndarray, scale: Scale) -> dict[str, float]:
-    """The score of each of `QUANTITIES`.
+    """Return the score of each of `QUANTITIES`.
 
     Args:
-        ours_ml: LV volume curve [T] of the generated heart, frame 0 ED.
-        theirs_ml: of the real heart, of any number of frames.
-        scale: of the subject.
+        ours_ml: LV volume curve [T] of the generated heart; frame 0 is ED.
+        theirs_ml: LV volume curve of the real heart, with any number of frames.
+        scale: scale of the subject.
     """
     ours, theirs = _function(ours_ml), _function(theirs_ml)
     matched = theirs_ml if len(theirs_ml) == len(ours_ml) else resample_phase(theirs_ml, len(ours_ml))
@@ -98,12 +98,12 @@ def _function(curve_ml: np.ndarray) -> Function:
 
 @dataclass(frozen=True)
 class Intervals:
-    """A calibration of one model.
+    """The calibration of one model.
 
     Attributes:
-        miscoverage: the share of subjects that may lie outside.
-        subjects: n of the calibration.
-        quantiles: q by quantity; infinite where n is too small.
+        miscoverage: the share of subjects that may lie outside the interval.
+        subjects: number n of calibration subjects.
+        quantiles: q by quantity; infinite if n is too small.
     """
 
     miscoverage: float
@@ -112,21 +112,21 @@ class Intervals:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """What `cof.metrics.calibration.calibrate` wrote."""
+        """Read the file that `cof.metrics.calibration.calibrate` wrote."""
         record = json.loads(path.read_text())
         quantiles = {name: math.inf if value is None else float(value) for name, value in record["quantiles"].items()}
         return cls(float(record["miscoverage"]), int(record["subjects"]), quantiles)
 
     def half_widths(self, scale: Scale) -> dict[str, np.ndarray]:
-        """Half the width of each quantity's interval for a subject: %, mL, and [T] mL."""
+        """Return half the width of a subject's interval for each quantity: %, mL, and [T] mL."""
         return {name: self.quantiles[name] * np.asarray(getattr(scale, name)) for name in QUANTITIES}
 
     def around(self, ours_ml: np.ndarray, scale: Scale) -> dict[str, Any]:
-        """The intervals of one heart as JSON values, cut off at what is possible; None where there is no bound.
+        """Return the intervals of one heart as JSON values, clipped to possible values; None where unbounded.
 
         Args:
-            ours_ml: LV volume curve [T] of the generated heart, frame 0 ED.
-            scale: of the subject.
+            ours_ml: LV volume curve [T] of the generated heart; frame 0 is ED.
+            scale: scale of the subject.
         """
         half = self.half_widths(scale)
         function = _function(ours_ml)
@@ -144,10 +144,10 @@ class Intervals:
             high = np.minimum(values[name] + half[name], top[name]) if bounded else np.full_like(half[name], math.nan)
             found[f"{name}_{unit}"] = {"value": plain(values[name]), "low": plain(low), "high": plain(high)}
         found["note"] = (
-            "Calibrated on validation subjects of the training cohort: it holds for people and scans like those, as a "
-            "share of many, and not for any one person."
+            "Calibrated on validation subjects of the training cohort. The coverage is a share of many people with "
+            "scans like those; it does not hold for one given person."
             if all(map(math.isfinite, self.quantiles.values()))
-            else f"No bound: {self.subjects} validation subjects are too few; {least_subjects(self.miscoverage)} are "
-            "the least."
+            else f"No bound: {self.subjects} validation subjects are too few; at least "
+            f"{least_subjects(self.miscoverage)} are needed."
         )
         return found

@@ -1,8 +1,8 @@
-"""How close generated motion is to real motion: in image differences over time, and in millimetres.
+"""Agreement of generated and real motion: by image differences over time (M-Corr, M-SSIM), and in millimetres (EPE).
 
 The paper names M-Corr and M-SSIM without defining them. Here they compare the signed difference images
-D_t = I_{t+1} - I_t of the two cines; the anchor-referenced variants compare I_t - I_0, in which noise weighs less and
-a heart that never moves scores low.
+D_t = I_{t+1} - I_t of the two cines. The anchor-referenced variants compare I_t - I_0, in which noise has less weight
+and a heart that never moves has a low value.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class MotionAgreement:
     Attributes:
         correlation: Pearson correlation over all differences, frames, slices and pixels; 0 where `flat`.
         ssim: mean SSIM of the difference images, data range 1.
-        flat: one of the cines does not change at all, so that no correlation is defined.
+        flat: whether one of the cines does not change at all, so that the correlation is undefined.
     """
 
     correlation: float
@@ -35,22 +35,22 @@ def _agreement(generated: np.ndarray, real: np.ndarray) -> MotionAgreement:
 
 
 def frame_to_frame(generated: np.ndarray, real: np.ndarray) -> MotionAgreement:
-    """M-Corr and M-SSIM of two cines [T, Z, Y, X] in [0, 1], from D_t = I_{t+1} - I_t, t = 0 to T - 2."""
+    """Return M-Corr and M-SSIM of two cines [T, Z, Y, X] in [0, 1], from D_t = I_{t+1} - I_t, t = 0 to T - 2."""
     return _agreement(np.diff(generated.astype(np.float32), axis=0), np.diff(real.astype(np.float32), axis=0))
 
 
 def anchor_referenced(generated: np.ndarray, real: np.ndarray) -> MotionAgreement:
-    """The same from D_t = I_t - I_0, t = 1 to T - 1, of two cines [T, Z, Y, X] in [0, 1]."""
+    """Return M-Corr and M-SSIM of two cines [T, Z, Y, X] in [0, 1], from D_t = I_t - I_0, t = 1 to T - 1."""
     moved = [cine[1:].astype(np.float32) - cine[:1].astype(np.float32) for cine in (generated, real)]
     return _agreement(*moved)
 
 
 def end_point_error(generated_mm: np.ndarray, reference_mm: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean length in mm of the difference of two displacement fields inside a mask, frame by frame.
+    """Return the mean length in mm of the difference of two displacements inside a mask, per frame.
 
     Args:
         generated_mm: [T, C, Z, Y, X] in mm; channels z, y, x, or y, x for the in-plane error.
-        reference_mm: the same.
+        reference_mm: as `generated_mm`.
         mask: bool [T, Z, Y, X].
 
     Returns:

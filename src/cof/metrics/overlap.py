@@ -1,12 +1,12 @@
-"""How well two segmentations agree, structure by structure."""
+"""Overlap of two segmentations per structure: Dice and intersection over union."""
 
 import numpy as np
 
 
 def about_structures(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Views of a and b [T, Z, Y, X], each of any T, without the rows and columns that are background in both.
+    """Return views of a and b [T, Z, Y, X], each of any T, without the rows and columns that are background in both.
 
-    The heart fills a tenth of a native slice, and every count of voxels is as fast as its array is small.
+    The heart fills about a tenth of a native slice, so the counts of voxels become faster.
     """
     box = []
     for others in ((0, 1, 3), (0, 1, 2)):
@@ -16,7 +16,11 @@ def about_structures(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _counts(a: np.ndarray, b: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels in both and the sum of the voxels in each, [T], of one label in a and b [T, Z, Y, X]."""
+    """Count one label in a and b [T, Z, Y, X]: the voxels in both [T], and the voxels of a plus those of b [T].
+
+    Raises:
+        ValueError: the shapes differ.
+    """
     if a.shape != b.shape:
         raise ValueError(f"label maps of different shapes: {a.shape} and {b.shape}")
     in_a, in_b = a == label, b == label
@@ -25,7 +29,7 @@ def _counts(a: np.ndarray, b: np.ndarray, label: int) -> tuple[np.ndarray, np.nd
 
 
 def dice(a: np.ndarray, b: np.ndarray, label: int) -> np.ndarray:
-    """Three-dimensional Dice coefficient 2 |A n B| / (|A| + |B|) of every frame, [T].
+    """Return the three-dimensional Dice coefficient 2 |A n B| / (|A| + |B|) of every frame, [T].
 
     Args:
         a: labels [T, Z, Y, X].
@@ -40,6 +44,6 @@ def dice(a: np.ndarray, b: np.ndarray, label: int) -> np.ndarray:
 
 
 def iou(a: np.ndarray, b: np.ndarray, label: int) -> np.ndarray:
-    """Three-dimensional intersection over union |A n B| / |A u B| of every frame, [T]; else as `dice`."""
+    """Return the three-dimensional intersection over union |A n B| / |A u B| of every frame, [T]; else as `dice`."""
     both, total = _counts(a, b, label)
     return np.where(total > 0, both / np.maximum(total - both, 1), np.nan)

@@ -1,9 +1,10 @@
-"""Regional function of the left ventricle, from the anchor's labels carried by a displacement.
+"""Regional function of the left ventricle, from the anchor's labels warped by a displacement.
 
-The cavity and the wall are cut into the 16 segments of the American Heart Association (Cerqueira et al., Circulation
-105:539, 2002). The cuts are planes through the LV's centre in every slice, at rest in space as those of a reader are;
-the direction from the LV's centre to the RV's lies between the two septal segments. Since the base leaves the basal
-slices in systole, basal segments thicken less here than their tissue does: compare hearts, not levels.
+The cavity and the wall are divided into the 16 segments of the American Heart Association (Cerqueira et al.,
+Circulation 105:539, 2002). The borders are planes through the LV's centre in every slice. They do not move with the
+heart, as in a reading by an expert. The direction from the centre of the LV to that of the RV is the border between the
+two septal segments. In systole the base moves out of the basal slices, so basal segments thicken less here than their
+tissue does: compare hearts with each other, not levels.
 """
 
 import math
@@ -19,8 +20,8 @@ from cof.motion.resolution import to_canonical
 from cof.motion.warp import fill_invalid, reachable, warp
 
 SEGMENTS = 16
-# Anterior, anteroseptal, inferoseptal, inferior, inferolateral, anterolateral; and the four of the apex: degrees from
-# lateral over anterior, as seen from the apex.
+# Centres of the segments in degrees, from lateral over anterior, seen from the apex. Ring: anterior, anteroseptal,
+# inferoseptal, inferior, inferolateral, anterolateral. Apex: anterior, septal, inferior, lateral.
 _RING = (90.0, 150.0, 210.0, 270.0, 330.0, 30.0)
 _APEX = (90.0, 180.0, 270.0, 0.0)
 _SEPTAL_DEG = 180.0
@@ -28,12 +29,12 @@ _SEPTAL_DEG = 180.0
 
 @dataclass(frozen=True)
 class RegionalFunction:
-    """What each segment does; [16] in the order of the segments 1 to 16.
+    """Function of each segment; arrays [16] in the order of the segments 1 to 16.
 
     Attributes:
-        peak_ms: when the segment's cavity has lost 90 % of what it loses, as the time to ES of the whole; NaN for one
-            that never shrinks.
-        thickening_pct: growth of the mean wall thickness from ED to the frame of the smallest LV.
+        peak_ms: time at which the segment's cavity has lost 90 % of its volume loss, computed as the time to ES of the
+            whole LV; NaN for a segment that never shrinks.
+        thickening_pct: relative change of the mean wall thickness from ED to the frame with the smallest LV.
     """
 
     peak_ms: np.ndarray
@@ -41,7 +42,7 @@ class RegionalFunction:
 
     @property
     def peak_sd_ms(self) -> float:
-        """SD of the segments' times to peak, the dyssynchrony; NaN where fewer than half of them have one."""
+        """The dyssynchrony: SD of the segments' `peak_ms`; NaN if fewer than half of the segments have a value."""
         known = self.peak_ms[np.isfinite(self.peak_ms)]
         return float(known.std()) if len(known) >= SEGMENTS / 2 else math.nan
 
@@ -49,14 +50,14 @@ class RegionalFunction:
 def regional_function(
     anchor_labels: np.ndarray, displacement: np.ndarray, placement: Placement, rr_ms: float, mirrored: bool
 ) -> RegionalFunction:
-    """Regional function of the heart that a displacement makes of an anchor.
+    """Return the regional function of the heart that results from warping an anchor by a displacement.
 
     Args:
         anchor_labels: native labels [Z, Y, X] of the anchor.
-        displacement: [T, 3, Z, Y/2, X/2] in mm on the motion grid, frame 0 zero.
-        placement: the canonical grid.
+        displacement: [T, 3, Z, Y/2, X/2] in mm on the motion grid; frame 0 is zero.
+        placement: placement of the canonical grid.
         rr_ms: duration of the cycle.
-        mirrored: the rows or columns of the image run the other way than in a short-axis view from the apex.
+        mirrored: whether the image is a mirror image of the short-axis view from the apex.
     """
     labels = labels_to_canonical(anchor_labels, placement)
     segments, widths = aha_segments(labels, placement, mirrored)
@@ -65,26 +66,26 @@ def regional_function(
     inside, whole = area * _carried_sums(np.stack([cavity, heart]), displacement, placement, segments)
     slices = np.array([np.any(segments == k + 1, axis=(1, 2)).sum() for k in range(SEGMENTS)])
     with np.errstate(invalid="ignore", divide="ignore"):
-        # In a sector of angle w the radius of an area A is sqrt(2 A / w).
+        # A sector with angle w and area A has the radius sqrt(2 A / w).
         thickness = np.sqrt(2 * whole / (widths * slices)) - np.sqrt(2 * inside / (widths * slices))
         systole = int(inside.sum(1).argmin())
         thickening = 100 * (thickness[systole] / thickness[0] - 1)
-    # A lack of motion shows as rounding.
+    # A smaller change is rounding, not motion.
     moves = np.ptp(inside, axis=0) > 1e-3 * np.maximum(inside[0], 1e-9)
     peak = [time_to_end_systole(curve, rr_ms) if moved else math.nan for curve, moved in zip(inside.T, moves)]
     return RegionalFunction(np.array(peak), thickening)
 
 
 def aha_segments(labels: np.ndarray, placement: Placement, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Which segment, 1 to 16, each voxel of the canonical grid belongs to.
+    """Return the segment, 1 to 16, of each voxel of the canonical grid.
 
     Args:
-        labels: [Z, Y, X] of the anchor on the canonical grid.
-        placement: the canonical grid.
+        labels: labels [Z, Y, X] of the anchor on the canonical grid.
+        placement: placement of the canonical grid.
         mirrored: as in `regional_function`.
 
     Returns:
-        [Z, Y, X], 0 in slices without a cavity; and the angular widths [16] in rad.
+        The segments [Z, Y, X], 0 in slices without a cavity, and the angular widths [16] in rad.
     """
     cavity = labels == STRUCTURES["LV"]
     held = [z for z in range(len(labels)) if cavity[z].any() and placement.valid[z]]
@@ -108,14 +109,17 @@ def aha_segments(labels: np.ndarray, placement: Placement, mirrored: bool) -> tu
 
 
 def _angle(down: np.ndarray, across: np.ndarray, mirrored: bool) -> np.ndarray:
-    """Degrees from an image's right over its top; turned the other way in a mirrored image."""
+    """Return angles in degrees, from the right of the image over its top; over its bottom in a mirrored image."""
     return np.rad2deg(np.arctan2(down if mirrored else -down, across))
 
 
 def _carried_sums(
     masks: np.ndarray, displacement: np.ndarray, placement: Placement, segments: np.ndarray
 ) -> np.ndarray:
-    """Voxels of masks [M, Z, Y, X] in each segment, [M, T, 16]; shares of voxels, so that they follow the motion."""
+    """Return the voxel counts [M, T, 16] of warped masks [M, Z, Y, X] in each segment.
+
+    Partly covered voxels count with their share, so that small motion changes the counts.
+    """
     fields = torch.from_numpy(np.asarray(displacement, np.float32))
     filled = fill_invalid(torch.from_numpy(masks.astype(np.float32)), placement.valid)
     box = reachable(filled.any(0), fields, placement.spacing_mm)

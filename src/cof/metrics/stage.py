@@ -1,4 +1,4 @@
-"""The stage of evaluation: generated hearts and real ones in, one long-form table out."""
+"""The stage of evaluation: it compares generated hearts with real ones and writes one long-form table per batch."""
 
 import json
 import logging
@@ -45,7 +45,7 @@ from cof.truth.sampling import frames_at_phases, labels_on_motion_grid
 log = logging.getLogger(__name__)
 
 HEART = "heart"
-# A segment is infarcted if more than this share of it is scar.
+# A segment counts as infarcted if more than this share of it is scar.
 SCARRED = 0.5
 
 
@@ -57,12 +57,12 @@ class Rows:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, metric: str, value: float, structure: str = "", frame: int | None = None) -> None:
-        """One value; `frame` where it belongs to one frame."""
+        """Add one value; `frame` is set if it belongs to one frame."""
         row = dict(zip(LONG_FORM, (self.subject, structure, frame, None, metric, float(value), DEFINITIONS_VERSION)))
         self.rows.append(row)
 
     def add_frames(self, metric: str, values: np.ndarray, structure: str, anchor: int = 0) -> None:
-        """The values [T] of every frame but the anchor's, which every generator copies."""
+        """Add the values [T] of all frames except the anchor, which every generator copies."""
         for frame, value in enumerate(values):
             if frame != anchor:
                 self.add(metric, value, structure, frame)
@@ -70,18 +70,18 @@ class Rows:
 
 @dataclass(frozen=True)
 class Reference:
-    """What one subject's real heart is.
+    """The real heart of one subject.
 
     Attributes:
         cine: float32 [T, Z, Y, X], canonical, intensities in [0, 1].
-        placement: the canonical grid in the native stack.
-        labels: uint8 [T', Z', Y', X'] by nnU-Net, native.
+        placement: placement of the canonical grid in the native stack.
+        labels: nnU-Net's labels, uint8 [T', Z', Y', X'], native.
         spacing_mm: native spacing (z, y, x).
         rr_ms: RR interval of the scan.
-        displacement: [T, 3, Z, Y/2, X/2] in mm by registration; None if the subject was not registered.
-        truth: what the synthetic cohort knows exactly; None for real subjects.
+        displacement: registered displacement [T, 3, Z, Y/2, X/2] in mm; None if the subject was not registered.
+        truth: exact truth of a synthetic subject; None for real subjects.
         sex: "M", "F" or "", as the ECG states it.
-        mirrored: rows or columns run the other way than in a short-axis view from the apex.
+        mirrored: whether the image is a mirror image of the short-axis view from the apex.
     """
 
     cine: np.ndarray
@@ -116,14 +116,14 @@ def evaluate_batch(
 
     Args:
         sheet, twins: as annotated.
-        key: raw participant and visit of every subject, by which the exact truth is found.
-        beats: tell the sex.
-        cine, labels, grid: the real hearts of the batch: native, segmented, canonical.
-        fields: the registered displacements that end-point errors refer to.
-        out: rows as `cof.config.metrics.LONG_FORM`.
-        exclusions: of the subjects that could not be evaluated.
+        key: raw participant and visit of every subject; they locate the exact truth.
+        beats: table of the beats, for the sex of every subject.
+        cine, labels, grid: the real hearts of the batch: native cines, their labels, canonical cines.
+        fields: registered displacements, the reference of end-point errors.
+        out: table with the columns `cof.config.metrics.LONG_FORM`.
+        exclusions: table of the subjects that could not be evaluated.
         truth: `phantom/truth`, or None for real subjects.
-        intervals: their coverage is measured.
+        intervals: calibrated intervals whose coverage is measured; None for a model without intervals.
     """
     calibrated = Intervals.read(intervals) if intervals is not None else None
     excluded = Exclusions("metrics")
@@ -136,7 +136,7 @@ def evaluate_batch(
             continue
         with excluded.guard(subject):
             native = read_cine(cine / f"{subject}.nii")
-            if native.kind != "cycle":  # there is no real cycle to compare with
+            if native.kind != "cycle":  # a lone anchor or a pair has no cycle to compare with
                 continue
             exact = None
             if truth is not None:
@@ -156,7 +156,7 @@ def evaluate_batch(
 def read_reference(
     subject: str, native: Cine, labels: Path, grid: Path, fields: Path, truth: Truth | None, sex: str
 ) -> Reference:
-    """The real heart of one subject: its native cine, and what the batch's folders hold of it."""
+    """Return the real heart of one subject, from its native cine and the folders of its batch."""
     canonical, placement, _ = read_grid(grid / f"{subject}.nii")
     registered = fields / f"{subject}.safetensors"
     return Reference(
@@ -168,7 +168,8 @@ def read_reference(
         load_file(registered)["displacement"] if registered.is_file() else None,
         truth,
         sex,
-        # In the view from the apex, columns cross rows towards the base, against the order of the slices.
+        # In the view from the apex, the cross product of the directions of columns and rows points to the base, against
+        # the order of the slices. A positive determinant is therefore a mirror image.
         native.oriented and float(np.linalg.det(native.affine[:3, :3])) > 0,
     )
 
@@ -180,21 +181,21 @@ def evaluate(
     reference: Reference,
     anchor_phase: float = 0.0,
 ) -> list[dict[str, Any]]:
-    """All long-form rows of one subject.
+    """Return all long-form rows of one subject.
 
     Args:
         subject: pseudonym.
-        generated: `cine` [T, Z, Y, X] canonical in [0, 1], and `displacement` [T, 3, Z, Y/2, X/2] in mm, pointing to
-            frame 0, where the family has one.
+        generated: `cine` [T, Z, Y, X], canonical, in [0, 1]; and, for a family that has one, `displacement`
+            [T, 3, Z, Y/2, X/2] in mm, pointing to frame 0.
         labels: native labels [T', Z', Y', X'] of the generated cine.
         reference: the real heart.
-        anchor_phase: of the frame that the generated heart copies, and that therefore does not count.
+        anchor_phase: phase of the anchor; the generated heart copies this frame, so it is left out.
 
     Raises:
-        CofError: generated and real heart do not lie on the same grid.
+        CofError: the generated and the real heart do not have the same grid.
     """
     if generated["cine"].shape != reference.cine.shape or labels.shape[1:] != reference.labels.shape[1:]:
-        raise CofError(Reason.CINE_GEOMETRY, "the generated heart does not lie on the real one's grid")
+        raise CofError(Reason.CINE_GEOMETRY, "the generated heart and the real one do not have the same grid")
     rows = Rows(subject)
     _images(rows, generated["cine"], reference, nearest_frame(anchor_phase, len(reference.cine)))
     anchor = nearest_frame(anchor_phase, len(labels))
@@ -215,14 +216,14 @@ def evaluate(
 def interval_rows(
     subject: str, labels: np.ndarray, reference: Reference, measures: dict[str, Any], intervals: Intervals | None
 ) -> list[dict[str, Any]]:
-    """Long-form rows of a heart's error in units of its spread and, of a calibrated model, whether intervals hold it.
+    """Return the long-form rows of a heart's scores and, for a calibrated model, of its intervals and their coverage.
 
     Args:
         subject: pseudonym.
         labels: native labels [T, Z, Y, X] of the generated cine.
         reference: the real heart.
-        measures: of the generated heart.
-        intervals: of the model; None where it is not calibrated.
+        measures: measures of the generated heart.
+        intervals: calibration of the model; None if it is not calibrated.
     """
     rows = Rows(subject)
     references = [("", reference.labels)]
@@ -244,7 +245,7 @@ def interval_rows(
 
 
 def _images(rows: Rows, generated: np.ndarray, reference: Reference, anchor: int) -> None:
-    """SSIM, PSNR and the agreement of difference images, on valid slices, over the cycle that begins at the anchor."""
+    """Add SSIM, PSNR, M-Corr and M-SSIM, on valid slices, over the cycle that begins at the anchor."""
     valid = np.array(reference.placement.valid)
     ours, real = generated[:, valid].astype(np.float32), reference.cine[:, valid]
     if anchor:
@@ -260,7 +261,7 @@ def _images(rows: Rows, generated: np.ndarray, reference: Reference, anchor: int
 def _segmentation(
     rows: Rows, ours: np.ndarray, theirs: np.ndarray, reference: Reference, suffix: str, anchor: int
 ) -> None:
-    """Overlap and function of the generated labels against one reference segmentation of the same native grid."""
+    """Add overlap and function of the generated labels, compared with reference labels on the same native grid."""
     spacing, rr_ms = reference.spacing_mm, reference.rr_ms
     ours, theirs = about_structures(ours, theirs)
     matched = theirs[frames_at_phases(len(theirs), len(ours))]
@@ -286,7 +287,7 @@ def _segmentation(
 
 
 def _compare(rows: Rows, index: str, unit: str, structure: str, suffix: str, ours: float, theirs: float) -> None:
-    """One index of the generated heart (once), of the reference, and the signed error."""
+    """Add one index of the generated heart (only without a suffix) and of the reference, and the signed error."""
     if not suffix:
         rows.add(f"{index}_{unit}", ours, structure)
     rows.add(f"{index}{suffix or '_reference'}_{unit}", theirs, structure)
@@ -294,7 +295,7 @@ def _compare(rows: Rows, index: str, unit: str, structure: str, suffix: str, our
 
 
 def _regions(rows: Rows, ours: np.ndarray, reference: Reference, exact: np.ndarray | None) -> None:
-    """Regional function of the generated heart, and of those that registered and exact displacement make."""
+    """Add the regional function of the generated heart, compared with that of registered and exact displacement."""
 
     def of(displacement: np.ndarray) -> RegionalFunction:
         return regional_function(
@@ -322,7 +323,7 @@ def _regions(rows: Rows, ours: np.ndarray, reference: Reference, exact: np.ndarr
 def _displacement(
     rows: Rows, ours: np.ndarray, reference: Reference, exact: tuple[np.ndarray, np.ndarray] | None
 ) -> None:
-    """End-point errors and regularity of a displacement on the motion grid, on valid slices."""
+    """Add end-point errors and regularity of a displacement on the motion grid, on valid slices."""
     placement = reference.placement
     valid = np.array(placement.valid)[:, None, None]
     heart = labels_on_motion_grid(reference.labels, placement) > 0

@@ -1,4 +1,4 @@
-"""A trained model whose motion is made as strong as the anchor's anatomy tells."""
+"""A trained model whose motion is scaled to an EF that a regression predicts from the anatomy of the anchor."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,24 +13,24 @@ from cof.config.flow import ContractedSettings
 from cof.errors import UsageError
 from cof.heart.shape import shape
 from cof.models.base import Example, Generated, Save, Subject, TrainedModel
-from cof.models.controls.scaled import scale_to_ef
+from cof.models.carried import scale_to_ef
 from cof.models.trained import MODEL, load
 from cof.models.weights import WEIGHTS
 from cof.training.run import Run
 
-# A Gaussian process costs the cube of the hearts that it keeps.
+# The cost of a Gaussian process grows with the cube of the number of hearts.
 MOST_HEARTS = 1000
 _KERNEL = ConstantKernel(1.0) * RBF(4.0) + WhiteKernel(0.3)
 
 
 class AnatomyRegression:
-    """Gaussian process of the EF (%) given the shape of the anchor (`cof.heart.shape`).
+    """Gaussian process regression of the EF (%) on the shape of the anchor (`cof.heart.shape`).
 
-    Its kernel falls off with distance, so that it tells the mean of the training hearts of an anatomy unlike theirs.
+    Its kernel decreases with distance, so for an anatomy unlike those of the training hearts it predicts their mean EF.
     """
 
     def __init__(self, shapes: np.ndarray, ef_pct: np.ndarray, kernel: Kernel | None = None) -> None:
-        """Fit shapes [N, 8] and EF [N]; the kernel is learnt by marginal likelihood, or given."""
+        """Fit the regression to shapes [N, 8] and EF [N] in %; without a kernel, marginal likelihood chooses it."""
         self.shapes, self.ef_pct = shapes, ef_pct
         self.centre, self.scale = shapes.mean(0), np.maximum(shapes.std(0), 1e-6)
         optimizer = "fmin_l_bfgs_b" if kernel is None else None
@@ -38,17 +38,17 @@ class AnatomyRegression:
         self.process.fit((shapes - self.centre) / self.scale, ef_pct)
 
     def predict(self, found: np.ndarray) -> tuple[float, float]:
-        """EF in % of one shape [8] and its SD in points, noise included."""
+        """Predict the EF in % from one shape [8], with its SD in percentage points, noise included."""
         mean, deviation = self.process.predict(((found - self.centre) / self.scale)[None], return_std=True)
         return float(mean[0]), float(deviation[0])
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What `of_tensors` makes the regression from: the training hearts and the kernel's parameters."""
+        """Return the tensors for `of_tensors`: shapes and EFs of the training hearts, and parameters of the kernel."""
         return {"shapes": self.shapes, "ef_pct": self.ef_pct, "theta": self.process.kernel_.theta}
 
     @classmethod
     def of_tensors(cls, tensors: dict[str, np.ndarray]) -> "AnatomyRegression":
-        """The regression that `tensors` describes."""
+        """Make the regression from the result of `tensors`."""
         return cls(tensors["shapes"], tensors["ef_pct"], _KERNEL.clone_with_theta(tensors["theta"]))
 
 
@@ -59,15 +59,19 @@ class ContractedModel:
         self.model, self.regression, self.without_ecg = model, regression, without_ecg
 
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The applied model's motion, times one factor for the whole cycle.
+        """Generate the motion by the applied model, and multiply it by one factor for the whole cycle.
 
-        The factor is what the motion that the anatomy alone tells (without the ECG, where the model knows that) needs
-        to carry the anchor's LV to the EF of the regression: what the ECG adds to the motion stays. Where the anchor's
-        labels lack a ventricle, the motion is left as it is.
+        The factor is computed from the motion that the model generates without an ECG, if it can, else from the motion
+        with the ECG: with this factor, the warped LV of the anchor has the EF of the regression. The change of the
+        motion by the ECG is therefore kept. If a ventricle is missing in the anchor's labels, the motion is not scaled.
+
+        Raises:
+            UsageError: the subject has no ECG, and the applied model needs one.
         """
         if not (subject.has_ecg or self.without_ecg):
             raise UsageError(
-                "contracted: the model that it applies needs an ECG (field.ecg_dropout of that model is 0)"
+                "contracted: there is no ECG, but the model that it applies needs one (its field.ecg_dropout is 0): "
+                "give an ECG, or apply a model that was trained with field.ecg_dropout"
             )
         made = self.model.generate(subject, frames, seed)
         assert made.displacement is not None
@@ -93,17 +97,17 @@ class ContractedModel:
 
 
 class ContractedFamily:
-    """A trained model of motion, made as strong as the size and shape of the anchor's ventricles tell.
+    """A trained model whose motion is scaled to an EF predicted from size and shape of the anchor's ventricles.
 
-    A field that was trained on few hearts shrinks towards their mean, while volumes and wall thickness tell how far a
-    heart contracts: a Gaussian process learns the EF from them, and one factor for the whole cycle makes the motion
-    reach it.
+    A field that was trained on few hearts predicts a motion close to their mean. Volumes and wall thickness show how
+    much a heart contracts: a Gaussian process predicts the EF from them, and the motion is multiplied by one factor for
+    the whole cycle to reach this EF.
     """
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: ContractedSettings, seed: int, run: Run
     ) -> Save:
-        """Fit the regression on the EF of the real cines' labels; of more than `MOST_HEARTS`, on a draw of them."""
+        """Fit the regression to the EF from the labels of the real cines, on at most `MOST_HEARTS` random hearts."""
         chosen = np.arange(len(train))
         if len(chosen) > MOST_HEARTS:
             chosen = np.sort(np.random.default_rng(seed).choice(chosen, MOST_HEARTS, replace=False))
@@ -112,12 +116,15 @@ class ContractedFamily:
         ef_pct = np.array([heart.ef_pct for heart in hearts], float)
         known = np.isfinite(shapes).all(1) & np.isfinite(ef_pct)
         if known.sum() < 2:
-            raise UsageError(f"contracted: {known.sum()} training hearts have both ventricles and an EF; 2 are needed")
+            raise UsageError(
+                f"contracted: {known.sum()} training hearts have labels of both ventricles and an EF, but at least 2 "
+                "are needed: use a larger cohort"
+            )
         tensors = AnatomyRegression(shapes[known], ef_pct[known]).tensors()
         return lambda out: save_file(tensors, out / WEIGHTS)
 
     def load(self, folder: Path, settings: ContractedSettings) -> ContractedModel:
-        """The regression in `folder` and the model that lies in it."""
+        """Load the regression and the copy of the applied model in `folder`."""
         applied = load(folder / MODEL)
         regression = AnatomyRegression.of_tensors(load_file(folder / WEIGHTS))
         return ContractedModel(applied.model, regression, applied.settings.takes_absent_ecg)

@@ -1,1 +1,1 @@
-"""Motion: TOPPR registration, integration, warping, and the displacement path over the cycle."""
+"""Motion: registration by TOPPR, integration, warping, and the displacement path over the cycle."""

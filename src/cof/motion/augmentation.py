@@ -1,4 +1,4 @@
-"""Random affine maps of a training pair, and the way back for the displacement found between the mapped images."""
+"""Random affine maps of training pairs, and the conversion of a displacement between mapped images to the originals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from cof.motion.warp import warp
 
 @dataclass(frozen=True)
 class AffineMaps:
-    """One map y = A x + b a pair, in mm about the centre of the grid, axes (z, y, x).
+    """A batch of affine maps y = A x + b, one per pair, in mm relative to the centre of the grid, axes (z, y, x).
 
     Attributes:
         matrices: A, [B, 3, 3].
@@ -26,7 +26,7 @@ class AffineMaps:
 
     @classmethod
     def draw(cls, settings: AffineSettings, count: int, rng: np.random.Generator, device: torch.device) -> "AffineMaps":
-        """Random in-plane rotations, scalings, translations and reflections."""
+        """Draw random in-plane rotations, scalings, translations and reflections."""
         angles = np.deg2rad(rng.uniform(-settings.rotation_deg, settings.rotation_deg, count))
         factors = 1 + rng.uniform(-settings.scale, settings.scale, (count, 1, 1))
         matrices = np.tile(np.eye(3), (count, 1, 1))
@@ -40,29 +40,29 @@ class AffineMaps:
 
     @classmethod
     def together(cls, maps: Sequence["AffineMaps"]) -> "AffineMaps":
-        """Batches of maps as one."""
+        """Concatenate batches of maps."""
         return cls(torch.cat([one.matrices for one in maps]), torch.cat([one.shifts for one in maps]))
 
     def one(self, index: int) -> "AffineMaps":
-        """One of the maps, as a batch of one."""
+        """Return one of the maps as a batch of one."""
         return AffineMaps(self.matrices[index : index + 1], self.shifts[index : index + 1])
 
     def to(self, device: torch.device) -> "AffineMaps":
-        """The same maps on `device`."""
+        """Return the same maps on `device`."""
         return AffineMaps(self.matrices.to(device), self.shifts.to(device))
 
     def map_images(self, images: Tensor, spacing_mm: Triple) -> Tensor:
-        """Images [B, C, Z, Y, X] seen through the maps: out(x) = image(A x + b)."""
+        """Resample images [B, C, Z, Y, X] by the maps: out(x) = image(A x + b)."""
         positions = _positions(images, spacing_mm)
         mapped = torch.einsum("bij,jzyx->bizyx", self.matrices, positions) + self.shifts[:, :, None, None, None]
         return warp(images, mapped - positions, spacing_mm)
 
     def unmap_displacement(self, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
-        """The displacement u(y) = A u'(A^-1 (y - b)) of the images themselves, from u' between the mapped images.
+        """Convert u' between mapped images to u(y) = A u'(A^-1 (y - b)) between the original images.
 
         Args:
-            displacement_mm: u', [B, 3, Z, Y, X] in mm (z, y, x), on a grid with the same centre as the images'.
-            spacing_mm: its spacing (z, y, x).
+            displacement_mm: u', [B, 3, Z, Y, X] in mm (z, y, x), on a grid with the same centre as that of the images.
+            spacing_mm: spacing of that grid (z, y, x).
         """
         positions = _positions(displacement_mm, spacing_mm)
         inverse = torch.linalg.inv(self.matrices)
@@ -72,7 +72,7 @@ class AffineMaps:
 
 
 def _positions(like: Tensor, spacing_mm: Triple) -> Tensor:
-    """Voxel positions [3, Z, Y, X] in mm from the centre of the grid."""
+    """Return voxel positions [3, Z, Y, X] in mm relative to the centre of the grid."""
     axes = [
         (torch.arange(size, device=like.device) - (size - 1) / 2) * spacing
         for size, spacing in zip(like.shape[2:], spacing_mm)

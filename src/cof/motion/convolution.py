@@ -1,4 +1,4 @@
-"""Convolution of volumes, as fast for one volume as for several."""
+"""Convolution of volumes that is also fast for a batch of one on a CPU."""
 
 from typing import TypeVar
 
@@ -9,10 +9,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Conv3d(nn.Conv3d):
-    """`torch.nn.Conv3d`, which on a CPU hands every single volume to oneDNN, too.
+    """`torch.nn.Conv3d` that uses oneDNN on a CPU also for a batch of one.
 
-    ATen leaves a batch of one whose channels, slices and rows number at most 20,480 to a kernel of its own that takes
-    about ten times as long (`use_mkldnn` in aten/src/ATen/native/Convolution.cpp), and that is a heart to be generated.
+    For a batch of one in which channels x slices x rows is at most 20,480, ATen uses its own kernel, which takes about
+    ten times as long (`use_mkldnn` in aten/src/ATen/native/Convolution.cpp). The generation of a heart is such a case.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -24,7 +24,7 @@ class Conv3d(nn.Conv3d):
 
 
 def with_fast_volumes(network: Network) -> Network:
-    """A network of another library with every `torch.nn.Conv3d` in it a `Conv3d`; weights and their names stay."""
+    """Replace every `torch.nn.Conv3d` of a network by `Conv3d`, in place; weights and their names stay."""
     for module in network.modules():
         if type(module) is nn.Conv3d:
             module.__class__ = Conv3d

@@ -1,4 +1,4 @@
-"""Registration of a whole cardiac cycle: the displacement samples u_1 ... u_T of equation (7)."""
+"""Registration of a whole cardiac cycle: the displacement samples u_1 ... u_T of eq (7) of the paper."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,10 +21,10 @@ _DEFAULTS = RegistrationSettings()
 
 
 def frame_pairs(frames: int, pairing: Pairing) -> list[tuple[int, int]]:
-    """(source, target) frames of a cycle, in order of the target.
+    """Return the pairs of (source, target) frames of a cycle, in the order of the registered frames.
 
-    `direct` registers frames 1 to T-1 to the anchor, frame 0. `composed` registers every frame to the one before, and
-    frame 0 to the last to close the cycle.
+    `direct` registers frames 1 to T-1 to the anchor, frame 0. `composed` registers every frame to the previous one, and
+    at the end frame 0 to frame T-1, to close the cycle.
     """
     if pairing == "direct":
         return [(0, frame) for frame in range(1, frames)]
@@ -36,9 +36,9 @@ class Cycle:
     """The registered motion of one heart.
 
     Attributes:
-        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x); u_t pulls frame t back to the anchor; u_0 is zero.
-        closure_mm: mean length of u_T, what is left when the cycle ends; zero by construction for direct pairs.
-        saturation: share of field components beyond nine tenths of the max field.
+        displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x); u_t points from frame t to the anchor; u_0 is zero.
+        closure_mm: mean length of u_T, the displacement that remains after a whole cycle; zero for direct pairs.
+        saturation: share of field components beyond 90 % of the max field.
         regularity: folding of x + u_t(x) over frames t >= 1, on the valid slices of the canonical grid.
     """
 
@@ -60,12 +60,12 @@ def register_cycle(
     """Register every frame of a cine to its anchor.
 
     Args:
-        network: trained.
-        frames: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1], the anchor first.
-        valid: for every slice, whether it holds an image.
+        network: the trained network.
+        frames: float32 [T, Z, Y, X] on the canonical grid, intensities in [0, 1]; frame 0 is the anchor.
+        valid: Z flags, true for slices that hold an image.
         settings: pairing, refinement and temporal low-pass.
-        batch: pairs at once; changes memory, not results beyond rounding.
-        labels: shares of the labels of every frame, [T, 4, Z, Y, X]; only a refinement by labels needs them.
+        batch: number of pairs per forward pass; it changes the memory, and the results only by rounding.
+        labels: [T, 4, Z, Y, X], label shares of every frame; needed only for a refinement by labels.
     """
     device = next(network.parameters()).device
     frames = fill_invalid(frames, valid).to(device)[:, None]
@@ -93,7 +93,7 @@ def register_cycle(
     displacement = torch.cat([torch.zeros_like(steps[:1]), steps])
     if settings.path.harmonics:
         displacement = DisplacementPath(displacement).low_pass(settings.path.harmonics).knots
-    # One frame at a time, whose derivatives fit into a CPU's cache.
+    # One frame at a time, so that its derivatives fit into the cache of a CPU.
     determinant = torch.cat([jacobian_determinant(to_canonical(u[None]), network.spacing_mm) for u in displacement[1:]])
     inside = determinant if all(valid) else determinant[:, list(valid)]
     return Cycle(displacement, closure, sum(saturation) / len(pairs), regularity(inside))

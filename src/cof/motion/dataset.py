@@ -1,4 +1,4 @@
-"""The training subjects of a cohort on disk."""
+"""Files of the training subjects of a cohort: find and open them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from cof.motion.pairs import TrainingSubject
 
 @dataclass(frozen=True)
 class SubjectFiles:
-    """What the earlier stages wrote of one subject: canonical cine, native cine, its labels and those of an expert."""
+    """Files of one subject from the earlier stages: canonical cine, native cine, labels and, if any, annotation."""
 
     name: str
     grid: Path
@@ -27,17 +27,16 @@ class SubjectFiles:
 def find_subjects(
     subjects: Path, grid: list[Path], cine: list[Path], labels: list[Path], annotations: Sequence[Path] = ()
 ) -> list[SubjectFiles]:
-    """The subjects of the training split that no earlier stage left out, in the order of their names.
+    """Find the subjects of the training split that no earlier stage left out, in the order of their names.
 
-    A subject with a lone anchor instead of a cine has no motion to learn from and is passed over; a pair of ED and ES
-    is a stack of two frames.
+    A subject with a single anchor volume has no motion and is skipped. A pair of ED and ES counts as two frames.
 
     Args:
         subjects: `cohort/subjects.parquet`.
-        grid: folders `grid/{batch}`; a file is looked for by its name in all of them.
+        grid: folders `grid/{batch}`; a file is searched by its name in all of them.
         cine: folders `cine/{batch}`.
         labels: folders `labels/{batch}`.
-        annotations: folders `annotations/{batch}`, where experts' labels count.
+        annotations: folders `annotations/{batch}`; empty if annotations are not used.
     """
     cohort = pd.read_parquet(subjects)
     files = []
@@ -53,8 +52,9 @@ def find_subjects(
 
 
 def fingerprint(files: list[SubjectFiles]) -> str:
-    """A hash of what identifies the training data, without reading it: names, sidecars with their provenance, and the
-    checksums at the end of the compressed labels.
+    """Return a hash that identifies the training data, without reading the images.
+
+    It covers the names, the sidecars with their provenance, and the checksums at the end of the compressed labels.
     """
     sha = hashlib.sha256()
     for subject in files:
@@ -68,7 +68,7 @@ def fingerprint(files: list[SubjectFiles]) -> str:
 
 
 def open_subject(files: SubjectFiles) -> TrainingSubject:
-    """A training subject whose frames are read when they are drawn."""
+    """Open a training subject; its frames are read only when they are used."""
     return TrainingSubject(
         name=files.name,
         frames=StoredFrames.of(files.grid),

@@ -1,4 +1,4 @@
-"""How a displacement deforms space: the Jacobian determinant of x -> x + u(x), and where it folds."""
+"""Jacobian determinant of a deformation x -> x + u(x), and measures of its folding."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from cof.config.base import Triple
 
 @dataclass(frozen=True)
 class Regularity:
-    """What the Jacobian determinants of a deformation say about its topology.
+    """Measures of the regularity of a deformation, from its Jacobian determinants.
 
     Attributes:
-        folded_share: share of voxels with a determinant of zero or less.
+        folded_share: share of voxels with a determinant of zero or less, from 0 to 1.
         min_jacobian: smallest determinant.
-        sd_log_jacobian: standard deviation of the logarithm of the positive determinants.
+        sd_log_jacobian: SD of the logarithm of the positive determinants; NaN if there are none.
     """
 
     folded_share: float
@@ -24,9 +24,9 @@ class Regularity:
 
 
 def jacobian_determinant(displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
-    """det(I + du/dx) [B, Z, Y, X] of a displacement [B, 3, Z, Y, X] in mm, channels (z, y, x).
+    """Compute det(I + du/dx) [B, Z, Y, X] of a displacement [B, 3, Z, Y, X] in mm, channels (z, y, x).
 
-    Derivatives are central differences (one-sided at the edges) on the physical spacing (z, y, x), which is exact for
+    Derivatives are central differences (one-sided at the edges) with the spacing in mm (z, y, x). This is exact for
     linear maps.
     """
     by_z, by_y, by_x = torch.gradient(displacement_mm, spacing=list(spacing_mm), dim=(2, 3, 4))
@@ -36,7 +36,7 @@ def jacobian_determinant(displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
 
 
 def regularity(determinant: Tensor, mask: Tensor | None = None) -> Regularity:
-    """Sum up determinants [B, Z, Y, X], all of them or those where `mask` (broadcastable) is true."""
+    """Summarise determinants [B, Z, Y, X]: all of them, or those where `mask` (broadcastable) is true."""
     values = determinant.flatten() if mask is None else determinant[mask.expand_as(determinant)]
     smallest = float(values.min())
     positive = values if smallest > 0 else values[values > 0]

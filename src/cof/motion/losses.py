@@ -1,4 +1,4 @@
-"""The terms of the registration's objective, equations (4) and (5) of the paper."""
+"""Terms of the registration objective, eqs (4) and (5) of the paper."""
 
 from functools import lru_cache
 
@@ -14,22 +14,25 @@ EPSILON = 1e-5
 
 
 def ncc_loss(warped: Tensor, target: Tensor, window: tuple[int, int, int], valid: Tensor) -> Tensor:
-    """1 - mean of the squared local correlation coefficient (Avants et al. 2008); zero for identical images.
+    """Compute 1 - mean of the squared local correlation coefficient (Avants et al. 2008); zero for identical images.
 
     Args:
         warped: [B, 1, Z, Y, X].
         target: the same shape.
-        window: odd numbers of voxels (z, y, x); beyond the edges both images are zero.
-        valid: bool [B, Z], the slices over which the mean is taken.
+        window: size of the window in voxels (z, y, x), odd numbers; beyond the edges both images are zero.
+        valid: bool [B, Z], true for the slices over which the mean is taken.
+
+    Raises:
+        ValueError: a size of the window is even.
     """
     if not all(size % 2 for size in window):
-        raise ValueError(f"a correlation window needs odd numbers of voxels, not {window}")
+        raise ValueError(f"ncc_window is {window}, but its sizes must be odd numbers of voxels")
     count = window[0] * window[1] * window[2]
     images = torch.cat([warped, target, warped * warped, target * target, warped * target], dim=1)
     sums = _box_sum(images, window)
     sum_a, sum_b, sum_aa, sum_bb, sum_ab = sums.unbind(1)
     cross = sum_ab - sum_a * sum_b / count
-    # Rounding can push the variance of a flat patch below zero.
+    # By rounding, the variance of a constant patch can be below zero.
     variance_a = (sum_aa - sum_a * sum_a / count).clamp(min=0)
     variance_b = (sum_bb - sum_b * sum_b / count).clamp(min=0)
     squared = cross * cross / (variance_a * variance_b + EPSILON)
@@ -38,9 +41,9 @@ def ncc_loss(warped: Tensor, target: Tensor, window: tuple[int, int, int], valid
 
 
 def _box_sum(images: Tensor, window: tuple[int, int, int]) -> Tensor:
-    """Sums over a window around every voxel, axis by axis, as products with band matrices.
+    """Sum over a window around every voxel, axis by axis, by products with band matrices.
 
-    Pooling does the same, but its backward pass takes a CPU many times as long as that of a product.
+    Pooling does the same, but its backward pass on a CPU takes many times as long as that of a product.
     """
     along_z, along_y, along_x = (
         _band(length, size, images.device, images.dtype) for length, size in zip(images.shape[2:], window)
@@ -51,32 +54,32 @@ def _box_sum(images: Tensor, window: tuple[int, int, int]) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _band(length: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A matrix [length, length] with ones within `size // 2` of its diagonal."""
+    """Return a matrix [length, length] with ones within `size // 2` of its diagonal, else zeros."""
     position = torch.arange(length, device=device)
     return ((position[:, None] - position).abs() <= size // 2).to(dtype)
 
 
 def image_loss(warped: Tensor, target: Tensor, valid: Tensor, settings: RegistrationSettings) -> Tensor:
-    """The term of the images, L_rec, by `settings.similarity`; arguments as of `ncc_loss`."""
+    """Compute the image term L_rec, as `settings.similarity` names it; for the arguments, see `ncc_loss`."""
     if settings.similarity == "mse":
         return mse_loss(warped, target, valid)
     return ncc_loss(warped, target, settings.ncc_window, valid)
 
 
 def mse_loss(warped: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean squared difference of images [B, 1, Z, Y, X] over the slices where `valid`, bool [B, Z], is true."""
+    """Compute the mean squared difference of images [B, 1, Z, Y, X] over the slices where `valid` [B, Z] is true."""
     weight = valid[:, None, :, None, None].to(warped.dtype)
     squared = (warped - target).square() * weight
     return squared.sum() / (weight.sum() * warped.shape[3] * warped.shape[4])
 
 
 def dice_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Soft multi-class Dice loss with squared denominator, equation (4) of the paper.
+    """Compute the soft multi-class Dice loss with squared denominator, eq (4) of the paper.
 
-    Sums run over the volume of each sample; the mean over its foreground classes and then over samples.
+    Sums are over the volume of each sample; the mean is over foreground classes and samples.
 
     Args:
-        student: probabilities [B, C, Z, Y, X], class 0 background.
+        student: probabilities [B, C, Z, Y, X]; class 0 is background.
         teacher: one-hot labels of the same shape.
     """
     axes = (2, 3, 4)
@@ -86,21 +89,24 @@ def dice_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def labels_loss(source: Tensor, target: Tensor, displacement_mm: Tensor, spacing_mm: Triple, valid: Tensor) -> Tensor:
-    """The Dice loss of one frame's labels, warped, against another's, over the slices that both frames have.
+    """Compute the Dice loss between the warped labels of the source and the labels of the target, on valid slices.
 
     Args:
-        source: shares of the labels, [B, C, Z, Y, X], class 0 background.
-        target: of the same shape.
-        displacement_mm: [B, 3, Z, Y, X], pulls the target's grid back to the source; gradients flow to it.
-        spacing_mm: of all of them (z, y, x).
-        valid: bool [B, Z].
+        source: label shares [B, C, Z, Y, X]; class 0 is background.
+        target: label shares of the same shape.
+        displacement_mm: [B, 3, Z, Y, X], from the target to the source; gradients flow to it.
+        spacing_mm: voxel spacing (z, y, x) of all of them.
+        valid: bool [B, Z], true for slices that hold an image.
     """
     seen = valid[:, None, :, None, None].to(source.dtype)
     return dice_loss(warp(source, displacement_mm, spacing_mm) * seen, target * seen)
 
 
 def diffusion_energy(field_mm: Tensor, spacing_mm: Triple) -> Tensor:
-    """Mean squared norm of the gradient of a field [B, 3, Z, Y, X] in mm: dimensionless, by forward differences."""
+    """Compute the mean squared norm of the gradient of a field [B, 3, Z, Y, X] in mm, by forward differences.
+
+    It has no unit, because the spacing (z, y, x) is in mm too.
+    """
     energy = field_mm.new_zeros(())
     for axis, spacing in zip((2, 3, 4), spacing_mm):
         energy = energy + (field_mm.diff(dim=axis) / spacing).square().sum(1).mean()
@@ -108,5 +114,5 @@ def diffusion_energy(field_mm: Tensor, spacing_mm: Triple) -> Tensor:
 
 
 def excess(displacement_mm: Tensor, limit_mm: float) -> Tensor:
-    """Mean squared excess of the components' magnitude over a limit, in square mm: the hinge form of the max field."""
+    """Compute the mean squared excess of the components' magnitude over a limit, mm^2: the hinge on the max field."""
     return F.relu(displacement_mm.abs() - limit_mm).square().mean()

@@ -1,7 +1,7 @@
-"""Motion on a subject's native stack: the displacement of the motion grid, carried over to native voxels.
+"""Motion on a subject's native stack: the displacement of the motion grid, interpolated to native voxels.
 
-Both grids share their axes, so that trilinear interpolation is three small matrices, one for each axis. Only the part
-of the stack under the canonical grid moves; a cosine taper along its in-plane edges keeps the image continuous.
+Both grids have parallel axes, so trilinear interpolation is a product with three small matrices, one per axis. Only the
+part of the stack inside the canonical grid moves. A cosine taper at its in-plane edges keeps the image continuous.
 """
 
 from dataclasses import dataclass, replace
@@ -21,12 +21,12 @@ TAPER_VOXELS = 5
 
 @dataclass(frozen=True)
 class NativeCrop:
-    """The box of native voxels under the canonical grid, and how the motion grid interpolates to it.
+    """The box of native voxels inside the canonical grid, and the interpolation weights from the motion grid to it.
 
     Attributes:
-        placement: the canonical grid in the native stack.
+        placement: where the canonical grid lies in the native stack.
         box: native voxels (z, y, x) that can move.
-        weights: for each axis, [native voxels of the box, motion voxels]; the in-plane ones carry the taper.
+        weights: for each axis, [native voxels of the box, motion voxels]; the in-plane weights include the taper.
     """
 
     placement: Placement
@@ -35,16 +35,16 @@ class NativeCrop:
 
     @classmethod
     def of(cls, placement: Placement) -> "NativeCrop":
-        """The crop of one subject.
+        """Compute the crop of one subject.
 
         Raises:
-            CofError: the canonical grid lies beside the native stack.
+            CofError: the canonical grid does not overlap the native stack.
         """
         boxes, weights = zip(*(_axis(placement, axis) for axis in range(3)))
         return cls(placement, boxes, weights)
 
     def to(self, device: torch.device) -> "NativeCrop":
-        """The same crop with its weights on `device`."""
+        """Return the same crop with its weights on `device`."""
         along_z, along_y, along_x = (weight.to(device) for weight in self.weights)
         return NativeCrop(self.placement, self.box, (along_z, along_y, along_x))
 
@@ -54,11 +54,14 @@ class NativeCrop:
         return range(self.box[0].start, self.box[0].stop)
 
     def displacement(self, u: Tensor, slices: Tensor | None = None) -> Tensor:
-        """Displacement in mm [B, 3, z, y, x] on the voxels of the box, from u [B, 3, Z, Y/2, X/2] on the motion grid.
+        """Interpolate a displacement to the voxels of the box.
 
         Args:
-            u: displacement in mm (z, y, x); gradients flow through.
-            slices: native slice indices of the box to compute; all of them if None.
+            u: [B, 3, Z, Y/2, X/2] on the motion grid, in mm (z, y, x); gradients flow through.
+            slices: indices of the native slices to compute, inside the box; None for all of the box.
+
+        Returns:
+            [B, 3, z, y, x] in mm (z, y, x).
         """
         along_z, along_y, along_x = self.weights
         if slices is not None:
@@ -70,7 +73,10 @@ class NativeCrop:
         return torch.matmul(torch.matmul(along_y, rows), along_x.T)
 
     def sample(self, volume: Tensor, u: Tensor, slices: Tensor | None = None) -> Tensor:
-        """The native volume [Z, Y, X] (float), warped by each of u [B, 3, Z, Y/2, X/2]: [B, z, y, x] on the box."""
+        """Warp a native volume [Z, Y, X] (float) by each displacement u [B, 3, Z, Y/2, X/2] in mm, inside the box.
+
+        `slices` is as in `displacement`. The result is [B, z, y, x].
+        """
         shape = self.placement.native_shape
         dz, dy, dx = self.displacement(u, slices).unbind(1)
         fz, fy, fx = normalising_factors(shape, self.placement.native_spacing_mm)
@@ -83,7 +89,7 @@ class NativeCrop:
 
 
 def _axis(placement: Placement, axis: int) -> tuple[slice, Tensor]:
-    """The native voxels of the crop along one axis, and their interpolation weights on the motion grid."""
+    """Return the native voxels of the crop along one axis, and their interpolation weights on the motion grid."""
     voxels = torch.arange(placement.native_shape[axis], dtype=torch.float64)
     canonical = (voxels - placement.offset[axis]) / placement.scale[axis]
     # A canonical voxel reaches half a voxel to both sides of its centre.
@@ -97,18 +103,18 @@ def _axis(placement: Placement, axis: int) -> tuple[slice, Tensor]:
     weights = torch.zeros(len(inside), size, dtype=torch.float64)
     weights.scatter_(1, below[:, None], (1 - (position - below))[:, None])
     weights.scatter_add_(1, (below + 1).clamp(max=size - 1)[:, None], (position - below)[:, None])
-    if axis > 0:  # slices are images of their own: nothing to keep continuous across them
+    if axis > 0:  # no taper along z, because slices are separate images
         from_edge = placement.scale[axis] * torch.minimum(canonical + 0.5, placement.shape[axis] - 0.5 - canonical)
         weights *= (0.5 - 0.5 * torch.cos(torch.pi * (from_edge / TAPER_VOXELS).clamp(max=1)))[:, None]
     return slice(int(inside[0]), int(inside[-1]) + 1), weights.float()
 
 
 def native_displacement(u: Tensor, placement: Placement) -> Tensor:
-    """Displacement in mm [B, 3, Z, Y, X] on the whole native grid, zero outside the crop.
+    """Interpolate a displacement to the whole native grid: [B, 3, Z, Y, X] in mm (z, y, x), zero outside the crop.
 
     Args:
         u: [B, 3, Z, Y/2, X/2] in mm (z, y, x) on the motion grid.
-        placement: the canonical grid in the native stack.
+        placement: where the canonical grid lies in the native stack.
     """
     crop = NativeCrop.of(placement).to(u.device)
     whole = u.new_zeros(len(u), 3, *placement.native_shape)
@@ -117,17 +123,17 @@ def native_displacement(u: Tensor, placement: Placement) -> Tensor:
 
 
 def warp_native(anchor: Tensor, u: Tensor, placement: Placement) -> Tensor:
-    """The anchor in motion on its native grid: frame t is anchor(x + u_t(x)) inside the crop and the anchor outside.
+    """Warp the anchor on its native grid: frame t is anchor(x + u_t(x)) inside the crop, and the anchor outside.
 
-    One frame at a time in reused memory; without gradients (`NativeCrop.sample` has them).
+    Frames are computed one by one in reused memory, without gradients. `NativeCrop.sample` has gradients.
 
     Args:
-        anchor: [Z, Y, X] or [C, Z, Y, X], native intensities of any number type; channels move alike.
+        anchor: [Z, Y, X] or [C, Z, Y, X], native intensities of any number type; all channels get the same warp.
         u: [T, 3, Z, Y/2, X/2] in mm (z, y, x) on the motion grid.
-        placement: the canonical grid in the native stack.
+        placement: where the canonical grid lies in the native stack.
 
     Returns:
-        float32 [T, Z, Y, X] or [T, C, Z, Y, X]; where u is zero, exactly the anchor.
+        float32 [T, Z, Y, X] or [T, C, Z, Y, X]; a frame whose u is zero is exactly the anchor.
     """
     crop = NativeCrop.of(placement).to(u.device)
     shape = placement.native_shape
@@ -150,7 +156,9 @@ def warp_native(anchor: Tensor, u: Tensor, placement: Placement) -> Tensor:
 
 
 def warp_native_labels(labels: Tensor, u: Tensor, placement: Placement) -> Tensor:
-    """Native labels [Z, Y, X] in motion, as `warp_native` moves images; the largest share wins: uint8 [T, Z, Y, X]."""
+    """Warp native labels [Z, Y, X] as `warp_native` warps images; each voxel of uint8 [T, Z, Y, X] gets the label with
+    the largest share.
+    """
     moved = labels.to(u.device, torch.uint8).repeat(len(u), 1, 1, 1)
     _, rows, columns = reachable(labels > 0, u, placement.native_spacing_mm)
     part = labels[:, rows, columns]
@@ -162,7 +170,7 @@ def warp_native_labels(labels: Tensor, u: Tensor, placement: Placement) -> Tenso
         native_shape=(depth, height, width),
     )
     shares = warp_native(F.one_hot(part.long(), CLASSES).movedim(-1, 0), u, within)
-    # What argmax over the classes gives (the first of equals), at a ninth of its time.
+    # The same as argmax over the classes (the first of equal shares), in a ninth of the time.
     largest, found = shares[:, 0].clone(), torch.zeros_like(shares[:, 0], dtype=torch.uint8)
     for label in range(1, CLASSES):
         found.masked_fill_(shares[:, label] > largest, label)

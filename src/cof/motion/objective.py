@@ -1,6 +1,6 @@
-"""The objective of a batch of training pairs: L = lambda_rec L_rec + lambda_seg L_seg, equation (5) of the paper.
+"""Objective of a batch of training pairs: L = lambda_rec L_rec + lambda_seg L_seg, eq (5) of the paper.
 
-A term of ours compares labels themselves: those of the source, warped, with those of the target.
+We add a term of labels: it compares the warped labels of the source with the labels of the target.
 """
 
 from collections.abc import Sequence
@@ -26,21 +26,21 @@ class Segmenter(Protocol):
     """A frozen segmentation network that is differentiable in the image (`cof.labels.teacher.Teacher`)."""
 
     def see(self, stacks: Sequence[Stack]) -> list[Tensor]:
-        """Class probabilities [4, Z, Y, X] of each of several native stacks [Z, Y, X]."""
+        """Return class probabilities [4, Z, Y, X] of each of several native stacks [Z, Y, X]."""
         ...
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of the objective, unweighted; those with a weight of zero are not computed and are zero.
+    """Terms of the objective, before weighting. A term whose weight is zero is not computed and is zero.
 
     Attributes:
         rec: 1 - mean squared local correlation, or the mean squared difference.
-        seg: Dice loss against the teacher's labels.
-        labels: Dice loss of the source's labels, warped, against the target's.
+        seg: Dice loss between the teacher's prediction on the warped source and its labels of the target.
+        labels: Dice loss between the warped labels of the source and the labels of the target.
         smooth: diffusion energy of the network's field.
-        excess: mean squared excess of u over the max field, where that is a hinge.
-        saturation: share of field components beyond nine tenths of the max field; no part of the objective.
+        excess: mean squared excess of u over the max field, if `max_field` is `hinge`.
+        saturation: share of field components beyond 90 % of the max field; it is logged and not part of the objective.
     """
 
     rec: Tensor
@@ -51,7 +51,7 @@ class Terms:
     saturation: float
 
     def total(self, settings: RegistrationSettings) -> Tensor:
-        """The weighted sum."""
+        """Return the weighted sum of the terms."""
         return (
             settings.lambda_rec * self.rec
             + settings.lambda_seg * self.seg
@@ -66,12 +66,12 @@ def evaluate_pairs(
 ) -> Terms:
     """Register a batch of pairs, or a part of one, and compute the terms of the objective.
 
-    Every term is a mean such that the mean over the parts of a batch, weighted by their numbers of pairs, is that of
-    the batch.
+    Every term is scaled so that the mean over the parts of a batch, weighted by their numbers of pairs, is the term of
+    the whole batch.
 
     Args:
         network: the registration network.
-        pairs: of subjects on the same canonical grid.
+        pairs: pairs of subjects on the same canonical grid.
         settings: weights, window and max field.
         teacher: the frozen labeller; not needed if `lambda_seg` is zero.
     """
@@ -103,7 +103,7 @@ def evaluate_pairs(
 
 
 def draw_slices(crop: NativeCrop, count: int | str, rng: np.random.Generator) -> Tensor:
-    """Native slices under the canonical grid, in order: `count` random ones, or all of them."""
+    """Draw native slices inside the canonical grid, in ascending order: `count` random ones, or "all"."""
     slices = np.array(crop.slices)
     if count != "all" and int(count) < len(slices):
         slices = np.sort(rng.choice(slices, int(count), replace=False))
@@ -111,10 +111,10 @@ def draw_slices(crop: NativeCrop, count: int | str, rng: np.random.Generator) ->
 
 
 def teacher_loss(teacher: Segmenter, natives: Sequence[NativePair], displacement: Tensor) -> Tensor:
-    """Equation (4): what the frozen labeller sees in the warped native sources, against its own labels of the targets.
+    """Compare the teacher's prediction on the warped native sources with its labels of the targets: eq (4).
 
     Args:
-        teacher: the frozen labeller; it sees the slices of all pairs at once.
+        teacher: the frozen labeller; it labels the slices of all pairs at once.
         natives: the B pairs.
         displacement: [B, 3, Z, Y/2, X/2] in mm on the motion grid; gradients flow to it.
     """
@@ -130,7 +130,10 @@ def teacher_loss(teacher: Segmenter, natives: Sequence[NativePair], displacement
 
 
 def warped_slices(native: NativePair, displacement: Tensor) -> Tensor:
-    """The chosen native slices [z, Yn, Xn] of a pair's source, warped inside the crop by [1, 3, Z, Y/2, X/2] in mm."""
+    """Warp the drawn native slices of a pair's source, inside the crop, by a displacement [1, 3, Z, Y/2, X/2] in mm.
+
+    The result is [z, Yn, Xn], whole slices.
+    """
     rows, columns = native.crop.box[1:]
     image = native.source[native.slices]
     moved = native.crop.sample(native.source, displacement, native.slices)[0]

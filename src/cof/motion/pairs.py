@@ -1,6 +1,6 @@
 """Training pairs: two frames of one subject's cine, on the canonical grid and in the native stack.
 
-A pair reads its two frames and no more, and only when it is loaded, whatever the size of the cohort.
+Only the two frames of a pair are read, and only when the pair is loaded, so memory does not grow with the cohort.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from cof.motion.warp import fill_invalid
 
 
 class Frames(Protocol):
-    """Frames [Z, Y, X] by their number: an array, or `cof.cine.volume.StoredFrames`."""
+    """Frames [Z, Y, X] by their index: an array, or `cof.cine.volume.StoredFrames`."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, frame: int, /) -> np.ndarray: ...
 
 
-# A crop weighs some 100 kB at full scale, and is used again for the pairs of one batch.
+# A crop takes about 100 kB at full scale; pairs of the same subject share it.
 _crop = lru_cache(maxsize=256)(NativeCrop.of)
 
 
@@ -39,11 +39,11 @@ class TrainingSubject:
     Attributes:
         name: pseudonym.
         frames: [T, Z, Y, X] on the canonical grid, stored intensities.
-        unit: what a stored intensity of 1 means; times this, intensities are in [0, 1].
-        placement: the canonical grid in the native stack.
+        unit: factor from stored intensities to [0, 1].
+        placement: where the canonical grid lies in the native stack.
         native: [Tn, Zn, Yn, Xn], the native cine.
-        labels: uint8, of the same shape.
-        annotation: an expert's labels, likewise, where there are any; a frame without one is all zero.
+        labels: uint8 of the same shape, by the labeller.
+        annotation: uint8 of the same shape, by an expert; all zero in frames without annotation. None without any.
     """
 
     name: str
@@ -56,22 +56,22 @@ class TrainingSubject:
     _statistics: dict[int, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     def canonical(self, frame: int) -> Tensor:
-        """A canonical frame, float32 [Z, Y, X] in [0, 1], slices without a native one filled from their neighbour."""
+        """Return a canonical frame, float32 [Z, Y, X] in [0, 1], filled by `fill_invalid`."""
         image = torch.from_numpy(self.frames[frame].astype(np.float32) * np.float32(self.unit))
         return fill_invalid(image, self.placement.valid)
 
     def native_frame(self, frame: int) -> Tensor:
-        """The native frame, float32 [Zn, Yn, Xn], at (or nearest to) the phase of a canonical frame."""
+        """Return the native frame, float32 [Zn, Yn, Xn], nearest to the phase of a canonical frame."""
         return torch.from_numpy(self.native[self._native_index(frame)].astype(np.float32))
 
     def native_labels(self, frame: int) -> Tensor:
-        """The labels of `native_frame`, int64."""
+        """Return the labels of `native_frame`, int64 [Zn, Yn, Xn]."""
         return torch.from_numpy(self.labels[self._native_index(frame)].astype(np.int64))
 
     def label_shares(self, frame: int) -> Tensor:
-        """The labels of `native_frame` on the canonical grid, float32 shares [4, Z, Y, X], filled as `canonical` is.
+        """Return the labels of `native_frame` on the canonical grid as shares, float32 [4, Z, Y, X].
 
-        They are the expert's where the frame has those.
+        They come from the annotation if the frame has one. Slices are filled as in `canonical`.
         """
         index = self._native_index(frame)
         labels = self.annotation[index] if self.annotation is not None else None
@@ -80,7 +80,7 @@ class TrainingSubject:
         return fill_invalid(torch.from_numpy(label_shares(labels, self.placement)), self.placement.valid)
 
     def intensity_statistics(self, frame: int) -> tuple[float, float]:
-        """Mean and standard deviation by which the labeller normalises `native_frame`."""
+        """Return the mean and SD by which the labeller normalises `native_frame`."""
         index = self._native_index(frame)
         if index not in self._statistics:
             self._statistics[index] = intensity_statistics(self.native[index])
@@ -88,7 +88,7 @@ class TrainingSubject:
 
     @property
     def crop(self) -> NativeCrop:
-        """The native voxels under the canonical grid."""
+        """Native voxels inside the canonical grid."""
         return _crop(self.placement)
 
     def _native_index(self, frame: int) -> int:
@@ -97,7 +97,7 @@ class TrainingSubject:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two frames of one subject: `target` is registered to `source`."""
+    """Two frames of one subject, by their index: `target` is registered to `source`."""
 
     subject: TrainingSubject
     source: int
@@ -106,12 +106,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class DrawnPair(Pair):
-    """A pair as one iteration sees it.
+    """A pair in one training iteration.
 
     Attributes:
-        slices: native slices that the labeller compares; None where there is no labeller.
-        map: the affine map of both images, a batch of one; None where nothing is augmented.
-        voxels: the pair's valid canonical slices over the mean number of its batch, for means over voxels.
+        slices: native slices for the teacher's loss; None without a teacher.
+        map: affine map of both images, a batch of one; None without augmentation.
+        voxels: number of valid canonical slices of the pair, divided by its mean over the batch; it weights means over
+            voxels.
     """
 
     slices: Tensor | None = None
@@ -121,15 +122,15 @@ class DrawnPair(Pair):
 
 @dataclass(frozen=True)
 class NativePair:
-    """What the labeller's loss needs of a pair.
+    """The data of a pair for the teacher's loss.
 
     Attributes:
         source: the whole native source, float32 [Zn, Yn, Xn].
-        slices: the native slices to compare.
-        labels: of these slices of the target, int64 [z, Yn, Xn].
-        mean: by which the labeller normalises the target.
-        std: likewise.
-        crop: the native voxels under the canonical grid.
+        slices: indices of the native slices to compare.
+        labels: labels of these slices of the target, int64 [z, Yn, Xn].
+        mean: mean by which the labeller normalises the target.
+        std: SD by which the labeller normalises the target.
+        crop: native voxels inside the canonical grid.
     """
 
     source: Tensor
@@ -141,30 +142,30 @@ class NativePair:
 
     @classmethod
     def of(cls, pair: Pair, slices: Tensor) -> "NativePair":
-        """Read a pair's native frames."""
+        """Read the native frames of a pair."""
         subject = pair.subject
         mean, std = subject.intensity_statistics(pair.target)
         labels = subject.native_labels(pair.target)[slices]
         return cls(subject.native_frame(pair.source), slices, labels, mean, std, subject.crop)
 
     def to(self, device: torch.device) -> "NativePair":
-        """The same pair on `device`."""
+        """Return the same pair on `device`."""
         moved = {name: getattr(self, name).to(device) for name in ("source", "slices", "labels", "crop")}
         return replace(self, **moved)
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """B pairs on one canonical grid, read.
+    """The data of B pairs on one canonical grid.
 
     Attributes:
-        source: [B, 1, Z, Y, X] in [0, 1].
-        target: of the same shape.
-        valid: bool [B, Z].
+        source: [B, 1, Z, Y, X], intensities in [0, 1].
+        target: the same shape.
+        valid: bool [B, Z], true for slices that hold an image.
         voxels: mean over the pairs of `DrawnPair.voxels`.
-        maps: B affine maps, or None.
-        natives: what the labeller compares, B or none.
-        labels: shares of the labels of source and target, each [B, 4, Z, Y, X], or None.
+        maps: B affine maps; None without augmentation.
+        natives: data for the teacher's loss, B pairs; empty without a teacher.
+        labels: label shares of source and target, each [B, 4, Z, Y, X]; None if they are not used.
     """
 
     source: Tensor
@@ -177,7 +178,7 @@ class PairBatch:
 
     @classmethod
     def of(cls, pairs: Sequence[DrawnPair], with_labels: bool = False) -> "PairBatch":
-        """Read pairs, their labels only on demand."""
+        """Read pairs; their labels only if asked for."""
         maps = [pair.map for pair in pairs if pair.map is not None]
         return cls(
             torch.stack([pair.subject.canonical(pair.source) for pair in pairs])[:, None],
@@ -198,7 +199,7 @@ class PairBatch:
         return len(self.source)
 
     def to(self, device: torch.device) -> "PairBatch":
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         return PairBatch(
             self.source.to(device),
             self.target.to(device),
@@ -213,7 +214,7 @@ class PairBatch:
 def draw_pairs(
     subjects: Sequence[TrainingSubject], pairing: Pairing, count: int, rng: np.random.Generator
 ) -> list[Pair]:
-    """Random pairs: a subject, then one of its pairs of frames, both uniformly."""
+    """Draw random pairs: for each a subject, then one of its pairs of frames, both uniformly."""
     drawn = []
     for index in rng.integers(len(subjects), size=count):
         subject = subjects[int(index)]

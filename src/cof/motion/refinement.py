@@ -1,11 +1,12 @@
-"""Instance-specific refinement: a few gradient steps on the field of one pair, starting at the network's.
+"""Instance-specific refinement: a few gradient steps on the field of one pair, starting from the network's field.
 
-The network amortises registration over its training hearts; a heart unlike them keeps a residual that its own images
-show (Balakrishnan et al. 2019, instance-specific optimisation). The steps see the two images and, where
-`lambda_labels` says so, the labels that the labeller gave them. The max field and the integration are the network's, so
-that its bound and topology hold for the result. On images alone, a correction of every voxel by itself also follows
-their noise, by about a millimetre where nothing moves; one that is interpolated between points a few centimetres apart
-does not.
+The network is trained on many hearts; for a heart unlike them it leaves an error that its own images can reduce
+(instance-specific optimisation, Balakrishnan et al. 2019). The loss compares the two images and, if `lambda_labels` is
+above 0, their labels. The max field and the integration are those of the network, so its bound and its topology hold
+for the result.
+
+A free correction of every voxel follows the noise of the images too, by about a millimetre where nothing moves. A
+correction that is interpolated between control points a few centimetres apart does not.
 """
 
 import math
@@ -30,19 +31,23 @@ def refine(
     settings: RegistrationSettings,
     labels: tuple[Tensor, Tensor] | None = None,
 ) -> Registration:
-    """Register targets to sources, and refine each pair's field on its own images.
+    """Register targets to sources, and refine the field of each pair on its own images.
 
     Args:
-        network: trained; its weights stay as they are.
+        network: the trained network; its weights do not change.
         source: [B, 1, Z, Y, X], intensities in [0, 1] on the canonical grid.
         target: the same shape.
-        valid: for every slice, whether it holds an image.
-        settings: of the network; `settings.path.refinement` has the steps. Without any, the network's own result.
-        labels: shares of the labels of source and target, each [B, 4, Z, Y, X] (`cof.cine.grid.label_shares`); only
-            `lambda_labels` needs them.
+        valid: Z flags, true for slices that hold an image.
+        settings: settings of the network; `settings.path.refinement` has the number of steps, 0 for the network's
+            result without refinement.
+        labels: label shares of source and target, each [B, 4, Z, Y, X] (`cof.cine.grid.label_shares`); needed only if
+            `lambda_labels` is above 0.
 
     Returns:
         The registrations, without gradients.
+
+    Raises:
+        ValueError: `lambda_labels` is above 0, and there are no labels.
     """
     refinement = settings.path.refinement
     if refinement.lambda_labels and labels is None:
@@ -52,7 +57,7 @@ def refine(
     seen = torch.tensor(valid, device=field.device).expand(len(field), -1)
     spacing = motion_spacing(network.spacing_mm)
     control = field.new_zeros((*field.shape[:3], *_control_points(field, spacing, refinement.control_mm)))
-    # Adam takes steps of the same length whatever the loss's scale, if that is far above its epsilon.
+    # The length of Adam's steps does not depend on the scale of the loss, if the gradients are far above its epsilon.
     scale = float(field.numel())
     with torch.enable_grad():
         control.requires_grad_()
@@ -81,7 +86,7 @@ def refine(
 
 
 def _control_points(field: Tensor, spacing_mm: Triple, control_mm: float | None) -> tuple[int, int]:
-    """How many points (y, x) about `control_mm` apart cover a field [B, 3, Z, Y, X]; its voxels where that is None."""
+    """Count the control points (y, x), about `control_mm` apart, of a field [B, 3, Z, Y, X]; all voxels if None."""
     rows, columns = (
         round(size * step / control_mm) if control_mm else size for size, step in zip(field.shape[3:], spacing_mm[1:])
     )
@@ -89,7 +94,7 @@ def _control_points(field: Tensor, spacing_mm: Triple, control_mm: float | None)
 
 
 def _spread(control: Tensor, field: Tensor) -> Tensor:
-    """Corrections at control points, interpolated to the voxels of the field."""
+    """Interpolate corrections at control points to the voxels of the field."""
     if control.shape == field.shape:
         return control
     return functional.interpolate(control, size=field.shape[2:], mode="trilinear", align_corners=False)

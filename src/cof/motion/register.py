@@ -1,4 +1,4 @@
-"""Two volumes, registered by a trained TOPPR: `cof register FIXED MOVING`."""
+"""Registration of two volumes by a trained TOPPR: `cof register FIXED MOVING`."""
 
 import json
 import logging
@@ -38,37 +38,38 @@ log = logging.getLogger(__name__)
 
 CONVENTION = (
     "displacement.nii.gz lies on the voxels of FIXED. The vector d at a point p of FIXED is in millimetres along the "
-    "axes of LPS (x to the left, y to the back, z upwards), as ITK and ANTs take it: warped(p) = MOVING(p + d(p))."
+    "axes of LPS (x to the left, y to the back, z upwards), as in ITK and ANTs: warped(p) = MOVING(p + d(p))."
 )
 
 FOUND_BY = {
     "labels": "the centre of --labels",
     "labeller": "found by the labeller",
     "centre": "--centre",
-    "motion": "where most moves",
+    "motion": "where the intensity changes most",
     "middle": "the middle of the stack",
 }
-# A correlation that falls by no more is rounding.
+# A smaller fall of the correlation is taken as rounding.
 WORSE_NCC = 0.001
-# About the radius of a heart with both ventricles in the short-axis plane.
+# Approximate radius of both ventricles together in the short-axis plane.
 _HEART_MM = 50.0
-# Scans are planned about the heart: what moves so far from their middle counts three fifths.
+# SD of a Gaussian weight around the middle of the image: scans are centred on the heart. At one SD the weight is 0.6.
 _OFF_CENTRE_MM = 90.0
-# So many times as much as elsewhere has to change where the heart is.
+# At the heart, the intensity must change more than this many times as much as in the median of the plane.
 _CLEAR = 1.5
 
 
 @dataclass(frozen=True)
 class Volumes:
-    """Two volumes on the same voxels, slices from base to apex.
+    """Two volumes on the same voxels, with slices from base to apex.
 
     Attributes:
         fixed: float32 [Z, Y, X].
         moving: the same shape.
-        change: the same shape, how much a voxel's intensity changes: over the frames of a cine, else between the two.
+        change: the same shape; change of the intensity of every voxel, over the frames of a cine, or between the two
+            volumes if neither is from a cine.
         affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres.
-        flipped: the slices of the file run from apex to base.
-        file_affine: the affine of the file.
+        flipped: True if the slices of the file run from apex to base.
+        file_affine: the affine of the file, [4, 4].
     """
 
     fixed: np.ndarray
@@ -85,18 +86,18 @@ class Volumes:
         return float(z), float(y), float(x)
 
     def ordered(self, array: np.ndarray) -> np.ndarray:
-        """An array [..., Z, Y, X], from the file's slices to those from base to apex, or back."""
+        """Convert an array [..., Z, Y, X] from the slice order of the file to base to apex, or back."""
         return np.ascontiguousarray(array[..., ::-1, :, :]) if self.flipped else array
 
 
 def _told(record: dict[str, Any], given: Mapping[str, Any]) -> str:
-    """What a registration has reached, and what to open."""
+    """Return the last line of the command: the measures of the registration, and which files to open."""
     out, measures = given["out"], record["measures"]
-    worse = ", WORSE THAN NONE" if record["worse_than_none"] else ""
+    worse = ", WORSE THAN NO REGISTRATION" if record["worse_than_none"] else ""
     return (
         f"NCC {measures['ncc_before']:.3f} before, {measures['ncc_after']:.3f} after{worse}; moved by "
         f"{measures['mean_displacement_mm']:.1f} mm on average, {100 * measures['folded_share']:.2g} % folded. "
-        f"displacement.nii.gz, warped.nii.gz and jacobian.nii.gz lie in {out}. Open {out / 'registration.json'}"
+        f"displacement.nii.gz, warped.nii.gz and jacobian.nii.gz are in {out}. Open {out / 'registration.json'}"
     )
 
 
@@ -105,52 +106,58 @@ def register_volumes(
     *,
     fixed: Annotated[Path, typer.Argument(help="NIfTI of 3 axes, or of 4 with --fixed-frame."), File()],
     moving: Annotated[
-        Path, typer.Argument(help="NIfTI on the voxels of FIXED, ED where TOPPR is at its best."), File()
+        Path, typer.Argument(help="NIfTI on the voxels of FIXED; TOPPR works best if it shows ED."), File()
     ],
     weights: Registration,
     out: Out,
-    fixed_frame: Annotated[int | None, typer.Option(help="Frame of FIXED, from 0.")] = None,
-    moving_frame: Annotated[int | None, typer.Option(help="Frame of MOVING, from 0.")] = None,
-    centre: Annotated[Triple | None, typer.Option(help="Voxel x y z of FIXED, from 0: the heart's centre.")] = None,
+    fixed_frame: Annotated[int | None, typer.Option(help="Index of the frame of FIXED, from 0.")] = None,
+    moving_frame: Annotated[int | None, typer.Option(help="Index of the frame of MOVING, from 0.")] = None,
+    centre: Annotated[
+        Triple | None, typer.Option(help="Centre of the heart: voxel index x y z of FIXED, from 0.")
+    ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Labels of MOVING (1 LV, 2 myocardium): the centre."), File()
+        Path | None, typer.Option(help="Labels of MOVING (1 LV, 2 myocardium), which give the centre."), File()
     ] = None,
     labeller: Annotated[Path | None, typer.Option(help="Trained nnU-Net that finds the centre in MOVING.")] = None,
     refinement: Annotated[
         RefinementSettings,
-        typer.Option("--refine", min=0, help="Gradient steps on this pair after the network."),
+        typer.Option("--refine", min=0, help="Number of gradient steps on this pair after the network."),
         Read(int, lambda steps: RefinementSettings(steps=steps), 0),
     ],
     refine_labels: Annotated[
-        float, typer.Option(min=0, help="Weight in these steps of the Dice of a labeller's labels of both volumes.")
+        float, typer.Option(min=0, help="Weight of the Dice between the labels of both volumes in these steps.")
     ] = 0.0,
-    force: Annotated[bool, typer.Option("--force", help="Write a registration that is worse than none, too.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also write a registration after which the images agree less than before.")
+    ] = False,
 ) -> dict[str, Any]:
     """Register MOVING to FIXED, two short-axis volumes of one heart on the same voxels.
 
     Args:
         fixed: NIfTI of three axes, or of four with `fixed_frame`.
-        moving: likewise; the volume that is warped. The network has learnt pairs whose moving volume is at ED.
+        moving: the volume that is warped; NIfTI as for `fixed`. The network was trained on pairs whose moving volume is
+            at ED.
         weights, labeller, refinement: as annotated.
-        out: of `displacement.nii.gz` (`CONVENTION`), `warped.nii.gz` (MOVING, float32),
-            `jacobian.nii.gz` (determinant of x -> x + u(x)), all on the voxels of FIXED, and `registration.json`.
-        fixed_frame, moving_frame: of a volume of four axes.
-        centre: the heart's centre as a voxel index (x, y, z) of FIXED. Without it, that of `labels`, or of the labels
-            that `labeller` gives MOVING. Without any of them, that of a labeller beside `weights`, of what moves, or
-            the middle of the stack, with a warning.
-        labels: NIfTI with 1 LV and 2 myocardium of MOVING, on its voxels; of four axes, its frame is that of MOVING.
-        refine_labels: above 0, the steps also bring together the labels that `labeller`, or one beside `weights`, gives
-            both volumes.
-        force: write a registration after which the images agree less than without any.
+        out: folder of `displacement.nii.gz` (`CONVENTION`), `warped.nii.gz` (MOVING, float32), `jacobian.nii.gz`
+            (determinant of x -> x + u(x)), all on the voxels of FIXED, and `registration.json`.
+        fixed_frame, moving_frame: index of the frame of a NIfTI of four axes.
+        centre: centre of the heart as a voxel index (x, y, z) of FIXED. Without it, it is taken from `labels`, or from
+            the labels that `labeller` gives to MOVING. Without any of the three, it is found by a labeller beside
+            `weights`, or else with a warning by motion, or else it is the middle of the stack.
+        labels: NIfTI with the labels of MOVING (1 LV, 2 myocardium), on its voxels; of four axes, the frame of MOVING
+            is taken.
+        refine_labels: above 0, the steps also compare the labels of both volumes, which `labeller`, or a labeller
+            beside `weights`, makes.
+        force: also write a registration after which the images agree less than before.
 
     Returns:
-        What `registration.json` holds.
+        The content of `registration.json`.
 
     Raises:
-        UsageError: a file, a frame or the trained registration is not there, the centre is given twice, a refinement
-            by labels finds no labeller, or the registration is worse than none: the images' correlation
-            (`measures.ncc_after`, over the canonical grid) is less than before.
-        CofError: the volumes cannot be registered; the message tells why.
+        UsageError: a file, a frame or the trained registration does not exist; the centre is given more than once; a
+            refinement by labels finds no labeller; or the registration is worse than no registration: the local
+            correlation of the images over the canonical grid (`measures.ncc_after`) is lower than before.
+        CofError: the volumes cannot be registered; the message says why.
     """
     refinement = refinement.model_copy(update={"lambda_labels": refine_labels})
     if sum(choice is not None for choice in (centre, labels, labeller)) > 1:
@@ -159,7 +166,7 @@ def register_volumes(
     volumes = read_volumes(fixed, moving, fixed_frame, moving_frame)
     grid = GridSettings(shape=trained.shape, spacing_mm=trained.network.spacing_mm)
     placement, centred_by = _place(volumes, grid, centre, labels, moving_frame, labeller, weights)
-    crop = NativeCrop.of(placement)  # before any work: it tells if there is no overlap
+    crop = NativeCrop.of(placement)  # before any work: it raises if there is no overlap
     with Progress("registration", None):
         labels_of_both = None
         if refinement.steps and refine_labels:
@@ -169,11 +176,11 @@ def register_volumes(
     worse = measures["ncc_after"] < measures["ncc_before"] - WORSE_NCC
     if worse and not force:
         raise UsageError(
-            "this registration is worse than none: the images' local correlation (NCC) is "
+            "this registration is worse than no registration: the local correlation (NCC) of the images is "
             f"{measures['ncc_before']:.3f} before and {measures['ncc_after']:.3f} after it, within {_size(placement)} "
-            f"about voxel {' '.join(f'{index:g}' for index in centre_voxel)} ({FOUND_BY[centred_by]}). Nothing was "
-            "written. Add steps on this pair (--refine 20), tell where the heart is (--labels, --labeller, --centre), "
-            "or take it as it is (--force)"
+            f"around voxel {' '.join(f'{index:g}' for index in centre_voxel)} ({FOUND_BY[centred_by]}). Nothing was "
+            "written. Refine it on this pair (--refine 20), say where the heart is (--labels, --labeller, --centre), "
+            "or write it nevertheless (--force)"
         )
 
     spacing = placement.native_spacing_mm
@@ -206,10 +213,10 @@ def register_volumes(
 
 
 def read_volumes(fixed: Path, moving: Path, fixed_frame: int | None, moving_frame: int | None) -> Volumes:
-    """Read two volumes and bring the second onto the voxels of the first.
+    """Read two volumes, and reorder the second to the voxels of the first.
 
     Raises:
-        UsageError: a file or frame is not there, or a frame is to be named.
+        UsageError: a file or frame does not exist, or a file has several frames and none was chosen.
         CofError: CINE_UNREADABLE, CINE_NOT_FINITE, CINE_TOO_FEW_SLICES or CINE_GEOMETRY.
     """
     target, of_fixed, stored = _read_volume(fixed, "FIXED", fixed_frame)
@@ -219,11 +226,11 @@ def read_volumes(fixed: Path, moving: Path, fixed_frame: int | None, moving_fram
     if stored.reordered:
         raise CofError(
             Reason.CINE_GEOMETRY,
-            "the slices of FIXED do not lie along its third axis by the spacing: store its axes as x, y, z",
+            "the slices of FIXED do not lie along its third axis, as its spacing shows: store its axes as x, y, z",
         )
     slices, rows, columns = target.shape
     if slices < 2:
-        raise CofError(Reason.CINE_TOO_FEW_SLICES, "FIXED is a single slice; a volume has several")
+        raise CofError(Reason.CINE_TOO_FEW_SLICES, "FIXED is a single slice; a volume needs at least two")
     onto = onto_stack(source, other.affine, (slices, rows, columns), affine)
     if onto is None:
         raise CofError(
@@ -253,7 +260,12 @@ def read_volumes(fixed: Path, moving: Path, fixed_frame: int | None, moving_fram
 
 
 def _read_volume(path: Path, name: str, frame: int | None) -> tuple[np.ndarray, np.ndarray | None, Stored]:
-    """One volume, float32 [Z, Y, X]; of a cine, what changes over its frames, likewise; and the file that it is of."""
+    """Read one volume.
+
+    Returns:
+        The volume, float32 [Z, Y, X]; for a cine the SD of the intensity over its frames, float32 [Z, Y, X], else None;
+        and the stored file.
+    """
     if not path.is_file():
         raise UsageError(f"there is no {name}: {path}")
     stored = read_array(path, Reason.CINE_UNREADABLE)
@@ -270,16 +282,16 @@ def _read_volume(path: Path, name: str, frame: int | None) -> tuple[np.ndarray, 
 
 
 def _choose(frames: np.ndarray, name: str, frame: int | None) -> np.ndarray:
-    """One of the frames [T, Z, Y, X]; it must be named where there are several."""
+    """Return one of the frames [T, Z, Y, X]; with several frames, `frame` must be given."""
     if frame is None and len(frames) > 1:
         raise UsageError(f"{name} has {len(frames)} frames: choose one with --{name.lower()}-frame")
     if not 0 <= (frame or 0) < len(frames):
-        raise UsageError(f"{name} has no frame {frame}: there are {len(frames)}, counted from 0")
+        raise UsageError(f"{name} has no frame {frame}: it has {len(frames)} frames, counted from 0")
     return frames[frame or 0]
 
 
 def _size(placement: Placement) -> str:
-    """The canonical grid in millimetres."""
+    """Return the size of the canonical grid in mm, as text."""
     z, y, x = (size * step for size, step in zip(placement.shape, placement.spacing_mm))
     return f"{x:.0f} x {y:.0f} x {z:.0f} mm"
 
@@ -297,7 +309,7 @@ def _place(
     labeller: Path | None,
     weights: Path,
 ) -> tuple[Placement, str]:
-    """The canonical grid about the heart, and what told where that is: a key of `FOUND_BY`."""
+    """Place the canonical grid around the heart, and say how the heart was found: a key of `FOUND_BY`."""
     spacing = volumes.spacing_mm
     if labels is not None:
         return place(volumes.moving, _read_labels(labels, volumes, frame), spacing, settings), "labels"
@@ -307,23 +319,25 @@ def _place(
     if centre is not None:
         x, y, z = centre
         if not all(-0.5 <= index <= size - 0.5 for index, size in zip((z, y, x), shape)):
-            raise UsageError(f"--centre: voxel {x:g} {y:g} {z:g} lies outside of FIXED ({_shape(volumes.moving)})")
+            raise UsageError(
+                f"--centre: voxel {x:g} {y:g} {z:g} lies outside of FIXED, which has {_shape(volumes.moving)} voxels"
+            )
         return place_at(volumes.moving, (shape[0] - 1 - z if volumes.flipped else z, y, x), spacing, settings), "centre"
     return _search(volumes, settings, _beside(weights))
 
 
 def _beside(weights: Path) -> Path:
-    """Where the labeller of a registration's own run lies."""
+    """Return the folder of the labeller of the run that trained the registration."""
     return weights.resolve().parents[1] / "labeller"
 
 
 def _label(volumes: Volumes, labeller: Path) -> np.ndarray:
-    """The labeller's labels of MOVING and of FIXED, [2, Z, Y, X]."""
+    """Label MOVING and FIXED by the labeller: [2, Z, Y, X]."""
     from cof.labels.predict import Labeller
 
     if not (labeller / "labeller.json").is_file():
         raise UsageError(
-            f"a refinement by labels needs a labeller, and there is none in {labeller}: name it (--labeller)"
+            f"a refinement by labels needs a labeller, and there is none in {labeller}: give one by --labeller"
         )
     both = np.stack([volumes.moving, volumes.fixed])
     return Labeller.load(labeller, mirroring=False).label(both, volumes.spacing_mm)
@@ -338,7 +352,7 @@ def _place_by_labeller(volumes: Volumes, settings: GridSettings, labeller: Path)
 
 
 def _search(volumes: Volumes, settings: GridSettings, labeller: Path) -> tuple[Placement, str]:
-    """The canonical grid about a heart that nobody has told the place of."""
+    """Place the canonical grid without a given centre: by a labeller, by motion, or in the middle of the stack."""
     if (labeller / "labeller.json").is_file():
         try:
             placement = _place_by_labeller(volumes, settings, labeller)
@@ -351,28 +365,28 @@ def _search(volumes: Volumes, settings: GridSettings, labeller: Path) -> tuple[P
     if moving is not None:
         placement = place_at(volumes.moving, moving, volumes.spacing_mm, settings)
         x, y, z = _centre(placement, volumes)
-        log.warning("the heart is taken to lie about voxel %g %g %g, where most moves; --labels tells better", x, y, z)
+        log.warning("the heart is assumed at voxel %g %g %g, where most moves; --labels is more reliable", x, y, z)
         return placement, "motion"
-    log.warning("nothing tells where the heart is (--centre, --labels, --labeller): the middle of the stack is taken")
+    log.warning("the heart is assumed in the middle of the stack; say where it is by --centre, --labels or --labeller")
     slices, rows, columns = volumes.moving.shape
     middle = ((slices - 1) / 2, (rows - 1) / 2, (columns - 1) / 2)
     return place_at(volumes.moving, middle, volumes.spacing_mm, settings), "middle"
 
 
 def find_moving(change: np.ndarray, spacing_mm: Triple) -> tuple[float, float, float] | None:
-    """The centre of what moves, as a voxel index (z, y, x): a heart is the largest part of the chest that does.
+    """Find the centre of the motion, which is taken as the heart, the largest moving part of the chest.
 
     Args:
-        change: [Z, Y, X], how much the intensity of every voxel changes.
-        spacing_mm: of the voxels (z, y, x).
+        change: [Z, Y, X], change of the intensity of every voxel.
+        spacing_mm: voxel spacing (z, y, x).
 
     Returns:
-        The centre; None where as much changes everywhere, or nothing.
+        Voxel index (z, y, x) of the centre; None if nothing changes, or if the change is similar everywhere.
     """
-    strong = np.minimum(change, np.percentile(change, 99))  # a vessel's edge counts no more than a wall's
+    strong = np.minimum(change, np.percentile(change, 99))  # the bright edge of a vessel must not dominate
     plane = strong.mean(axis=0)
     spread = [_HEART_MM / 2 / step for step in spacing_mm[1:]]
-    # Divided by what a uniform plane would give: beyond the border nothing is known.
+    # Divide by the result for a uniform plane, because the filter takes zeros beyond the border.
     smooth = gaussian_filter(plane, spread, mode="constant") / gaussian_filter(
         np.ones_like(plane), spread, mode="constant"
     )
@@ -390,7 +404,7 @@ def find_moving(change: np.ndarray, spacing_mm: Triple) -> tuple[float, float, f
 
 
 def _read_labels(path: Path, volumes: Volumes, frame: int | None) -> np.ndarray:
-    """Labels [Z, Y, X] of MOVING, slices from base to apex."""
+    """Read labels [Z, Y, X] of MOVING, and order their slices from base to apex."""
     if not path.is_file():
         raise UsageError(f"there is no label file: {path}")
     stored = read_array(path, Reason.ANNOTATION_UNREADABLE)
@@ -399,7 +413,9 @@ def _read_labels(path: Path, volumes: Volumes, frame: int | None) -> np.ndarray:
     slices, rows, columns = volumes.moving.shape
     onto = onto_stack(labels, stored.affine, (slices, rows, columns), volumes.file_affine)
     if onto is None:
-        raise CofError(Reason.ANNOTATION_MISMATCH, "the labels do not lie on the voxels of MOVING")
+        raise CofError(
+            Reason.ANNOTATION_MISMATCH, f"the labels do not lie on the voxels of MOVING: {path}; resample them first"
+        )
     return volumes.ordered(onto)
 
 
@@ -410,7 +426,12 @@ def _register(
     refinement: RefinementSettings,
     labels: np.ndarray | None,
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """The displacement [1, 3, Z, Y/2, X/2] in mm on the motion grid, and how well the images agree."""
+    """Register the volumes.
+
+    Returns:
+        The displacement [1, 3, Z, Y/2, X/2] in mm on the motion grid; and the saturation, and the local correlation of
+        the images before and after.
+    """
     network = trained.network
     device = next(network.parameters()).device
     pair = torch.from_numpy(to_canonical(np.stack([volumes.moving, volumes.fixed]), placement))
@@ -432,7 +453,7 @@ def _register(
 
 
 def _regularity(determinant: torch.Tensor) -> dict[str, float]:
-    """Folding inside the crop [1, z, y, x], apart from its edge, where the taper may fold what moves there."""
+    """Measure folding inside the crop [1, z, y, x], and separately at its edge, where the taper may cause folding."""
     interior = determinant[..., TAPER_VOXELS:-TAPER_VOXELS, TAPER_VOXELS:-TAPER_VOXELS]
     folded_at_edge = int((determinant <= 0).sum() - (interior <= 0).sum())
     return vars(regularity(interior)) | {
@@ -441,11 +462,14 @@ def _regularity(determinant: torch.Tensor) -> dict[str, float]:
 
 
 def lps_vectors(displacement_mm: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Displacement [3, Z, Y, X] in mm along the voxel axes z, y, x, as vectors along the axes of LPS, channels x, y, z.
+    """Convert a displacement in mm along the voxel axes to vectors along the axes of LPS.
 
     Args:
-        displacement_mm: channels (z, y, x).
+        displacement_mm: [3, Z, Y, X], components along the voxel axes (z, y, x).
         affine: [4, 4], voxel index (x, y, z, 1) to RAS millimetres.
+
+    Returns:
+        float32 [3, Z, Y, X], components along the axes of LPS (x, y, z).
     """
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     to_lps = np.diag([-1.0, -1.0, 1.0]) @ axes
@@ -453,16 +477,16 @@ def lps_vectors(displacement_mm: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def _centre(placement: Placement, volumes: Volumes) -> list[float]:
-    """The middle of the canonical grid as a voxel index (x, y, z) of FIXED."""
+    """Return the middle of the canonical grid as a voxel index (x, y, z) of FIXED."""
     z, y, x = (o + s * (n - 1) / 2 for o, s, n in zip(placement.offset, placement.scale, placement.shape))
     return [round(x, 3), round(y, 3), round(placement.native_shape[0] - 1 - z if volumes.flipped else z, 3)]
 
 
 def _write(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """A volume [Z, Y, X], or vectors [3, Z, Y, X] in the fifth axis of a NIfTI, as its standard says."""
+    """Write a volume [Z, Y, X], or vectors [3, Z, Y, X], which the NIfTI standard puts on the fifth axis."""
     data: Any = array.transpose(2, 1, 0) if array.ndim == 3 else array.transpose(3, 2, 1, 0)[:, :, :, None, :]
     image = nib.Nifti1Image(np.ascontiguousarray(data, np.float32), affine)
-    image.set_qform(affine, "aligned")  # for ITK, which does not read an sform whose axes are rounded
+    image.set_qform(affine, "aligned")  # for ITK, which rejects an sform whose axes are inexact by rounding
     image.header.set_xyzt_units("mm")
     if array.ndim == 4:
         image.header.set_intent("vector")

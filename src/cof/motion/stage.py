@@ -1,4 +1,4 @@
-"""The stages of motion: training TOPPR, and the displacement path of every cycle of a batch."""
+"""The two stages of motion: train TOPPR, and register the cycle of every subject of a batch."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ def train(
     curves: Curves = None,
     annotations: Annotated[
         list[Path] | tuple[Path, ...],
-        typer.Option(help="Folder of the experts' labels, which `lambda_labels` prefers."),
+        typer.Option(help="Folder of annotations; lambda_labels uses them instead of the labels where they exist."),
         Folder(),
         OfEveryBatch(needed=False),
     ] = (),
@@ -72,18 +72,18 @@ def train(
     """Train one variant of TOPPR on the training split.
 
     Args:
-        subjects: those that an earlier stage left out are passed over.
+        subjects: table of the cohort; subjects that an earlier stage left out are skipped.
         cine, labels, grid, curves: as annotated.
-        labeller: the frozen teacher.
-        out: of `weights.safetensors`, `settings.json` and `log.csv` (a row an iteration).
-        work: a killed training resumes from it, and one with other data, code, settings or
-            seed does not. Emptied of this training when it is done.
-        settings: the variant; its `path` has no part in training.
-        seed: of initial weights, pairs, augmentation and slices.
+        labeller: folder of the labeller, which is the frozen teacher.
+        out: folder of `weights.safetensors`, `settings.json` and `log.csv` (one row per iteration).
+        work: folder of checkpoints. A killed training with the same data, code, settings and seed resumes from it. The
+            checkpoint is removed when the training is done.
+        settings: settings of the variant; the training does not use its `path`.
+        seed: seed of initial weights, pairs, augmentation and slices.
         devices: as in `cof.training.run.Run`.
 
     Raises:
-        UsageError: no training subject is there, or they lie on different canonical grids.
+        UsageError: there is no training subject, or the subjects lie on different canonical grids.
     """
     from cof.labels.teacher import Teacher
     from cof.motion.dataset import find_subjects, fingerprint, open_subject
@@ -91,7 +91,10 @@ def train(
 
     files = find_subjects(subjects, grid, cine, labels, annotations)
     if not files:
-        raise UsageError("TOPPR: no subject of the training split has a cine, labels and a canonical grid")
+        raise UsageError(
+            "TOPPR: no subject of the training split has a cine, labels and a canonical grid: look at the exclusions "
+            "of the earlier stages"
+        )
 
     settings = settings.trained()
     provenance = stamp(settings.model_dump(mode="json"))
@@ -101,7 +104,10 @@ def train(
     data = [open_subject(subject) for subject in progress(files, "reading the training subjects", "subject")]
     geometries = {(subject.placement.shape, subject.placement.spacing_mm) for subject in data}
     if len(geometries) > 1:
-        raise UsageError(f"TOPPR: the training subjects lie on {len(geometries)} different canonical grids")
+        raise UsageError(
+            f"TOPPR: the training subjects lie on {len(geometries)} different canonical grids: make the grid of all "
+            "batches again with the same settings"
+        )
 
     teacher = Teacher.load(labeller) if settings.lambda_seg else None
     run = Run(checkpoint, curves, devices, "TOPPR")
@@ -128,10 +134,10 @@ class Trained:
     """A trained registration.
 
     Attributes:
-        network: in evaluation mode, on the device to use.
-        settings: the variant.
-        shape: of the canonical grid that it was trained on (z, y, x).
-        sha256: of the weights.
+        network: the network in evaluation mode, on the device to use.
+        settings: settings of the variant.
+        shape: voxels of the canonical grid of the training (z, y, x).
+        sha256: SHA-256 of the weights.
     """
 
     network: Toppr
@@ -141,16 +147,18 @@ class Trained:
 
 
 def load(folder: Path) -> Trained:
-    """What `train` wrote into `folder`.
+    """Load the registration that `train` wrote into `folder`.
 
     Raises:
         UsageError: the folder holds no trained registration.
     """
     if not (folder / WEIGHTS).is_file() or not (folder / SETTINGS).is_file():
-        raise UsageError(f"{folder} is no trained registration; {beside(folder, WEIGHTS)}")
+        raise UsageError(f"{folder} is not a trained registration; {beside(folder, WEIGHTS)}")
     record = json.loads((folder / SETTINGS).read_text())
     if "family" in record["settings"]:
-        raise UsageError(f"{folder} is no trained registration but a model; registrations lie in registrations/")
+        raise UsageError(
+            f"{folder} is a trained model, not a trained registration; registrations are in registrations/"
+        )
     settings = RegistrationSettings.model_validate(record["settings"])
     z, y, x = record["spacing_mm"]
     network = Toppr.of(settings, (z, y, x))
@@ -176,17 +184,18 @@ def register_batch(
 
     Args:
         grid, weights, exclusions: as annotated.
-        out: of `{subject}.safetensors`, the displacement paths, each with measures of its regularity. A
-            subject with an anchor and no cine has none; that of a pair is ED and ES alone, without a low-pass.
+        out: folder of `{subject}.safetensors`, the displacement paths with measures of their regularity. A subject with
+            a single anchor volume gets none. The path of a pair has only ED and ES, and no low-pass.
         settings: refinement and temporal low-pass.
-        labels: of the batch, which a refinement by labels needs.
+        labels: folder of the labels of the batch; needed only for a refinement by labels.
 
     Raises:
         UsageError: there is no trained registration, or no labels for a refinement by labels.
     """
     if settings.needs_labels and labels is None:
         raise UsageError(
-            "path.refinement.lambda_labels is above 0: name the labels of the batch (--labels), or set it to 0"
+            "path.refinement.lambda_labels is above 0, and no labels were given: give those of the batch by --labels, "
+            "or set it to 0"
         )
     trained = load(weights)
     network, variant = trained.network, trained.settings.model_copy(update={"path": settings})
@@ -199,7 +208,11 @@ def register_batch(
                 if canonical.kind == "anchor":  # there is no motion to register
                     continue
                 if not np.allclose(placement.spacing_mm, network.spacing_mm):
-                    raise CofError(Reason.CINE_GEOMETRY, "the registration was trained on a grid of another spacing")
+                    raise CofError(
+                        Reason.CINE_GEOMETRY,
+                        f"the canonical grid has spacing {placement.spacing_mm} mm (z, y, x), but the registration was "
+                        f"trained with {network.spacing_mm} mm",
+                    )
                 asked = variant
                 if canonical.kind == "pair":  # two frames have no harmonics of a cycle
                     asked = variant.model_copy(update={"path": settings.model_copy(update={"harmonics": None})})
@@ -220,6 +233,6 @@ def register_batch(
 
 
 def _shares(path: Path, placement: Placement, frames: int) -> np.ndarray:
-    """Shares of the labels [frames, 4, Z, Y, X] on the canonical grid, each of the native frame nearest in phase."""
+    """Read label shares [frames, 4, Z, Y, X] on the canonical grid, each from the native frame nearest in phase."""
     native = read_labels(path)
     return label_shares(native[[nearest_frame(frame / frames, len(native)) for frame in range(frames)]], placement)

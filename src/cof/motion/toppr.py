@@ -1,4 +1,4 @@
-"""TOPPR, the topology-preserving physiological registration network: (V_s, V_t) -> u, equation (6) of the paper."""
+"""TOPPR, the topology-preserving physiological registration network: (V_s, V_t) -> u, eq (6) of the paper."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,38 +13,39 @@ from cof.motion.convolution import Conv3d
 from cof.motion.integrate import exponential
 from cof.motion.resolution import motion_spacing
 
-# Slices are 8 to 12 a heart: z is halved once, at this level.
+# A heart has only 8 to 12 slices, so z is halved only once, at this level.
 _LEVEL_HALVING_Z = 2
 
 
 @dataclass(frozen=True)
 class Registration:
-    """What the network finds for a batch of pairs, all on the motion grid [B, 3, Z, Y/2, X/2] in mm (z, y, x).
+    """Output of the network for a batch of pairs; both are [B, 3, Z, Y/2, X/2] in mm (z, y, x) on the motion grid.
 
     Attributes:
-        displacement: u, which pulls the target's grid back to the source.
-        field: what the network parameterises, a stationary velocity or u itself, after the max field.
+        displacement: u, from the target to the source.
+        field: the field that the network predicts, a stationary velocity or u itself, after the max field.
     """
 
     displacement: Tensor
     field: Tensor
 
     def saturation(self, max_field_mm: float) -> float:
-        """The share of field components beyond nine tenths of the max field."""
+        """Return the share of field components beyond 90 % of the max field."""
         return float((self.field.detach().abs() > 0.9 * max_field_mm).float().mean())
 
 
 class Toppr(nn.Module):
-    """An anisotropic U-Net whose output, at half the in-plane resolution, is integrated there.
+    """An anisotropic U-Net whose output, at half the in-plane resolution, is integrated to a displacement.
 
     Args:
-        channels: features of each level, from half resolution downwards; every level halves rows and columns, the
-            third also the slices.
-        spacing_mm: canonical spacing (z, y, x).
-        parameterisation: the output is a stationary velocity (integrated by scaling and squaring) or u itself.
-        max_field: `tanh` bounds every component of the output by `max_field_mm`, and with it u; `hinge` leaves that to
-            a penalty in training; `none` does nothing.
-        max_field_mm: the bound.
+        channels: number of features of each level, from half resolution downwards. Every level halves rows and columns;
+            the third also halves the slices.
+        spacing_mm: spacing of the canonical grid (z, y, x).
+        parameterisation: "velocity" for a stationary velocity, integrated by scaling and squaring; "displacement" for u
+            itself.
+        max_field: `tanh` bounds every component of the output, and so of u, by `max_field_mm`; `hinge` only adds a
+            penalty in training; `none` has no bound.
+        max_field_mm: the bound in mm.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Toppr(nn.Module):
 
     @classmethod
     def of(cls, settings: RegistrationSettings, spacing_mm: Triple) -> "Toppr":
-        """The network that settings describe."""
+        """Build the network that the settings describe."""
         return cls(settings.channels, spacing_mm, settings.parameterisation, settings.max_field, settings.max_field_mm)
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
@@ -82,8 +83,8 @@ class Toppr(nn.Module):
         return self.realise(self.unbounded(source, target))
 
     def unbounded(self, source: Tensor, target: Tensor) -> Tensor:
-        """The field [B, 3, Z, Y/2, X/2] in mm (z, y, x) before the max field: what `realise` takes."""
-        # Channels last in memory: convolutions, and interpolation above all, take less time.
+        """Predict the field [B, 3, Z, Y/2, X/2] in mm (z, y, x) before the max field: the input of `realise`."""
+        # With channels last in memory, convolution and above all interpolation are faster.
         features = torch.cat([source, target], dim=1).contiguous(memory_format=torch.channels_last_3d)
         skips = []
         for level in self.encoder:
@@ -94,10 +95,10 @@ class Toppr(nn.Module):
             skip = skips.pop()
             features = _resized(features, skip.shape[2:])
             features = _activate(level(torch.cat([features, skip], dim=1)))
-        return self.head(features).float()  # under autocast too, motion needs single precision
+        return self.head(features).float()  # also under autocast, motion needs single precision
 
     def realise(self, field: Tensor) -> Registration:
-        """The registration that a field on the motion grid stands for: bounded by the max field, and integrated."""
+        """Convert a field on the motion grid to a registration: bound it by the max field, and integrate it."""
         if self.max_field == "tanh":
             field = self.max_field_mm * torch.tanh(field / self.max_field_mm)
         if self.parameterisation == "displacement":
@@ -106,9 +107,9 @@ class Toppr(nn.Module):
 
 
 def _resized(features: Tensor, shape: torch.Size) -> Tensor:
-    """Features [B, C, z, y, x], channels last in memory, interpolated linearly to [B, C, Z, Y, X].
+    """Interpolate features [B, C, z, y, x], channels last in memory, linearly to [B, C, Z, Y, X].
 
-    First along z, then in planes: images are interpolated in less time than volumes.
+    First along z, then in planes: the interpolation of images is faster than that of volumes.
     """
     rows, columns = features.shape[3:]
     along_z = F.interpolate(features.flatten(3), size=(shape[0], rows * columns), mode="bilinear", align_corners=False)
@@ -118,12 +119,12 @@ def _resized(features: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _halving(inputs: int, outputs: int, also_z: bool) -> nn.Conv3d:
-    """A strided convolution; its even kernel keeps the centre of an output voxel at that of the block it stands for."""
+    """Return a strided convolution. Its even kernel keeps the centre of an output voxel at the centre of its block."""
     kernel, stride = ((4, 4, 4), (2, 2, 2)) if also_z else ((3, 4, 4), (1, 2, 2))
     return Conv3d(inputs, outputs, kernel, stride=stride, padding=1)
 
 
 def _activate(features: Tensor) -> Tensor:
-    # Normalised features learn several times faster than plain ones.
-    # A group a channel is `F.instance_norm`, which takes longer and leaves channels first.
+    # Training is several times faster with normalised features. One group per channel is the same as
+    # `F.instance_norm`, which is slower and returns channels first.
     return F.leaky_relu(F.group_norm(features, features.shape[1]), 0.2)

@@ -18,7 +18,7 @@ LOG_COLUMNS = ("iteration", "loss", "rec", "seg", "labels", "smooth", "excess", 
 
 
 class RandomPairs:
-    """Random pairs of the subjects' frames, the source of TOPPR."""
+    """Source of training batches for TOPPR: random pairs of frames of the subjects."""
 
     held_out: Sequence[DrawnPair] = ()
 
@@ -26,7 +26,7 @@ class RandomPairs:
         self.subjects, self.settings, self.seed = subjects, settings, seed
 
     def draw(self, iteration: int) -> list[DrawnPair]:
-        """The pairs of an iteration, their affine maps and the slices that the labeller sees."""
+        """Draw the pairs of an iteration, their affine maps, and the slices for the teacher."""
         settings, rng = self.settings, np.random.default_rng([self.seed, iteration])
         pairs = draw_pairs(self.subjects, settings.pairing, settings.batch, rng)
         maps = None
@@ -46,7 +46,7 @@ class RandomPairs:
         ]
 
     def load(self, items: Sequence[DrawnPair]) -> PairBatch:
-        """Read pairs."""
+        """Read the pairs."""
         return PairBatch.of(items, with_labels=self.settings.lambda_labels > 0)
 
 
@@ -61,13 +61,13 @@ def fit(
 
     Args:
         subjects: training subjects on one canonical grid.
-        settings: the variant.
+        settings: settings of the variant.
         teacher: the frozen labeller; not needed if `lambda_seg` is zero.
-        seed: of initial weights, pairs, augmentation and slices.
-        run: where the training runs and what it resumes from.
+        seed: seed of initial weights, pairs, augmentation and slices.
+        run: devices of the training, and the checkpoint to resume from.
 
     Returns:
-        The trained network and its log, a row an iteration (`LOG_COLUMNS`).
+        The trained network and its log, one row per iteration (`LOG_COLUMNS`).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

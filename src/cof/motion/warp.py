@@ -1,4 +1,4 @@
-"""Warping by a displacement in millimetres: V_t^(x) = V_s(x + u(x)), equation (2) of the paper."""
+"""Warping by a displacement in mm: V_t^(x) = V_s(x + u(x)), eq (2) of the paper."""
 
 import math
 from functools import lru_cache
@@ -13,22 +13,22 @@ from cof.heart.structures import CLASSES
 
 @lru_cache(maxsize=16)
 def identity_grid(shape: tuple[int, int, int], device: torch.device) -> Tensor:
-    """Normalised sampling positions [1, Z, Y, X, 3] of every voxel of `shape`, last axis x, y, z, corners aligned."""
+    """Return normalised sampling positions [1, Z, Y, X, 3] of all voxels; last axis (x, y, z), corners aligned."""
     axes = [torch.linspace(-1, 1, size, device=device) if size > 1 else torch.zeros(1, device=device) for size in shape]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([x, y, z], dim=-1)[None]
 
 
 def normalising_factors(shape: tuple[int, int, int], spacing_mm: Triple) -> Triple:
-    """For each axis z, y, x, what turns millimetres into the [-1, 1] coordinates of a grid of `shape`."""
+    """Return the factors (z, y, x) from millimetres to the [-1, 1] coordinates of a grid of `shape`."""
     z, y, x = (2.0 / (spacing * max(size - 1, 1)) for size, spacing in zip(shape, spacing_mm))
     return z, y, x
 
 
 def warp(volume: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
-    """Pull `volume` back along a displacement: out(x) = volume(x + u(x)).
+    """Warp `volume` by a displacement: out(x) = volume(x + u(x)).
 
-    Interpolation is linear; beyond the edges the volume goes on with its border values.
+    Interpolation is linear; beyond the edges the border values continue.
 
     Args:
         volume: [B, C, Z, Y, X], or [1, C, Z, Y, X] for one volume warped by every displacement.
@@ -47,20 +47,23 @@ def warp(volume: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
 
 
 def warp_labels(labels: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
-    """Warp label maps [B, Z, Y, X] (uint8 or integer) as linear one-hot maps; the largest share wins (uint8)."""
+    """Warp label maps [B, Z, Y, X] (integers) as one-hot maps with linear interpolation.
+
+    Every voxel of the result, uint8 [B, Z, Y, X], gets the label with the largest share.
+    """
     one_hot = F.one_hot(labels.long(), CLASSES).movedim(-1, 1).to(displacement_mm.dtype)
     return warp(one_hot, displacement_mm, spacing_mm).argmax(dim=1).to(torch.uint8)
 
 
 def reachable(mask: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> tuple[slice, slice, slice]:
-    """The box of voxels that a mask can reach when it is pulled back along displacements, with a voxel to spare.
+    """Return the box (z, y, x) of voxels that a mask can reach when it is warped by displacements, plus one voxel.
 
-    Whatever vanishes outside the mask may be cut to this box before a warp, which then gives the same inside the box.
+    A volume that is zero outside the mask can be cut to this box before a warp; the result inside the box is the same.
 
     Args:
-        mask: [Z, Y, X]; one that is nowhere true gets the whole grid.
+        mask: bool [Z, Y, X]; for a mask without any true voxel, the box is the whole grid.
         displacement_mm: [T, 3, ...], channels (z, y, x) in mm, on any grid.
-        spacing_mm: of the mask (z, y, x).
+        spacing_mm: voxel spacing of the mask (z, y, x).
     """
 
     def along(axis: int) -> slice:
@@ -74,13 +77,14 @@ def reachable(mask: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> tupl
 
 
 def fill_invalid(volume: Tensor, valid: tuple[bool, ...]) -> Tensor:
-    """Copies of the nearest valid slice in place of canonical slices that no native slice fills.
+    """Fill canonical slices that lie outside the native stack with copies of the nearest valid slice.
 
-    The stack then goes on beyond its ends as it does on the native grid, and a warp pulls no emptiness into the heart.
+    The stack then continues beyond its ends as on the native grid, and a warp does not bring empty voxels into the
+    heart.
 
     Args:
         volume: [..., Z, Y, X].
-        valid: Z flags, at least one of them true.
+        valid: Z flags, true for slices inside the native stack; at least one is true.
     """
     if all(valid):
         return volume

@@ -1,1 +1,1 @@
-"""The synthetic cohort: anatomy, motion, ECG and scanner, written as the raw files UK Biobank delivers."""
+"""The synthetic cohort: simulated anatomy, motion, ECG and scanner, written as raw files like UK Biobank's."""

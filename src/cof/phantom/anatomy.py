@@ -1,8 +1,8 @@
-"""The heart at end diastole, as radii about the LV long axis.
+"""Anatomy of the synthetic heart at end diastole, as radii from the LV long axis.
 
 Heart frame, in mm: the origin is the endocardial apex, z runs along the long axis towards the base, and the polar angle
 lies in the short-axis plane as seen from the apex: 0 lateral, 90 anterior, 180 septal, 270 degrees inferior. Every
-surface is star-shaped about the axis, so that a heart is a handful of tables of radii over height and angle.
+surface is star-shaped about the axis, so that a few tables of radii over height and angle describe a heart.
 
 The LV cavity is half a prolate ellipsoid of the given volume and length (EDV = 2/3 pi a^2 L), the wall follows from its
 mass at 1.05 g/ml, and the RV is a crescent on the septal side with the given volume.
@@ -26,17 +26,17 @@ _BELOW_APEX_MM = 16.0
 _ABOVE_BASE_MM = 70.0
 _RING_CENTRES = np.deg2rad([90, 150, 210, 270, 330, 30])
 _APICAL_CENTRES = np.deg2rad([90, 180, 270, 0])
-# Coronary territories as AHA segments, from the heart of the territory outwards.
+# Coronary territories as AHA segments, from the centre of the territory outwards.
 TERRITORIES = {"none": (), "lad": (13, 14, 7, 8, 1, 2), "rca": (10, 4, 15, 9, 3), "lcx": (11, 5, 12, 6, 16)}
 
 
 def _wrapped(angle: np.ndarray) -> np.ndarray:
-    """Angles in (-pi, pi]."""
+    """Wrap angles to [-pi, pi)."""
     return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def _partition(centres: np.ndarray) -> np.ndarray:
-    """[segments, ANGLES] squared-cosine weights of one ring of segments; they sum to one at every angle."""
+    """Return squared-cosine weights of one ring of segments, [segments, ANGLES]; they sum to one at every angle."""
     width = 2 * np.pi / len(centres)
     distance = np.abs(_wrapped(THETA[None] - centres[:, None]))
     return np.where(distance < width, np.cos(np.pi / 2 * distance / width) ** 2, 0.0)
@@ -47,7 +47,7 @@ _LEVEL = np.repeat([0, 1, 2], [6, 6, 4])
 
 
 def segment_weights(height: np.ndarray, length_mm: float) -> np.ndarray:
-    """Smooth membership of the 16 AHA segments.
+    """Return the smooth membership of points in the 16 AHA segments.
 
     Args:
         height: [...] mm above the apex.
@@ -67,7 +67,7 @@ def segment_weights(height: np.ndarray, length_mm: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Papillary:
-    """One head of a papillary muscle: its angle, the heights it spans, its radius and how far out it lies."""
+    """One head of a papillary muscle: angle, range of heights, radius, and distance from the axis at root and tip."""
 
     angle: float
     low_mm: float
@@ -84,14 +84,15 @@ class Heart:
     Attributes:
         endo, epi: LV endocardium and epicardium; rv_endo, rv_epi: RV free wall (equal to `epi` away from the RV).
         fat: thickness of the epicardial fat over the outermost surface.
-        trabeculae, rv_trabeculae: how far trabeculation darkens the rim of the blood pools.
-        rv_window: 1 towards the RV free wall, 0 away from it.
+        trabeculae, rv_trabeculae: depth of the trabeculated rim of the blood pools.
+        rv_window: weight of the RV free wall: 1 there, 0 away from it.
         base_tilt: slope of the base plane along lateral and anterior: the plane lies at length + tilt . (x, y).
-        lean: slope of the long axis against the slice normal along lateral and anterior.
+        lean: slope of the long axis relative to the slice normal along lateral and anterior.
         papillaries: heads of the papillary muscles.
         segment_share: [16] share of the cavity that each AHA segment faces.
         infarct_share: [16] infarcted share of each segment.
-        edv_ml, rvedv_ml, lvm_g: what the tables were solved for; length_mm as in the latents.
+        length_mm: LV length.
+        edv_ml, rvedv_ml, lvm_g: volumes and LV mass for which the tables were solved.
     """
 
     z_mm: np.ndarray
@@ -114,12 +115,12 @@ class Heart:
     lvm_g: float
 
     def at(self, table: np.ndarray, height: np.ndarray, shift: np.ndarray | None = None) -> np.ndarray:
-        """Rows of a table at heights.
+        """Interpolate the rows of a table at heights.
 
         Args:
             table: [heights, ANGLES].
-            height: [P] or, one for every angle, [P, ANGLES], in mm.
-            shift: [P] twist in bins by which the angle at which the table is read lies behind the asked one.
+            height: [P] or, with one height for every angle, [P, ANGLES], in mm.
+            shift: [P] twist in angle bins: column k is read at k - shift.
 
         Returns:
             float32 [P, ANGLES], linear in height.
@@ -137,22 +138,22 @@ class Heart:
 
 
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_mm: float, scale_bins: float) -> np.ndarray:
-    """Unit-variance noise over height and (periodic) angle."""
+    """Draw smooth unit-variance noise over height and (periodic) angle."""
     noise = gaussian_filter(rng.standard_normal(shape), (scale_mm / _STEP_MM, scale_bins), mode=("nearest", "wrap"))
     return noise / noise.std()
 
 
 def _volume_ml(inner: np.ndarray, outer: np.ndarray, inside: np.ndarray) -> float:
-    """Volume between two surfaces over the heights (or height-angle cells) that are `inside`."""
+    """Return the volume between two surfaces over the heights (or cells of height and angle) that are `inside`."""
     return float(((outer**2 - inner**2) / 2 * inside).sum() * (2 * np.pi / ANGLES) * _STEP_MM / 1000)
 
 
 def _infarct_shares(latents: Latents, rng: np.random.Generator) -> np.ndarray:
-    """[16] how much of each AHA segment is infarcted; the mean is the infarct's share of the wall."""
+    """Draw the infarcted share of each AHA segment, [16]; the mean is the infarct's share of the wall."""
     shares = np.zeros(16)
     left = latents.infarct_size * 16
     order = list(TERRITORIES[latents.infarct])
-    # The culprit lesion may be proximal or distal: start anywhere among the first two.
+    # The culprit lesion may be proximal or distal: start at either of the first two segments.
     if order and rng.random() < 0.5:
         order[0], order[1] = order[1], order[0]
     for segment in order:
@@ -162,7 +163,7 @@ def _infarct_shares(latents: Latents, rng: np.random.Generator) -> np.ndarray:
 
 
 def _papillaries(length: float, rng: np.random.Generator) -> tuple[Papillary, ...]:
-    """The anterolateral muscle and the two heads of the posteromedial one."""
+    """Draw the anterolateral papillary muscle and the two heads of the posteromedial one."""
     heads = []
     for degrees, radius in ((rng.normal(38, 8), 6.3), (rng.normal(265, 7), 4.8), (rng.normal(297, 8), 5.2)):
         low, high = rng.normal(0.2, 0.03) * length, rng.normal(0.72, 0.04) * length
@@ -180,7 +181,7 @@ def _papillaries(length: float, rng: np.random.Generator) -> tuple[Papillary, ..
 
 
 def build_heart(latents: Latents, rng: np.random.Generator) -> Heart:
-    """The heart of one participant: sizes from its latents, shape variation from `rng`."""
+    """Build the heart of one participant: sizes from its latents, shape variation from `rng`."""
     length = latents.length_mm
     z = np.arange(-_BELOW_APEX_MM, length + _ABOVE_BASE_MM + _STEP_MM, _STEP_MM).astype(np.float32)
     shape = (len(z), ANGLES)
@@ -190,7 +191,7 @@ def build_heart(latents: Latents, rng: np.random.Generator) -> Heart:
     base_tilt = (float(tilt * np.cos(direction)), float(tilt * np.sin(direction)))
     septum = np.cos(THETA - np.pi)
 
-    # Cavity: prolate profile, an elliptical and a triangular harmonic, a slightly flattened septum.
+    # Cavity: prolate profile with an elliptical and a triangular harmonic and a slightly flattened septum.
     axis = np.sqrt(latents.edv_ml * 1000 * 3 / (2 * np.pi * length))
     profile = np.sqrt(np.clip(1 - relative**2, 0, None))
     profile[z > length] = np.maximum(profile[z > length], 0.9)
@@ -203,7 +204,7 @@ def build_heart(latents: Latents, rng: np.random.Generator) -> Heart:
     endo = axis * profile[:, None] * outline[None]
     endo *= np.sqrt(latents.edv_ml / _volume_ml(np.zeros(1), endo, below_base[:, None]))
 
-    # Wall: thinner at the apex and in the infarct, scaled until its mass is right.
+    # Wall: thinner at the apex and in the infarct, scaled to the given mass.
     infarct_share = _infarct_shares(latents, rng)
     weights = segment_weights(z, length)
     infarcted = np.einsum("j,jzt->zt", infarct_share, weights)
@@ -225,7 +226,7 @@ def build_heart(latents: Latents, rng: np.random.Generator) -> Heart:
     wall = brentq(lambda w: _volume_ml(endo, epicardium(w), below_base[:, None]) - target, 2.0, 45.0, xtol=1e-3)
     epi = epicardium(float(wall))
 
-    # RV: a crescent that leans towards the outflow tract at the base and towards the diaphragm below.
+    # RV: a crescent that leans towards the outflow tract at the base, and towards the diaphragm below.
     start = rng.uniform(0.04, 0.14) * length
     rise = np.clip((z - start) / (0.72 * length - start), 0, 1)
     height = np.sqrt(1 - (1 - rise) ** 2) * np.where(z > start, 1, 0)

@@ -1,4 +1,4 @@
-"""The cohort card: synthetic against published populations, and how much of the heart the ECG knows."""
+"""The cohort card: a comparison with a published population, and the share of heart function that the ECG explains."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ PUBLISHED: dict[str, tuple[float, float]] = {
     "rvesv_ml": (67.614, 22.853),
     "rvef_pct": (56.405, 6.526),
 }
-# How much a flag for low voltage takes off the QRS.
+# Factor of the QRS amplitude where the low-voltage flag is set.
 _LOW_VOLTAGE_FACTOR = 0.6
 _ECG = (
     "hr_ecg_bpm",
@@ -49,12 +49,12 @@ _ECG = (
 )
 _ECG_GROUPS = ("rhythm", "conduction", "infarct")
 _ANCHOR = ("edv_ml", "lvm_g", "length_mm", "rvedv_ml")
-# The published means are matched by a reference sample of this many draws, whatever the size of the cohort.
+# Size of the reference sample that is compared with the published means; it does not depend on the cohort's size.
 REFERENCE_DRAWS = 2000
 
 
 def tabulate(population: list[Latents]) -> pd.DataFrame:
-    """One row a participant: latents and what follows from them."""
+    """Return a table with one row per participant: latents and values derived from them."""
     table = pd.DataFrame([latents.to_dict() for latents in population])
     table["bmi"] = [latents.bmi for latents in population]
     table["esv_ml"] = table.edv_ml * (1 - table.ef_pct / 100)
@@ -66,7 +66,7 @@ def tabulate(population: list[Latents]) -> pd.DataFrame:
 
 
 def explained(features: np.ndarray, target: np.ndarray) -> float:
-    """R2 of an ordinary least-squares fit, adjusted for the number of features."""
+    """Return R2 of an ordinary least-squares fit, adjusted for the number of features."""
     design = np.column_stack([np.ones(len(features)), features])
     residual = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
     rank = np.linalg.matrix_rank(design)
@@ -74,7 +74,7 @@ def explained(features: np.ndarray, target: np.ndarray) -> float:
 
 
 def calibrate(table: pd.DataFrame) -> dict[str, Any]:
-    """Means and SDs beside the published ones, and the shares of participants with a finding."""
+    """Return means and SDs with the published ones, and the shares of participants with a finding."""
     findings = {
         "lbbb": table.conduction == "lbbb",
         "rbbb": table.conduction == "rbbb",
@@ -100,7 +100,7 @@ def calibrate(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def couple(table: pd.DataFrame) -> dict[str, float]:
-    """How much of mass and function the ECG and the anchor tell; needs many more rows than there are features."""
+    """Return how much of mass and function ECG and anchor explain; needs many more rows than features."""
     groups = pd.get_dummies(table[list(_ECG_GROUPS)])
     ecg = np.column_stack([table[list(_ECG)].to_numpy(float), groups.to_numpy(float)])
     anchor = table[list(_ANCHOR)].to_numpy(float)
@@ -118,7 +118,7 @@ def _mean_sd(mean: float, sd: float) -> str:
 
 
 def _markdown(card: dict[str, Any]) -> str:
-    """The card for people."""
+    """Return the card as Markdown."""
     own = card["cohort"]["calibration"]
     lines = [
         "# Card of the synthetic cohort",
@@ -127,7 +127,7 @@ def _markdown(card: dict[str, Any]) -> str:
         f"{card['reference']['n']} further draws from the same population. Published: UK Biobank imaging participants, "
         "aggregate constants in the source of broadinstitute/ml4h.",
         "",
-        "On this cohort a gain from the ECG shows only that a method can use couplings that were put in. It says "
+        "On this cohort a gain from the ECG shows only that a method can use couplings that were built in. It says "
         "nothing about real patients.",
         "",
         *markdown_lines(
@@ -144,7 +144,7 @@ def _markdown(card: dict[str, Any]) -> str:
         ),
         "",
         *markdown_lines(
-            ["coupling in the reference draws", "value", "aim"],
+            ["coupling in the reference draws", "value", "target"],
             [
                 [name, f"{card['couplings'][key]:.2f}", aim]
                 for name, key, aim in (
@@ -164,7 +164,7 @@ def _markdown(card: dict[str, Any]) -> str:
             ],
         ),
         "",
-        "The aims for couplings hold for the population arm; with the disease of the enriched arm the ECG tells more.",
+        "The targets hold for the population arm; with the diseases of the enriched arm the ECG explains more.",
         "",
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Writes a synthetic ECG as the GE CardioSoft export that UK Biobank delivers (field 20205), byte layout included."""
+"""Writer of synthetic ECGs as GE CardioSoft exports like UK Biobank's (field 20205), including the byte layout."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,14 +13,14 @@ from cof.phantom.ecg import DOWER, RATE_HZ, RESOLUTION_UV, Strip, synthesise
 from cof.phantom.latents import Latents
 from cof.phantom.seeds import stream
 
-# Share of files from the older software (V6.51) with its other spelling and line ends.
+# Share of files from the older software (V6.51), which has other spellings and line ends.
 _OLDER_SHARE = 0.2
 _LABEL_NOISE = 0.05
 _FIRST_LINE, _LINE = 301, 300
 
 
 def write_ecg(path: Path, latents: Latents, seed: int) -> None:
-    """Write the resting ECG of `latents` to `path`. The same latents and seed give the same bytes."""
+    """Write the resting ECG of `latents` to `path`; the same latents and seed give the same bytes."""
     rng = stream(seed, latents.participant, "ecg")
     older = rng.random() < _OLDER_SHARE
     strip = synthesise(latents, rng, rounded_apart=older)
@@ -39,7 +39,7 @@ def write_ecg(path: Path, latents: Latents, seed: int) -> None:
 def _document(
     latents: Latents, strip: Strip, measured: Measurements, statements: list[str], older: bool, rng: np.random.Generator
 ) -> list[str]:
-    """The children of the root, in the order of the export."""
+    """Return the children of the root element, in the order of the export."""
     version, analysis, device = ("V6.51", "", "CASE Client") if older else ("V6.73", "12SL V21", "CardioSoft")
     year = int(rng.integers(2014, 2020))
     date = {"Hour": int(rng.integers(8, 18)), "Minute": int(rng.integers(60)), "Second": int(rng.integers(60))}
@@ -177,7 +177,7 @@ def _table(measured: Measurements) -> list[str]:
 
 
 def _vector_loops(measured: Measurements) -> list[str]:
-    """The median beat as the vectorcardiogram of the inverse Dower transform (here the least-squares inverse)."""
+    """Return the median beat as a vectorcardiogram by the inverse Dower transform (here the least-squares inverse)."""
     x, down, back = np.rint(np.linalg.pinv(DOWER) @ measured.median[list(INDEPENDENT)]).astype(int)
     marks = measured.landmarks
     loops = {
@@ -217,7 +217,7 @@ def _waveforms(counts: np.ndarray, indent: int) -> list[str]:
 
 
 def _samples(counts: np.ndarray, indent: int) -> str:
-    """Comma-separated counts: 301 in the first line, 300 in the others, each line but the last with a final comma."""
+    """Join counts by commas: 301 in the first line, 300 in the others; each line but the last ends in a comma."""
     values = [str(value) for value in counts.tolist()]
     chunks = [values[:_FIRST_LINE]]
     chunks += [values[start : start + _LINE] for start in range(_FIRST_LINE, len(values), _LINE)]
@@ -225,12 +225,12 @@ def _samples(counts: np.ndarray, indent: int) -> str:
 
 
 def _leaves(values: Mapping[str, object] | Iterable[tuple[str, object]], units: str = "") -> list[str]:
-    """One element a value; None gives an empty element."""
+    """Return one element per value; None gives an empty element."""
     attribute = f' units="{units}"' if units else ""
     pairs = values.items() if isinstance(values, Mapping) else values
     return [f"<{key}{attribute}>{'' if value is None else escape(str(value))}</{key}>" for key, value in pairs]
 
 
 def _element(name: str, children: list[str], attributes: str = "") -> list[str]:
-    """An element around `children`, one tab deeper; the later lines of a waveform keep the indent they have."""
+    """Put an element around `children`, which move one tab deeper; later lines of a waveform keep their indent."""
     return [f"<{name}{attributes}>", *(f"\t{child}" for child in children), f"</{name}>"]

@@ -1,6 +1,6 @@
-"""What the synthetic electrocardiograph makes of its own strip: a median beat, measurements and an interpretation.
+"""The synthetic electrocardiograph, which computes median beat, measurements and interpretation of its strip.
 
-Everything here is measured on the finished signal, noise included; nothing is read from the latents but sex.
+Everything is measured on the finished signal, including noise; of the latents only the sex is used.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ _SMALLEST_WAVE_UV = 30.0
 
 @dataclass(frozen=True)
 class Measurements:
-    """Measurements as the device prints them: ms, degrees, beats/min; None where a wave was not found.
+    """Measurements as the device prints them, in ms, degrees and beats per minute; None where a wave was not found.
 
     Attributes:
         median: int16 [12, 600], the median beat in counts.
         landmarks: onsets and ends, in samples of the median beat.
-        amplitude_uv, duration_ms: by wave, one value a lead; absent waves are None. Q and S are positive magnitudes.
+        amplitude_uv, duration_ms: one value per lead for each wave; absent waves are None. Q and S are magnitudes.
     """
 
     rate_bpm: int
@@ -57,12 +57,12 @@ class Measurements:
         return (self.amplitude("R", "aVL") + self.amplitude("S", "V3")) / 1000
 
     def amplitude(self, wave: str, lead: str) -> int:
-        """Amplitude of a wave in uV, zero where it is absent."""
+        """Return the amplitude of a wave in uV; zero where it is absent."""
         return self.amplitude_uv[wave][LEADS.index(lead)] or 0
 
 
 def measure(strip: Strip, rng: np.random.Generator) -> Measurements:
-    """Measure a strip; intervals and axes carry the small errors of a device."""
+    """Measure a strip; intervals and axes get the small errors of a device."""
     median = _median_beat(strip)
     rr = np.diff(strip.r_ms)
     beat = median * (RESOLUTION_UV / 1000)
@@ -103,10 +103,13 @@ def measure(strip: Strip, rng: np.random.Generator) -> Measurements:
 
 
 def interpret(measured: Measurements, sex: str, noise: float, rng: np.random.Generator) -> list[str]:
-    """Statements in the device's words, the summary last.
+    """Return the device's statements, the summary last.
 
     Args:
-        noise: the share of findings that are overlooked, and the chance of one that is not there.
+        measured: measurements of the strip.
+        sex: "M" or "F", for the voltage criteria.
+        noise: share of findings that are missed, and probability of one invented finding.
+        rng: source of the noise.
     """
     rhythm = _rhythm(measured)
     findings = [finding for finding in _findings(measured, sex) if rng.random() >= noise]
@@ -120,7 +123,7 @@ def interpret(measured: Measurements, sex: str, noise: float, rng: np.random.Gen
 
 
 def _median_beat(strip: Strip) -> np.ndarray:
-    """The median of all whole beats around R, without baseline wander: int16 [12, 600], R at sample 236."""
+    """Return the median of all whole beats around R, without baseline wander: int16 [12, 600], R at sample 236."""
     highpass = butter(2, 0.5, "highpass", fs=RATE_HZ, output="sos")
     clean = sosfiltfilt(highpass, strip.counts.astype(float), axis=1)
     starts = np.rint(strip.r_ms / _MS).astype(int) - _R_IN_MEDIAN
@@ -130,7 +133,7 @@ def _median_beat(strip: Strip) -> np.ndarray:
 
 
 def _waves(uv: np.ndarray, marks: Landmarks) -> tuple[dict[str, list[int | None]], dict[str, list[int | None]]]:
-    """Amplitudes and durations of the waves of all leads, from [12, 600] uV about the isoelectric level."""
+    """Measure amplitudes and durations of all waves and leads, on [12, 600] uV relative to the isoelectric level."""
     amplitude: dict[str, list[int | None]] = {name: [] for name in _AMPLITUDES}
     duration: dict[str, list[int | None]] = {name: [] for name in _DURATIONS}
     for lead in uv:
@@ -155,7 +158,7 @@ def _whole(value: float | None) -> int | None:
 
 
 def _qrs_waves(lead: np.ndarray) -> dict[str, float]:
-    """Q, R, S, R' and S' of one QRS complex in uV; a complex without R is one Q wave (QS)."""
+    """Measure Q, R, S, R' and S' of one QRS complex in uV; a complex without R is one Q wave (QS)."""
     found: dict[str, float] = {}
     edges = np.flatnonzero(np.diff(np.sign(lead))) + 1
     for part in np.split(lead, edges):
@@ -225,7 +228,7 @@ def _left_atrium(measured: Measurements) -> bool:
 
 
 def _hypertrophy(measured: Measurements, sex: str) -> list[str]:
-    """Voltage criteria: Sokolow-Lyon above 3.5 mV, Cornell above 2.8 (men) or 2.0 mV (women), R in aVL above 1.1 mV."""
+    """Apply voltage criteria: Sokolow-Lyon > 3.5 mV, Cornell > 2.8 (men) or 2.0 mV (women), R in aVL > 1.1 mV."""
     criteria = [
         measured.sokolow_mv / 3.5,
         measured.cornell_mv / (2.0 if sex == "F" else 2.8),
@@ -242,7 +245,7 @@ def _hypertrophy(measured: Measurements, sex: str) -> list[str]:
 
 
 def _infarcts(measured: Measurements) -> list[str]:
-    """Q waves of at least 28 ms, 0.1 mV and a quarter of R in two leads of a territory."""
+    """Find infarcts: Q waves of at least 28 ms, 0.1 mV and a quarter of R in two leads of a territory."""
 
     def q_waves(*leads: str) -> int:
         wide = [lead for lead in leads if (measured.duration_ms["Q"][LEADS.index(lead)] or 0) >= 28]

@@ -1,5 +1,5 @@
-"""The short-axis cine archive as UK Biobank delivers it (field 20209): a flat zip of single-frame DICOM files and a
-manifest, with the irregularities that real archives have."""
+"""Writer of short-axis cine archives like UK Biobank's (field 20209): a flat zip of single-frame DICOM files and a
+manifest, with the irregularities of real archives."""
 
 import io
 import zipfile
@@ -34,14 +34,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Oddities:
-    """What goes wrong in one archive: slices and frames count from 0; None and False mean nothing does.
+    """Irregularities of one archive. Slices and frames are counted from 0; None and False mean no irregularity.
 
     Attributes:
-        repeated_slice: this slice was scanned twice; the second scan, with the later series UID, is the good one.
-        missing: slice and frame of which no file exists.
-        mixed_file_order: file names do not follow time.
-        misspelt_manifest: the manifest is called manifest.cvs.
-        inline_vf: the scanner's own analysis is there as one further series with contours in overlays.
+        repeated_slice: slice that was scanned twice; the second scan, with the later series UID, is the good one.
+        missing: slice and frame whose file is missing.
+        mixed_file_order: whether file names are not in order of time.
+        misspelt_manifest: whether the manifest is called manifest.cvs.
+        inline_vf: whether there is a further series of the scanner's own evaluation, with contours in overlays.
     """
 
     repeated_slice: int | None = None
@@ -98,7 +98,7 @@ class _Study:
 
 
 def _header(study: _Study, stack: Stack, frames: int) -> Dataset:
-    """The elements that all files of the study share."""
+    """Return the elements that all files of the study share."""
     own, begun = study.latents, study.start
     data = Dataset()
     data.file_meta = FileMetaDataset()
@@ -159,12 +159,14 @@ def _add_series(
     """Append one series: images [n, rows, columns] in the order of InstanceNumber.
 
     Args:
-        study, header: what is shared.
+        study, header: identifiers and elements that all files share.
         description: SeriesDescription.
-        images: uint16 [n, rows, columns]; times_ms: [n] trigger times; positions: [n, 3] of the first pixel.
-        order: [n] rank of each image's file name among the series' names.
+        images: uint16 [n, rows, columns].
+        times_ms: [n], trigger times.
+        positions: [n, 3], positions of the first pixels.
+        order: [n], rank of each image's file name among the names of the series.
         skip: index of an image whose file is missing although the manifest lists it.
-        overlays: bool [n, rows, columns] contours for overlay group 6000.
+        overlays: bool [n, rows, columns], contours for overlay group 6000.
     """
     uids = study.next_instance_uids(len(images))
     header.SeriesInstanceUID = study.next_series_uid()
@@ -217,7 +219,7 @@ def _add_series(
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """The mask's pixels that touch the outside in plane."""
+    """Return the pixels of a mask that touch the outside in plane."""
     inner = mask.copy()
     for axis in (-2, -1):
         inner &= np.roll(mask, 1, axis) & np.roll(mask, -1, axis)
@@ -240,8 +242,8 @@ def write_cine_zip(
         latents: participant and heart rate.
         stack: geometry.
         frames: uint16 [T, Z, rows, columns], slices from base to apex.
-        labels: uint8, the same shape; only the overlay contours of the scanner's own analysis come from it.
-        oddities: irregularities to build in.
+        labels: uint8, the same shape; used only for the overlay contours of the scanner's own evaluation.
+        oddities: irregularities to write.
         rng: source of dates, serial numbers and file order.
     """
     count, slices = frames.shape[:2]
@@ -257,7 +259,7 @@ def write_cine_zip(
             return rng.permutation(count) if oddities.mixed_file_order else np.arange(count)
 
         if oddities.repeated_slice == z:
-            # A failed breath-hold: displaced, and averaged over two phases.
+            # A failed breath-hold: shifted, and averaged over two phases.
             moved = np.roll(frames[:, z], (int(rng.integers(2, 6)), int(rng.integers(-3, 4))), (1, 2))
             failed = ((moved.astype(np.uint32) + np.roll(moved, 2, 0)) // 2).astype(np.uint16)
             _add_series(study, header, SERIES.format(z + 1), failed, times, positions, order())

@@ -1,7 +1,7 @@
-"""The ECG of a synthetic participant: a moving dipole in the chest, electrodes with noise, and a 5 uV converter.
+"""Synthesis of ECGs: a time-varying dipole in the chest, electrodes with noise, and a converter with 5 uV per count.
 
-Each wave is a Gaussian in time along a fixed direction of the dipole (after McSharry et al., IEEE TBME 2003), and the
-surface leads follow from the dipole by the transform of Dower (J Electrocardiol 1980).
+Each wave is a Gaussian in time along a fixed direction of the dipole (after McSharry et al., IEEE TBME 2003). The
+surface leads are computed from the dipole by Dower's transform (J Electrocardiol 1980).
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ RATE_HZ = 500
 SECONDS = 10
 RESOLUTION_UV = 5
 
-# QRS onset to R peak; the timing of the motion latents counts from the R peak.
+# Time from QRS onset to R peak; the times of the motion latents are counted from the R peak.
 Q_TO_R_MS = 40.0
 _NARROW_QRS_MS = 90.0
 
@@ -34,7 +34,7 @@ _FRONTAL = np.array([DOWER[0], 2 / np.sqrt(3) * (DOWER[1] - DOWER[0] / 2)])
 
 @dataclass(frozen=True)
 class Wave:
-    """One Gaussian of the dipole: centre and flank widths in ms after the R peak, and its vector (x, y, z) in mV."""
+    """One Gaussian of the dipole: centre in ms after the R peak, widths of its flanks in ms, vector (x, y, z) in mV."""
 
     centre_ms: float
     rise_ms: float
@@ -42,7 +42,7 @@ class Wave:
     vector: np.ndarray
 
     def at(self, ms: np.ndarray) -> np.ndarray:
-        """The dipole [3, N] at the times `ms` after the R peak."""
+        """Return the dipole [3, N] at the times `ms` after the R peak."""
         width = np.where(ms < self.centre_ms, self.rise_ms, self.fall_ms)
         return self.vector[:, None] * np.exp(-0.5 * ((ms - self.centre_ms) / width) ** 2)
 
@@ -52,8 +52,8 @@ class Strip:
     """A synthetic rhythm strip.
 
     Attributes:
-        counts: int16 [12, N], leads in the order of `cof.ecg.record.LEADS`, 5 uV a count.
-        r_ms: times of the R peaks inside the strip, from its first sample.
+        counts: int16 [12, N], leads in the order of `cof.ecg.record.LEADS`, 5 uV per count.
+        r_ms: times of the R peaks inside the strip, in ms after its first sample.
     """
 
     counts: np.ndarray
@@ -61,11 +61,13 @@ class Strip:
 
 
 def synthesise(latents: Latents, rng: np.random.Generator, rounded_apart: bool = False) -> Strip:
-    """Ten seconds of resting 12-lead ECG at 500 Hz.
+    """Synthesise ten seconds of resting 12-lead ECG at 500 Hz.
 
     Args:
-        rounded_apart: derive III, aVR, aVL and aVF before rounding, as older devices do, so that Einthoven's law holds
-            to one count only; otherwise they are derived from the rounded I and II.
+        latents: the participant.
+        rng: source of beat times and noise.
+        rounded_apart: whether III, aVR, aVL and aVF are derived before rounding, as in older devices, so that
+            Einthoven's law holds only to one count; otherwise they are derived from the rounded I and II.
     """
     beats = _beat_times(latents, rng)
     ms = np.arange(RATE_HZ * SECONDS) * (1000 / RATE_HZ)
@@ -85,7 +87,7 @@ def synthesise(latents: Latents, rng: np.random.Generator, rounded_apart: bool =
 
 
 def _vector(frontal_mv: float, axis_deg: float, back_mv: float) -> np.ndarray:
-    """The dipole that leads I and aVF see as `frontal_mv` at `axis_deg`, and whose Z is `back_mv`."""
+    """Return the dipole that leads I and aVF show as `frontal_mv` at `axis_deg`, and whose Z is `back_mv`."""
     angle = np.deg2rad(axis_deg)
     target = frontal_mv * np.array([np.cos(angle), np.sin(angle)]) - _FRONTAL[:, 2] * back_mv
     x, y = np.linalg.solve(_FRONTAL[:, :2], target)
@@ -93,7 +95,7 @@ def _vector(frontal_mv: float, axis_deg: float, back_mv: float) -> np.ndarray:
 
 
 def _waves(latents: Latents) -> list[Wave]:
-    """All waves of one beat."""
+    """Return all waves of one beat."""
     strength = 0.55 if latents.low_voltage else 1.0
     waves = [_scaled(wave, strength * latents.ecg_gain) for wave in _qrs(latents)]
     waves += [_scaled(wave, strength * latents.ecg_gain**0.5) for wave in _repolarisation(latents)]
@@ -107,9 +109,9 @@ def _scaled(wave: Wave, factor: float) -> Wave:
 
 
 def _p_wave(latents: Latents) -> list[Wave]:
-    """Right and left atrium; a stiff ventricle enlarges the left one."""
+    """Return the waves of the right and the left atrium; a stiff ventricle enlarges the left one."""
     onset = -Q_TO_R_MS - latents.pr_ms
-    # Between P and QRS lies the delay of the AV node.
+    # The delay of the AV node lies between P and QRS.
     duration = min(latents.p_duration_ms, latents.pr_ms - 25)
     width = 0.175 * duration
     left = 1.6 if latents.diastolic_dysfunction else 1.0
@@ -119,23 +121,23 @@ def _p_wave(latents: Latents) -> list[Wave]:
     ]
 
 
-# The leads that look at the territory of a coronary artery.
+# The leads that show the territory of each coronary artery.
 _TERRITORY = {"lad": ("V2", "V3", "V4"), "rca": ("II", "III", "aVF"), "lcx": ("I", "aVL", "V5", "V6")}
 
 
 def _towards(territory: str) -> np.ndarray:
-    """The dipole along the mean lead field of a territory that shows 1 mV there in the mean."""
+    """Return the dipole along the mean lead field of a territory whose leads show 1 mV on average."""
     field = _territory_field(territory)
     return field / (field @ field)
 
 
 def _territory_field(territory: str) -> np.ndarray:
-    """The row of Dower's matrix for the mean of a territory's leads."""
+    """Return the row of Dower's matrix for the mean of a territory's leads."""
     return _twelve(DOWER)[[LEADS.index(lead) for lead in _TERRITORY[territory]]].mean(axis=0)
 
 
 def _qrs(latents: Latents) -> list[Wave]:
-    """Septum, free wall and base; a bundle-branch block delays the generator on its side."""
+    """Return the waves of septum, free wall and base; a bundle branch block delays the wave of its side."""
     axis, end = latents.axis_deg, latents.qrs_ms - Q_TO_R_MS
     if latents.conduction == "lbbb":
         late = 16.0
@@ -162,7 +164,7 @@ def _qrs(latents: Latents) -> list[Wave]:
 
 
 def _with_infarct(waves: list[Wave], latents: Latents) -> list[Wave]:
-    """The waves with the forces towards the territory weakened and an initial dipole away from it (the Q wave)."""
+    """Weaken the waves towards the infarcted territory, and add an initial dipole away from it (the Q wave)."""
     field, towards = _territory_field(latents.infarct), _towards(latents.infarct)
     weakened = []
     for wave in waves:
@@ -170,18 +172,18 @@ def _with_infarct(waves: list[Wave], latents: Latents) -> list[Wave]:
         vector = wave.vector - loss * max(float(field @ wave.vector), 0.0) * towards
         rise = min(wave.rise_ms, 7.5) if latents.conduction != "lbbb" else wave.rise_ms
         weakened.append(Wave(wave.centre_ms, rise, wave.fall_ms, vector))
-    # A left bundle branch block starts from the right and hides most of a Q wave.
+    # With a left bundle branch block, activation starts on the right and hides most of a Q wave.
     depth = (0.1 + 1.2 * latents.infarct_size) * (0.3 if latents.conduction == "lbbb" else 1.0)
-    # R stays the largest deflection: the timing of the motion counts from it.
+    # R stays the largest deflection, since the times of the motion are counted from it.
     tallest = max(np.linalg.norm(wave.vector) for wave in weakened)
     depth = min(depth, 0.6 * float(tallest / np.linalg.norm(towards)))
     return [*weakened, Wave(-19, 7.5, 8.5, -depth * towards)]
 
 
 def _repolarisation(latents: Latents) -> list[Wave]:
-    """T wave, and the ST segment where it is not isoelectric."""
+    """Return the T wave, and the ST segment where it is not isoelectric."""
     fall = 36.0
-    # Two standard deviations after its peak a Gaussian's steepest tangent meets zero.
+    # A Gaussian's steepest tangent meets zero two standard deviations after its peak.
     peak = latents.qt_ms - Q_TO_R_MS - 2 * fall
     axis = 40 + 0.3 * (latents.axis_deg - 40)
     vector = _vector(0.24, axis, -0.20)
@@ -197,7 +199,7 @@ def _repolarisation(latents: Latents) -> list[Wave]:
     if latents.strain:
         vector = np.array([-0.25, 0.5 * vector[1], -0.25])
         st = np.array([-0.11, 0.0, -0.06])
-    # The T wave rises from the end of the QRS complex, however late that is.
+    # The T wave begins at the end of the QRS complex, however late that is.
     room = peak - (latents.qrs_ms - Q_TO_R_MS)
     waves = [Wave(peak, min(52.0, room / 2.7), fall, vector)]
     if st is not None:
@@ -206,7 +208,7 @@ def _repolarisation(latents: Latents) -> list[Wave]:
 
 
 def _beat_times(latents: Latents, rng: np.random.Generator) -> np.ndarray:
-    """R peaks in ms from one second before the strip to one after its end."""
+    """Draw the R peaks in ms, from one second before the strip to one second after its end."""
     mean = 60000 / latents.hr_ecg_bpm
     count = int((SECONDS + 2) * 1000 / mean * 1.4) + 4
     if latents.rhythm == "af":
@@ -214,14 +216,14 @@ def _beat_times(latents: Latents, rng: np.random.Generator) -> np.ndarray:
     else:
         breath = np.sqrt(1.2) * np.sin(2 * np.pi * 0.25 * np.arange(count) * mean / 1000 + rng.uniform(0, 2 * np.pi))
         rr = mean * (1 + latents.rr_cv * (breath + np.sqrt(0.4) * rng.normal(size=count)))
-    # No ventricle is excited again before it has repolarised.
+    # A ventricle cannot be excited again before it has repolarised.
     rr = np.maximum(rr, 0.95 * latents.qt_ms)
     times = -1000 + rng.uniform(0, mean) + np.concatenate([[0.0], np.cumsum(rr)])
     return times[times < (SECONDS + 1) * 1000]
 
 
 def _fibrillation(ms: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Fibrillatory waves [3, N], largest in V1."""
+    """Draw fibrillatory waves [3, N], largest in V1."""
     rates = rng.uniform(5.0, 7.5, 3)
     phases = rng.uniform(0, 2 * np.pi, 3)
     wave = sum(np.sin(2 * np.pi * rate * ms / 1000 + phase) for rate, phase in zip(rates, phases))
@@ -229,7 +231,7 @@ def _fibrillation(ms: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _electrode_noise(ms: np.ndarray, respiration_hz: float, rng: np.random.Generator) -> np.ndarray:
-    """Baseline wander, muscle noise and mains of nine electrodes, as they appear in the eight leads [8, N] mV."""
+    """Draw baseline wander, muscle noise and mains of nine electrodes, as seen in the eight leads [8, N] mV."""
     seconds = ms / 1000
     wander = (
         0.05 * rng.uniform(0.2, 1.0, (9, 1)) * np.sin(2 * np.pi * respiration_hz * seconds + rng.uniform(0, 6, (9, 1)))
@@ -245,12 +247,12 @@ def _electrode_noise(ms: np.ndarray, respiration_hz: float, rng: np.random.Gener
 
 
 def _to_counts(leads: np.ndarray, rounded_apart: bool) -> np.ndarray:
-    """Eight leads in mV [8, N] as the counts of twelve, int16 [12, N]."""
+    """Convert eight leads in mV [8, N] to the counts of twelve leads, int16 [12, N]."""
     exact = leads * 1000 / RESOLUTION_UV
     return np.rint(_twelve(exact if rounded_apart else np.rint(exact))).astype(np.int16)
 
 
 def _twelve(leads: np.ndarray) -> np.ndarray:
-    """The leads I, II, V1 to V6 along the first axis, with III, aVR, aVL and aVF put between them."""
+    """Insert III, aVR, aVL and aVF between the leads I, II and V1 to V6 along the first axis."""
     one, two = leads[0], leads[1]
     return np.concatenate([[one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2], leads[2:]])

@@ -1,4 +1,4 @@
-"""Expert annotations: contours drawn by a hand that wavers, at end diastole and end systole."""
+"""Synthetic expert annotations: contours at end diastole and end systole, with the errors of manual drawing."""
 
 from dataclasses import replace
 
@@ -9,21 +9,21 @@ from cof.phantom.anatomy import ANGLES
 from cof.phantom.motion import Deformation, Radii
 from cof.phantom.stack import Stack
 
-# Contours of two experts lie about a millimetre apart; each wavers by some of that.
+# Contours of two experts lie about one millimetre apart; this SD of each gives some of that.
 CONTOUR_SD_MM = 0.6
 _WAVER_DEG = 25.0
 
 
 def _waver(rng: np.random.Generator, table: np.ndarray) -> np.ndarray:
-    """A contour [P, ANGLES] with smooth errors along it, independent between slices."""
+    """Add smooth errors along a contour [P, ANGLES], independent between slices."""
     noise = gaussian_filter1d(rng.standard_normal(table.shape), _WAVER_DEG * ANGLES / 360, axis=1, mode="wrap")
     error = CONTOUR_SD_MM * noise / noise.std()
-    # Where a contour has shrunk to a point there is nothing to draw.
+    # Where a contour has shrunk to a point, nothing is drawn.
     return np.where(table > 1, np.maximum(table + error, 0), table)
 
 
 def annotate(motion: Deformation, stack: Stack, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Labels of an expert on the native grid: every frame but ED and ES stays zero.
+    """Draw the labels of an expert on the native grid; all frames except ED and ES are zero.
 
     Returns:
         uint8 [T, Z, rows, columns]: 0 background, 1 LV, 2 myocardium, 3 RV.

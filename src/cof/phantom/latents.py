@@ -1,4 +1,4 @@
-"""What nature knows about one synthetic participant: the common cause of its ECG and of its motion."""
+"""The latent state of one synthetic participant: the common cause of its ECG and its motion."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Latents:
-    """The latent state from which ECG, anatomy and motion are drawn. Times are ms after the R peak unless said.
+    """The latent state from which ECG, anatomy and motion are drawn. Times are in ms after the R peak unless noted.
 
     Attributes:
         participant: raw name, for example sub-0001.
@@ -17,14 +17,16 @@ class Latents:
         conduction: ventricular conduction.
         pr_ms, p_duration_ms, qrs_ms, qt_ms: intervals of the ECG at its own heart rate.
         axis_deg: frontal QRS axis.
-        infarct: coronary territory, with `infarct_size` as a share of the LV wall.
-        mass_z: LV mass in SDs for the sex; `lvh` and `strain` follow from it.
-        ecg_gain: QRS amplitude factor (mass, body mass index and an unexplained residual).
-        low_voltage, septal_flash, diastolic_dysfunction: as named.
-        t_ejection_ms, t_es_ms: onset of ejection, end systole, during the scan.
-        t_e_ms, e_ms: onset and duration of early filling; t_a_ms, a_ms: of the atrial kick; f_a: its share of SV.
-        edv_ml, ef_pct, lvm_g, length_mm: left ventricle.
-        rvedv_ml, rvef_pct: right ventricle.
+        infarct, infarct_size: coronary territory of an infarct, and its share of the LV wall.
+        mass_z: LV mass in SDs from the mean of the sex.
+        lvh, strain: LV hypertrophy, which raises `mass_z`; its strain pattern in the ECG, where `mass_z` is above 2.
+        ecg_gain: factor of the QRS amplitude (by mass, body mass index and an unexplained residual).
+        low_voltage, septal_flash, diastolic_dysfunction: whether the participant has this finding.
+        t_ejection_ms, t_es_ms: onset of ejection and end systole, during the scan.
+        t_e_ms, e_ms: onset and duration of early filling.
+        t_a_ms, a_ms, f_a: onset and duration of the atrial kick, and its share of the stroke volume.
+        edv_ml, ef_pct, lvm_g, length_mm: end-diastolic volume, ejection fraction, mass and length of the LV.
+        rvedv_ml, rvef_pct: end-diastolic volume and ejection fraction of the RV.
     """
 
     participant: str
@@ -73,9 +75,9 @@ class Latents:
 
     @property
     def rr_cmr_ms(self) -> float:
-        """RR interval during the scan."""
+        """RR interval during the scan, ms."""
         return 60000 / self.hr_cmr_bpm
 
     def to_dict(self) -> dict[str, Any]:
-        """All latents as plain values."""
+        """Return all latents as plain values."""
         return asdict(self)

@@ -1,12 +1,12 @@
-"""The beating of a synthetic heart: volume curves, and the analytic pull-back displacement u_t(x) in mm.
+"""Motion of the synthetic heart: volume curves, and the analytic pull-back displacement u_t(x) in mm.
 
 A material point that lies at x at time t lay at x + u_t(x) at end diastole (the R peak). In the cylindrical
 coordinates of `cof.phantom.anatomy` (capitals at end diastole) the LV wall obeys
 
     Z = z / lambda,   Theta = theta - torsion(Z, t),   R^2 = A^2 + lambda (r^2 - a^2),
 
-whose Jacobian is (R / r)(dR/dr)(dTheta/dtheta)(dZ/dz) = 1 whatever the radius a(theta, z, t) of the endocardium does:
-the myocardium is incompressible. Regional function enters through a alone.
+whose Jacobian is (R / r)(dR/dr)(dTheta/dtheta)(dZ/dz) = 1 for any radius a(theta, z, t) of the endocardium: the
+myocardium is incompressible. Regional function enters through a only.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ BASE_TWIST_DEG = -4.0
 TAPSE_MM = 22.0
 REFERENCE_RVEF_PCT = 57.0
 DECAY_MM = 18.0
-# Beyond this distance from the heart nothing moves.
+# Beyond this distance from the heart, nothing moves.
 REACH_MM = 30.0
 _ATRIAL_FLOOR_MM = 10.0
 _ATRIAL_ROOF_MM = 60.0
@@ -35,7 +35,7 @@ _BIN = 2 * np.pi / ANGLES
 
 
 def _ramp(x: np.ndarray) -> np.ndarray:
-    """x - sin(2 pi x) / (2 pi) from 0 to 1, flat at both ends."""
+    """Return x - sin(2 pi x) / (2 pi), which rises from 0 to 1 and is flat at both ends."""
     x = np.clip(x, 0, 1)
     return x - np.sin(2 * np.pi * x) / (2 * np.pi)
 
@@ -47,11 +47,11 @@ def _smoothstep(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Beat:
-    """When and how strongly each part of the heart contracts.
+    """Timing and strength of contraction of each part of the heart.
 
     Attributes:
         latents: the participant.
-        gain: [16] contraction of each AHA segment (k_j), scaled so that the EF is the latent one.
+        gain: [16] contraction of each AHA segment (k_j), scaled to give the EF of the latents.
         delay_ms: [16] electrical delay of each segment (tau_j).
         share: [16] share of the cavity that each segment faces.
     """
@@ -62,7 +62,7 @@ class Beat:
     share: np.ndarray
 
     def _contraction(self, time_ms: np.ndarray, delay: np.ndarray | float) -> np.ndarray:
-        """s(t): 0 at end diastole, 1 at end systole; the atrial kick does not share the ventricle's delay."""
+        """Return s(t): 0 at end diastole, 1 at end systole. The delay does not shift the atrial kick."""
         own = self.latents
         ejection = _ramp((time_ms - own.t_ejection_ms - delay) / (own.t_es_ms - own.t_ejection_ms))
         early = _ramp((time_ms - own.t_e_ms - delay) / own.e_ms)
@@ -70,42 +70,42 @@ class Beat:
         return ejection - (1 - own.f_a) * early - own.f_a * late
 
     def segments(self, time_ms: float | np.ndarray) -> np.ndarray:
-        """k_j s(t - tau_j) [..., 16] at times after the R peak, zero at t = 0."""
+        """Return k_j s(t - tau_j) [..., 16] at times after the R peak; zero at t = 0."""
         time = np.asarray(time_ms, float)[..., None]
         stroke = self._contraction(time, self.delay_ms) - self._contraction(np.zeros(1), self.delay_ms)
         if self.latents.septal_flash:
-            # The septum moves inwards before ejection while the late lateral wall is stretched.
+            # Before ejection the septum moves inwards, while the delayed lateral wall is stretched.
             lobe = np.sin(np.pi * np.clip(time / _FLASH_MS, 0, 1)) ** 2
             stroke = stroke + _FLASH_LOBE * (1 - 2 * _LATE) * lobe
         return self.gain * stroke
 
     def contraction(self, time_ms: float | np.ndarray) -> np.ndarray:
-        """The LV as a whole: (EDV - V) / (EDV - ESV)."""
+        """Return the contraction of the whole LV: (EDV - V) / (EDV - ESV)."""
         return self.segments(time_ms) @ self.share
 
     def volume_ml(self, time_ms: float | np.ndarray) -> np.ndarray:
-        """LV cavity volume."""
+        """Return the LV cavity volume in mL."""
         return self.latents.edv_ml * (1 - self.latents.ef_pct / 100 * self.contraction(time_ms))
 
     def rv_contraction(self, time_ms: float | np.ndarray) -> np.ndarray:
-        """The RV as a whole: (RVEDV - V) / (RVEDV - RVESV)."""
+        """Return the contraction of the whole RV: (RVEDV - V) / (RVEDV - RVESV)."""
         delay = 0.5 * max(self.latents.qrs_ms - 90, 0) if self.latents.conduction == "rbbb" else 0.0
         time = np.asarray(time_ms, float)
         return self._contraction(time, delay) - self._contraction(np.zeros(()), delay)
 
     def rv_volume_ml(self, time_ms: float | np.ndarray) -> np.ndarray:
-        """RV cavity volume."""
+        """Return the RV cavity volume in mL."""
         return self.latents.rvedv_ml * (1 - self.latents.rvef_pct / 100 * self.rv_contraction(time_ms))
 
     @cached_property
     def t_es_ms(self) -> float:
-        """When the LV is smallest (to 1 ms); delayed segments put it after the latent end of systole."""
+        """Time of the smallest LV volume, to 1 ms; with delayed segments it is later than `latents.t_es_ms`."""
         times = np.arange(0, self.latents.rr_cmr_ms, 1.0)
         return float(times[np.argmin(self.volume_ml(times))])
 
 
 def build_beat(latents: Latents, heart: Heart, rng: np.random.Generator) -> Beat:
-    """Regional gains and delays: infarct and bundle branch block from the latents, the rest unexplained residual."""
+    """Draw regional gains and delays: infarct and bundle branch block by the latents, the rest at random."""
     scar = heart.infarct_share
     gain = np.clip(rng.normal(1, 0.07, 16), 0.75, 1.25)
     gain = gain * (1 - scar) + scar * rng.uniform(-0.1, 0.4, 16)
@@ -122,13 +122,17 @@ def build_beat(latents: Latents, heart: Heart, rng: np.random.Generator) -> Beat
 
 @dataclass(frozen=True)
 class Radii:
-    """One moment of the heart on planes of constant height: [P, ANGLES] tables in mm.
+    """The heart at one time on planes of constant height: [P, ANGLES] tables in mm.
 
     Attributes:
-        endo, epi, rv_endo, rv_epi: radii now; the same with `_ed` at end diastole, where the material lay.
-        height: [P] of the planes; height_ed: [P] in and about the LV; height_rv_ed: [P, ANGLES] at the RV free wall.
-        twist: [P] angle by which the material is ahead of its place at end diastole; shift: the same in bins.
-        wall: [2] long-axis stretch of the LV (lambda) and of the RV free wall.
+        height: [P] heights of the planes.
+        height_ed: [P] heights of the material at end diastole, in and around the LV.
+        height_rv_ed: [P, ANGLES] heights of the material at end diastole, at the RV free wall.
+        twist: [P] angle by which the material has turned since end diastole.
+        shift: the same in angle bins.
+        wall: long-axis stretch of the LV (lambda) and of the RV free wall.
+        endo, epi, rv_endo, rv_epi: radii at this time.
+        endo_ed, epi_ed, rv_endo_ed, rv_epi_ed: radii of the same material at end diastole.
     """
 
     height: np.ndarray
@@ -149,10 +153,11 @@ class Radii:
 
 @dataclass(frozen=True)
 class Points:
-    """Points on planes of constant height in the heart frame: [P, N] radii and angles, as `grid_points` makes them.
+    """Points on planes of constant height in the heart frame: [P, N] radii and angles, as `polar_points` makes them.
 
     Attributes:
-        radius, cosine, sine: polar coordinates; square: radius squared.
+        radius, cosine, sine: polar coordinates, the angle by its cosine and sine.
+        square: squared radius.
         index: flat index into a [P, ANGLES] table.
     """
 
@@ -164,7 +169,7 @@ class Points:
 
 
 def polar_points(x: np.ndarray, y: np.ndarray) -> Points:
-    """Polar form of in-plane coordinates x (lateral), y (anterior) [P, N] in mm."""
+    """Convert in-plane coordinates x (lateral) and y (anterior), [P, N] in mm, to polar form."""
     square = (x * x + y * y).astype(np.float32)
     radius = np.sqrt(square)
     inverse = 1 / np.maximum(radius, 1e-3)
@@ -184,7 +189,7 @@ class Deformation:
         self._rv_rest = self._rv_extent(0.0)
 
     def _height_ed(self, height: np.ndarray, stretch: np.ndarray | float) -> np.ndarray:
-        """Z of z: z / lambda up to just above the base, then compressed so that the roof of the atria rests."""
+        """Return Z(z): z / lambda up to just above the base; above, compressed so that the roof of the atria rests."""
         floor, roof = self.heart.length_mm + _ATRIAL_FLOOR_MM, self.heart.length_mm + _ATRIAL_ROOF_MM
         atrial = floor + (height - stretch * floor) * (roof - floor) / (roof - stretch * floor)
         return np.where(height <= stretch * floor, height / stretch, np.where(height < roof, atrial, height))
@@ -236,7 +241,7 @@ class Deformation:
         )
 
     def _stroke(self, time_ms: float, height_ed: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        """[P, ANGLES] contraction at material heights and angles."""
+        """Return the contraction at material heights and angles, [P, ANGLES]."""
         stroke = np.tensordot(
             self.beat.segments(time_ms).astype(np.float32), segment_weights(height_ed, self.heart.length_mm), 1
         )
@@ -244,7 +249,7 @@ class Deformation:
         return np.take_along_axis(stroke, columns, 1)
 
     def _rv_extent(self, time_ms: float) -> float:
-        """Volume in ml that the RV would have with the cross-sections of end diastole."""
+        """Return the volume in mL that the RV would have with its cross-sections of end diastole."""
         now = self._at(time_ms, self._dense, 1.0)
         middle = (now.epi_ed + now.rv_endo_ed) / 2
         base = self.base_height(middle * np.cos(THETA), middle * np.sin(THETA))
@@ -253,22 +258,22 @@ class Deformation:
         return float(area * (self._dense[1] - self._dense[0]) / 1000)
 
     def _rv_gain(self, time_ms: float) -> float:
-        """Shrinkage of the RV's cross-sections that gives the RV volume of this moment; one at end diastole."""
+        """Return the factor of the RV's cross-sections that gives the RV volume at this time; 1 at end diastole."""
         if time_ms not in self._gains:
             share = float(self.beat.rv_volume_ml(time_ms)) / self.beat.latents.rvedv_ml
             self._gains[time_ms] = share * self._rv_rest / self._rv_extent(time_ms)
         return self._gains[time_ms]
 
     def at(self, time_ms: float, height: np.ndarray) -> Radii:
-        """The heart at a time after the R peak on planes of the given heights [P] in mm."""
+        """Return the heart at a time after the R peak, on planes of the given heights [P] in mm."""
         return self._at(time_ms, height, self._rv_gain(time_ms))
 
     def base_height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Height of the plane of the valves at end diastole over in-plane material coordinates."""
+        """Return the height of the valve plane at end diastole over in-plane material coordinates."""
         return self.heart.length_mm + self.heart.base_tilt[0] * x + self.heart.base_tilt[1] * y
 
     def material(self, now: Radii, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the tissue at `points` lay at end diastole: X (lateral), Y (anterior), Z (height) [P, N] in mm."""
+        """Return where the tissue at `points` lay at end diastole: X (lateral), Y (anterior), Z (height), [P, N] mm."""
 
         def take(table: np.ndarray) -> np.ndarray:
             return table.ravel()[points.index]
@@ -311,12 +316,12 @@ class Deformation:
         return x, y, height_ed
 
     def displacement(self, now: Radii, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The pull-back u_t along x (lateral), y (anterior) and z (towards the base), each [P, N] in mm."""
+        """Return the pull-back u_t along x (lateral), y (anterior) and z (towards the base), each [P, N] in mm."""
         x, y, z = self.material(now, points)
         return x - points.radius * points.cosine, y - points.radius * points.sine, z - now.height[:, None]
 
     def labels(self, now: Radii, points: Points, material: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-        """Exact labels [P, N]: 0 background, 1 LV with its papillary muscles, 2 myocardium, 3 RV."""
+        """Return exact labels [P, N]: 0 background, 1 LV with its papillary muscles, 2 myocardium, 3 RV."""
         x, y, z = material
         below = z <= self.base_height(x, y)
         radius = points.radius

@@ -1,9 +1,9 @@
-"""Draws synthetic participants: the couplings between ECG, anatomy and motion, and the residuals that blur them.
+"""Sampling of synthetic participants: couplings between ECG, anatomy and motion, and the residuals that blur them.
 
 Sources of the numbers: QT and electromechanical systole against heart rate, Chest 1981;80:613; LV mass index and
 ejection fraction, Petersen et al., J Cardiovasc Magn Reson 2017;19:18; early and atrial filling against rate, Chung et
 al., Am J Physiol 2004; septal flash in left bundle branch block, Revah et al.; ventricular volumes and ECG intervals,
-the UK Biobank constants that `cof.phantom.card` prints beside the synthetic ones.
+the UK Biobank constants that `cof.phantom.card` prints with the synthetic ones.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from cof.phantom.seeds import stream
 
 Arm = Literal["population", "enriched"]
 
-# QRS onset to the R peak: mechanics are timed from the R peak, systolic intervals from QRS onset.
+# Time from QRS onset to R peak: mechanics are timed from the R peak, systolic intervals from QRS onset.
 Q_TO_R_MS = 40.0
-# Automatic QT intervals of UK Biobank exceed the hand-measured ones of 1981 by this much at the same rate.
+# At the same rate, automatic QT intervals of UK Biobank exceed the manual ones of 1981 by this.
 QT_OFFSET_MS = 21.0
 
 
@@ -86,20 +86,21 @@ NORMS: dict[Literal["M", "F"], Norms] = {
 
 
 def _clip(value: float, low: float, high: float) -> float:
-    """A scalar within bounds (many times faster than an array function)."""
+    """Clip a scalar to bounds (many times faster than an array function)."""
     return float(min(max(value, low), high))
 
 
 def _normal(rng: np.random.Generator, mean: float, sd: float, low: float, high: float) -> float:
-    """A normal draw, clipped to what is plausible."""
+    """Draw from a normal distribution and clip to plausible values."""
     return _clip(rng.normal(mean, sd), low, high)
 
 
 def sample(participant: str, seed: int, arm: Arm = "population") -> Latents:
-    """The latent state of one participant; the same name, seed and arm give the same state.
+    """Draw the latent state of one participant; the same name, seed and arm give the same state.
 
-    The ejection fraction depends on sex, QRS duration and bundle branch block, infarct size, mass, heart rate, QT
-    residual, diastolic function and cavity size, plus a residual of SD 4.2 points that no ECG or anchor can see.
+    The ejection fraction depends on sex, QRS duration, bundle branch block, infarct size, mass, heart rate, rhythm, QT
+    residual, diastolic function and cavity size, plus a residual with an SD of 4.2 points that neither ECG nor anchor
+    shows.
     """
     rng = stream(seed, participant, f"latents/{arm}")
     share = PREVALENCE[arm]
@@ -189,7 +190,7 @@ def sample(participant: str, seed: int, arm: Arm = "population") -> Latents:
     rvedv = float(stroke * _clip(rng.normal(1, 0.04), 0.88, 1.12) * 100 / rvef)
 
     effusion = rng.random() < share.effusion
-    # The residual is wider than the couplings so that voltage predicts mass as poorly as it does in people.
+    # The residual is larger than the couplings, so that voltage predicts mass as poorly as in real people.
     gain = float(np.exp(0.12 * mass_z - 0.10 * (bmi - 26.65) / 4.5 + rng.normal(0, 0.27)))
     length = norms.length_mm * (edv / norms.edv_ml) ** 0.3 + rng.normal(0, 3)
     flash = bool(conduction == "lbbb" and rng.random() < 0.79)

@@ -1,4 +1,4 @@
-"""Segmented balanced SSFP cine of a beating heart: slice profile, contrast, inflow, coils and noise."""
+"""Simulation of a segmented balanced SSFP cine: slice profile, contrast, inflow, coils and noise."""
 
 from dataclasses import dataclass
 
@@ -10,27 +10,27 @@ from cof.phantom.motion import Deformation, Radii
 from cof.phantom.stack import PROFILE_OFFSETS_MM, PROFILE_WEIGHTS, Stack
 from cof.phantom.torso import Contrast, Torso
 
-# Frames share raw data with their neighbours, so noise is correlated over this many frames.
+# SD in frames of the filter that correlates noise over time, since neighbouring frames share raw data.
 NOISE_CORRELATION_FRAMES = 0.6
-# In-plane blur of the acquired resolution after interpolation to the stored pixels.
+# SD in pixels of the in-plane blur that the acquired resolution leaves in the stored pixels.
 PSF_PX = 0.5
-# How much of the trabeculated rim of each blood pool is muscle.
+# Muscle share of the trabeculated rim of each blood pool.
 TRABECULAR_SHARE = 0.65
 RV_TRABECULAR_SHARE = 0.55
 _INFLOW = 0.05
-# The dark line where fat and muscle meet: half width, and share of the signal it takes.
+# The dark line between fat and muscle: half width, and share of the signal that it removes.
 _INK_MM = 1.4
 _INK = 0.6
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What one scan of one heart gives.
+    """Result of one scan of one heart.
 
     Attributes:
         frames: uint16 [T, Z, rows, columns].
         labels: uint8, the same shape: exact labels at the slice centres.
-        displacement: float16 [T, 3, Z, box rows, box columns], mm along image z, y, x; None unless asked for.
+        displacement: float16 [T, 3, Z, box rows, box columns], mm along image z, y, x; None unless requested.
     """
 
     frames: np.ndarray
@@ -39,12 +39,12 @@ class Acquisition:
 
 
 def _over(image: np.ndarray, coverage: np.ndarray, value: float) -> None:
-    """Lay `value` over `image` in place."""
+    """Blend `value` into `image` by `coverage`, in place."""
     image += coverage * (value - image)
 
 
 class Scanner:
-    """Renders the region that moves, frame by frame, over a static torso."""
+    """The scanner, which renders the moving region frame by frame over a static torso."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Scanner:
         self._grid = np.meshgrid(np.arange(slices), np.arange(rows), np.arange(columns), indexing="ij")
         self._still = torso.tissue[self._window]
         self._bias = torso.bias[self._window]
-        # Slowly swirling flow: a few plane waves whose phases advance over the cycle.
+        # Slowly swirling blood: a few plane waves whose phases advance over the cycle.
         self._waves = [
             (rng.normal(0, 0.2, 2), rng.uniform(0, 2 * np.pi), int(rng.integers(1, 3)), rng.uniform(0.01, 0.03))
             for _ in range(6)
@@ -73,7 +73,7 @@ class Scanner:
         self._rr = motion.beat.latents.rr_cmr_ms
 
     def _surroundings(self, shift: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-        """The torso near the heart, carried along by the heart's decaying displacement."""
+        """Return the torso near the heart, moved by the heart's displacement, which decays with distance."""
         shape = self.stack.box_shape
         slices, rows, columns = self._grid
         coordinates = [
@@ -84,7 +84,7 @@ class Scanner:
         return map_coordinates(self._still, coordinates, order=1, mode="nearest", output=np.float32)
 
     def _papillaries(self, now: Radii, image: np.ndarray, blood: np.ndarray) -> None:
-        """Papillary muscles, which thicken and move inwards on their own instead of following the cavity's map."""
+        """Draw the papillary muscles, which thicken and move inwards independently of the map of the cavity."""
         points = self.sub_points
         systole = float(self.motion.beat.contraction(self._time))
         for head in self.heart.papillaries:
@@ -107,19 +107,19 @@ class Scanner:
             blood[rows] -= coverage
 
     def _heart(self, now: Radii, still: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Signal and blood fraction on all sub-planes [Z * S, N], relative to blood."""
+        """Return signal, relative to blood, and blood fraction on all sub-planes [Z * S, N]."""
         heart, points, width = self.heart, self.sub_points, self.stack.spacing_mm
         contrast = self.contrast
         radius = points.radius
         fat = now.rv_epi + heart.at(heart.fat, now.height_ed, now.shift)
-        # Trabeculae keep their mass: their layer thickens as the cavity closes.
+        # Trabeculae keep their mass: their layer thickens as the cavity gets smaller.
         compaction = now.endo_ed / np.maximum(now.endo, 1)
         trabeculae = heart.at(heart.trabeculae, now.height_ed, now.shift) * np.clip(compaction, 0.8, 1.4)
         rv_trabeculae = heart.at(heart.rv_trabeculae, now.height_ed, now.shift)
         scale = np.float32(1 / width)
 
         def reach(table: np.ndarray) -> np.ndarray:
-            """Signed distance in pixels into the surface of a table."""
+            """Return the signed distance in pixels from the surface of a table, positive inside."""
             out = np.take(table.ravel(), points.index)
             out -= radius
             out *= scale
@@ -143,7 +143,7 @@ class Scanner:
         _over(image, rv, 1.0)
         _over(image, epi, contrast.myocardium)
 
-        # Above the plane of the valves the wall gives way to the thin atrium and the fat of the groove.
+        # Above the valve plane, the wall is replaced by the thin atrium and the fat of the groove.
         high = np.flatnonzero(now.height_ed > heart.length_mm - 10)
         endo = reach(now.endo)
         if high.size:
@@ -167,11 +167,11 @@ class Scanner:
         """Scan one cycle.
 
         Args:
-            frames: T, evenly spaced over the RR interval from the R peak.
+            frames: number of frames T, evenly spaced over the RR interval from the R peak.
             noise: SD of the complex noise relative to blood.
-            blood_level: stored value of blood at the heart.
+            blood_level: stored pixel value of blood at the heart.
             rng: source of the noise.
-            truth: also return the exact displacement.
+            truth: whether to return the exact displacement, too.
         """
         stack, motion = self.stack, self.motion
         slices, rows, columns = stack.box_shape

@@ -1,4 +1,4 @@
-"""Where the scanner's short-axis slices lie in the heart and in the patient."""
+"""Geometry of the scanner's short-axis slices in the heart and in the patient."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ SLICE_THICKNESS_MM = 8.0
 # The slice profile as sub-planes: offsets along the slice normal and their weights.
 PROFILE_OFFSETS_MM = np.array([-3.2, -1.6, 0.0, 1.6, 3.2], np.float32)
 PROFILE_WEIGHTS = np.array([0.14, 0.22, 0.28, 0.22, 0.14], np.float32)
-# Through-plane scatter of breath-hold positions relative to the in-plane one.
+# Ratio of the through-plane to the in-plane scatter of breath-hold positions.
 _THROUGH_PLANE_RATIO = 0.8 / 1.5
-# Planning: the share of the LV's length at the apex that may stay uncovered, and the wall below it.
+# For planning: the share of the LV's length at the apex that may stay uncovered, and the wall below the apex.
 _SPARED_APEX = 0.17
 _APICAL_WALL_MM = 8.0
 
@@ -25,13 +25,14 @@ class Stack:
     """The geometry of one acquisition. Image axes: x along a row (patient's left and back), y down a column (feet).
 
     Attributes:
-        matrix: rows and columns of a slice; spacing_mm: of its pixels.
+        matrix: number of rows, and of columns, of a slice.
+        spacing_mm: pixel spacing.
         height_mm: [Z] true heights of the slice centres in the heart frame, from base to apex.
-        shift_mm: [Z, 2] true offset (x, y) of each breath-hold against the header's position.
+        shift_mm: [Z, 2] true offset (x, y) of each breath-hold from the header's position.
         centre: column and row of the LV axis at half its length, without shift.
-        rotation: angle in rad by which the heart is turned in the image, anticlockwise.
+        rotation: angle in rad by which the heart is rotated in the image, anticlockwise.
         orientation: [2, 3] unit vectors of a row and of a column in the patient (LPS).
-        position_mm: [Z, 3] LPS position of each slice's first pixel, as the header tells it.
+        position_mm: [Z, 3] LPS position of each slice's first pixel, as the header states it.
         box: first row, last row + 1, first column, last column + 1 of the region that can move.
     """
 
@@ -47,12 +48,12 @@ class Stack:
 
     @property
     def box_shape(self) -> tuple[int, int, int]:
-        """Slices, rows and columns of the region that can move."""
+        """Number of slices, rows and columns of the region that can move."""
         top, bottom, left, right = self.box
         return len(self.height_mm), bottom - top, right - left
 
     def image_mm(self) -> tuple[np.ndarray, np.ndarray]:
-        """x and y in mm from the LV axis of every pixel of every slice, each float32 [Z, rows, columns]."""
+        """Return x and y in mm from the LV axis of every pixel of every slice, each float32 [Z, rows, columns]."""
         pixel = np.arange(self.matrix, dtype=np.float32)
         x = (pixel - self.centre[0]) * self.spacing_mm
         y = (pixel - self.centre[1]) * self.spacing_mm
@@ -62,7 +63,7 @@ class Stack:
         return np.broadcast_to(across, shape).astype(np.float32), np.broadcast_to(down, shape).astype(np.float32)
 
     def to_heart(self, heart: Heart, x: np.ndarray, y: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lateral and anterior coordinates in the heart frame of image points x, y [P, N] on planes of heights [P]."""
+        """Map image points x, y [P, N] on planes of heights [P] to lateral and anterior in the heart frame."""
         cosine, sine = np.cos(self.rotation), np.sin(self.rotation)
         above = (height - heart.length_mm / 2)[:, None]
         lateral = cosine * x - sine * y - heart.lean[0] * above
@@ -72,14 +73,14 @@ class Stack:
     def to_image(
         self, heart: Heart, lateral: np.ndarray, anterior: np.ndarray, towards_base: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A displacement of the heart frame along the image's z (towards the apex), y and x axes."""
+        """Map a displacement in the heart frame to the image's z (towards the apex), y and x axes."""
         lateral = lateral + heart.lean[0] * towards_base
         anterior = anterior + heart.lean[1] * towards_base
         cosine, sine = np.cos(self.rotation), np.sin(self.rotation)
         return -towards_base, -sine * lateral - cosine * anterior, cosine * lateral - sine * anterior
 
     def box_points(self, heart: Heart, offsets_mm: np.ndarray) -> tuple[np.ndarray, Points]:
-        """The box's pixels on sub-planes of every slice.
+        """Return the pixels of the box on sub-planes of every slice.
 
         Args:
             heart: the anatomy.
@@ -96,7 +97,7 @@ class Stack:
         return height, polar_points(lateral, anterior)
 
     def affine(self) -> np.ndarray:
-        """[4, 4] voxel index (x, y, z from base to apex) to RAS millimetres, from the header's positions."""
+        """Return the affine [4, 4], voxel index (x, y, z from base to apex) to RAS mm, from the header's positions."""
         affine = np.eye(4)
         affine[:3, 0] = self.orientation[0] * self.spacing_mm
         affine[:3, 1] = self.orientation[1] * self.spacing_mm
@@ -106,17 +107,17 @@ class Stack:
 
 
 def _rotate(vectors: np.ndarray, axis: np.ndarray, angle: float) -> np.ndarray:
-    """Rodrigues' rotation of row vectors about a unit axis."""
+    """Rotate row vectors about a unit axis (Rodrigues)."""
     cosine, sine = np.cos(angle), np.sin(angle)
     return vectors * cosine + np.cross(axis, vectors) * sine + np.outer(vectors @ axis, axis) * (1 - cosine)
 
 
 def plan_stack(heart: Heart, settings: PhantomSettings, rng: np.random.Generator) -> Stack:
-    """Plan the slices as an operator would: parallel to the valve plane, and into the atria where slices allow.
+    """Plan the slices as an operator would: parallel to the valve plane, and into the atria if there are enough slices.
 
-    The bottom sixth of the LV's length holds some 4 % of its volume. A slice that the rest does not need goes to the
-    atria first (when the base descends, the top of the LV is imaged in what lay above it), then to the apex, then to
-    both.
+    The apical sixth of the LV's length holds about 4 % of its volume, and may stay uncovered. The first slice that the
+    LV does not need goes to the atria, since the base descends in systole. Further ones cover the apex, and the rest is
+    divided between both.
     """
     spacing = float(rng.normal(1.83, 0.02) if rng.random() < 0.8 else rng.uniform(1.2, 2.3))
     apex = _SPARED_APEX * heart.length_mm

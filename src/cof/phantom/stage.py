@@ -1,4 +1,4 @@
-"""Makes the synthetic cohort: raw files, subject sheet, truth and card."""
+"""The phantom stage, which writes the synthetic cohort: raw files, subject sheet, truth and card."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Member:
-    """One participant's place in the cohort."""
+    """The role of one participant in the cohort."""
 
     participant: str
     split: Split
@@ -51,7 +51,7 @@ class Member:
 
 
 def plan_cohort(settings: PhantomSettings) -> list[Member]:
-    """Names and roles: training participants first, then validation, then test."""
+    """Return names and roles: training participants first, then validation, then test."""
     sizes: dict[Split, int] = {"train": settings.train, "validation": settings.validation, "test": settings.test}
     splits = [split for split, size in sizes.items() for _ in range(size)]
     annotated = min(settings.annotated, settings.train)
@@ -64,13 +64,13 @@ def scan_heart(
     """Build the heart of `latents` and scan one cycle of it.
 
     Args:
-        latents: the heart; its participant's name and `seed` decide everything drawn.
+        latents: latent state; the participant's name and `seed` determine all random numbers.
         settings: frames and slices of the scan.
-        seed: of the cohort.
-        truth: also return the exact displacement.
+        seed: seed of the cohort.
+        truth: whether to return the exact displacement, too.
 
     Returns:
-        Its motion, where the slices lie, and what the scanner saw.
+        Motion of the heart, geometry of the slices, and result of the scan.
     """
     stream = partial(seeds.stream, seed, latents.participant)
     heart = build_heart(latents, stream("heart"))
@@ -91,7 +91,7 @@ def scan_heart(
 
 
 def make_subject(member: Member, out: Path, settings: PhantomSettings, seed: int) -> Latents:
-    """Write everything of one participant into the cohort folder `out`."""
+    """Write all files of one participant into the cohort folder `out`; return its latents."""
     name = member.participant
     stream = partial(seeds.stream, seed, name)
     latents = sample(name, seed, settings.arm)
@@ -130,9 +130,9 @@ def _write_sheet(path: Path, members: list[Member]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Make a worker end when its parent does: one whose parent was killed would wait, or write, for ever."""
+    """Make a worker end with its parent: after a killed parent it would otherwise wait, or write, forever."""
     parent = multiprocessing.parent_process()
-    assert parent is not None, "workers have a parent"
+    assert parent is not None, "a worker has a parent process"
 
     def watch() -> None:
         parent.join()
@@ -143,7 +143,7 @@ def _end_with_parent() -> None:
 
 @says(
     lambda _, given: (
-        f"a synthetic cohort lies in {given['out']}: subjects.csv, raw/, truth/. Open "
+        f"wrote a synthetic cohort to {given['out']}: subjects.csv, raw/, truth/. Open "
         f"{given['out'] / 'card.md'}; to run it, set cohort.sheet: {given['out'] / 'subjects.csv'}"
     )
 )
@@ -152,15 +152,15 @@ def make_cohort(
     out: Out,
     settings: SettingsOf[PhantomSettings],
     seed: Seed = 0,
-    workers: Annotated[int, typer.Option(help="Processes side by side.")] = 2,
+    workers: Annotated[int, typer.Option(help="Number of parallel processes.")] = 2,
 ) -> None:
-    """Write the synthetic cohort into the folder `out`, which it replaces.
+    """Write the synthetic cohort into the folder `out`, which is replaced.
 
     Args:
-        out: of subjects.csv, raw/, truth/ and the card.
+        out: folder of subjects.csv, raw/, truth/ and the card.
         settings: size and kind of the cohort.
         seed: the same seed gives the same bytes, whatever the number of workers.
-        workers: processes that share the participants.
+        workers: number of processes that share the participants.
     """
     members = plan_cohort(settings)
     shown: Any = partial(progress, what="phantom", unit="subject", total=len(members))

@@ -1,7 +1,8 @@
-"""What lies still around the heart in a short-axis slice: chest wall, lung, liver, stomach, spleen, aorta and fat.
+"""Static surroundings of the heart in a short-axis slice: chest wall, lung, liver, stomach, spleen, aorta and fat.
 
-Image frame in mm from the LV axis: x to the right (patient's left and back), y down. The chest wall arches over the
-top left, the left lung lies dark on the lateral side, the heart rests on the diaphragm with the liver below left.
+The image frame is in mm from the LV axis: x to the right (patient's left and back), y down. The chest wall arches over
+the top left, the dark left lung is on the lateral side, and the heart rests on the diaphragm, with the liver at the
+lower left.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Contrast:
 
 
 def draw_contrast(rng: np.random.Generator) -> Contrast:
-    """Contrast of one scan; the spread stands for flip angle, off-resonance and tissue."""
+    """Draw the contrast of one scan; its variation represents flip angle, off-resonance and tissue."""
     myocardium = float(np.clip(rng.normal(0.36, 0.045), 0.27, 0.48))
     return Contrast(
         myocardium=myocardium,
@@ -46,28 +47,28 @@ def draw_contrast(rng: np.random.Generator) -> Contrast:
 
 @dataclass(frozen=True)
 class Torso:
-    """The static picture [Z, rows, columns]: `tissue` relative to blood, and the coils' `bias`, 1 at the heart."""
+    """The static image [Z, rows, columns]: `tissue` signal relative to blood, and coil `bias`, 1 at the heart."""
 
     tissue: np.ndarray
     bias: np.ndarray
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...], scale_px: float) -> np.ndarray:
-    """Unit-variance smooth noise; neighbouring slices share two thirds of it."""
+    """Draw smooth unit-variance noise, correlated between neighbouring slices."""
     noise = gaussian_filter1d(rng.standard_normal(shape, dtype=np.float32), 0.7, axis=0)
     noise = gaussian_filter(noise, (0, scale_px, scale_px))
     return noise / noise.std()
 
 
 def _edge(distance_mm: np.ndarray, width_mm: float) -> np.ndarray:
-    """1 where the signed distance is positive, with an anti-aliased edge."""
+    """Return 1 where the signed distance is positive and 0 elsewhere, with an anti-aliased edge."""
     return np.clip(distance_mm / width_mm + 0.5, 0, 1)
 
 
 def _ellipse(
     x: np.ndarray, y: np.ndarray, centre: tuple[float, float], axes: tuple[float, float], angle: float
 ) -> np.ndarray:
-    """Signed distance in mm (to first order) into an ellipse."""
+    """Return the signed distance in mm (to first order) from the edge of an ellipse, positive inside."""
     cosine, sine = np.cos(angle), np.sin(angle)
     u = ((x - centre[0]) * cosine + (y - centre[1]) * sine) / axes[0]
     v = (-(x - centre[0]) * sine + (y - centre[1]) * cosine) / axes[1]
@@ -91,7 +92,7 @@ def build_torso(latents: Latents, heart: Heart, stack: Stack, contrast: Contrast
     outer = np.take_along_axis(rows, bins.reshape(len(rows), -1), 1).reshape(shape)
     beyond = np.hypot(x, y) - outer
 
-    # Chest: an ellipse whose long side faces up and left, moved until its wall touches the heart.
+    # Chest: an ellipse whose long side faces up and left, moved until its wall reaches the heart.
     fat_mm = float(np.clip(3 + 0.8 * (latents.bmi - 18) * rng.uniform(0.6, 1.3), 4, 28))
     muscle_mm = float(rng.uniform(9, 15))
     gap = rng.uniform(2, 7)
@@ -154,7 +155,7 @@ def build_torso(latents: Latents, heart: Heart, stack: Stack, contrast: Contrast
     aorta_at = (divide + rng.uniform(10, 18), float(bottom[0]) + rng.uniform(18, 30))
     aorta_depth = rng.uniform(10, 13) - np.hypot(x - aorta_at[0], y - aorta_at[1])
 
-    # Mediastinal fat between the heart, the chest wall and the diaphragm; more of it in heavier people.
+    # Mediastinal fat between heart, chest wall and diaphragm; heavier people have more of it.
     bulk = np.clip(0.5 + 0.08 * (latents.bmi - 20), 0.3, 2.0) * rng.uniform(0.7, 1.3)
     leftish = np.clip(0.5 - x / 90, 0, 1)
     pad = cavity * _edge(
@@ -185,7 +186,7 @@ def build_torso(latents: Latents, heart: Heart, stack: Stack, contrast: Contrast
     lay(muscle * cortex * (1 - marrow), 0.06)
     lay(subcutaneous, contrast.fat * fat_texture)
 
-    # At TE = TR / 2 fat and water oppose each other within a voxel: a dark line where they meet.
+    # At TE = TR / 2, fat and water within one voxel cancel each other: a dark line where they meet.
     fatty = np.maximum.reduce([subcutaneous, pad * (1 - muscle), abdomen * (1 - liver) * (1 - stomach) * (1 - spleen)])
     fatty = np.where(_edge(aorta_depth, edge) > 0.5, 0, fatty)
     watery = np.maximum.reduce([muscle, liver, stomach, spleen])
@@ -193,7 +194,7 @@ def build_torso(latents: Latents, heart: Heart, stack: Stack, contrast: Contrast
     ink = 4 * gaussian_filter(fatty.astype(np.float32), sigma) * gaussian_filter(watery.astype(np.float32), sigma)
     tissue = np.clip(tissue * (1 - 0.55 * np.clip(ink, 0, 1)), 0, None)
 
-    # Surface coils lie on the chest: signal falls with depth, and varies smoothly in plane.
+    # Surface coils lie on the chest: the signal decreases with depth, and varies smoothly in plane.
     reference = float(body(place, np.zeros(1), np.zeros(1))[0])
     decay = rng.uniform(0.3, 0.65) / 100
     slope, bend = rng.normal(0, 0.0010, 2), rng.normal(0, 0.000006, 2)

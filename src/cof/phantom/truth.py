@@ -1,4 +1,4 @@
-"""What only evaluation may read: exact labels, exact displacement, latents and exact function."""
+"""Writer of the truth, which only evaluation may read: exact labels, displacement and function, and latents."""
 
 import json
 from pathlib import Path
@@ -16,10 +16,10 @@ from cof.phantom.stack import SLICE_DISTANCE_MM, Stack
 
 
 def describe(motion: Deformation, stack: Stack, labels: np.ndarray, oddities: Oddities) -> dict[str, Any]:
-    """Latents, exact function and acquisition of one visit as plain values.
+    """Return latents, exact function and acquisition of one visit as plain values.
 
-    `*_ml` without further name are exact; `label_*` count the voxels of the exact labels, with all their
-    discretisation along the slices.
+    `*_ml` without a prefix are exact; `label_*` count the voxels of the exact labels, which include the discretisation
+    by the slices.
     """
     beat, heart = motion.beat, motion.heart
     rr = beat.latents.rr_cmr_ms
@@ -76,9 +76,9 @@ def write_truth(
 ) -> None:
     """Write `{name}.labels.nii.gz`, `{name}.json` and, where the scan has it, `{name}.safetensors`.
 
-    The displacement is float16 [T, 3, Z, rows, columns] in mm along the image's z (towards the apex), y and x axes: the
-    tissue at x in frame t lay at x + u in frame 0. It covers the part of the native slices that can move; its first
-    voxel is native voxel `origin` (z, y, x), and outside it the displacement is zero. Breath-hold shifts are no part
+    The displacement u is float16 [T, 3, Z, rows, columns] in mm along the image's z (towards the apex), y and x axes:
+    the tissue at x in frame t lay at x + u in frame 0. It covers the part of the native slices that can move; its first
+    voxel is native voxel `origin` (z, y, x), and outside it the displacement is zero. Breath-hold shifts are not part
     of it.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def write_truth(
             "spacing_mm": [SLICE_DISTANCE_MM, stack.spacing_mm, stack.spacing_mm],
             "provenance": stamp,
         }
-        # One key only: the library does not keep the order of several.
+        # Only one key, since the library does not keep the order of several.
         save_file(
             {"displacement": scan.displacement},
             folder / f"{name}.safetensors",

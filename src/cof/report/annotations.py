@@ -1,4 +1,4 @@
-"""Annotations of experts in cines of the cohort, and their volumes."""
+"""Expert annotations of the cohort's cines, and their volumes."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +20,10 @@ class Annotation:
     """An expert's annotation of one cine.
 
     Attributes:
-        frames: of the cine, by `ED` and `ES` as far as they are annotated.
-        labels: uint8 [Z, Y, X] of each.
-        structures: that the expert drew in any of them.
-        voxel_ml: volume of a voxel.
+        frames: index of the annotated frames, by `ED` and `ES`; a frame without annotation is missing.
+        labels: labels uint8 [Z, Y, X] of each annotated frame, by `ED` and `ES`.
+        structures: structures that the expert drew in at least one frame.
+        voxel_ml: volume of a voxel, mL.
     """
 
     frames: dict[str, int]
@@ -33,7 +33,7 @@ class Annotation:
 
     @classmethod
     def of(cls, labels: np.ndarray, spacing_mm: Triple) -> "Annotation":
-        """That of labels [T, Z, Y, X], zero in the frames that nobody annotated."""
+        """Return the annotation in labels [T, Z, Y, X], which are zero in frames without annotation."""
         found = {moment: frame for frame, moment in annotated_frames(labels).items()}
         frames = {moment: found[moment] for moment in MOMENTS if moment in found}
         stacks = {moment: labels[frame] for moment, frame in frames.items()}
@@ -41,18 +41,18 @@ class Annotation:
         return cls(frames, stacks, frozenset(structures), float(np.prod(spacing_mm)) / 1000)
 
     def volume_ml(self, moment: str, structure: str) -> float:
-        """Volume at ED or ES; NaN where that is not annotated, or the structure nowhere is."""
+        """Return the volume at ED or ES in mL; NaN if the frame is not annotated or the structure is in no frame."""
         if moment not in self.labels or structure not in self.structures:
             return float("nan")
         return float((self.labels[moment] == STRUCTURES[structure]).sum()) * self.voxel_ml
 
     def on(self, labels: np.ndarray) -> "Annotation":
-        """The same structures in the same frames, as other labels [T, Z, Y, X] show them."""
+        """Return the same frames and structures with other labels [T, Z, Y, X]."""
         return replace(self, labels={moment: labels[frame] for moment, frame in self.frames.items()})
 
 
 def read(path: Path, cine: Cine) -> Annotation | None:
-    """The annotation in a file; None where it does not fit its cine."""
+    """Read the annotation in a file; None if it does not fit its cine."""
     labels = read_labels(path)
     if labels.shape != cine.frames.shape or not labels.any() or labels.max() > max(STRUCTURES.values()):
         return None
@@ -60,7 +60,7 @@ def read(path: Path, cine: Cine) -> Annotation | None:
 
 
 def function(annotation: Annotation) -> dict[str, float]:
-    """Volumes, EF and mass by their printed names; NaN where the frame or the structure is not annotated."""
+    """Return volumes, EF and mass by their printed names; NaN if the frame or the structure is not annotated."""
     edv, esv = (annotation.volume_ml(moment, "LV") for moment in MOMENTS)
     return {
         "EDV (mL)": edv,
@@ -74,5 +74,5 @@ def function(annotation: Annotation) -> dict[str, float]:
 
 
 def number(value: float, decimals: int = 1) -> str:
-    """A number as people read it; a dash where there is none."""
+    """Return a number as text; a dash for NaN and infinity."""
     return f"{value:.{decimals}f}" if np.isfinite(value) else DASH

@@ -1,4 +1,4 @@
-"""A results folder as the report reads it: every artefact may be absent, and absence is a fact to print."""
+"""A results folder as the report reads it. Every artefact may be absent; the report then says so."""
 
 import json
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from cof.artefacts.parquet import read_provenance, read_table, read_tables
 from cof.cine.volume import Cine
 from cof.config import Config
 
-# Names of the splits as people read them.
+# Printed names of the splits.
 SPLITS = {"train": "training", "validation": "validation", "test": "held out"}
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that the page would show and that this run does not hold.
+    """An artefact that the page would show and that this run does not hold.
 
     Attributes:
-        what: in words.
-        path: relative to the results folder; also what to ask Snakemake for.
+        what: description.
+        path: path relative to the results folder; Snakemake makes it under this name.
     """
 
     what: str
@@ -45,47 +45,47 @@ class Results:
 
     @property
     def split(self) -> str:
-        """The split of the cohort, in words; empty where the run does not hold it."""
+        """How the cohort was split, in words; empty if the run does not hold the cohort."""
         path = self.root / "cohort/subjects.parquet"
         return read_provenance(path).get("split", "") if path.is_file() else ""
 
     @cached_property
     def subjects(self) -> pd.DataFrame | None:
-        """`cohort/subjects.parquet`, ordered by subject."""
+        """The table `cohort/subjects.parquet`, sorted by subject; None if it is absent."""
         path = self.root / "cohort/subjects.parquet"
         return read_table(path).sort_values("subject", ignore_index=True) if path.is_file() else None
 
     @cached_property
     def kinds(self) -> set[str]:
-        """Kinds of the cohort's hearts: simulated, real, unknown, as far as was stated."""
+        """Origins of the cohort's hearts: simulated, real or unknown."""
         if self.synthetic:
             return {SIMULATED}
         return {UNKNOWN} if self.subjects is None else set(origins(self.subjects))
 
     @property
     def kind(self) -> str:
-        """Words on the hearts shown, for the head of every page."""
+        """A sentence about the hearts shown, for the head of every page."""
         if self.synthetic:
-            return "Synthetic cohort: no person is shown here"
+            return "Synthetic cohort: this page shows no person"
         if self.kinds == {SIMULATED}:
-            return "Simulated hearts, as their sheet states: no person is shown here"
+            return "Simulated hearts, according to their sheet: this page shows no person"
         return "Data of real people: handle under your data agreement"
 
     def origin(self, folder: str) -> Origin | None:
-        """Origin of `labeller`, `registrations/{name}` or `models/{name}`; None where the run holds none."""
+        """Return the origin of `labeller`, `registrations/{name}` or `models/{name}`; None if it is absent."""
         return Origin.read(self.root / folder)
 
     @cached_property
     def batches(self) -> list[str]:
-        """Names of the cohort's batches; batches of chosen subjects (`only-...`) are no part of the report."""
+        """Names of the cohort's batches, without batches of chosen subjects (`only-...`)."""
         return [] if self.subjects is None else sorted(self.subjects["batch"].unique())
 
     def rows(self, folder: str, columns: list[str] | None = None) -> pd.DataFrame | None:
-        """The rows of `{folder}/{batch}.parquet` over all batches; nothing if a batch's table is not there.
+        """Return the rows of `{folder}/{batch}.parquet` of all batches; None if the table of a batch is absent.
 
         Args:
-            folder: below the results folder.
-            columns: those to read. Signals are among the others: for one batch of 100 ECGs 24 MB.
+            folder: folder below the results folder.
+            columns: columns to read; None reads all. ECG tables hold signals: 24 MB per batch of 100 ECGs.
         """
         paths = [self.root / folder / f"{batch}.parquet" for batch in self.batches]
         if not paths or not all(path.is_file() for path in paths):
@@ -93,7 +93,7 @@ class Results:
         return read_tables(paths, columns)
 
     def row(self, folder: str, subject: str) -> pd.Series | None:
-        """One subject's row of `{folder}/{batch}.parquet`, of which no other row stays in memory."""
+        """Return one subject's row of `{folder}/{batch}.parquet` without loading the others; None if absent."""
         if self.subjects is None:
             return None
         for batch in self.subjects.loc[self.subjects["subject"] == subject, "batch"]:
@@ -104,7 +104,7 @@ class Results:
         return None
 
     def files(self, folder: str, suffix: str) -> dict[str, Path] | None:
-        """`{folder}/{batch}/{subject}{suffix}` by subject, of all batches; nothing if a batch's folder is absent."""
+        """Return the files `{folder}/{batch}/{subject}{suffix}` by subject; None if the folder of a batch is absent."""
         folders = [self.root / folder / batch for batch in self.batches]
         if not folders or not all(path.is_dir() for path in folders):
             return None
@@ -112,22 +112,22 @@ class Results:
         return {path.name.removesuffix(suffix): path for path in found}
 
     def exclusions(self, folder: str) -> pd.DataFrame | None:
-        """The exclusion rows of one stage, or of one variant of it such as `twins/cof`."""
+        """Return the exclusions of one stage, or of one variant of it such as `twins/cof`; None if they are absent."""
         return self.rows(f"exclusions/{folder}")
 
     def record(self, path: str) -> dict[str, Any] | None:
-        """A JSON artefact."""
+        """Read a JSON artefact; None if it is absent."""
         file = self.root / path
         return json.loads(file.read_text()) if file.is_file() else None
 
     @property
     def truth(self) -> Path | None:
-        """The folder of the synthetic cohort's exact truth, where the run holds it and the key to it."""
+        """Folder of the synthetic cohort's exact truth; None if the run does not hold it or the key."""
         folder, key = self.root / "phantom/truth", self.root / "cohort/key.parquet"
         return folder if self.synthetic and folder.is_dir() and key.is_file() else None
 
     def exact_labels(self, subject: str, cine: Cine) -> np.ndarray | None:
-        """Exact labels [T, Z, Y, X] of a synthetic cine; nothing where the truth is unknown."""
+        """Return the exact labels [T, Z, Y, X] of a synthetic cine; None if the truth is unknown."""
         if self.truth is None:
             return None
         from cof.truth.artefacts import Truth

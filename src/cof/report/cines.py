@@ -1,4 +1,4 @@
-"""Cines for the page: a real and a generated heart as sprite sheets of the same crop, and contours as polygons."""
+"""Cines for the page: real and generated heart as sprite sheets of the same crop, and contours as polygons."""
 
 import io
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class Crop:
     """The part of a native stack that the page shows, the same for the real and the generated heart.
 
     Attributes:
-        slices: native slice indices, as shown from base to apex.
+        slices: native slice indices, from base to apex.
         y, x: half-open ranges of rows and columns.
-        window: intensities shown as black and white.
+        window: intensities that are shown as black and as white.
         spacing_mm: row and column spacing.
     """
 
@@ -34,24 +34,24 @@ class Crop:
     spacing_mm: tuple[float, float]
 
     def tile(self) -> tuple[int, int]:
-        """Rows and columns of one frame of one slice."""
+        """Return the number of rows and columns of one frame of one slice."""
         return self.y[1] - self.y[0], self.x[1] - self.x[0]
 
 
 def place_crop(anchor: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, float, float]) -> Crop:
-    """The square crop about the anchor's heart and the three slices at one sixth, half and five sixths of its length.
+    """Return the square crop around the anchor's heart, with the slices at 1/6, 1/2 and 5/6 of its length.
 
     Args:
-        anchor: [Z, Y, X] intensities.
-        labels: [Z, Y, X] of the anchor; the heart is LV, myocardium and RV.
-        spacing_mm: z, y, x.
+        anchor: intensities [Z, Y, X].
+        labels: labels [Z, Y, X] of the anchor; the heart is LV, myocardium and RV.
+        spacing_mm: spacing z, y, x.
 
     Raises:
         ValueError: no voxel is labelled as myocardium or LV.
     """
     left = np.isin(labels, (LV, MYOCARDIUM))
     if not left.any():
-        raise ValueError("the anchor's labels hold no left ventricle")
+        raise ValueError("the anchor's labels contain no left ventricle")
     held = np.flatnonzero(np.any(left, axis=(1, 2)))
     slices = [int(held[min(int(len(held) * share), len(held) - 1)]) for share in (1 / 6, 1 / 2, 5 / 6)]
     heart = np.any(labels > 0, axis=0)
@@ -71,10 +71,11 @@ def place_crop(anchor: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, 
 
 
 def sprite_sheet(frames: np.ndarray, crop: Crop) -> bytes:
-    """All frames of the crop as one WebP image: a column a frame, a row a slice.
+    """Return all frames of the crop as one WebP image: one column per frame, one row per slice.
 
     Args:
-        frames: [T, Z, Y, X] intensities; may be memory-mapped.
+        frames: intensities [T, Z, Y, X]; may be memory-mapped.
+        crop: the part to show.
     """
     low, high = crop.window
     shown = np.asarray(frames[:, list(crop.slices), slice(*crop.y), slice(*crop.x)], np.float32)
@@ -87,12 +88,13 @@ def sprite_sheet(frames: np.ndarray, crop: Crop) -> bytes:
 
 
 def contours(labels: np.ndarray, crop: Crop) -> list[list[list[list[list[float]]]]]:
-    """Outlines of the labels in voxels of the crop, as `[slice][frame][structure][polygon]` = [x0, y0, x1, y1, ...].
+    """Return the outlines of the labels: `[slice][frame][structure][polygon]` = [x0, y0, x1, y1, ...], in crop voxels.
 
     The structures are the LV cavity, the LV with its wall, and the RV cavity.
 
     Args:
-        labels: [T, Z, Y, X].
+        labels: labels [T, Z, Y, X].
+        crop: the part to show.
     """
     shown = labels[:, list(crop.slices), slice(*crop.y), slice(*crop.x)]
     masks = (shown == LV, np.isin(shown, (LV, MYOCARDIUM)), shown == RV)
@@ -101,7 +103,7 @@ def contours(labels: np.ndarray, crop: Crop) -> list[list[list[list[list[float]]
 
 
 def _outlines(mask: np.ndarray) -> list[list[float]]:
-    """Polygons about a 2D mask, in coordinates whose pixel (0, 0) covers [0, 1) x [0, 1), without points on a line."""
+    """Return polygons around a 2-D mask, without collinear points. Pixel (0, 0) covers [0, 1) x [0, 1)."""
     polygons = []
     for closed in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
         line = closed[:-1, ::-1] - 0.5
@@ -112,11 +114,11 @@ def _outlines(mask: np.ndarray) -> list[list[float]]:
 
 
 def viewer_data(crop: Crop, labels: dict[str, np.ndarray]) -> dict[str, Any]:
-    """What the page's script needs, besides the sprite sheets, to play hearts in step.
+    """Return the data that the page's script needs, besides the sprite sheets, to play hearts synchronously.
 
     Args:
         crop: the common crop.
-        labels: of every heart on show, [T, Z, Y, X].
+        labels: labels [T, Z, Y, X] of every heart shown, by name.
     """
     rows, columns = crop.tile()
     return {

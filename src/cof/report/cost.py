@@ -1,4 +1,4 @@
-"""The page of what each model has cost; run times differ from run to run, and so have a page of their own."""
+"""The page of the cost of each model. Run times differ from run to run, so they have their own page."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from cof.tables.costs import HEADINGS, cells, read_csv
 
 
 def tables(results: Results) -> list[dict[str, Any]]:
-    """Costs of each model of each table, as `cost/{table}.csv` holds it."""
+    """Return the costs of each model for each table, as read from `cost/{table}.csv`."""
     found = []
     for name, settings in results.config.tables.items():
         path = results.root / "cost" / f"{name}.csv"

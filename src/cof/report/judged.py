@@ -13,8 +13,16 @@ from cof.report.plots import CURVE_NAMES
 
 @dataclass(frozen=True)
 class Judged:
-    """One measured subject: its row of the table of quality, the measures by which it is beyond the limits, and the
-    numbers of its labels that are not plausible.
+    """One measured subject with its measures of quality, those beyond a limit, and the doubts about its labels.
+
+    Attributes:
+        name: name of the subject.
+        batch: its batch.
+        split: its split.
+        values: values of the measures, by key.
+        flags: measures beyond their flag limit.
+        excluded: measures beyond their exclusion limit.
+        doubts: numbers of its labels that are not plausible.
     """
 
     name: str
@@ -27,12 +35,12 @@ class Judged:
 
     @property
     def weight(self) -> int:
-        """Number of doubts about the subject."""
+        """Number of flags, exclusions and doubts of the subject."""
         return len(self.flags) + len(self.excluded) + len(self.doubts)
 
 
 def judge(results: Results) -> list[Judged]:
-    """Every measured subject of the cohort in the order of their names; none if the run holds no quality."""
+    """Return every measured subject of the cohort, sorted by name; empty if the run holds no measures of quality."""
     rows = results.rows("quality")
     if rows is None or results.subjects is None:
         return []
@@ -52,7 +60,7 @@ def judge(results: Results) -> list[Judged]:
 
 
 def remarks(judged: list[Judged]) -> dict[str, list[str]]:
-    """Doubts about each subject, in words."""
+    """Return the flags, exclusions and doubts of each subject, in words."""
     found = {}
     for subject in judged:
         said = [doubt.of(CURVE_NAMES["real"]) for doubt in subject.doubts]
@@ -67,10 +75,10 @@ def remarks(judged: list[Judged]) -> dict[str, list[str]]:
 
 
 def value_text(measure: Measure, value: float) -> str:
-    """A value as people read it."""
+    """Return a value as text."""
     return f"{value:.{measure.decimals}f}" if np.isfinite(value) else "not known"
 
 
 def limit_text(measure: Measure, limit: float | None) -> str:
-    """A limit as people read it; empty where there is none."""
+    """Return a limit as text; empty if there is none."""
     return "" if limit is None else f"{'at most' if measure.worse == 'high' else 'at least'} {limit:g}"

@@ -1,4 +1,4 @@
-"""Notices beside numbers that rest on a network: on what, where and on how many hearts it was trained."""
+"""Notices beside numbers that depend on a network: on which hearts, on how many, and where it was trained."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from cof.report.artefacts import Results
 
 
 def labels_banner(results: Results) -> dict[str, str] | None:
-    """Notice beside everything that rests on labels; None where the labeller is of this cohort."""
+    """Return the notice beside everything that depends on labels; None if the labeller was trained on this cohort."""
     origin = results.origin("labeller")
     if origin is None or not origin.foreign(results.kinds):
         return None
@@ -16,7 +16,7 @@ def labels_banner(results: Results) -> dict[str, str] | None:
 
 
 def models_banner(results: Results, models: Mapping[str, str]) -> list[str]:
-    """A sentence for each group of models, by their printed names, that a reader must know the origin of."""
+    """Return one sentence per group of models that were trained on hearts of another origin than this cohort."""
     groups: dict[Origin, list[str]] = {}
     for name, printed in models.items():
         origin = results.origin(f"models/{name}")
@@ -27,7 +27,7 @@ def models_banner(results: Results, models: Mapping[str, str]) -> list[str]:
 
 
 def networks(results: Results) -> list[tuple[str, str, str, str]]:
-    """Every trained network of the run: name, what it learnt from, how many hearts, where."""
+    """Return one row per trained network of the run: name, kind of training hearts, their number, and where."""
     config = results.config
     folders = {"labeller": "nnU-Net, the labeller"}
     folders |= {f"registrations/{name}": f"TOPPR, registration '{name}'" for name in config.registrations}
@@ -40,7 +40,7 @@ def networks(results: Results) -> list[tuple[str, str, str, str]]:
         if origin is not None:
             hearts = origin.hearts
             if origin.kind == UNKNOWN and origin.where is None:
-                # Of this cohort, of which the sheet may say nothing.
+                # It was trained on this cohort, whose sheet may not state an origin.
                 hearts = "simulated hearts" if results.synthetic else "hearts of this cohort"
             where = ", ".join(filter(None, (origin.where or "this run", origin.cohort)))
             rows.append((title, hearts, f"{origin.count:,}" if origin.count else "unknown", where))
@@ -48,7 +48,7 @@ def networks(results: Results) -> list[tuple[str, str, str, str]]:
 
 
 def labeller_heading(results: Results) -> str:
-    """Under which heading the labeller's accuracy stands: on whose hearts it was measured."""
+    """Return the heading of the labeller's accuracy, which says on which hearts it was measured."""
     origin = results.origin("labeller")
     if origin is None or origin.where is None:
         return "The labeller on participants that it never saw"
@@ -56,11 +56,11 @@ def labeller_heading(results: Results) -> str:
 
 
 def _text(origin: Origin, kinds: set[str]) -> str:
-    """Words on where and on how many hearts a labeller was trained, and what does not follow."""
+    """Return the text about the training of a labeller, with a warning if its accuracy on this cohort is unknown."""
     said = f"It was trained on {origin.counted}."
     if kinds != {SIMULATED} and origin.kind != "real":
         said += (
-            " How well it labels the scans of this cohort is not known from there: compare with an expert's contours "
-            "before you believe a volume."
+            " Its accuracy on the scans of this cohort is unknown: compare its labels with an expert's contours before "
+            "you rely on a volume."
         )
     return said

@@ -1,4 +1,4 @@
-"""The HTML page: one static file and a folder of assets, which open from disk without a network."""
+"""The HTML page: one static file and a folder of assets, which open from disk without a network connection."""
 
 import json
 import re
@@ -22,7 +22,7 @@ TEMPLATES = Path(str(files("cof.report") / "templates"))
 ASSETS = "assets"
 PAGE = "cost.html"
 
-# The page from its top to its end. A further section is an entry here, with its template and, as a rule, its module.
+# Sections in the order of the page. A new section is an entry here, with its template and, as a rule, its module.
 SECTIONS = (
     Section("hearts", "Real and generated hearts", hearts.context),
     Section("numbers", "Numbers", numbers.context),
@@ -38,19 +38,23 @@ SECTIONS = (
 
 
 def _clean(value: Any) -> Any:
-    """Every text that reaches the page passes here: what is shaped like a participant id does not."""
+    """Redact everything that looks like a participant id; all text of the page passes through this function."""
     return redact(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _hash(value: str) -> Markup:
-    """A hash, exempt from redaction: its digits are no one's id."""
+    """Mark a hash as exempt from redaction, because its digits are not an id.
+
+    Raises:
+        ValueError: the text is not a hash.
+    """
     if not re.fullmatch(r"[0-9a-f]{6,64}", value):
         raise ValueError(f"not a hash: {value!r}")
     return Markup(value)
 
 
 def environment() -> Environment:
-    """The template environment: autoescape on, unknown names are errors, all text redacted."""
+    """Return the template environment: it escapes and redacts all text, and unknown names are errors."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -68,7 +72,7 @@ def environment() -> Environment:
 def build(results: Results, out: Path) -> None:
     """Write `index.html` and its assets into the folder `out`.
 
-    Sections whose artefacts the run does not hold say so; nothing is left out in silence.
+    A section whose artefacts are absent from the run says so.
     """
     assets = Assets(out / ASSETS)
     for name in ("report.css", "report.js", "qc.js"):

@@ -1,6 +1,6 @@
-"""Look and form of every figure of the page: colours, style, SVG in a light and a dark rendering, small images.
+"""Style and output of all figures of the page: colours, SVG in a light and a dark theme, small WebP images.
 
-The same arrays give the same bytes on every run.
+The same data give the same bytes in every run.
 """
 
 import io
@@ -16,7 +16,7 @@ SMALL_DPI = 110
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one rendering; the page's style sheet uses the same ones."""
+    """Colours of one theme; the page's style sheet uses the same colours."""
 
     name: str
     ink: str
@@ -31,11 +31,11 @@ class Theme:
 
     @property
     def expert(self) -> str:
-        """The colour of what an expert drew."""
+        """Colour of an expert's annotation."""
         return self.ink
 
     def series(self, name: str) -> str:
-        """The colour of the real, generated or exact heart."""
+        """Return the colour of the real, generated or exact heart."""
         return str(getattr(self, name))
 
 
@@ -43,7 +43,7 @@ THEMES = (
     Theme("light", "#1b1f24", "#5b6570", "#d9dee3", "#f6e3e1", "#eec4c0", "#ffd54a", "#0f6ba8", "#c2410c", "#3f7d20"),
     Theme("dark", "#e8eaed", "#a4adb8", "#363d46", "#3a2a2c", "#54393b", "#8a6d00", "#72bdf0", "#ff9d66", "#9ad06e"),
 )
-# What the volumes of a heart were counted in, by the name of its curve.
+# Printed source of the volumes of each curve.
 CURVE_NAMES = {
     "real": "labels of the real cine",
     "generated": "labels of the generated heart",
@@ -53,7 +53,7 @@ CURVE_NAMES = {
 
 
 def _style(theme: Theme) -> Any:
-    """Matplotlib's settings for one rendering."""
+    """Return Matplotlib's settings for one theme."""
     return {
         "svg.hashsalt": "chain-of-flow",
         "svg.fonttype": "path",
@@ -78,7 +78,7 @@ def _style(theme: Theme) -> Any:
 
 
 def render(draw: Callable[[Theme], Figure]) -> dict[str, bytes]:
-    """The figure that `draw` makes, as SVG for each theme.
+    """Return the figure that `draw` makes as SVG, by theme.
 
     The bytes depend on the data alone: ids come from a fixed salt, and no date is written.
     """
@@ -92,7 +92,7 @@ def render(draw: Callable[[Theme], Figure]) -> dict[str, bytes]:
 
 
 def render_small(draw: Callable[[Theme], Figure]) -> bytes:
-    """The figure that `draw` makes as one WebP on white, for figures of which there are very many."""
+    """Return the figure that `draw` makes as one small WebP image on white, for pages with very many figures."""
     with mpl.rc_context(_style(THEMES[0])):
         buffer = io.BytesIO()
         draw(THEMES[0]).savefig(

@@ -1,7 +1,7 @@
-"""Quality for people: a table of all subjects, and a page for each flagged one and some others.
+"""Quality pages: a table of all subjects, and one page for each flagged subject and some others.
 
-A cohort of 10,000 must not become 10,000 heavy pages: a page is one small HTML file and four small images, and
-`report.qc_flagged` and `report.qc_others` say how many there are.
+A large cohort must not become thousands of large pages. A page is therefore one small HTML file and a few small
+images, and `report.qc_flagged` and `report.qc_others` limit their number.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ OUTLINES = ("endocardium", "epicardium", "rv")
 
 
 def choose(judged: list[Judged], settings: ReportSettings) -> list[Judged]:
-    """The subjects that get a page: those with the most flags, and others spread evenly over the rest."""
+    """Return the subjects that get a page: those with the most flags and doubts, and some others, evenly spread."""
     flagged = sorted((s for s in judged if s.weight), key=lambda s: (-s.weight, s.name))
     rest = [subject for subject in judged if not subject.weight]
     spread = np.unique(np.linspace(0, len(rest) - 1, min(settings.qc_others, len(rest))).round().astype(int))
@@ -40,16 +40,16 @@ def choose(judged: list[Judged], settings: ReportSettings) -> list[Judged]:
 
 
 def build(results: Results, out: Path, pages: jinja2.Environment, judged: list[Judged], banner: Any) -> None:
-    """Write the table of all subjects, the same as CSV, and the chosen subjects' pages into the folder `out`.
+    """Write the table of all subjects as HTML and CSV, and the pages of chosen subjects, into the folder `out`.
 
     Nothing is written for a run without measures.
 
     Args:
-        results: of the run.
-        out: a folder that is not there yet.
-        pages: the templates.
-        judged: of `judge`.
-        banner: what must be said of the labels (`cof.report.origins.labels_banner`), or None.
+        results: results of the run.
+        out: a folder that does not exist yet.
+        pages: the template environment.
+        judged: result of `judge`.
+        banner: notice about the labels (`cof.report.origins.labels_banner`), or None.
     """
     if not judged:
         return
@@ -82,7 +82,7 @@ def build(results: Results, out: Path, pages: jinja2.Environment, judged: list[J
 
 
 def _with_ecgs(results: Results, chosen: list[Judged]) -> Iterator[tuple[Judged, Any, Any]]:
-    """Each subject with its rows of `ecg` and `beats` or None, with the signals of one batch in memory at a time."""
+    """Yield each subject with its rows of `ecg` and `beats` (or None), with one batch in memory at a time."""
     for batch in sorted({subject.batch for subject in chosen}):
         tables = []
         for stage in ("ecg", "beats"):
@@ -95,7 +95,7 @@ def _with_ecgs(results: Results, chosen: list[Judged]) -> Iterator[tuple[Judged,
 
 
 def _rows(results: Results, subject: Judged, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The subject's measures as text, with limits and where it stands in the cohort."""
+    """Return the subject's measures as text, with limits, the cohort's median and the rank in the cohort."""
     limits = results.config.quality
     rows = []
     for measure in MEASURES:
@@ -116,7 +116,7 @@ def _rows(results: Results, subject: Judged, table: pd.DataFrame) -> list[dict[s
 
 
 def _heart(results: Results, assets: Assets, name: str) -> dict[str, Any] | None:
-    """All slices at ED and ES as one image with contours, and the volume curve; None if cine or labels are gone."""
+    """Return all slices at ED and ES as one image with contours, and the volume curve; None without cine or labels."""
     real, labels = results.files("cine", ".nii"), results.files("labels", ".nii.gz")
     if real is None or labels is None or name not in real or name not in labels:
         return None
@@ -149,12 +149,12 @@ def _heart(results: Results, assets: Assets, name: str) -> dict[str, Any] | None
 
 
 def _path(polygons: list[list[float]]) -> str:
-    """Polygons as the `d` of an SVG path."""
+    """Return polygons as the attribute `d` of an SVG path."""
     return "".join("M" + " ".join(f"{value:g}" for value in polygon) + "z" for polygon in polygons)
 
 
 def _strip(assets: Assets, name: str, strip: Any, cycle: Any) -> dict[str, Any] | None:
-    """The ECG on paper with the chosen cycle; None without an ECG."""
+    """Return the figure of the ECG with the chosen cycle marked; None without an ECG."""
     if strip is None:
         return None
     record = Ecg.from_row(strip)

@@ -1,4 +1,4 @@
-"""A section of the page, and the sources that it may draw on."""
+"""A section of the page, and the sources that it may use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from cof.report.judged import Judged, judge, remarks
 
 @dataclass(frozen=True)
 class Sources:
-    """Sources that a section is made from.
+    """Sources of a section.
 
     Attributes:
-        results: of the run.
-        assets: takes figures and other files of the page.
-        above: contexts of the sections further up the page, by name.
+        results: results of the run.
+        assets: folder for figures and other files of the page.
+        above: contexts of the sections above this one, by name.
     """
 
     results: Results
@@ -31,12 +31,12 @@ class Sources:
 
     @cached_property
     def remarks(self) -> dict[str, list[str]]:
-        """Doubts about subjects, in words, by their names."""
+        """Flags, exclusions and doubts in words, by subject."""
         return remarks(self.judged)
 
 
 def words(sources: Sources) -> dict[str, Any]:
-    """Return the context of a section that has nothing but its template."""
+    """Return the empty context of a section that has only a template."""
     return {}
 
 
@@ -45,9 +45,9 @@ class Section:
     """A section of the page.
 
     Attributes:
-        name: its anchor, its template `sections/{name}.html`, and the name of its context there.
-        title: heading, and entry of the list of contents.
-        context: what the template shows; a section whose context is None is left out.
+        name: name of its anchor, of its template `sections/{name}.html`, and of its context in the template.
+        title: heading and entry in the table of contents.
+        context: function that returns what the template shows; the section is left out if it returns None.
     """
 
     name: str

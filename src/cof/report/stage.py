@@ -18,19 +18,19 @@ from cof.report.artefacts import Results
 log = logging.getLogger(__name__)
 
 
-@says(lambda _, given: f"the page of {given['results']} lies in {given['out']}. Open {given['out'] / 'index.html'}")
+@says(lambda _, given: f"report of {given['results']} written to {given['out']}. Open {given['out'] / 'index.html'}")
 def make_report(
     *,
     results: ResultsFolder,
     config: Annotated[Path, typer.Option("--config", help="The resolved configuration, JSON or YAML."), File()],
     out: Out,
 ) -> None:
-    """Write the HTML report of a run, whole or partial.
+    """Write the HTML report of a complete or partial run.
 
     Args:
-        results: what it does not hold, the page names as missing.
+        results: results folder; the page names the artefacts that it lacks.
         config: as annotated.
-        out: of `index.html` and its `assets/`; it appears when it is whole.
+        out: folder of `index.html` and its `assets/`; it appears only when it is complete.
 
     Raises:
         UsageError: the results folder or the configuration does not exist, or the configuration is invalid.
@@ -38,9 +38,9 @@ def make_report(
     from cof.report import page
 
     if not results.is_dir():
-        raise UsageError(f"no such results folder: {results}")
+        raise UsageError(f"--results: no such folder: {results}")
     if not config.is_file():
-        raise UsageError(f"no such configuration: {config}")
+        raise UsageError(f"--config: no such file: {config}")
     run = Results(results, configuration.load(config))
     with Progress("report", None), whole_folder(out) as folder:
         page.build(run, folder)

@@ -5,15 +5,15 @@ import numpy as np
 from cof.tables.statistics import Statistic, mean
 
 LEVEL = 0.95
-# Values that are resampled at once, so that a large cohort needs little memory.
+# Number of values resampled at once; it limits the memory that a large cohort needs.
 _AT_ONCE = 4_000_000
 
 
 def resampled(values: np.ndarray, replicates: int, seed: int, statistic: Statistic = mean) -> np.ndarray:
-    """A statistic of `values` [n, k] in `replicates` resamples of its n subjects: [replicates].
+    """Return a statistic of `values` [n, k] in `replicates` resamples of the n subjects: [replicates].
 
-    The resamples depend on n and the seed alone, so that paired samples in the same order are resampled alike, and the
-    difference of two results is a paired one. Fewer than two subjects have none.
+    The resamples depend only on n and the seed. Samples of the same subjects in the same order are therefore resampled
+    in the same way, and the difference of two results is paired. With fewer than two subjects the result is empty.
     """
     count, columns = values.shape
     if count < 2:
@@ -24,7 +24,7 @@ def resampled(values: np.ndarray, replicates: int, seed: int, statistic: Statist
 
 
 def interval_of(draws: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of resampled statistics, those that are not defined left out; NaN where none is defined."""
+    """Return the 95 % interval of resampled statistics, without undefined ones; NaN if none is defined."""
     defined = draws[np.isfinite(draws)]
     if not len(defined):
         return float("nan"), float("nan")

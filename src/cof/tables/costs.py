@@ -1,4 +1,4 @@
-"""Costs of each model of a table: examples and time of its training, and the time to generate a heart.
+"""Costs of each model of a table: examples and time of its training, and the time per generated heart.
 
 Counts come from the settings.json and log.csv that every training writes, times and memory from Snakemake's benchmarks.
 """
@@ -28,7 +28,7 @@ LATE = 0.2
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark of Snakemake's: wall time, CPU time (s) and largest memory (GB); NaN where it was not measured."""
+    """A benchmark by Snakemake: wall time and CPU time (s) and peak memory (GB); NaN where not measured."""
 
     seconds: float
     cpu_seconds: float
@@ -36,7 +36,7 @@ class Benchmark:
 
     @classmethod
     def read(cls, path: Path) -> "Benchmark":
-        """That of a file; of a rule that ran several times, the last."""
+        """Read a benchmark file; if the rule ran several times, the last run counts."""
         if not path.is_file():
             return cls(math.nan, math.nan, math.nan)
         last = pd.read_csv(path, sep="\t").apply(pd.to_numeric, errors="coerce").iloc[-1]
@@ -46,27 +46,27 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Cost:
-    """One row; NaN is what this run does not know.
+    """The costs of one model or registration: one row. NaN stands for an unknown value.
 
     Attributes:
         row: printed name.
-        model: name in the configuration; of a registration, its folder.
-        family: of the model.
-        training_hearts: different ones.
-        parameters: trained, of all its networks.
-        iterations: of all its networks together.
-        samples: training examples that the iterations have seen, with repetition.
+        model: name in the configuration; for a registration, its folder.
+        family: family of the model.
+        training_hearts: number of different training hearts.
+        parameters: trained parameters of all its networks.
+        iterations: iterations of all its networks together.
+        samples: training examples that the iterations used, with repetitions.
         trials: short trainings that chose the learning rates of its networks; their iterations are not counted.
-        train_change, validation_change: of the loss over the last fifth of the training, as a share: `late_change`; of
-            several networks trained in a row, that of the last, which generates.
+        train_change, validation_change: relative change of the loss over the last fifth of the training
+            (`late_change`); for several networks trained one after another, that of the last one, which generates.
         device: cpu or gpu; empty for a model without a network.
-        processes: that trained together.
+        processes: number of processes that trained together.
         hours: wall time of the training job.
-        cpu_hours: CPU time of it.
-        gpu_hours: its wall time on all its GPUs together.
-        hearts: generated.
-        seconds_a_heart: wall time of the generating jobs by hearts: start, generation, warp, labels and files.
-        memory_gb: the most that a generating job held.
+        cpu_hours: CPU time of the training job.
+        gpu_hours: wall time of the training job, multiplied by its number of GPUs.
+        hearts: number of generated hearts.
+        seconds_a_heart: wall time of the generating jobs (start, generation, warp, labels and files) per heart.
+        memory_gb: peak memory of a generating job.
     """
 
     row: str
@@ -90,9 +90,9 @@ class Cost:
 
 
 def late_change(log: pd.DataFrame, column: str) -> float:
-    """Distance from convergence: the relative change of a loss over the last fifth of the iterations.
+    """Return the relative change of a loss over the last fifth of the iterations, a measure of convergence.
 
-    The mean of the last tenth over that of the tenth before it, minus one; NaN where either has no value.
+    It is the mean of the last tenth divided by the mean of the tenth before it, minus one; NaN if either has no value.
     """
     if column not in log:
         return math.nan
@@ -105,10 +105,10 @@ def late_change(log: pd.DataFrame, column: str) -> float:
 
 
 def parts(log: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The numbers of a log by its column `part`, which names one of several networks trained in a row.
+    """Split a log by its column `part`, which names one of several networks trained one after another.
 
     Returns:
-        Logs in the order of training; of a log without that column, itself under an empty name.
+        The numeric columns of each part in the order of training; a log without that column has one part named ''.
     """
     if "part" not in log:
         return {"": log.select_dtypes("number")}
@@ -116,12 +116,12 @@ def parts(log: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def panel(name: str, part: str) -> str:
-    """Name of the log of a part of a model."""
+    """Return the printed name of a part of a model."""
     return f"{name}: {part}" if part else name
 
 
 def read_logs(folder: Path) -> dict[str, pd.DataFrame]:
-    """The logs of a training by `parts`, the loss under the name `train_loss`; empty where none is by iterations."""
+    """Return the logs of a training by part, with the loss named `train_loss`; empty if no log is by iterations."""
     path = folder / "log.csv"
     if not path.is_file():
         return {}
@@ -130,16 +130,16 @@ def read_logs(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def learnt(folder: Path, row: str, model: str, family: str) -> Cost:
-    """Record of a trained model or registration, by its folder; the same on every machine."""
+    """Return the costs recorded in the folder of a trained model or registration; the same on every machine."""
     file = folder / "settings.json"
     record: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     applied = folder / "model"
-    if (applied / "settings.json").is_file():  # it applies another model as it is
+    if (applied / "settings.json").is_file():  # this model applies another trained model
         return learnt(applied, row, model, family)
     trainings = record.get("trainings")
     subjects = record.get("subjects")
     hearts = subjects.get("train", math.nan) if isinstance(subjects, Mapping) else subjects
-    log = next(reversed(read_logs(folder).values()), pd.DataFrame())  # of the network that generates
+    log = next(reversed(read_logs(folder).values()), pd.DataFrame())  # the last network generates
 
     def total(key: str) -> float:
         return math.nan if trainings is None else float(sum(training[key] for training in trainings))
@@ -161,12 +161,12 @@ def learnt(folder: Path, row: str, model: str, family: str) -> Cost:
 
 
 def costs(root: Path, settings: TableSettings, trained: Path | None = None) -> list[Cost]:
-    """A row for every model of a table, and one for every registration whose motion some of them learn from.
+    """Return one row per model of a table, and one per registration whose motion some of them learn from.
 
     Args:
-        root: results folder; what it does not hold is not known.
-        settings: of the table.
-        trained: results folder of the run that has trained what this one has not.
+        root: results folder; values that it does not hold are unknown.
+        settings: settings of the table.
+        trained: results folder of the run whose trained artefacts this run borrows.
     """
 
     def training(kind: str, name: str) -> Path:
@@ -190,7 +190,7 @@ def costs(root: Path, settings: TableSettings, trained: Path | None = None) -> l
 
 
 def _with_times(root: Path, cost: Cost, training: Path) -> Cost:
-    """A row with what the benchmarks know."""
+    """Return a row completed with times and memory from the benchmarks."""
     trained = Benchmark.read(training)
     folders = sorted((root / "twins" / cost.model).glob("b*"))
     hearts = [len(list(folder.glob("*.function.json"))) for folder in folders]
@@ -198,7 +198,7 @@ def _with_times(root: Path, cost: Cost, training: Path) -> Cost:
     seconds = sum(benchmark.seconds for benchmark in made)
     memory = [benchmark.memory_gb for benchmark in made if not math.isnan(benchmark.memory_gb)]
     gpus = cost.processes if "gpu" in cost.device else 0.0
-    if math.isnan(cost.parameters):  # nor is it known on what it was trained
+    if math.isnan(cost.parameters):  # then the device is unknown too
         gpus = math.nan
     return Cost(
         **vars(cost)
@@ -214,14 +214,14 @@ def _with_times(root: Path, cost: Cost, training: Path) -> Cost:
 
 
 def _values(cost: Cost) -> tuple[str | float, ...]:
-    """In the order of `COLUMNS`."""
+    """Return the values of a row in the order of `COLUMNS`."""
     values = dict(vars(cost))
     thousands = {"parameters": cost.parameters / 1000, "samples": cost.samples / 1000}
     return tuple((values | thousands).values())
 
 
 def to_csv(rows: list[Cost], title: str, config_hash: str) -> str:
-    """Numbers unrounded, empty where one is not known; large counts in thousands."""
+    """Return the table as CSV: numbers unrounded, unknown ones empty, large counts in thousands."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow((*COLUMNS, "config_hash"))
@@ -232,7 +232,7 @@ def to_csv(rows: list[Cost], title: str, config_hash: str) -> str:
 
 
 def read_csv(path: Path) -> list[Cost]:
-    """The rows that `to_csv` wrote."""
+    """Read the rows that `to_csv` wrote."""
     text = dict.fromkeys(("row", "model", "family", "device"), str)
     table = pd.read_csv(
         path, dtype=text, keep_default_na=False, na_values={name: [""] for name in COLUMNS if name not in text}
@@ -245,12 +245,12 @@ def read_csv(path: Path) -> list[Cost]:
 HEADINGS = (
     *("", "training hearts", "parameters", "iterations", "samples seen", "trials"),
     *("last fifth, training", "last fifth, validation", "trained on"),
-    *("training (h)", "CPU (h)", "GPU (h)", "s a heart", "peak memory (GB)"),
+    *("training (h)", "CPU (h)", "GPU (h)", "s per heart", "peak memory (GB)"),
 )
 
 
 def cells(cost: Cost) -> list[str]:
-    """A row as people read it, in the order of `HEADINGS`."""
+    """Return a row as formatted text, in the order of `HEADINGS`."""
 
     def count(value: float) -> str:
         return DASH if math.isnan(value) else f"{value:,.0f}"
@@ -271,18 +271,19 @@ def cells(cost: Cost) -> list[str]:
 
 
 NOTES = (
-    "Training hearts are different ones; samples seen count repetitions (of registrations, pairs). Parameters "
-    "are those that gradients have changed: a family without a network has none, whatever it keeps of its data.",
-    "Trials are the short trainings that chose the learning rate of each of its networks by the validation loss; hours "
-    "include them, iterations and samples do not.",
-    "Last fifth: the relative change of the loss over the last fifth of the iterations, its last tenth against the "
-    "tenth before. What still falls has not converged; where the learning rate falls to zero, every loss levels out. "
-    "Of several networks trained in a row it is the last one's, which generates.",
-    "Training, CPU and GPU hours are those of the last training job as Snakemake measured it, data and logging "
-    "included; of a training that was resumed, the part after; of what another run has trained, that run's. GPU hours "
-    "are its wall time on all its GPUs.",
-    "Seconds a heart and peak memory are those of the generating jobs: start of Python, generation, warp, nnU-Net's "
-    "labels and files. Times depend on the machine and on what else ran on it.",
+    "Training hearts counts different hearts; samples seen counts repetitions (for registrations, pairs). Parameters "
+    "counts the parameters that were trained: a family without a network has none, even if it keeps data.",
+    "Trials are the short trainings that chose the learning rate of each network by the validation loss. Hours include "
+    "them; iterations and samples do not.",
+    "Last fifth is the relative change of the loss over the last fifth of the iterations: its mean over the last tenth "
+    "compared with the tenth before. A loss that still falls has not converged; but where the learning rate falls to "
+    "zero, every loss levels off. For several networks trained one after another, it is that of the last one, which "
+    "generates.",
+    "Training, CPU and GPU hours are those of the last training job as measured by Snakemake, with reading of data and "
+    "logging; for a resumed training, only the part after the resumption; for a borrowed model, the hours of the run "
+    "that trained it. GPU hours are wall time multiplied by the number of GPUs.",
+    "Seconds per heart and peak memory are those of the generating jobs: start of Python, generation, warp, nnU-Net's "
+    "labels and files. Times depend on the machine and on its other load.",
     f"{DASH}: not known.",
 )
 
@@ -292,9 +293,9 @@ def _made_by(config_hash: str) -> str:
 
 
 def to_markdown(rows: list[Cost], title: str, config_hash: str) -> str:
-    """The table for people."""
+    """Return the table as Markdown, with notes."""
     parts = [
-        f"# {title}: what each model has cost",
+        f"# {title}: cost of each model",
         "",
         *markdown_lines(list(HEADINGS), [cells(cost) for cost in rows]),
     ]
@@ -302,8 +303,8 @@ def to_markdown(rows: list[Cost], title: str, config_hash: str) -> str:
 
 
 def to_latex(rows: list[Cost], title: str, config_hash: str) -> str:
-    """The table for a manuscript: needs the package booktabs."""
-    caption = tex(f"{title}: what each model has cost. {' '.join(NOTES)}")
+    """Return the table as LaTeX for a manuscript, which needs the package booktabs."""
+    caption = tex(f"{title}: cost of each model. {' '.join(NOTES)}")
     body = tabular(list(HEADINGS), [cells(cost) for cost in rows])
     parts = [f"% {_made_by(config_hash)}", r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", *body]
     return "\n".join([*parts, r"\end{table}"]) + "\n"

@@ -1,4 +1,4 @@
-"""The columns of a table that belong to the whole cohort: Fréchet distances between features of all its hearts."""
+"""Table columns of the whole cohort: Fréchet distances between the features of all hearts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,26 @@ from cof.errors import UsageError
 from cof.features.artefacts import Features
 from cof.metrics.frechet import Components, Moments, frechet_distance, split_halves, temporal_cosines
 
-# Networks of the user's, whose distances are those of the literature: all their features, no components of them.
+# Networks provided by the user. Their distances are those of the literature: they use all features, not components.
 NAMED = ("inception", "i3d")
 HALVES = 10
-# Resamples that are computed at once.
+# Number of resamples computed at once.
 _AT_ONCE = 50
 
 
 @dataclass(frozen=True)
 class Distances:
-    """One column.
+    """The Fréchet distances of one column.
 
     Attributes:
-        subjects: compared; fewer than two are not, and have no values.
-        items: images or videos of one model.
-        dimensions: of what is compared.
-        network: its name.
-        sha256: of its weights.
+        subjects: number of subjects compared; 0, without values, if there are fewer than two.
+        items: number of images or videos per model.
+        dimensions: dimensions of the compared vectors.
+        network: name of the network.
+        sha256: hash of its weights.
         floor: mean distance between random halves of the real subjects.
-        values: model to its distance from the real hearts.
-        draws: model to the distances in resamples of the subjects, paired between models; none for FID and FVD, whose
+        values: distance from the real hearts, by model.
+        draws: distances in resamples of the subjects, by model, paired between models; empty for FID and FVD, whose
             covariances are too large to be resampled.
     """
 
@@ -52,17 +52,17 @@ def distances(
     subjects: Sequence[str],
     evaluation: EvaluationSettings,
 ) -> dict[str, Distances]:
-    """The columns of `metrics`, by their keys.
+    """Return the columns of `metrics`, by their keys.
 
     Args:
-        metrics: those with an extractor.
-        features: of the generated hearts, by model.
-        real: of the real hearts.
-        subjects: that every model has; those without features in any of them are passed over.
-        evaluation: components, resamples and their seed.
+        metrics: metrics with an extractor.
+        features: features of the generated hearts, by model.
+        real: features of the real hearts.
+        subjects: subjects that every model has; a subject whose features are missing anywhere is left out.
+        evaluation: number of components and resamples, and their seed.
 
     Raises:
-        UsageError: they were made by different networks.
+        UsageError: the features were computed by different networks.
     """
     spaces: dict[str, _Space] = {}
     found = {}
@@ -70,10 +70,13 @@ def distances(
         network = metric.extractor
         known = real.networks.get(network)
         if known is None or any(of.networks.get(network) != known for of in features.values()):
-            raise UsageError(f"{metric.key}: the features are of different or of no networks; make them again")
+            raise UsageError(
+                f"{metric.key}: the features of '{network}' are missing or come from different networks; compute them "
+                "again"
+            )
         every = (real.subjects(network), *(of.subjects(network) for of in features.values()))
         shared = sorted(set(subjects).intersection(*every))
-        if len(shared) < 2:  # too few for a covariance worth the name
+        if len(shared) < 2:  # too few for a covariance
             none, nothing = dict.fromkeys(features, math.nan), dict.fromkeys(features, np.empty(0))
             found[metric.key] = Distances(0, 0, 0, known["name"], known["sha256"], math.nan, none, nothing)
             continue
@@ -84,9 +87,10 @@ def distances(
 
 
 class _Space:
-    """What of one network's features is compared: all of them, or principal components of the real hearts'.
+    """The compared features of one network: all of them, or principal components of the real hearts' features.
 
-    Resampling of subjects needs a covariance for each, which only few components allow; without it, one for each half.
+    Resampling needs the moments of every subject, which is possible only with few components. Without resampling, the
+    moments of two halves are enough.
     """
 
     def __init__(self, network: str, subjects: list[str], real: Features, evaluation: EvaluationSettings) -> None:
@@ -100,7 +104,7 @@ class _Space:
         self.units = len(subjects) if self.resampled else 2
 
     def column(self, metric: Metric, features: Mapping[str, Features], known: Mapping[str, str]) -> Distances:
-        """The distances of one metric."""
+        """Return the distances of one metric."""
         real = self._moments(self.real, metric.video, self.units)
         halves = split_halves(self.units, HALVES, self.evaluation.seed)
         floor = frechet_distance(*real.gaussian(halves[:, 0]), *real.gaussian(halves[:, 1])).mean()
@@ -124,7 +128,7 @@ class _Space:
         return moments
 
     def _items(self, features: np.ndarray, video: bool) -> np.ndarray:
-        """What is compared of one subject's features [T, Z, d], or [Z, d] of videos: [items, width]."""
+        """Return the compared vectors [items, width] of one subject, from features [T, Z, d], or [Z, d] of videos."""
         if features.ndim == 2:
             return features
         seen = features if self.images is None else self.images(features)
@@ -134,7 +138,7 @@ class _Space:
         return courses if self.videos is None else self.videos(courses)
 
     def _resamples(self) -> list[np.ndarray]:
-        """How often each subject is drawn in each resample, [r, n], in parts."""
+        """Return how often each subject is drawn in each resample, [r, n], in parts."""
         if not self.resampled:
             return []
         replicates = self.evaluation.bootstrap

@@ -1,19 +1,19 @@
-"""Warning beside means and intervals of a handful of subjects."""
+"""The warning beside means and intervals of few subjects."""
 
-# Below it, a percentile bootstrap interval is plainly too narrow.
+# With fewer subjects, a percentile bootstrap interval is clearly too narrow.
 FEW = 10
 
 
 def few(subjects: int, intervals: bool = True) -> str | None:
-    """The warning beside numbers of fewer than ten subjects; None for more.
+    """Return the warning beside numbers of fewer than ten subjects; None for ten or more.
 
     Args:
-        subjects: that the numbers are of.
-        intervals: whether there are 95 % intervals among them.
+        subjects: number of subjects.
+        intervals: whether there are 95 % intervals among the numbers.
     """
     if subjects >= FEW:
         return None
-    what = "95 % intervals of so few are too narrow and" if intervals else "means and SDs of so few"
+    what = "95 % intervals are too narrow and" if intervals else "means and SDs"
     return (
         f"Only {subjects} subject{'' if subjects == 1 else 's'}, fewer than {FEW}: {what} change with every subject. "
         "Read these numbers as examples, not as estimates."

@@ -1,4 +1,4 @@
-"""The paper's own numbers, to print beside ours: another data set, never a target."""
+"""The paper's numbers, printed beside ours for orientation; they come from another data set and are no target."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ class PaperTable:
     """One table of the paper.
 
     Attributes:
-        cohort: the data that its numbers come from.
-        values: row name, then metric key, to the printed number.
+        cohort: data set of its numbers.
+        values: printed numbers by row name and metric key.
     """
 
     cohort: str
     values: Mapping[str, Mapping[str, float]]
 
     def value(self, row: str, metric: str) -> float | None:
-        """The paper's number for a row and a metric, None if the paper has none."""
+        """Return the paper's number for a row and a metric; None if the paper has none."""
         return self.values.get(row, {}).get(metric)
 
 
@@ -34,10 +34,10 @@ def _content() -> dict[str, Any]:
 
 
 def paper_table(name: str) -> PaperTable:
-    """The paper's table `name`: table1, table2 or table3.
+    """Return the paper's table `name`: table1, table2 or table3.
 
     Raises:
-        UsageError: there is no such table.
+        UsageError: the paper has no such table.
     """
     content = _content()
     table = content["tables"].get(name)

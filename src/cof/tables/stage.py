@@ -1,4 +1,4 @@
-"""The stages that write tables: of metrics, and of what models have cost."""
+"""The stages that write tables: of metrics, and of the cost of each model."""
 
 import json
 import logging
@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OfEveryModel:
-    """A folder, typed, in which the table's models and their batches have their places (`cof.options.Typed`).
+    """An option that takes a folder and becomes the files of every model and batch in it (`cof.options.Typed`).
 
     Attributes:
-        suffix: of a batch's file.
-        needed: it has to be typed.
-        more: places beside the models'.
+        suffix: suffix of a batch's file.
+        needed: whether the option is required.
+        more: subfolders to read besides those of the models.
     """
 
     suffix: str
@@ -46,11 +46,11 @@ class OfEveryModel:
     kind: Any = Path
 
     def default(self, wanted: Any) -> Any:
-        """What counts as typed where nothing is."""
+        """Return the value of the option if it is not given."""
         return TO_BE_TYPED if self.needed else None
 
     def read(self, typed: Path, wanted: Any, given: Mapping[str, Any]) -> dict[str, list[Path]]:
-        """Name of every model to the files of its batches."""
+        """Return the files of every model's batches, by the name of the model."""
         batches = batches_of(given["subjects"])
         models = (*self.more, *given["settings"].trainings)
         return {model: [typed / model / f"{batch}{self.suffix}" for batch in batches] for model in models}
@@ -67,7 +67,7 @@ def make_table(
     settings: SettingsOf[TableSettings],
     metrics: Annotated[
         dict[str, list[Path]],
-        typer.Option(help="Folder of the metrics; models and batches have their places in it."),
+        typer.Option(help="Folder of the metrics, with a folder per model and a file per batch."),
         Folder(),
         OfEveryModel(".parquet"),
     ],
@@ -82,25 +82,25 @@ def make_table(
         OfEveryModel(".safetensors", needed=False, more=(REAL,)),
     ] = None,
     labeller: Annotated[
-        Path | None, typer.Option(help="Folder of the nnU-Net on whose labels it rests."), Folder()
+        Path | None, typer.Option(help="Folder of the nnU-Net whose labels the metrics use."), Folder()
     ] = None,
 ) -> None:
     """Write one table as `.csv` (long form, unrounded), `.md` and `.tex` (booktabs).
 
     Args:
-        subjects: they tell what the cohort's hearts are.
+        subjects: table of the cohort, for the origin of its hearts.
         settings: models in row order, metrics in column order.
-        metrics: model name to the metrics of its batches.
-        evaluation: the bootstrap.
+        metrics: files of the metrics' batches, by model.
+        evaluation: settings of the bootstrap.
         out, config_hash: as annotated.
-        card: it tells how much of EF can be known.
-        features: model name, and `real`, to the features of its batches, for tables with Fréchet distances.
-        labeller: a table whose numbers rest on its labels says what it was trained on,
-            where that is another cohort.
+        card: card of the synthetic cohort, for the share of EF that can be predicted.
+        features: files of the features' batches, by model and for `real`, for tables with Fréchet distances.
+        labeller: folder of the labeller. If it was trained on another cohort, a table whose numbers depend on its
+            labels gets a remark.
 
     Raises:
-        UsageError: an unknown metric or paper table, a model without rows, metrics of another version of the
-            definitions, or no subject that all models have.
+        UsageError: a metric or paper table is unknown, a model has no rows, metrics follow another version of the
+            definitions, or no subject is common to all models.
     """
     shown = catalogued(settings.metrics)
     read = progress(metrics.items(), "reading metrics", "model")
@@ -124,7 +124,7 @@ def make_table(
 
 
 def _labels_remark(labeller: Path, subjects: Path | None) -> tuple[str, ...]:
-    """Remarks on numbers that rest on the labels of this labeller."""
+    """Return the remarks on numbers that depend on the labels of this labeller."""
     origin = Origin.read(labeller)
     kinds = set() if subjects is None else set(origins(read_table(subjects)))
     if origin is None or not origin.foreign(kinds):
@@ -134,15 +134,22 @@ def _labels_remark(labeller: Path, subjects: Path | None) -> tuple[str, ...]:
 
 
 def _rows(model: str, paths: list[Path]) -> Iterator[pd.DataFrame]:
-    """The long-form rows of one model, batch by batch."""
+    """Yield the long-form rows of one model, batch by batch.
+
+    Raises:
+        UsageError: the metrics follow another version of the definitions.
+    """
     for path in paths:
         rows = read_table(path, ["subject", "structure", "metric", "value", "version"])
         if set(rows["version"]) - {DEFINITIONS_VERSION}:
-            raise UsageError(f"metrics of '{model}' follow outdated definitions: evaluate the model again")
+            raise UsageError(
+                f"{path}: the metrics of '{model}' follow outdated definitions (now {DEFINITIONS_VERSION}); evaluate "
+                "the model again"
+            )
         yield rows
 
 
-@says(lambda _, given: f"what each model has cost, as {given['out']}.csv, .md and .tex. Open {given['out']}.md")
+@says(lambda _, given: f"cost of each model, as {given['out']}.csv, .md and .tex. Open {given['out']}.md")
 def make_cost(
     *,
     results: Results,
@@ -150,14 +157,14 @@ def make_cost(
     settings: SettingsOf[TableSettings],
     config_hash: ConfigHash = "",
     trained: Annotated[
-        Path | None, typer.Option(help="Results of the run that trained what this one borrows."), Folder()
+        Path | None, typer.Option(help="Results folder of the run whose trained artefacts this run borrows."), Folder()
     ] = None,
 ) -> None:
-    """Write what each model of a table has cost, as `.csv`, `.md` and `.tex`.
+    """Write the cost of each model of a table as `.csv`, `.md` and `.tex`.
 
     Args:
-        results: with models, generated hearts and Snakemake's benchmarks.
-        settings: of the table.
+        results: results folder with models, generated hearts and Snakemake's benchmarks.
+        settings: settings of the table.
         out, config_hash, trained: as annotated.
     """
     rows = costs.costs(results, settings, trained)

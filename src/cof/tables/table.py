@@ -30,17 +30,17 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One model's value of one metric.
+    """The value of one metric for one model.
 
     Attributes:
-        n: subjects; the same for every model that has the metric.
-        mean: over subjects, or the metric's other statistic over them; NaN where there is no value.
-        sd: of the sample of subjects; NaN for a statistic other than the mean.
+        n: number of subjects; the same for every model that has the metric.
+        mean: mean over subjects, or another statistic of the metric; NaN if there is no value.
+        sd: SD over subjects; NaN for a statistic other than the mean.
         interval: 95 % bootstrap interval of the statistic.
-        difference, difference_interval: the statistic of this model minus that of the table's first, and its paired
-            interval; NaN in the first row and where either has no value.
-        seed_sd: SD of the statistic over the model's trainings with different seeds; NaN where there is only one.
-        paper: the paper's number, from another data set; None where it gives none.
+        difference, difference_interval: statistic of this model minus that of the table's first model, and its paired
+            interval; NaN in the first row and if either model has no value.
+        seed_sd: SD of the statistic over trainings of the model with different seeds; NaN if there is only one.
+        paper: the paper's number, from another data set; None if the paper has none.
     """
 
     n: int
@@ -58,17 +58,17 @@ class Table:
     """A finished table.
 
     Attributes:
-        title: as configured.
+        title: title from the configuration.
         subjects: all subjects that every model has.
-        models: model names in row order, to printed names.
-        metrics: columns.
-        cells: model name and metric key to cell.
-        paper_cohort: what the paper's numbers were measured on; None if the table shows none of them.
-        provenance: configuration hash, package versions and the version of the metrics' definitions.
+        models: printed names by model name, in row order.
+        metrics: columns in order.
+        cells: cells by model name and metric key.
+        paper_cohort: data set of the paper's numbers; None if the table shows none of them.
+        provenance: configuration hash, package versions and version of the metric definitions.
         bootstrap: number of resamples.
-        distances: what stands behind the columns of Fréchet distances, by their keys.
-        left_out: printed names of models that this cohort cannot have.
-        remarks: further sentences that a reader must know, such as on what the labeller was trained.
+        distances: details of the columns with Fréchet distances, by metric key.
+        left_out: printed names of the models that are left out because the cohort has no training subjects.
+        remarks: further notes for the reader, such as the origin of the labeller.
     """
 
     title: str
@@ -85,14 +85,14 @@ class Table:
 
     @property
     def empty(self) -> bool:
-        """Tell whether no model has a value of any metric."""
+        """Whether no model has a value of any metric."""
         return all(cell.n == 0 for cell in self.cells.values())
 
 
 def per_subject(rows: pd.DataFrame, metric: Metric) -> pd.Series:
-    """One value for each subject of long-form `rows`: the mean over frames and slices, NaN left out.
+    """Return one value per subject of long-form `rows`: the mean over frames and slices, NaN left out.
 
-    Signed errors of a metric that is marked `absolute` lose their sign first.
+    For a metric marked `absolute`, it is the mean of the absolute values.
     """
     chosen = rows[(rows["metric"] == metric.metric) & (rows["structure"] == metric.structure)]
     values = chosen["value"].abs() if metric.absolute else chosen["value"]
@@ -100,14 +100,14 @@ def per_subject(rows: pd.DataFrame, metric: Metric) -> pd.Series:
 
 
 def columns_of(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """The columns [n, k] that the metric's statistic needs, of the subjects that have all of them."""
+    """Return the columns [n, k] that the metric's statistic needs, for the subjects that have all of them."""
     first = per_subject(rows, metric)
     others = [per_subject(rows, replace(metric, metric=name, structure=part)) for name, part in metric.beside]
     return pd.concat([first, *others], axis=1, join="inner", ignore_index=True).sort_index()
 
 
 def catalogued(keys: tuple[str, ...]) -> tuple[Metric, ...]:
-    """The metrics of `keys`.
+    """Return the metrics with these keys.
 
     Raises:
         UsageError: a key is not in the catalogue.
@@ -120,11 +120,11 @@ def catalogued(keys: tuple[str, ...]) -> tuple[Metric, ...]:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a table needs of one model: little, however many rows its metrics have.
+    """The metrics of one model, summarised per subject: all that a table needs of it.
 
     Attributes:
-        subjects: everyone with a row.
-        values: metric key to the columns of `columns_of`, a row a subject.
+        subjects: all subjects with a row.
+        values: columns of `columns_of` by metric key, one row per subject.
     """
 
     subjects: frozenset[str]
@@ -132,11 +132,11 @@ class Measured:
 
 
 def summarise(batches: Iterable[pd.DataFrame], metrics: tuple[Metric, ...]) -> Measured:
-    """Sum up the long-form rows of one model, of which only one batch need be in memory at a time.
+    """Summarise the long-form rows of one model, with one batch in memory at a time.
 
     Args:
-        batches: long-form rows; a subject's are all in one of them.
-        metrics: what to sum up; distances between features are none of it.
+        batches: long-form rows; all rows of a subject are in one batch.
+        metrics: metrics to summarise; distances between features are skipped.
     """
     metrics = tuple(metric for metric in metrics if not metric.extractor)
     subjects: set[str] = set()
@@ -157,22 +157,22 @@ def build_table(
     attainable: Mapping[str, float] | None = None,
     distances: Mapping[str, Distances] | None = None,
 ) -> Table:
-    """One table of several models.
+    """Build one table of several models.
 
-    All models are compared on the subjects that all of them have. A metric that a model does not have for any of them
-    (a cine without displacement has no end-point error) leaves its cell empty; where a model has it for some subjects
-    only, the column is restricted to those subjects in every row, and its n says so.
+    All models are compared on the subjects that all of them have. If a model has no value of a metric for any subject
+    (a cine without displacement has no end-point error), its cell is empty. If it has values for some subjects only,
+    the column is restricted to those subjects in every row, and n gives their number.
 
     Args:
-        measured: model name to what `summarise` made of its rows.
+        measured: result of `summarise` by model name.
         settings: models in row order, metrics in column order.
-        evaluation: resamples and their seed.
-        provenance: what the table carries on.
-        attainable: the couplings of the synthetic cohort's card, for metrics that are shares of one.
-        distances: the columns of `cof.tables.distances`, of every metric with an extractor.
+        evaluation: number of resamples and their seed.
+        provenance: provenance that the table records.
+        attainable: couplings from the synthetic cohort's card, for metrics that are shares of one of them.
+        distances: result of `cof.tables.distances`, for every metric with an extractor.
 
     Raises:
-        UsageError: a metric or the paper's table is unknown, a model has no rows, or no subject is common to all.
+        UsageError: a metric or the paper's table is unknown, a model has no rows, or the models share no subject.
     """
     metrics = catalogued(settings.metrics)
     paper = paper_table(settings.paper) if settings.paper else None
@@ -212,10 +212,10 @@ def build_table(
 
 
 def shared_subjects(measured: Mapping[str, Measured], settings: TableSettings) -> frozenset[str]:
-    """All subjects that every model of a table has.
+    """Return the subjects that every model of a table has.
 
     Raises:
-        UsageError: a model has none, or there is none that all have.
+        UsageError: a model has no subject, or the models share no subject.
     """
     for model in settings.trainings:
         if model not in measured or not measured[model].subjects:
@@ -228,7 +228,7 @@ def shared_subjects(measured: Mapping[str, Measured], settings: TableSettings) -
 
 @dataclass(frozen=True)
 class _Sample:
-    """A statistic of one model: of its n subjects, and of their resamples [replicates] (none where it has no value)."""
+    """A statistic of one model over its n subjects, and in resamples of them [replicates]; empty without a value."""
 
     n: int
     value: float
@@ -243,7 +243,7 @@ def _samples(
     scale: float,
     evaluation: EvaluationSettings,
 ) -> dict[str, _Sample]:
-    """A metric's samples by model, all over the same subjects."""
+    """Return a metric's samples by model, all over the same subjects."""
     columns = {model: column[column.index.isin(common)] for model, column in columns.items()}
     present = [set(column.index) for column in columns.values() if len(column)]
     subjects = sorted(set.intersection(*present)) if present else []
@@ -254,7 +254,7 @@ def _samples(
 
 
 def _sample(values: np.ndarray, metric: Metric, scale: float, evaluation: EvaluationSettings) -> _Sample:
-    """The metric's statistic of values [n, k], divided by `scale`, and its resamples."""
+    """Return the metric's statistic of values [n, k], divided by `scale`, and its resamples."""
     statistic = STATISTICS[metric.statistic]
     if not len(values) or math.isnan(scale):
         return _Sample(0, math.nan, math.nan, np.empty(0))
@@ -284,7 +284,7 @@ def _cohort_shown(paper: PaperTable | None, cells: Mapping[tuple[str, str], Cell
 
 
 def to_csv(table: Table) -> str:
-    """The long form: a row for each model and metric, numbers unrounded, empty where there is none."""
+    """Return the long form as CSV: one row per model and metric, numbers unrounded, missing ones empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -309,7 +309,7 @@ def to_csv(table: Table) -> str:
             found = table.distances.get(metric.key)
             seen = ("",) * 5
             if found is not None:
-                # A count of millions could pass for a participant's id.
+                # A count of millions could be mistaken for a participant's id, so it is given per subject.
                 counts = number(found.items / max(found.subjects, 1)), str(found.dimensions)
                 seen = (number(found.floor), *counts, found.network, found.sha256)
             made_by = (table.provenance["config_hash"], table.provenance["definitions"], versions)
@@ -342,7 +342,7 @@ def _with_paper(table: Table, metric: Metric) -> bool:
 
 
 def _grid(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Headings and body of the printed table: name, then a column a metric and one for the paper's numbers."""
+    """Return headings and body of the printed table: name, one column per metric and one for the paper's number."""
     headings = [""]
     for metric in table.metrics:
         headings.append(_heading(metric))
@@ -366,7 +366,7 @@ def _grid(table: Table) -> tuple[list[str], list[list[str]]]:
 
 
 def _differences(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Headings and body of the paired differences from the first row; metrics that no other row shares are left out."""
+    """Return headings and body of the paired differences from the first row, without metrics that no other row has."""
     first, *others = table.models
     shown = [m for m in table.metrics if any(not math.isnan(table.cells[model, m.key].difference) for model in others)]
     body = []
@@ -380,7 +380,7 @@ def _differences(table: Table) -> tuple[list[str], list[list[str]]]:
 
 
 def _notes(table: Table) -> list[str]:
-    """What a reader must know, a sentence each."""
+    """Return the notes below the table."""
     count = len(table.subjects)
     notes = [
         f"{count} subject{'' if count == 1 else 's'}, the same in every row: mean ± SD over subjects "
@@ -393,35 +393,35 @@ def _notes(table: Table) -> list[str]:
     notes += table.remarks
     if any(metric.statistic != "mean" or metric.extractor for metric in table.metrics):
         notes.append(
-            "A value without ± is a statistic of the whole group, such as R² or a correlation; its interval, and "
-            "that of its difference, come from the same resamples of subjects."
+            "A value without ± is a statistic of all subjects together, such as R² or a correlation. Its interval and "
+            "that of its difference come from the same resamples of subjects."
         )
     for metric in table.metrics:
         if (found := table.distances.get(metric.key)) is not None and found.subjects:
             notes.append(
                 f"{metric.label}: {found.network} (SHA-256 {found.sha256[:12]}), {found.items:,} "
-                f"{'videos' if metric.video else 'images'} a model in {found.dimensions} dimensions; between random "
-                f"halves of the real subjects it is {found.floor:.{metric.decimals}f}"
-                f"{'' if len(next(iter(found.draws.values()))) else ', and no interval is computed'}."
+                f"{'videos' if metric.video else 'images'} per model in {found.dimensions} dimensions; the distance "
+                f"between random halves of the real subjects is {found.floor:.{metric.decimals}f}"
+                f"{'' if len(next(iter(found.draws.values()))) else '; no interval is computed'}."
             )
     if any(not math.isnan(cell.seed_sd) for cell in table.cells.values()):
-        notes.append("seeds ±: SD over trainings that differ in their seed alone; the value is the first one's.")
+        notes.append("seeds ±: SD over trainings that differ only in their seed; the value is that of the first one.")
     fewer = [f"{m.label} {_counts(table, m)}" for m in table.metrics if 0 < _counts(table, m) < count]
     if fewer:
         notes.append(f"Defined for fewer subjects (n): {', '.join(fewer)}.")
     if any(table.cells[model, metric.key].n == 0 for model in table.models for metric in table.metrics):
         notes.append(f"{DASH}: the model has no such quantity.")
     if any(math.isinf(cell.mean) for (_, key), cell in table.cells.items() if "_interval_width_" in key):
-        notes.append("inf: too few validation subjects were there to calibrate an interval that has bounds.")
+        notes.append("inf: there are too few validation subjects to calibrate a bounded interval.")
     if table.left_out:
         notes.append(
-            f"Left out, since this cohort has no training subjects and no other run has trained them: "
+            f"Left out, because this cohort has no training subjects and no other run has trained them: "
             f"{', '.join(table.left_out)}."
         )
     if table.paper_cohort:
         notes.append(
-            f"† The paper's own numbers, measured on another data set ({table.paper_cohort}) with its own, partly "
-            "undocumented, definitions: printed for orientation, not for comparison."
+            f"† The paper's numbers, measured on another data set ({table.paper_cohort}) with its own, partly "
+            "undocumented definitions. They are printed for orientation, not for comparison."
         )
     versions = ", ".join(f"{name} {version}" for name, version in sorted(table.provenance["versions"].items()))
     notes.append(
@@ -432,7 +432,7 @@ def _notes(table: Table) -> list[str]:
 
 
 def to_markdown(table: Table) -> str:
-    """The table for people: values, paired differences from the first row, definitions."""
+    """Return the table as Markdown: values, paired differences from the first row, notes and definitions."""
     parts = [f"# {table.title}", ""]
     if not table.empty:
         parts += [*markdown_lines(*_grid(table)), ""]
@@ -448,7 +448,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """The table for a manuscript: needs the package booktabs; values first, paired differences below a rule."""
+    """Return the table as LaTeX for a manuscript: values, then paired differences; it needs the package booktabs."""
     headings, body = _grid(table)
     parts = [
         "% " + " ".join(_notes(table)[-1].split()),

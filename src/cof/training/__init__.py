@@ -1,1 +1,1 @@
-"""Training of every network: its parts, its loop and its curves."""
+"""Training of every network: its parts, the training loop and the training curves."""

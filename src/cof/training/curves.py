@@ -1,4 +1,4 @@
-"""Training curves as TensorBoard reads them."""
+"""Training curves in the format of TensorBoard."""
 
 import math
 import time
@@ -11,13 +11,13 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 
 class Curves:
-    """One event file, which a resumed training goes on with.
+    """One event file; a resumed training appends to it.
 
-    TensorBoard's own writers put host and process id into the name of the file; a process id can look like a
-    participant's.
+    TensorBoard's own writers put the host name and the process id into the file's name, and a process id can look like
+    the id of a participant.
 
     Args:
-        folder: where `events.tfevents` lies, for `tensorboard --logdir`.
+        folder: folder of `events.tfevents`, for `tensorboard --logdir`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class Curves:
             self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def add(self, row: Mapping[str, float]) -> None:
-        """The values of one iteration, which `iteration` names; those that are not finite are left out."""
+        """Write the values of one iteration, whose number is `iteration`; values that are not finite are left out."""
         values = [
             Summary.Value(tag=name, simple_value=value)
             for name, value in row.items()

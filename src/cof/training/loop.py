@@ -1,6 +1,6 @@
-"""The loop in which every network of ours learns, on the devices and in the processes of Lightning Fabric.
+"""The training loop of every network, on the devices and in the processes of Lightning Fabric.
 
-Heavy to import: stages do so when they train.
+The import is slow, so stages import this module only when they train.
 """
 
 import copy
@@ -39,14 +39,14 @@ from cof.training.curves import Curves
 from cof.training.run import Effort, LossFunction, Run, Source, Trial, learning_rate
 
 log = logging.getLogger(__name__)
-# Fabric announces every process that it starts.
+# Without this, Fabric logs every process that it starts.
 logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
 
 Network = TypeVar("Network", bound=nn.Module)
 Result = TypeVar("Result")
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1)
-# Loading threads of a process that computes on a GPU. On a CPU they would take the time that they save.
+# Loading threads of a process that computes on a GPU. On a CPU, they would take as much time as they save.
 LOADERS = 8
 
 
@@ -64,32 +64,36 @@ def fit(
     """Train a network.
 
     Args:
-        network: with its initial weights, the same in every process.
-        loss: of the network (or the moving average of its weights) and a batch.
-        source: of the batches.
-        settings: of the training.
-        run: where it runs, resumes and is logged.
-        log_every: iterations a row of the log.
-        entries: methods of the network through which the loss calls it, to be cast.
-        last: nothing else is trained afterwards. Otherwise all processes return and go on together.
+        network: the network with its initial weights, which are the same in every process.
+        loss: loss of the network, or of the moving average of its weights, on a batch.
+        source: source of the batches.
+        settings: settings of the training.
+        run: devices, checkpoint and curves of the training.
+        log_every: number of iterations per row of the log.
+        entries: methods of the network that the loss calls; they are compiled and cast as the settings say.
+        last: True if no other training follows. Then only the first of several processes returns, and the others end
+            here. Otherwise all processes return and continue together.
 
     Returns:
-        The trained network on the CPU, in evaluation mode, and the log with the columns iteration, loss, the loss's
-        terms, `validation_loss` and `learning_rate`; values are means since the row before. `run.efforts` has gained
-        what it took, and `run.trials` those that chose its learning rate. Of several processes only the first returns:
-        the others end here.
+        The trained network on the CPU, in evaluation mode; and the log with the columns iteration, loss, the terms of
+        the loss, `validation_loss` and `learning_rate`. Loss and terms are means since the previous row. An entry is
+        added to `run.efforts`, and the trials of the learning rate to `run.trials`.
 
     Raises:
-        SystemExit: SIGTERM or SIGUSR1 came; the checkpoint of the iteration that was running then is written.
-        UsageError: the processes cannot share the batch evenly, or nobody is held out for the trials asked for.
-        FloatingPointError: the loss is no longer finite.
+        SystemExit: SIGTERM or SIGUSR1 was received, and the checkpoint of the current iteration is written; or this is
+            not the first process.
+        UsageError: the batch cannot be shared evenly by the processes, or trials are set without validation subjects.
+        FloatingPointError: the loss is not finite.
     """
     if settings.trials:
         rate = _tried(network, loss, source, settings, run, entries)
         settings = settings.model_copy(update={"learning_rate": rate})
     environment, devices, nodes = _processes(run.devices)
     if settings.batch % (devices * nodes):
-        raise UsageError(f"a batch of {settings.batch} cannot be shared evenly by {devices * nodes} processes")
+        raise UsageError(
+            f"a batch of {settings.batch} cannot be shared evenly by {devices * nodes} processes: change the batch or "
+            "the number of devices"
+        )
     fabric = Fabric(
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
         devices=devices,
@@ -128,13 +132,16 @@ def _tried(
     run: Run,
     entries: Sequence[str],
 ) -> float:
-    """The learning rate with which a short training from the same initial weights ends at the lowest validation loss.
+    """Choose the learning rate by short trainings from the same initial weights: the lowest final validation loss.
 
-    A moving average would still remember those weights, so trials have none.
+    Trials have no moving average of the weights, because after few iterations it would still contain the initial
+    weights.
     """
     assert settings.trials
     if not len(source.held_out):
-        raise UsageError(f"{run.title}: trials need validation subjects, and there are none")
+        raise UsageError(
+            f"{run.title}: trials need validation subjects, and there are none: add some, or set trials: null"
+        )
     ended: dict[float, float] = {}
     short = {"iterations": settings.trial_iterations, "ema": 0.0, "trials": None}
     for number, factor in enumerate(settings.trials.factors):
@@ -152,28 +159,28 @@ def _tried(
             ended[rate] = math.inf
     best = min(ended, key=lambda rate: ended[rate])
     if not math.isfinite(ended[best]):
-        raise FloatingPointError(f"{run.title}: the loss of every trial was no longer finite")
+        raise FloatingPointError(f"{run.title}: no trial ended with a finite loss; use a lower learning_rate")
     for rate, value in ended.items():
         known = value if math.isfinite(value) else None
         run.trials.append(Trial(run.title, rate, settings.trial_iterations, known, rate == best))
-    log.info("%s: of %s the learning rate %g is used", run.title, ", ".join(f"{rate:g}" for rate in ended), best)
+    log.info("%s: learning rates %s were tried, %g is used", run.title, ", ".join(f"{rate:g}" for rate in ended), best)
     return best
 
 
 def _processes(devices: int | Literal["auto"]) -> tuple[ClusterEnvironment, int, int]:
-    """Who starts the processes, how many of them a node has, and the number of nodes."""
+    """Return the environment that starts the processes, the number of processes per node, and the number of nodes."""
     if TorchElasticEnvironment.detect():
         local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         return TorchElasticEnvironment(), local, world // local
     tasks, nodes = (int(os.environ.get(f"SLURM_STEP_NUM_{counted}", 1)) for counted in ("TASKS", "NODES"))
     if tasks > 1:
         return SLURMEnvironment(auto_requeue=False), tasks // nodes, nodes
-    # A lone task under SLURM starts its processes itself, as everywhere else.
+    # A single task under SLURM starts its processes itself, as outside of SLURM.
     return LightningEnvironment(), (max(torch.cuda.device_count(), 1) if devices == "auto" else devices), 1
 
 
 class _Part(nn.Module):
-    """The weighted loss of one part of a batch, for DDP to wrap."""
+    """The weighted loss of one part of a batch, as a module that DDP can wrap."""
 
     def __init__(self, network: nn.Module, loss: LossFunction) -> None:
         super().__init__()
@@ -182,7 +189,7 @@ class _Part(nn.Module):
         self.totals = torch.zeros(())
 
     def forward(self, batch: Any) -> Tensor:
-        """The loss times its weight; sets `totals`: the loss, its terms and 1, each times the weight."""
+        """Return the loss times its weight, and set `totals`: the loss, its terms and 1, each times the weight."""
         found = self.loss(self.network, batch)
         total = found.value * found.weight
         self.terms = list(found.terms)
@@ -193,7 +200,7 @@ class _Part(nn.Module):
 
 
 class _Training:
-    """One training: weights, their moving average, its log, and the checkpoint it resumes from."""
+    """One training: weights, their moving average, the log, and the checkpoint to resume from."""
 
     def __init__(
         self,
@@ -214,7 +221,7 @@ class _Training:
         self.log_every, self.fabric = log_every, fabric
         share = settings.batch // fabric.world_size
         self.parts = math.ceil(share / min(settings.micro_batch or share, share))
-        self.asked = 0  # the signal that came to this process
+        self.asked = 0  # the signal that this process has received
         self.waited = 0.0
         state = torch.load(run.checkpoint, "cpu", weights_only=True) if run.checkpoint.is_file() else {}
         if state:
@@ -228,18 +235,18 @@ class _Training:
 
     @property
     def kept(self) -> Any:
-        """What is validated, and kept at the end: the average where there is one."""
+        """The network to validate and to return: the moving average if there is one."""
         return self.network if self.average is None else self.average.module
 
     def iterate(self, entries: Sequence[str], processes: int) -> int:
-        """Learn until the last iteration, or the one in which a signal comes to any process.
+        """Train until the last iteration, or until any process receives a signal.
 
         Args:
-            entries: methods of the network to be cast and compiled.
-            processes: of this node, which share its cores.
+            entries: methods of the network to be compiled and cast.
+            processes: number of processes of this node, which share its cores.
 
         Returns:
-            That signal, or 0.
+            The signal that ended the training early, or 0.
         """
         fabric, settings, run = self.fabric, self.settings, self.run
         for name in entries:
@@ -279,11 +286,11 @@ class _Training:
         if fabric.is_global_zero:
             took = time.perf_counter() - start
             each, waiting = took / (self.done - before), self.waited / took
-            log.info("%s: %.3g s an iteration, %.0f %% of it for data", run.title, each, 100 * waiting)
+            log.info("%s: %.3g s per iteration, %.0f %% of it waiting for data", run.title, each, 100 * waiting)
         return stop if self.done < settings.iterations else 0
 
     def _step(self, step: Any, part: _Part, adam: torch.optim.Adam, batches: Iterator[Any]) -> tuple[list[float], int]:
-        """One iteration: the means of the loss and of its terms, and the signal on which all processes agree."""
+        """Run one iteration; return the means of loss and terms, and a signal that any process received, or 0."""
         fabric = self.fabric
         totals: Any = 0
         for number in range(1, self.parts + 1):
@@ -297,7 +304,7 @@ class _Training:
         stop = int(fabric.strategy.all_reduce(torch.tensor(self.asked, device=fabric.device), reduce_op="max"))
         for parameter in self.network.parameters():
             if parameter.grad is not None:
-                parameter.grad.mul_(fabric.world_size / weight)  # DDP has divided by the processes
+                parameter.grad.mul_(fabric.world_size / weight)  # DDP has divided by the number of processes
         self.done += 1
         for group in adam.param_groups:
             group["lr"] = learning_rate(self.done, self.settings)
@@ -308,15 +315,16 @@ class _Training:
         return [value / weight for value in sums], stop
 
     def _averaged(self, mean: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
-        """The exponential moving average of a weight, one step on.
+        """Update the exponential moving average of a weight by one step.
 
-        At first it forgets faster than `ema` says: a short training shall not keep the random weights it began with.
+        In the first iterations the decay is lower than `ema`, so that the average of a short training does not contain
+        the random initial weights.
         """
         decay = min(self.settings.ema, self.done / (self.done + 9))
         return mean.lerp(value.detach(), 1 - decay)
 
     def _loads(self) -> Iterator[Callable[[], Any]]:
-        """The parts of this process of every iteration that is left, in order, each to be loaded."""
+        """Yield functions that load the parts of this process, in order, for all remaining iterations."""
         for iteration in range(self.done + 1, self.settings.iterations + 1):
             items = self.source.draw(iteration)
             share = len(items) // self.fabric.world_size
@@ -339,7 +347,7 @@ class _Training:
 
     @torch.no_grad()
     def _held_out(self) -> float:
-        """Mean loss of the held-out items, shared by the processes; nan where there are none."""
+        """Compute the mean loss of the held-out items, which the processes share; NaN if there are none."""
         items, fabric = self.source.held_out, self.fabric
         if not len(items):
             return math.nan
@@ -365,7 +373,7 @@ class _Training:
 
 
 def _ahead(tasks: Iterator[Callable[[], Result]], threads: int) -> Iterator[Result]:
-    """The results of tasks in their order, so many of them in preparation."""
+    """Yield the results of tasks in their order, while further ones are computed in threads; 0 is without threads."""
     if not threads:
         yield from (task() for task in tasks)
         return
@@ -380,7 +388,7 @@ def _ahead(tasks: Iterator[Callable[[], Result]], threads: int) -> Iterator[Resu
 
 @contextmanager
 def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Signals that ask for a stop go to this handler while the block lasts."""
+    """Send the signals in `STOPPING` to this handler during the block."""
     before = {number: signal.signal(number, handler) for number in STOPPING}
     try:
         yield
@@ -390,7 +398,7 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
 
 
 def _in_bfloat16(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The same computation with matrix products and convolutions in bfloat16."""
+    """Wrap a method so that its matrix products and convolutions are in bfloat16."""
 
     def cast(*arguments: Any) -> Any:
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,9 +1,9 @@
-"""Parts of a training: a loss, a source of batches, and how and where it runs (`cof.training.loop` runs it).
+"""Parts of a training: loss, source of batches, devices and checkpoint. The loop itself is `cof.training.loop`.
 
-An iteration is one step of Adam on one whole batch, which the seed and the iteration's number decide. Each process
-takes its share of that batch, and a share that does not fit a device is seen in parts, the micro-batches. A loss is
-therefore a weighted mean with its weight: gradients are summed over all parts and divided by the whole weight, so that
-the split of a batch decides nothing but rounding.
+An iteration is one step of Adam on one whole batch. The batch depends only on the seed and the number of the iteration.
+Each process gets its share of the batch; a share that does not fit into the memory of a device is split into parts, the
+micro-batches. A loss is therefore a weighted mean together with its weight: gradients are summed over all parts and
+divided by the total weight, so the split of a batch changes the result only by rounding.
 """
 
 import math
@@ -19,39 +19,39 @@ from cof.config.training import TrainingSettings
 
 
 class Batch(Protocol):
-    """What a network learns from at once."""
+    """A batch of training data."""
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         ...
 
 
 class Source(Protocol):
-    """Where batches come from.
+    """A source of batches.
 
     Attributes:
-        held_out: items whose loss is logged and steers nothing; may be empty.
+        held_out: items for the validation loss, which is logged and used by trials of the learning rate; may be empty.
     """
 
     held_out: Sequence[Any]
 
     def draw(self, iteration: int) -> Sequence[Any]:
-        """The items of the whole batch of an iteration, counted from 1: the same whenever and wherever it is asked."""
+        """Draw the items of the whole batch of an iteration, counted from 1; the same in every process and call."""
         ...
 
     def load(self, items: Sequence[Any]) -> Any:
-        """Some of these items as a `Batch`."""
+        """Read some of these items as a `Batch`."""
         ...
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of a batch or of a part of one.
+    """The loss of a batch or of a part of it.
 
     Attributes:
-        value: a mean over the part, with its gradient.
-        weight: what the part counts for in the mean over the whole batch.
-        terms: further such means, for the log.
+        value: mean over the part, with its gradient.
+        weight: weight of the part in the mean over the whole batch.
+        terms: further means over the part, for the log.
     """
 
     value: Tensor
@@ -64,14 +64,14 @@ LossFunction = Callable[[Any, Any], Loss]
 
 @dataclass(frozen=True)
 class Effort:
-    """What a finished training of one network has taken, in numbers that no machine's speed changes.
+    """The effort of a finished training of one network, in numbers that do not depend on the speed of the machine.
 
     Attributes:
-        parameters: of the network, those that were trained.
-        iterations: steps of the optimiser.
-        samples: training examples that these steps have seen, with repetition; `batch` a step.
+        parameters: number of trained parameters of the network.
+        iterations: number of steps of the optimiser.
+        samples: number of training examples in these steps, with repetition: `batch` per step.
         device: cpu or gpu.
-        processes: that trained together, one a device.
+        processes: number of processes that trained together, one per device.
     """
 
     parameters: int
@@ -81,7 +81,10 @@ class Effort:
     processes: int
 
     def record(self) -> dict[str, Any]:
-        """For a JSON file; large counts in thousands, since a count of millions could pass for a participant's id."""
+        """Return the effort as JSON values.
+
+        Large counts are in thousands, because a count of millions could look like the id of a participant.
+        """
         counts: dict[str, Any] = {
             "thousand_parameters": self.parameters / 1000,
             "thousand_samples": self.samples / 1000,
@@ -91,14 +94,14 @@ class Effort:
 
 @dataclass(frozen=True)
 class Trial:
-    """A short training that helped to choose the learning rate of a network.
+    """A short training, to choose the learning rate of a network.
 
     Attributes:
-        training: title of the training that it was for.
-        learning_rate: that it tried.
-        iterations: steps of the optimiser.
-        validation_loss: after the last step; None where the loss did not stay finite.
-        chosen: it had the lowest.
+        training: title of the training whose learning rate is chosen.
+        learning_rate: learning rate of this trial.
+        iterations: number of steps of the optimiser.
+        validation_loss: validation loss after the last step; None if the loss was not finite.
+        chosen: True for the trial with the lowest validation loss.
     """
 
     training: str
@@ -110,18 +113,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Run:
-    """How and where a training runs; nothing of it changes the result beyond rounding.
+    """Devices, checkpoint and curves of a training. They change the result only by rounding.
 
     Attributes:
-        checkpoint: file to resume from if it exists, and to write. The caller names it after everything that decides
-            the training, and removes it when the result is safe.
-        curves: folder for TensorBoard, or None.
-        devices: processes of this node; `auto` takes every visible GPU, or one process where there is none. Without
-            effect where torchrun or srun started the processes.
-        title: of the progress bar.
-        efforts: what the trainings of this run have taken, one entry for each network. `cof.training.loop.fit` adds it,
-            and the stage writes all of them into the model's settings.json.
-        trials: likewise, that the learning rates of its networks were chosen by.
+        checkpoint: file to write, and to resume from if it exists. The caller puts a hash of everything that determines
+            the training into its name, and removes it when the result is written.
+        curves: folder of the curves for TensorBoard, or None.
+        devices: number of processes of this node. `auto` is one process per visible GPU, or one process without a GPU.
+            It has no effect if torchrun or srun started the processes.
+        title: title of the progress bar.
+        efforts: efforts of the trainings of this run, one entry per network. `cof.training.loop.fit` adds them, and the
+            stage writes them to the model's settings.json.
+        trials: trials of the learning rates of these networks, added and written in the same way.
     """
 
     checkpoint: Path
@@ -132,20 +135,23 @@ class Run:
     trials: list[Trial] = field(default_factory=list, compare=False)
 
     def part(self, name: str) -> "Run":
-        """The run of one of several trainings in a row that make one model: a checkpoint and curves of its own."""
+        """Return the run of one of several successive trainings of a model, with its own checkpoint and curves."""
         checkpoint = self.checkpoint.with_suffix(f".{name}{self.checkpoint.suffix}")
         curves = self.curves / name if self.curves is not None else None
         return replace(self, checkpoint=checkpoint, curves=curves, title=f"{self.title}: {name}")
 
     def clear(self) -> None:
-        """Remove the checkpoint, and those of all parts."""
+        """Remove the checkpoint of this run and those of its parts."""
         parts = self.checkpoint.parent.glob(f"{self.checkpoint.stem}.*{self.checkpoint.suffix}")
         for path in (self.checkpoint, *parts):
             path.unlink(missing_ok=True)
 
 
 def learning_rate(iteration: int, settings: TrainingSettings) -> float:
-    """Learning rate of one iteration, counted from 1: a linear warm-up, then half a cosine down to zero or none."""
+    """Return the learning rate of an iteration, counted from 1: a linear warm-up, then a constant or a half cosine.
+
+    The half cosine (`schedule: cosine`) runs over all iterations and falls to almost zero at the last.
+    """
     rate = settings.learning_rate * min(1.0, iteration / (settings.warmup * settings.iterations + 1))
     if settings.schedule == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * (iteration - 1) / settings.iterations))

@@ -1,5 +1,6 @@
 """Trained weights that a checkout of the repository contains."""
 
+import json
 from pathlib import Path
 
 from cof.errors import UsageError
@@ -23,3 +24,15 @@ def weights_or_default(weights: Path | None) -> Path:
     raise UsageError(
         f"no weights were given, and neither {REAL.parent.name}/{REAL.name} nor results has trained models: {HINT}"
     )
+
+
+def model_or_default(weights: Path, model: str | None) -> str:
+    """Return the name of the given model; without one, the model that the report of these weights shows.
+
+    That is `report.model` of `config.json` in the folder of weights; "cof" if there is no such file or model.
+    """
+    file = weights / "config.json"
+    if model is None and file.is_file():
+        shown = json.loads(file.read_text()).get("report", {}).get("model")
+        model = shown if shown and (weights / "models" / shown).is_dir() else None
+    return model or "cof"

@@ -33,7 +33,7 @@ from cof.options import Out, Seed, says
 from cof.progress import Progress
 from cof.twins.artefacts import NAME
 from cof.twins.cautions import caution
-from cof.twins.shipped import HINT, weights_or_default
+from cof.twins.shipped import HINT, model_or_default, weights_or_default
 from cof.twins.stage import generate_batch
 
 log = logging.getLogger(__name__)
@@ -77,11 +77,11 @@ class Reading:
 
 def _told(_: None, given: Mapping[str, Any]) -> str:
     """Return the last line of the command: LV function, if the labels can be trusted, and which files to open."""
-    out, model = given["out"], given["model"]
+    out = given["out"]
     summary = json.loads((out / "summary.json").read_text())
     lv = summary["function"]["LV"]
     known = [f"{name} {lv[key]:.0f} {unit}" for name, key, unit in _LV_INDICES if lv[key] is not None]
-    function = f"LV {', '.join(known)}, by {model}: generated, not measured"
+    function = f"LV {', '.join(known)}, by {summary['model']}: generated, not measured"
     if summary["labels"]["doubtful"]:
         doubt = next(warning for warning in summary["warnings"] if warning["check"] == LABEL_TRUST)
         function = f"{doubt['message']}: LV function is not shown, look at the labels first"
@@ -108,13 +108,16 @@ def twin_from_files(
         typer.Option(
             "--weights",
             "--results",
-            help="Folder of trained models: shipped weights, or the results of a run. Default: weights/real.",
+            help="Folder of trained models: shipped weights or results of a run. Default: weights/real, else results.",
         ),
         Folder(),
     ] = None,
-    model: Annotated[str, typer.Option(help="Name of the trained model.")] = "cof",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name of the trained model. Default: report.model of the weights' config.json, or else cof."),
+    ] = None,
     ed_frame: Annotated[
-        int | None, typer.Option(help="Number of the ED frame in the scan. Default: it is found.")
+        int | None, typer.Option(help="Index of the ED frame in the scan, from 0. Default: it is found.")
     ] = None,
     anchor_phase: Annotated[
         float | None,
@@ -152,6 +155,7 @@ def twin_from_files(
         raise UsageError(f"{weights} has no trained models (no folder models): {HINT}")
     if anchor_phase is not None and not 0 <= anchor_phase < 1:
         raise UsageError(f"the anchor phase is {anchor_phase}, but a phase is at least 0 and below 1")
+    model = model_or_default(weights, model)
     trained = load(weights / "models" / model)
     reading = Reading.of(weights, trained)
     labeller = weights / "labeller"

@@ -1,1 +1,1 @@
-"""Models without a network of their own: controls, oracles, ensembles and models applied in another way."""
+"""Models without a network of their own: controls, oracles, ensembles, and trained models that are used differently."""

@@ -1,4 +1,4 @@
-"""A trained model that is given another frame of the held-out subjects as their anchor."""
+"""A trained model with another frame than end diastole as the anchor of the held-out subjects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +10,18 @@ from cof.training.run import Run
 
 
 class AnchoredFamily:
-    """A trained model at another anchor: its robustness, where the frame at hand is not end diastole.
+    """A trained model with another anchor, to test its robustness if the available frame is not end diastole.
 
-    Nothing is trained again. Generation opens the frame at `anchor_phase` in the place of the ED frame and tells its
-    phase, as ECG gating would.
+    Nothing is trained again. Generation takes the frame at `anchor_phase` instead of the ED frame, and passes its phase
+    to the model; in practice, the phase is known from ECG gating.
     """
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: AnchoredSettings, seed: int, run: Run
     ) -> Save:
-        """Nothing to learn."""
+        """Return a function that writes nothing; there is nothing to learn."""
         return lambda out: None
 
     def load(self, folder: Path, settings: AnchoredSettings) -> TrainedModel:
-        """The model that lies in `folder`."""
+        """Load the copy of the model in `folder`."""
         return load(folder / MODEL).model

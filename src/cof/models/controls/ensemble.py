@@ -1,56 +1,33 @@
-"""A deep ensemble (Lakshminarayanan et al., NeurIPS 2017): trainings that differ in their seed, and their spread."""
+"""Deep ensemble (Lakshminarayanan et al., NeurIPS 2017): trainings of one model with different seeds, and spread."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from cof.cine.grid import Placement
 from cof.config.controls import EnsembleSettings
-from cof.heart.structures import STRUCTURES
 from cof.models.base import Example, Generated, Save, Subject, TrainedModel
+from cof.models.carried import carried_volumes
 from cof.models.trained import MEMBERS, load
-from cof.motion.resolution import to_canonical
-from cof.motion.warp import fill_invalid, warp
 from cof.training.run import Run
 
-# The folder of the members, inside that of the ensemble.
+# Decimals of the spread in the sidecar.
 DECIMALS = 4
 
 
-def carried_volumes(labels: np.ndarray, displacement: Tensor, placement: Placement) -> np.ndarray:
-    """LV volume in mL over the cycle, [T], of the anchor's LV carried by a displacement.
-
-    Args:
-        labels: [Z, Y, X] of the anchor on the canonical grid.
-        displacement: [T, 3, Z, Y/2, X/2] in mm, pointing to the anchor.
-        placement: the canonical grid.
-
-    Returns:
-        From the sums of the shares of LV in the voxels of valid slices, which follow the displacement continuously.
-    """
-    cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32))
-    filled = fill_invalid(cavity, placement.valid)[None, None]
-    valid = torch.tensor(placement.valid)
-    frames = (warp(filled, to_canonical(u[None]), placement.spacing_mm)[0, 0] for u in displacement)
-    return np.array([float(frame[valid].sum()) for frame in frames]) * float(np.prod(placement.spacing_mm)) / 1000
-
-
 class EnsembleModel:
-    """Trained models of the same motion."""
+    """The members of an ensemble: trained models that each generate a displacement."""
 
     def __init__(self, members: Mapping[str, TrainedModel]) -> None:
         self.members = members
 
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The mean displacement, and how far the members are apart.
+        """Generate the mean displacement of the members, and measure their spread.
 
-        Integration is linear in the velocity, so the mean of the members' displacements is the displacement of their
-        mean velocity: there is no choice to make between the two. The spread is that of the LV, carried from the
-        anchor's labels by each member: it needs no labelling of every member's cine, and only its size relative to
-        other subjects matters to the intervals.
+        Integration is linear in the velocity, so the mean of the displacements equals the displacement of the mean
+        velocity. The spread is that of the LV, warped from the anchor's labels by each member. This avoids labelling
+        the cine of every member; for the intervals, only the ratio of spreads between subjects matters.
         """
         made = []
         for member in self.members.values():
@@ -63,7 +40,7 @@ class EnsembleModel:
 
 
 def spread(volumes_ml: np.ndarray) -> dict[str, float | list[float]]:
-    """SD over members of EF (%), ESV and the curve (mL) of LV volumes [members, T], frame 0 ED."""
+    """Compute the SD over members of EF (%), ESV and volume curve (mL), from LV volumes [members, T] with ED first."""
     smallest = volumes_ml.min(1)
     ef_pct = 100 * (1 - smallest / np.maximum(volumes_ml[:, 0], 1e-6))
     return {
@@ -74,17 +51,17 @@ def spread(volumes_ml: np.ndarray) -> dict[str, float | list[float]]:
 
 
 class EnsembleFamily:
-    """Several trainings of one model that differ in their seed; their mean moves the heart, their spread is told.
+    """Several trainings of one model with different seeds: their mean displacement moves the heart, with their spread.
 
-    The members are models of the configuration, of which the ensemble keeps copies; nothing is trained for it.
+    The members are models of the configuration. The ensemble keeps copies of them and trains nothing.
     """
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: EnsembleSettings, seed: int, run: Run
     ) -> Save:
-        """Nothing to learn."""
+        """Return a function that writes nothing; there is nothing to learn."""
         return lambda out: None
 
     def load(self, folder: Path, settings: EnsembleSettings) -> EnsembleModel:
-        """The members that lie in `folder`."""
+        """Load the copies of the members in `folder`."""
         return EnsembleModel({name: load(folder / MEMBERS / name).model for name in settings.members})

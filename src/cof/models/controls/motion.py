@@ -1,4 +1,4 @@
-"""Controls: what a generated heart must be compared with before the ECG gets any credit."""
+"""Controls: models without an ECG, with which a generated heart must be compared before a gain is due to the ECG."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ WEIGHTS = "weights.safetensors"
 
 
 class StaticFamily:
-    """The anchor, unmoved."""
+    """The static anchor, without any motion."""
 
     def fit(
         self,
@@ -36,20 +36,20 @@ class StaticFamily:
         seed: int,
         run: Run,
     ) -> Save:
-        """Nothing to learn."""
+        """Return a function that writes nothing; there is nothing to learn."""
         return lambda out: None
 
     def load(self, folder: Path, settings: StaticSettings) -> "StaticFamily":
-        """Nothing to load."""
+        """Return the family itself; there is nothing to load."""
         return self
 
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """Zero displacement."""
+        """Return a displacement of zero."""
         return Generated(displacement=torch.zeros(frames, 3, *motion_shape(subject.placement.shape)))
 
 
 class OracleFamily:
-    """The ceiling of all warped anchors: the motion that registration finds in the subject's own real cine."""
+    """The ceiling of all models that warp the anchor: the registered motion of the subject's own real cine."""
 
     def fit(
         self,
@@ -59,17 +59,17 @@ class OracleFamily:
         seed: int,
         run: Run,
     ) -> Save:
-        """Nothing to learn."""
+        """Return a function that writes nothing; there is nothing to learn."""
         return lambda out: None
 
     def load(self, folder: Path, settings: OracleSettings) -> "OracleFamily":
-        """Nothing to load."""
+        """Return the family itself; there is nothing to load."""
         return self
 
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The subject's registered displacement at `frames` phases."""
+        """Return the registered displacement of the subject at `frames` phases."""
         if not isinstance(subject, Example):
-            raise TypeError("the oracle generates from an Example with the subject's own displacement")
+            raise TypeError("the oracle needs an Example with the subject's own displacement, and got a Subject")
         return Generated(displacement=reference_path(subject).resample(frames).knots.float())
 
 
@@ -82,10 +82,10 @@ class RandomModel:
             self.donors = sorted(donors.keys())
 
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The cine of a donor that seed and subject decide; never one of the same participant."""
+        """Return the cine of a donor, chosen by seed and subject; never one of the same participant."""
         others = [name for name in self.donors if participant(name) != participant(subject.subject)]
         if not others:
-            raise ValueError("the model keeps no cine of another participant")
+            raise ValueError(f"{self.file.name} holds no cine of another participant than {subject.subject}")
         donor = min(others, key=lambda name: rank(seed, subject.subject, name))
         with safe_open(self.file, framework="pt") as donors:
             cine = donors.get_tensor(donor).float().numpy()
@@ -93,7 +93,7 @@ class RandomModel:
 
 
 class RandomFamily:
-    """The paper's Random Sample: a real heart, but another one's."""
+    """The paper's Random Sample: the real cine of another subject."""
 
     def fit(
         self,
@@ -116,19 +116,19 @@ class RandomFamily:
         return lambda out: save_file(cines, out / WEIGHTS)
 
     def load(self, folder: Path, settings: RandomSettings) -> RandomModel:
-        """The cines in `folder`, read one at a time."""
+        """Open the cines in `folder`; each is read when it is needed."""
         return RandomModel(folder / WEIGHTS)
 
 
 class MeanMotionModel:
-    """The population's mean motion about a mean heart."""
+    """The mean motion of the training hearts, around a mean heart."""
 
     def __init__(self, displacement: Tensor, pose: HeartPose) -> None:
         self.path = DisplacementPath(displacement)
         self.pose = pose
 
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The mean motion, moved and scaled onto the subject's left ventricle."""
+        """Return the mean motion, moved and scaled to the subject's left ventricle."""
         spacing = subject.placement.spacing_mm
         own = HeartPose.of(subject.anchor_labels, spacing)
         mean = self.path.resample(frames).knots
@@ -138,10 +138,10 @@ class MeanMotionModel:
 
 
 class MeanMotionFamily:
-    """What can be had without any ECG: every heart moves as the mean of the training hearts.
+    """Prediction without an ECG: every heart moves by the mean motion of the training hearts.
 
-    The mean velocity integrates to the mean displacement, since the integral is linear; so the mean is taken of the
-    displacements, seen through the affine map that lays each left ventricle onto the mean one.
+    The integral is linear, so the mean velocity integrates to the mean displacement. The mean is therefore taken over
+    displacements, after the affine map of each left ventricle to the mean one.
     """
 
     def fit(
@@ -157,7 +157,7 @@ class MeanMotionFamily:
         return lambda out: save_file(tensors, out / WEIGHTS)
 
     def load(self, folder: Path, settings: MeanMotionSettings) -> MeanMotionModel:
-        """The mean motion in `folder`."""
+        """Load the mean motion in `folder`."""
         tensors = load_file(folder / WEIGHTS)
         return MeanMotionModel(
             tensors["displacement"], HeartPose(_triple(tensors["centre_mm"]), _triple(tensors["size_mm"]))
@@ -165,7 +165,7 @@ class MeanMotionFamily:
 
 
 def mean_motion_tensors(examples: Sequence[Example]) -> dict[str, Tensor]:
-    """The mean motion and its pose as a model keeps them."""
+    """Return the tensors that a model stores: the mean motion and its pose."""
     displacement, pose = mean_motion(examples)
     return {
         "displacement": displacement,
@@ -175,7 +175,7 @@ def mean_motion_tensors(examples: Sequence[Example]) -> dict[str, Tensor]:
 
 
 def mean_motion(examples: Sequence[Example]) -> tuple[Tensor, HeartPose]:
-    """The mean displacement [T, 3, Z, Y/2, X/2] in mm about a mean left ventricle, and that ventricle's pose."""
+    """Compute the mean displacement [T, 3, Z, Y/2, X/2] in mm around a mean left ventricle, and its pose."""
     canonical = examples[0].placement.spacing_mm
     spacing = motion_spacing(canonical)
     poses = [HeartPose.of(example.anchor_labels, canonical) for example in examples]
@@ -199,7 +199,7 @@ def mean_motion(examples: Sequence[Example]) -> tuple[Tensor, HeartPose]:
 
 
 def see_through(here: HeartPose, there: HeartPose, displacement: Tensor, spacing_mm: Triple) -> Tensor:
-    """The motion [T, 3, Z, Y, X] of a heart posed as `there`, as it would be in one posed as `here`."""
+    """Map the motion [T, 3, Z, Y, X] of a heart with the pose `there` to a heart with the pose `here`."""
     maps = here.onto(there)
     each = AffineMaps(maps.matrices.expand(len(displacement), -1, -1), maps.shifts.expand(len(displacement), -1))
     return map_displacement(each, displacement.float(), spacing_mm)

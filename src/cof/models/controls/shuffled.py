@@ -1,4 +1,4 @@
-"""Control: a trained model that is given another held-out participant's ECG."""
+"""Control: a trained model with the ECG of another held-out participant."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ DONORS = "donors.json"
 
 
 class ShuffledModel:
-    """A model and the ECGs of the held-out subjects, each meant for another one."""
+    """A trained model, the ECGs of the held-out subjects, and the donor of every subject."""
 
     def __init__(self, model: TrainedModel, ecgs: Mapping[str, np.ndarray], donors: Mapping[str, str]) -> None:
         self.model = model
@@ -28,7 +28,7 @@ class ShuffledModel:
         self.donors = donors
 
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The heart that the model makes of the subject's anchor and the donor's ECG; the sidecar names the donor."""
+        """Generate a heart from the subject's anchor and the donor's ECG; `measures` names the donor."""
         donor = self.donors.get(subject.subject) or self._any(subject.subject)
         beat, rr_ms, features = (self.ecgs[f"{donor}/{part}"] for part in ("beat", "rr_ms", "features"))
         given = subject.with_ecg_of(SubjectEcg(donor, beat, float(rr_ms), features=features))
@@ -36,16 +36,16 @@ class ShuffledModel:
         return replace(made, measures={**made.measures, "ecg_of": donor})
 
     def _any(self, subject: str) -> str:
-        """A donor for a subject that is no part of the exchange."""
+        """Choose a donor for a subject that is not part of the exchange."""
         others = [donor for donor in self.donors.values() if participant(donor) != participant(subject)]
         return min(others, key=lambda donor: rank(subject, donor))
 
 
 class ShuffledFamily:
-    """What a trained model makes of the wrong ECG: a gain that the ECG brought is lost with it.
+    """A trained model with wrong ECGs: a gain that was due to the ECG is lost.
 
-    The ECGs of the held-out subjects are exchanged among them, freely or within strata of sex and heart rate, which
-    leave in place what sex and rate alone can tell.
+    The ECGs of the held-out subjects are exchanged among them, either freely or within strata of sex and heart rate.
+    Within strata, the information in sex and heart rate alone remains.
     """
 
     def fit(
@@ -56,7 +56,7 @@ class ShuffledFamily:
         seed: int,
         run: Run,
     ) -> Save:
-        """Draw the permutation, and keep it with the ECGs."""
+        """Draw the permutation; the model stores it with the ECGs."""
         ecgs = ecgs_of(train)
         donors = exchange(ecgs, f"{seed}/{settings.permutation}", settings.within)
 
@@ -72,7 +72,7 @@ class ShuffledFamily:
         return save
 
     def load(self, folder: Path, settings: ShuffledSettings) -> ShuffledModel:
-        """The permutation in `folder` and the model that lies in it."""
+        """Load the permutation, the ECGs and the copy of the model in `folder`."""
         return ShuffledModel(
             load(folder / MODEL).model, load_file(folder / ECGS), json.loads((folder / DONORS).read_text())
         )

@@ -1,4 +1,4 @@
-"""An oracle beside EchoDiffusion: the trained cascade, told the ejection fraction of the real cine."""
+"""Oracle of EchoDiffusion: the trained cascade with the ejection fraction of the real cine."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,25 +12,24 @@ from cof.training.run import Run
 
 
 class TrueEfFamily:
-    """EchoDiffusion with each subject's own ejection fraction in the place of the one predicted from the ECG.
+    """EchoDiffusion with the subject's own ejection fraction instead of the one predicted from the ECG.
 
-    Nothing is trained again: what this one gains over the model that it applies is what a perfect prediction of the EF
-    would bring.
+    Nothing is trained again. The difference to EchoDiffusion is the gain of a perfect prediction of the EF.
     """
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: TrueEfSettings, seed: int, run: Run
     ) -> Save:
-        """Nothing to learn."""
+        """Return a function that writes nothing; there is nothing to learn."""
         return lambda out: None
 
     def load(self, folder: Path, settings: TrueEfSettings) -> EchoDiffusionModel:
-        """The model that lies in `folder`, told the EF.
+        """Load the copy of the model in `folder`, and let it use the EF of the real cine.
 
         Raises:
-            UsageError: it is of another family.
+            UsageError: the model is of another family than `echodiffusion`.
         """
         applied = load(folder / MODEL).model
         if not isinstance(applied, EchoDiffusionModel):
-            raise UsageError(f"{folder} applies no model of the family 'echodiffusion'")
+            raise UsageError(f"{folder / MODEL} is not of the family 'echodiffusion', which 'true_ef' needs")
         return EchoDiffusionModel(applied.network, applied.settings, told_ef=True)

@@ -1,1 +1,1 @@
-"""Systems that paint the frames of a slice: LFDM, ECHOPulse and EchoDiffusion with their parts."""
+"""Families that generate the frames of slices as videos: LFDM, ECHOPulse and EchoDiffusion, with their parts."""

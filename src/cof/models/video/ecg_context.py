@@ -1,4 +1,4 @@
-"""The ECG as the context of cross-attention, and what stands in its place where it is dropped."""
+"""The ECG as the context of cross-attention, with a null condition for a dropped ECG."""
 
 import math
 
@@ -11,15 +11,15 @@ HARMONICS = 4
 
 
 def harmonics(phase: Tensor) -> Tensor:
-    """Phases [N] to sines and cosines of whole harmonics of the cycle, [N, 2 HARMONICS]."""
+    """Map phases [N] to sines and cosines of whole harmonics of the cycle, [N, 2 HARMONICS]."""
     angle = 2 * math.pi * phase[:, None] * torch.arange(1, HARMONICS + 1, device=phase.device)
     return torch.cat([angle.sin(), angle.cos()], -1)
 
 
 class EcgContext(nn.Module):
-    """Tokens around the cycle, each with its phase, and one of the pooled code and the RR interval.
+    """Context of an ECG: tokens around the cycle with their phase, and one token of the pooled code and RR interval.
 
-    Where the ECG is dropped, as classifier-free guidance needs it in training, a learned null condition stands for all.
+    For a dropped ECG, all tokens are a learnt null condition; classifier-free guidance needs this in training.
     """
 
     def __init__(self, channels: tuple[int, ...], width: int) -> None:
@@ -30,12 +30,12 @@ class EcgContext(nn.Module):
         self.null = nn.Parameter(0.02 * torch.randn(width))
 
     def forward(self, beat: Tensor, rr_ms: Tensor, keep: Tensor) -> Tensor:
-        """Contexts [B, S + 1, W].
+        """Return contexts [B, S + 1, W].
 
         Args:
             beat: [B, 12, L] mV.
             rr_ms: [B].
-            keep: bools [B]; where false, the null condition stands in the ECG's place.
+            keep: bool [B]; where false, the null condition replaces the ECG.
         """
         tokens, code = self.encoder(beat)
         count = tokens.shape[-1]

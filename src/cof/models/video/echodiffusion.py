@@ -3,31 +3,36 @@
 Reynaud et al., Feature-conditioned cascaded video diffusion models for precise echocardiogram synthesis, MICCAI 2023
 (arXiv:2303.12644); its code builds on Imagen's cascade (Ho et al., arXiv:2210.02303) with EDM (`cof.models.video.edm`).
 
-Kept of the original: a cascade of 2D + t diffusion models that ends in super-resolution conditioned on the stage
-before, with noise on that condition in training; EDM preconditioning and noise levels, and DPM-Solver++, which
-Imagen's code offers beside Heun's method; an image of the heart concatenated as condition; the ejection fraction (EF)
-as the one clinical condition, a token that cross-attention reads at the coarsest level and that is added to the
-embedding of the noise level; a tenth of the training examples without it, and classifier-free guidance at scale 5.
+Kept from the original:
 
-Changed, and why:
+- a cascade of 2D + t diffusion models, whose last stage is super-resolution conditioned on the stage before, with noise
+  on that condition in training;
+- EDM preconditioning and noise levels, and DPM-Solver++, which Imagen's code offers besides Heun's method;
+- an image of the heart, concatenated as a condition;
+- the ejection fraction (EF) as the only clinical condition: a token for cross-attention at the coarsest level, which is
+  also added to the embedding of the noise level;
+- the EF dropped in a tenth of the training examples, and classifier-free guidance at scale 5.
 
-- The original is told the EF that its video shall show. Here nobody knows the EF of a new subject: it is **predicted**
-  from the ECG by a 1-D residual network (`cof.models.video.ef_predictor`) that learnt on the training subjects. The
-  cascade learns with their own EF. `cof.models.controls.true_ef` puts the subject's own EF in the place of the
-  prediction: an oracle, which a table must name as one.
-- The EF is told in units of its spread over the training subjects, in which healthy hearts differ more than in percent.
-- The video is one short-axis slice over the cycle, with a second token for its place in the stack; the conditioning
-  image is not a random frame but the anchor, with its neighbours z - 1 and z + 1 as further channels.
-- All slices of a heart are sampled from the same noise: independent draws would tear the stack apart along z.
-- Two stages instead of four: half the resolution along all three axes, then all of it, which is learnt on crops.
-- The networks model the difference from the anchor's slice, not the frame itself. What is at rest need not be copied
-  through the network, which spares it most of the work at small sizes. Likewise the second stage models what the first
-  one, enlarged, still lacks. sigma_data is measured on what each stage models, and the original's noise levels are kept
-  in units of it, all but the highest.
-- The original thresholds its denoised frames dynamically; here they are clipped to the range of intensities.
-- The sampler is the deterministic one, without churn, so that a few steps suffice and the noise shared by the slices
-  stays shared. Frame 0 is generated like any other.
-- Networks are MONAI's DiffusionModelUNet.
+Changed, with the reasons:
+
+- In the original, the EF of the video is given. Here the EF of a new subject is unknown, so it is **predicted** from
+  the ECG by a 1-D residual network (`cof.models.video.ef_predictor`), trained on the training subjects. The cascade is
+  trained with their own EF. `cof.models.controls.true_ef` uses the subject's own EF instead of the prediction; this is
+  an oracle, and a table must call it so.
+- The EF is an input in units of its SD over the training subjects, because the EFs of healthy hearts differ little.
+- The video is one short-axis slice over the cycle, with a second token for the position of the slice in the stack. The
+  conditioning image is not a random frame but the anchor, with its neighbours z - 1 and z + 1 as further channels.
+- All slices of a heart are sampled from the same noise: independent draws would make the stack discontinuous along z.
+- There are two stages instead of four: half the resolution along all three axes, then full resolution, which is trained
+  on crops.
+- The networks model the difference from the anchor's slice, not the frame itself. What does not move then need not pass
+  through the network, which saves a small network most of its work. In the same way, the second stage models the
+  difference from the enlarged output of the first. sigma_data is measured on the data of each stage, and the noise
+  levels of the original, except the highest, are kept in units of it.
+- The original thresholds denoised frames dynamically; here they are clipped to the range of intensities.
+- The sampler is deterministic, without churn, so a few steps are enough, and the noise stays the same for all slices.
+  Frame 0 is generated like any other frame.
+- The networks are MONAI's DiffusionModelUNet.
 """
 
 import math
@@ -62,15 +67,16 @@ from cof.training.run import Loss, LossFunction, Run, Source
 # The first stage halves frames, rows and columns.
 HALF = 2
 TOKEN = 64
-# Enough hearts for a standard deviation.
+# Enough hearts to estimate sigma_data.
 SCALE_SUBJECTS = 64
-# Of sampling, in units of sigma_data. The original's lowest is .002 at a sigma_data of .25; its highest, 80, is 320 in
-# these units, where nothing is left to see and a sampler of few steps would spend them.
+# Lowest and highest noise level of sampling, in units of sigma_data. The original's lowest level, 0.002 at a sigma_data
+# of 0.25, is 0.008 in these units. Its highest, 80, is 320: pure noise, on which a sampler would waste some of its few
+# steps.
 SIGMA_RANGE = 0.008, 80.0
 
 
 class VideoDenoiser(nn.Module):
-    """One stage of the cascade: a U-Net over frames, rows and columns that denoises what moves."""
+    """One stage of the cascade: a U-Net over frames, rows and columns that denoises the difference from the anchor."""
 
     sigma_data: Tensor
     ef_mean: Tensor
@@ -88,7 +94,7 @@ class VideoDenoiser(nn.Module):
                 out_channels=1,
                 channels=channels,
                 num_res_blocks=settings.blocks,
-                attention_levels=(False,) * len(channels),  # the block below the coarsest level attends always
+                attention_levels=(False,) * len(channels),  # the block below the coarsest level always has attention
                 num_head_channels=[math.gcd(width, 32) for width in channels],
                 norm_num_groups=math.gcd(8, *channels),
                 with_conditioning=True,
@@ -104,35 +110,35 @@ class VideoDenoiser(nn.Module):
         self.position = PositionEmbedding(TOKEN)
 
     def tokens(self, ef_pct: Tensor, position: Tensor, keep: Tensor) -> Tensor:
-        """What cross-attention reads, and what is added to the embedding of the noise level, [N, 2, 64].
+        """Return the tokens [N, 2, 64] of EF and position, for cross-attention and the embedding of the noise level.
 
         Args:
             ef_pct: [N].
             position: [N], z / Z.
-            keep: bools [N]; where false, the EF is dropped.
+            keep: bool [N]; where false, the EF is dropped.
         """
         told = self.ef((ef_pct.nan_to_num()[:, None] - self.ef_mean) / self.ef_sd)
         return torch.stack([torch.where(keep[:, None], told, self.without_ef), self.position(position)], 1)
 
     def forward(self, noisy: Tensor, sigma: Tensor, images: Tensor, tokens: Tensor) -> Tensor:
-        """The clean difference that a noisy one hides.
+        """Predict the clean difference from a noisy one.
 
         Args:
             noisy: [N, 1, F, Y, X].
             sigma: [N], noise levels.
-            images: [N, C, F, Y, X], condition.
-            tokens: [N, 2, 64], likewise.
+            images: [N, C, F, Y, X], images of the condition.
+            tokens: [N, 2, 64], tokens of the condition.
         """
 
         def network(inputs: Tensor, level: Tensor) -> Tensor:
-            # MONAI's waves are made for hundreds of steps; the level spans a few units.
+            # MONAI's embedding is made for levels up to hundreds; c_noise has a range of a few units.
             return self.network(torch.cat([inputs, images], 1), 100 * level, tokens, class_labels=tokens).float()
 
         return edm.denoised(network, noisy, sigma, self.sigma_data)
 
 
 class EchoDiffusion(nn.Module):
-    """The predictor of the EF and the two stages, which are trained one after the other."""
+    """The three networks of EchoDiffusion, predictor of the EF and two stages, trained one after the other."""
 
     def __init__(self, settings: EchoDiffusionSettings) -> None:
         super().__init__()
@@ -142,43 +148,43 @@ class EchoDiffusion(nn.Module):
 
 
 def halved(videos: Tensor) -> Tensor:
-    """Videos [N, C, F, Y, X] as means of 2 x 2 x 2 blocks."""
+    """Average videos [N, C, F, Y, X] over blocks of 2 x 2 x 2."""
     return functional.avg_pool3d(videos, HALF)
 
 
 def doubled(videos: Tensor) -> Tensor:
-    """Videos [N, C, F, Y, X] at twice the resolution, by linear interpolation between the centres of blocks."""
+    """Double the resolution of videos [N, C, F, Y, X] by linear interpolation between the centres of blocks."""
     return functional.interpolate(videos, scale_factor=HALF, mode="trilinear", align_corners=False)
 
 
 def still(anchor: Tensor, frames: int) -> Tensor:
-    """Images [N, C, Y, X] as a video [N, C, F, Y, X] without motion."""
+    """Repeat images [N, C, Y, X] as a video [N, C, F, Y, X] without motion."""
     return anchor[:, :, None].expand(-1, -1, frames, -1, -1)
 
 
 def middle(anchor: Tensor) -> Tensor:
-    """The slice itself among its neighbours [N, 3, Y, X], as [N, 1, 1, Y, X]."""
+    """Return the middle slice of an anchor [N, 3, Y, X], as [N, 1, 1, Y, X]."""
     return anchor[:, 1:2, None]
 
 
 def difference(slices: SliceBatch) -> Tensor:
-    """What moves: the real videos less their anchor, [N, 1, F, Y, X]."""
+    """Subtract the anchor from the real videos: [N, 1, F, Y, X]."""
     assert slices.video is not None
     return slices.video - middle(slices.anchor)
 
 
 @dataclass(frozen=True)
 class StageBatch:
-    """What one stage of the cascade learns from.
+    """A training batch of one stage of the cascade.
 
     Attributes:
-        clean: what the stage models, [N, 1, F, Y, X].
-        images: condition, [N, C, F, Y, X].
-        noise: standard normal, as `clean`.
-        sigma: [N], in units of sigma_data.
+        clean: [N, 1, F, Y, X], the clean data that the stage models.
+        images: [N, C, F, Y, X], images of the condition.
+        noise: standard normal noise, with the shape of `clean`.
+        sigma: [N], noise levels in units of sigma_data.
         ef_pct: [N].
-        position: [N].
-        keep: bools [N]; where false, the EF is dropped.
+        position: [N], z / Z.
+        keep: bool [N]; where false, the EF is dropped.
     """
 
     clean: Tensor
@@ -190,12 +196,15 @@ class StageBatch:
     keep: Tensor
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         return type(self)(*(tensor.to(device) for tensor in vars(self).values()))
 
 
 class StageSlices(Slices, ABC):
-    """Random slices as one stage of the cascade sees them. Held-out ones keep their EF."""
+    """Source of training batches for one stage of the cascade: random slices.
+
+    The EF of a random share of them is dropped; held-out slices keep it.
+    """
 
     def __init__(
         self,
@@ -209,7 +218,7 @@ class StageSlices(Slices, ABC):
         self.drop, self.condition_noise, self.stage = settings.drop, settings.fine.condition_noise, stage
 
     def load(self, items: Sequence[SliceItem]) -> Any:
-        """Read slices, and draw noise, its level, and who loses the EF."""
+        """Read the slices, and draw noise, noise levels, and the slices whose EF is dropped."""
         rngs = [item.rng() for item in items]
         slices = self.slices(items)
         kept = [item.held_out or rng.random() >= self.drop for item, rng in zip(items, rngs)]
@@ -221,26 +230,30 @@ class StageSlices(Slices, ABC):
 
     @abstractmethod
     def views(self, slices: SliceBatch, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
-        """What is denoised, [N, 1, F, Y, X], and the images that condition it, [N, C, F, Y, X]."""
+        """Return the clean data [N, 1, F, Y, X] of the stage, and the images of its condition [N, C, F, Y, X]."""
 
 
 class BaseSlices(StageSlices):
-    """Whole slices at half the resolution, with the anchor."""
+    """Source for the first stage: whole slices at half the resolution, with the anchor as condition."""
 
     def views(self, slices: SliceBatch, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
-        """See `StageSlices`."""
+        """Return clean data and condition, as `StageSlices.views` describes."""
         clean = halved(difference(slices))
         return clean, base_images(slices.anchor, clean.shape[2])
 
 
 class FineSlices(StageSlices):
-    """Crops of half the rows and columns, with the anchor and the real video at half the resolution, made noisy."""
+    """Source for the second stage: crops of half the rows and columns.
+
+    The condition is the anchor, and the real video at half the resolution with added noise.
+    """
 
     def views(self, slices: SliceBatch, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
-        """See `StageSlices`."""
+        """Return clean data and condition, as `StageSlices.views` describes."""
         whole = difference(slices)
         coarse = halved(whole)
-        # What the first stage makes is not quite like real videos: noise teaches to trust it only so far.
+        # The output of the first stage differs from real videos. With noise on it in training, the second stage learns
+        # not to rely on its details.
         noise = [
             rng.uniform(0, self.condition_noise) * video.std() * standard_normal(rng, tuple(video.shape))
             for video, rng in zip(coarse, rngs)
@@ -258,18 +271,26 @@ def _crop(video: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def base_images(anchor: Tensor, frames: int) -> Tensor:
-    """The first stage's condition: the anchor [N, 3, Y, X] at half the resolution, [N, 3, F, Y/2, X/2]."""
+    """Return the images of the first stage's condition: the anchor [N, 3, Y, X] as [N, 3, F, Y/2, X/2]."""
     return still(functional.avg_pool2d(anchor, HALF), frames)
 
 
 def fine_images(anchor: Tensor, coarse: Tensor) -> Tensor:
-    """The second stage's condition: the anchor, and differences [N, 1, F/2, Y/2, X/2] of the first, [N, 4, F, Y, X]."""
+    """Return the images of the second stage's condition.
+
+    Args:
+        anchor: [N, 3, Y, X].
+        coarse: [N, 1, F/2, Y/2, X/2], differences from the anchor at half the resolution, as the first stage models.
+
+    Returns:
+        [N, 4, F, Y, X].
+    """
     above = doubled(coarse)
     return torch.cat([still(anchor, above.shape[2]), above], 1)
 
 
 def stage_loss(network: VideoDenoiser, batch: StageBatch) -> Loss:
-    """EDM's loss, equation (8) with lambda = 1 / c_out^2."""
+    """Compute the loss of EDM, its eq (8) with lambda = 1 / c_out^2."""
     sigma = batch.sigma * network.sigma_data
     noisy = batch.clean + sigma.view(-1, 1, 1, 1, 1) * batch.noise
     tokens = network.tokens(batch.ef_pct, batch.position, batch.keep)
@@ -278,8 +299,11 @@ def stage_loss(network: VideoDenoiser, batch: StageBatch) -> Loss:
 
 
 def scales(examples: Iterable[Example], frames: int) -> tuple[float, float]:
-    """sigma_data of both stages: the root mean square of the differences from the anchor at half the resolution, and of
-    what these lack of the whole ones."""
+    """Compute sigma_data of both stages.
+
+    The first is the root mean square of the differences from the anchor at half the resolution. The second is the root
+    mean square of the error when these are enlarged to full resolution.
+    """
     sums = np.zeros(2)
     count = 0
     for example in islice(examples, SCALE_SUBJECTS):
@@ -300,23 +324,26 @@ def fit(
 
     Args:
         train: training subjects, all on one canonical grid, each with its cine and its EF.
-        validation: subjects whose losses are logged and steer nothing; may be empty.
-        settings: the model's.
-        seed: of initial weights and of whatever is drawn.
-        run: where the trainings run and what they resume from.
+        validation: validation subjects, for the logged losses and for trials of the learning rate. May be empty.
+        settings: settings of the model.
+        seed: seed of initial weights and of all random draws.
+        run: devices of the trainings, and the checkpoints to resume from.
 
     Returns:
-        The networks on the CPU and the logs of all three, whose column `part` tells them apart.
+        The networks on the CPU, and the logs of all three trainings in one table; the column `part` names the training.
 
     Raises:
-        UsageError: frames, rows and columns cannot be halved as often as they should.
+        UsageError: the number of frames, rows or columns is not a multiple of what the networks need.
     """
-    from cof.training import loop  # heavy, and no part of generation
+    from cof.training import loop  # here, because the import is slow and generation does not need it
 
     stride = HALF ** max(len(settings.channels), len(settings.fine.channels))
     size = settings.video_frames, *train[0].anchor.shape[1:]
     if any(length % stride for length in size):
-        raise UsageError(f"echodiffusion: frames, rows and columns {size} must be multiples of {stride}")
+        raise UsageError(
+            f"echodiffusion: video_frames and the rows and columns of the canonical grid are {size}; they must be "
+            f"multiples of {stride}"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = EchoDiffusion(settings)
@@ -342,7 +369,7 @@ def fit(
 
 
 class EchoDiffusionModel:
-    """Trained networks, and the sampler of the cascade; an oracle where it is told the EF of the real cine."""
+    """The trained networks, with the sampler of the cascade. With `told_ef`, it is an oracle that gets the real EF."""
 
     def __init__(self, network: EchoDiffusion, settings: EchoDiffusionSettings, told_ef: bool = False) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -352,10 +379,10 @@ class EchoDiffusionModel:
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """One cine of one subject, which seed and name decide.
+        """Sample one cine of one subject. The noise depends only on the seed and the subject's name.
 
         Raises:
-            TypeError: the model is told the EF of the real cine, and the subject has none.
+            TypeError: the model needs the EF of the real cine, and the subject has none.
         """
         slices, ef_pct = SliceBatch.of_stack(subject).to(self.device), self._ef_pct(subject)
         rng, (rows, columns) = subject_rng(seed, subject), subject.anchor.shape[1:]
@@ -370,17 +397,17 @@ class EchoDiffusionModel:
         return Generated(cine=stacked(torch.cat(videos), subject, frames), measures={"ef_wanted_pct": round(ef_pct, 3)})
 
     def _ef_pct(self, subject: Subject) -> float:
-        """The EF that the heart shall have."""
+        """Return the EF in % for the condition: the real one of an oracle, or the one predicted from the ECG."""
         if self.told_ef:
             if not isinstance(subject, Example) or subject.ef_pct is None or not math.isfinite(subject.ef_pct):
-                raise TypeError("the oracle generates from an Example with the subject's own EF")
+                raise TypeError(f"the oracle needs an Example with the subject's own EF; {subject.subject} has none")
             return float(subject.ef_pct)
         beat = torch.as_tensor(subject.beat, dtype=torch.float32, device=self.device)
         rr_ms = torch.tensor([subject.rr_ms], dtype=torch.float32, device=self.device)
         return float(self.network.predictor(beat[None], rr_ms))
 
     def _cascade(self, anchor: Tensor, position: Tensor, ef_pct: float, coarse_noise: Tensor, noise: Tensor) -> Tensor:
-        """Videos [N, 1, F, Y, X] of some slices, from noise that all share."""
+        """Sample videos [N, 1, F, Y, X] of some slices, from noise that they share."""
         told = torch.full_like(position, ef_pct)
         small, frames = functional.avg_pool2d(anchor, HALF), coarse_noise.shape[1]
         images, rest = base_images(anchor, frames), middle(small)
@@ -388,14 +415,14 @@ class EchoDiffusionModel:
         return self.refine(anchor, coarse, told, position, noise)
 
     def refine(self, anchor: Tensor, coarse: Tensor, ef_pct: Tensor, position: Tensor, noise: Tensor) -> Tensor:
-        """The second stage.
+        """Sample the second stage.
 
         Args:
             anchor: [N, 3, Y, X].
             coarse: [N, 1, F/2, Y/2, X/2], differences from the anchor at half the resolution.
             ef_pct: [N].
-            position: [N].
-            noise: [1, F, Y, X], which all slices share.
+            position: [N], z / Z.
+            noise: [1, F, Y, X], shared by all slices.
 
         Returns:
             Videos [N, 1, F, Y, X].
@@ -414,16 +441,16 @@ def sample(
     position: Tensor,
     noise: Tensor,
 ) -> Tensor:
-    """What one stage models, sampled.
+    """Sample the differences that one stage models.
 
     Args:
-        network: of the stage.
-        settings: of the stage.
-        images: [N, C, F, Y, X], condition.
-        rest: [N, 1, 1 or F, Y, X], what it is added to; their sum stays in the range of intensities.
+        network: network of the stage.
+        settings: settings of the stage.
+        images: [N, C, F, Y, X], images of the condition.
+        rest: [N, 1, 1 or F, Y, X], the image to which the result is added; the sum is kept in [0, 1].
         ef_pct: [N].
-        position: [N].
-        noise: [1, F, Y, X], which all slices share.
+        position: [N], z / Z.
+        noise: [1, F, Y, X], shared by all slices.
 
     Returns:
         [N, 1, F, Y, X].
@@ -451,9 +478,9 @@ class EchoDiffusionFamily:
         seed: int,
         run: Run,
     ) -> Save:
-        """Train the predictor of the EF and both stages; see `fit`."""
+        """Train the predictor of the EF and both stages by `cof.models.video.echodiffusion.fit`."""
         return saving(*fit(train, validation, settings, seed, run))
 
     def load(self, folder: Path, settings: EchoDiffusionSettings) -> EchoDiffusionModel:
-        """The trained model in `folder`."""
+        """Load the trained model in `folder`."""
         return EchoDiffusionModel(restored(EchoDiffusion(settings), folder), settings)

@@ -1,23 +1,23 @@
 """ECHOPulse (Li et al., arXiv:2410.03143): ECG to video by masked token modelling, on short-axis slices.
 
-Kept of the original: a discrete video codec of the VQ-VAE kind; a bidirectional transformer that learns to find masked
-tokens (MaskGIT) with cross-attention to the ECG; the cosine schedule and step-by-step decoding whose temperature falls
-from 0.9; the tokens of a given frame as prefix; classifier-free guidance at scale 3.
+Kept from the original: a discrete video codec of the VQ-VAE kind; a bidirectional transformer that predicts masked
+tokens (MaskGIT), with cross-attention to the ECG; the cosine schedule, and decoding in steps with a temperature that
+falls from 0.9; the tokens of a given frame as prefix; classifier-free guidance at scale 3.
 
-Changed, and why:
+Changed, with the reasons:
 
-- Guidance is trained: the ECG is dropped from a share of the examples. The original's training never drops it, so that
-  its unconditional prediction is one that was never learnt.
-- The video is one short-axis slice over the cycle, 2D + t, with an embedding of the slice's place in the stack, since
-  the original knows a single view. The prefix has three channels, the anchor at z - 1, z and z + 1.
-- Slices are decoded together with the same noise: independent draws would tear the stack apart along z.
-- MONAI's convolutional VQ-VAE with a moving-average codebook takes the place of C-ViViT, which needs far more data, and
-  the L1 of images and gradients that of perceptual networks, whose weights would have to be downloaded.
-- The given frame's tokens are those of a still clip, since a codec of 2D + t convolutions has no separate first frame.
-  They are added to the video's at the same place besides: without it the transformer had not learnt to look there when
-  our trainings end.
-- Our ECG encoder, trained with the transformer, gives tokens around the cycle, where the original has one token of a
-  frozen encoder; a token's place in time is embedded by harmonics of the cycle, which has no ends.
+- The ECG is dropped from a share of the training examples, so guidance is trained. The original never drops it in
+  training, so its unconditional prediction is never trained.
+- The video is one short-axis slice over the cycle, 2D + t, with an embedding of the position of the slice in the stack;
+  the original has a single view. The prefix has three channels, the anchor at z - 1, z and z + 1.
+- All slices of a heart are decoded with the same noise: independent draws would make the stack discontinuous along z.
+- MONAI's convolutional VQ-VAE with a moving-average codebook replaces C-ViViT, which needs far more data. L1 of images
+  and gradients replaces perceptual networks, whose weights would have to be downloaded.
+- The tokens of the given frame are those of a still clip, because a codec of 2D + t convolutions has no separate first
+  frame. They are also added to the video's tokens at the same position: without this, the transformer does not learn
+  to attend there within the length of our trainings.
+- Our ECG encoder is trained with the transformer and gives tokens around the cycle; the original has one token from a
+  frozen encoder. The position of a token in time is embedded by harmonics of the cycle, which are periodic.
 """
 
 import math
@@ -46,7 +46,7 @@ from cof.training.run import Loss, Run
 
 
 class EchoPulse(nn.Module):
-    """Codec and transformer, which are trained one after the other."""
+    """The two networks of ECHOPulse, codec and transformer, which are trained one after the other."""
 
     def __init__(self, settings: EchoPulseSettings) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class EchoPulse(nn.Module):
 
 
 class EchoPulseModel:
-    """Trained networks, and how tokens are filled in."""
+    """The trained networks of ECHOPulse, with the decoding of masked tokens."""
 
     def __init__(self, network: EchoPulse, settings: EchoPulseSettings) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,9 +64,9 @@ class EchoPulseModel:
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The cine of one subject: all valid slices at once, filled in from the anchor's tokens and the ECG.
+        """Generate the cine of one subject: tokens of all valid slices at once, from the anchor's tokens and the ECG.
 
-        Seed and name decide the draws.
+        The random draws depend only on the seed and the subject's name.
         """
         settings, codec, transformer = self.settings, self.network.codec, self.network.transformer
         slices = SliceBatch.of_stack(subject).to(self.device)
@@ -90,12 +90,12 @@ class EchoPulseModel:
 
 @dataclass(frozen=True)
 class MaskedBatch:
-    """N slices with what is hidden of each.
+    """N slices, with the tokens to hide.
 
     Attributes:
-        slices: with their videos.
-        hidden: bools [N, t, h, w], the tokens to be found.
-        keep: bools [N]; where false, the ECG is dropped.
+        slices: the slices with their videos.
+        hidden: bool [N, t, h, w], true for the tokens to predict.
+        keep: bool [N]; where false, the ECG is dropped.
     """
 
     slices: SliceBatch
@@ -103,19 +103,21 @@ class MaskedBatch:
     keep: Tensor
 
     def to(self, device: torch.device) -> "MaskedBatch":
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         return MaskedBatch(self.slices.to(device), self.hidden.to(device), self.keep.to(device))
 
 
 class MaskedSlices(Slices):
-    """Random slices of which random tokens are hidden and some lose their ECG. Held-out ones keep it.
+    """Source of training batches for the transformer: random slices of which random tokens are hidden.
+
+    The ECG of a random share of them is dropped; held-out slices keep it.
 
     Args:
-        train: with their cines.
-        validation: likewise.
-        settings: of the family.
-        seed: of what is drawn.
-        stride: frames, rows and columns that one token covers.
+        train: training subjects with their cines.
+        validation: validation subjects with their cines.
+        settings: settings of the family.
+        seed: seed of all random draws.
+        stride: number of frames, rows and columns that one token covers.
     """
 
     def __init__(
@@ -130,13 +132,13 @@ class MaskedSlices(Slices):
         self.drop, self.stride = settings.drop, stride
 
     def load(self, items: Sequence[SliceItem]) -> MaskedBatch:  # type: ignore[override]
-        """Read slices, and draw what is hidden of each."""
+        """Read the slices, and draw the hidden tokens of each."""
         slices = self.slices(items)
         shape = tuple(size // self.stride for size in _videos(slices).shape[2:])
         return MaskedBatch(slices, *self.conceal(items, shape))
 
     def conceal(self, items: Sequence[SliceItem], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """What is hidden of tokens of a shape, and which slices keep their ECG: `MaskedBatch.hidden` and `.keep`."""
+        """Draw `hidden` and `keep` of a `MaskedBatch`, with tokens of the given shape (t, h, w) per slice."""
         hidden, keep = [], []
         for item in items:
             rng = item.rng()
@@ -146,7 +148,7 @@ class MaskedSlices(Slices):
 
 
 def masked_loss(codec: VideoCodec, network: MaskedTransformer, batch: MaskedBatch) -> Loss:
-    """Cross-entropy of the hidden tokens, all of which count the same."""
+    """Compute the cross-entropy of the hidden tokens, all with the same weight."""
     slices = batch.slices
     codec.to(slices.anchor.device)
     tokens, anchor = codec.tokens(_videos(slices)), codec.still_tokens(slices.anchor)
@@ -164,25 +166,28 @@ def fit(
 
     Args:
         train: training subjects, all on one canonical grid, each with its cine.
-        validation: subjects whose loss is logged and steers nothing; may be empty.
-        settings: the model's.
-        seed: of initial weights and of whatever is drawn.
-        run: where the trainings run and what they resume from.
+        validation: validation subjects, for the logged loss and for trials of the learning rate. May be empty.
+        settings: settings of the model.
+        seed: seed of initial weights and of all random draws.
+        run: devices of the trainings, and the checkpoints to resume from.
 
     Returns:
-        The networks on the CPU and the logs of both, whose column `part` tells them apart.
+        The networks on the CPU, and the logs of both trainings in one table; the column `part` names the training.
 
     Raises:
-        UsageError: the codec cannot halve frames, rows and columns as often as it should.
+        UsageError: the number of frames, rows or columns is not a multiple of the codec's stride.
     """
-    from cof.training import loop  # heavy, and no part of generation
+    from cof.training import loop  # here, because the import is slow and generation does not need it
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = EchoPulse(settings)
     stride, size = network.codec.stride, (settings.video_frames, *train[0].anchor.shape[1:])
     if any(length % stride for length in size):
-        raise UsageError(f"echopulse: frames, rows and columns {size} must be multiples of {stride}")
+        raise UsageError(
+            f"echopulse: video_frames and the rows and columns of the canonical grid are {size}; they must be "
+            f"multiples of {stride}"
+        )
     clips = Slices(train, validation, settings.model_copy(update={"batch": settings.codec.batch}), seed)
     network.codec.start(_videos(clips.load(clips.draw(0))), torch.Generator().manual_seed(seed))
     codec, codec_log = loop.fit(
@@ -209,14 +214,14 @@ def _codec_loss(codec: VideoCodec, slices: SliceBatch) -> Loss:
 
 
 class EchoPulseFamily:
-    """The family of `EchoPulseSettings`."""
+    """ECHOPulse on slices: masked token modelling of videos, conditioned on the anchor and the ECG."""
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: EchoPulseSettings, seed: int, run: Run
     ) -> Save:
-        """Train codec and transformer; see `fit`."""
+        """Train codec and transformer by `cof.models.video.echopulse.fit`."""
         return saving(*fit(train, validation, settings, seed, run))
 
     def load(self, folder: Path, settings: EchoPulseSettings) -> EchoPulseModel:
-        """The trained model in `folder`."""
+        """Load the trained model in `folder`."""
         return EchoPulseModel(restored(EchoPulse(settings), folder), settings)

@@ -1,7 +1,7 @@
-"""The ejection fraction predicted from the ECG: a 1-D residual network, trained on the training subjects' own EF.
+"""Prediction of the ejection fraction from the ECG by a 1-D residual network, trained on the training subjects' own EF.
 
-Few subjects have to teach it, so it learns on mixtures of two (mixup, Zhang et al., ICLR 2018), which it cannot learn
-by heart.
+The number of subjects is small, so the network is trained on mixtures of two subjects (mixup, Zhang et al., ICLR 2018)
+to reduce overfitting.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from cof.models.base import Example
 from cof.models.ecg_encoder import EcgEncoder
 from cof.training.run import Loss
 
-# Enough hearts for a mean and a standard deviation.
+# Enough hearts to estimate mean and SD.
 SCALE_SUBJECTS = 256
 
 
 class EfPredictor(nn.Module):
-    """One R-R cycle and its duration to the ejection fraction; untrained, it says the mean of the training subjects."""
+    """Network from an R-R cycle and its duration to the EF. Before training, it predicts the mean training EF."""
 
     mean: Tensor
     sd: Tensor
@@ -40,7 +40,7 @@ class EfPredictor(nn.Module):
         self.head = nn.Sequential(nn.SiLU(), last)
 
     def learn_scale(self, examples: Sequence[Example]) -> None:
-        """Take mean and SD from training subjects.
+        """Set mean and SD of the EF from training subjects.
 
         Raises:
             ValueError: none of them has an EF.
@@ -49,12 +49,12 @@ class EfPredictor(nn.Module):
         values = np.array(known, float)
         values = values[np.isfinite(values)]
         if not len(values):
-            raise ValueError("no training subject has an ejection fraction")
+            raise ValueError("no training subject has an ejection fraction, which the predictor learns from")
         self.mean.fill_(float(values.mean()))
         self.sd.fill_(float(values.std()) or 1.0)
 
     def forward(self, beat: Tensor, rr_ms: Tensor) -> Tensor:
-        """Cycles [N, 12, L] mV and RR intervals [N] to EF [N] in %."""
+        """Predict the EF [N] in % from cycles [N, 12, L] in mV and RR intervals [N] in ms."""
         _, code = self.ecg(beat)
         code = code + self.rate(torch.log(rr_ms[:, None] / 1000.0))
         return self.mean + self.sd * self.head(code)[:, 0].float()
@@ -62,12 +62,12 @@ class EfPredictor(nn.Module):
 
 @dataclass(frozen=True)
 class EfBatch:
-    """N ECGs with what they should tell.
+    """N ECGs with the EF to predict.
 
     Attributes:
         beat: [N, 12, L] mV.
         rr_ms: [N].
-        ef_pct: [N], NaN where it is not known.
+        ef_pct: [N]; NaN where it is unknown.
     """
 
     beat: Tensor
@@ -75,19 +75,19 @@ class EfBatch:
     ef_pct: Tensor
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         return type(self)(*(tensor.to(device) for tensor in vars(self).values()))
 
 
 @dataclass(frozen=True)
 class EfItem:
-    """A mixture of two subjects as one iteration sees it.
+    """A mixture of two subjects in one training iteration.
 
     Attributes:
-        example: its first subject's place among the examples.
-        other: its second subject's.
-        share: of the first.
-        held_out: they are validation examples.
+        example: index of the first subject among the examples.
+        other: index of the second subject.
+        share: share of the first subject in the mixture, from 0 to 1.
+        held_out: True for indices into the validation examples.
     """
 
     example: int
@@ -97,7 +97,7 @@ class EfItem:
 
 
 class EfExamples:
-    """Random mixtures of two subjects, the source of the predictor. Held-out subjects are not mixed."""
+    """Source of training batches for the predictor: random mixtures of two subjects, but no mixtures if held out."""
 
     def __init__(
         self, train: Sequence[Example], validation: Sequence[Example], settings: EfPredictorSettings, seed: int
@@ -106,7 +106,7 @@ class EfExamples:
         self.held_out: Sequence[EfItem] = [EfItem(index, index, held_out=True) for index in range(len(validation))]
 
     def draw(self, iteration: int) -> list[EfItem]:
-        """The mixtures of an iteration; no subject is the first of two as far as there are enough."""
+        """Draw the mixtures of an iteration; if there are enough subjects, each is first in at most one mixture."""
         settings, rng = self.settings, np.random.default_rng([self.seed, iteration])
         count = settings.batch
         chosen = rng.choice(len(self.train), count, replace=count > len(self.train))
@@ -115,7 +115,7 @@ class EfExamples:
         return [EfItem(int(one), int(other), float(share)) for one, other, share in pairs]
 
     def load(self, items: Sequence[EfItem]) -> EfBatch:
-        """Read subjects and mix them."""
+        """Read the subjects and mix them."""
         batches = [self._mixture(item) for item in items]
         return EfBatch(*(torch.stack(column) for column in zip(*batches)))
 
@@ -137,7 +137,7 @@ def _scalar(value: float) -> Tensor:
 
 
 def ef_loss(network: EfPredictor, batch: EfBatch) -> Loss:
-    """Mean squared error in units of the training subjects' SD; who has no EF does not count."""
+    """Compute the mean squared error in units of the SD of the training EFs; subjects without an EF are left out."""
     known = batch.ef_pct.isfinite()
     error = (network(batch.beat, batch.rr_ms) - batch.ef_pct.nan_to_num()) / network.sd
     count = known.sum()

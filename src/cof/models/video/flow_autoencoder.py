@@ -1,4 +1,4 @@
-"""The latent flow autoencoder: a frame as flow and visibility of the anchor, at a quarter of its resolution."""
+"""Latent flow autoencoder: it encodes a frame as flow and visibility of the anchor, at a quarter of the resolution."""
 
 import math
 
@@ -13,12 +13,12 @@ from cof.models.video.slices import NEIGHBOURS
 from cof.motion.warp import warp
 from cof.training.run import Loss
 
-# Channels of what the autoencoder has of a frame: flow along y and x, and visibility.
+# Channels of an encoded frame: flow along y and x, and visibility.
 FLOW = 2
 MOTION = FLOW + 1
-# In-plane resolution of flow and visibility: a voxel is so many pixels wide.
+# Width in pixels of a voxel of flow and visibility.
 QUARTER = 4
-# What rows and columns must be a multiple of: the flow network halves the quarter twice more.
+# Rows and columns must be multiples of this, because the flow network halves the quarter resolution twice more.
 MULTIPLE = 4 * QUARTER
 PYRAMID = (1, 2, 4)
 
@@ -32,7 +32,7 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class ResidualBlock(nn.Module):
-    """Two pre-activated convolutions beside the identity."""
+    """Residual block of two pre-activated convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,16 +40,16 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(*(module for layer in layers for module in layer))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[N, C, Y, X] to the same shape."""
+        """Map features [N, C, Y, X] to the same shape."""
         return features + self.body(features)
 
 
 def pulled(features: Tensor, flow: Tensor) -> Tensor:
-    """Features pulled back along a flow: out(x) = features(x + flow(x)).
+    """Warp features by a flow: out(x) = features(x + flow(x)).
 
     Args:
         features: [N, C, Y, X], at any resolution.
-        flow: [N, 2, h, w] along y and x, in quarter voxels; interpolated where the features are finer.
+        flow: [N, 2, h, w] along y and x, in quarter voxels; interpolated if the features have a higher resolution.
     """
     size = (features.shape[2], features.shape[3])
     finer = size[0] / flow.shape[2]
@@ -60,11 +60,11 @@ def pulled(features: Tensor, flow: Tensor) -> Tensor:
 
 
 def shown(seen: Tensor, invented: Tensor, motion: Tensor) -> Tensor:
-    """What is visible in the anchor, pulled along the flow, and what was invented elsewhere.
+    """Blend the anchor, warped by the flow, with generated content, by the visibility.
 
     Args:
         seen: [N, C, Y, X], features or image of the anchor.
-        invented: [N, C, Y, X], what stands where the anchor shows nothing.
+        invented: [N, C, Y, X], generated features or image, for what the anchor does not show.
         motion: [N, 3, h, w], flow and visibility in [0, 1].
     """
     visible = motion[:, FLOW:]
@@ -74,10 +74,10 @@ def shown(seen: Tensor, invented: Tensor, motion: Tensor) -> Tensor:
 
 
 class FlowAutoencoder(nn.Module):
-    """Flow and visibility from anchor and frame, and the frame again from anchor, flow and visibility.
+    """Encoder from anchor and frame to flow and visibility, and decoder from anchor, flow and visibility to the frame.
 
     Attributes:
-        bottleneck: channels of the anchor's features at a quarter of the resolution.
+        bottleneck: number of channels of the anchor's features at a quarter of the resolution.
     """
 
     def __init__(self, settings: FlowAutoencoderSettings) -> None:
@@ -90,7 +90,7 @@ class FlowAutoencoder(nn.Module):
             num_res_units=1, norm=("group", {"num_groups": math.gcd(8, half, quarter)}),
         )  # fmt: skip
         self.motion_head = nn.Conv2d(half, MOTION, 3, padding=1)
-        # A training begins at the anchor, hardly moved and visible.
+        # At the start of a training, the flow is almost zero and the visibility about one half.
         nn.init.normal_(self.motion_head.weight, std=1e-3)
         nn.init.zeros_(self.motion_head.bias)  # type: ignore[arg-type]
         self.encoder = nn.ModuleList([_block(NEIGHBOURS, full), _block(full, half, 2), _block(half, quarter, 2)])
@@ -99,14 +99,14 @@ class FlowAutoencoder(nn.Module):
         self.last = nn.Conv2d(full, 1, 3, padding=1)
 
     def motion(self, anchor: Tensor, frames: Tensor) -> Tensor:
-        """Flow and visibility of frames.
+        """Encode frames as flow and visibility.
 
         Args:
             anchor: [B, 3, Y, X], slices z - 1, z, z + 1.
-            frames: [B, F, Y, X] of slice z.
+            frames: [B, F, Y, X], frames of slice z.
 
         Returns:
-            [B, 3, F, Y/4, X/4]: flow along y and x in voxels of this grid, pulling frames back to the anchor, and
+            [B, 3, F, Y/4, X/4]: flow along y and x from the frames to the anchor, in voxels of this grid; and
             visibility in [0, 1].
         """
         count = frames.shape[1]
@@ -116,7 +116,7 @@ class FlowAutoencoder(nn.Module):
         return found.unflatten(0, (-1, count)).transpose(1, 2)
 
     def features(self, anchor: Tensor) -> list[Tensor]:
-        """Features of anchors [B, 3, Y, X] at the full, half and quarter resolution, [B, C, Y / s, X / s]."""
+        """Compute features [B, C, Y / s, X / s] of anchors [B, 3, Y, X] at full, half and quarter resolution."""
         maps, features = [], anchor
         for level in self.encoder:
             features = level(features)
@@ -124,10 +124,10 @@ class FlowAutoencoder(nn.Module):
         return maps
 
     def draw(self, anchor: Tensor, features: list[Tensor], motion: Tensor) -> Tensor:
-        """Frames [B, F, Y, X] from anchors, their features, and flow and visibility [B, 3, F, Y/4, X/4].
+        """Decode frames [B, F, Y, X] from anchors, their features, and flow and visibility [B, 3, F, Y/4, X/4].
 
-        At every level what the anchor shows is pulled along the flow and multiplied by the visibility; what the decoder
-        made of the level below stands in the rest. With no flow and everything visible the anchor itself comes out.
+        At every level, the anchor's features are warped by the flow and weighted by the visibility v; the output of the
+        decoder at the coarser level has the weight 1 - v. With zero flow and full visibility, the result is the anchor.
         """
         count = motion.shape[2]
         full, half, quarter = (level.repeat_interleave(count, 0) for level in features)
@@ -140,12 +140,12 @@ class FlowAutoencoder(nn.Module):
         return made.unflatten(0, (-1, count))[:, :, 0]
 
     def forward(self, anchor: Tensor, frames: Tensor) -> Tensor:
-        """Frames [B, F, Y, X] as they come back from flow and visibility of anchors [B, 3, Y, X]."""
+        """Reconstruct frames [B, F, Y, X] from their own flow and visibility and anchors [B, 3, Y, X]."""
         return self.draw(anchor, self.features(anchor), self.motion(anchor, frames))
 
 
 def autoencoder_loss(network: FlowAutoencoder, anchor: Tensor, frames: Tensor) -> Loss:
-    """L1 on a pyramid of resolutions and 1 - SSIM of frames [B, F, Y, X] against anchors [B, 3, Y, X]."""
+    """Compute the reconstruction loss of frames [B, F, Y, X]: L1 on a pyramid of resolutions, and 1 - SSIM."""
     made = network(anchor, frames).float()
     pyramid = torch.stack(
         [(functional.avg_pool2d(made, step) - functional.avg_pool2d(frames, step)).abs().mean() for step in PYRAMID]

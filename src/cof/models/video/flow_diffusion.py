@@ -1,4 +1,4 @@
-"""Diffusion over flow and visibility of a whole cycle, conditioned on the anchor's features and the ECG."""
+"""Diffusion model of flow and visibility over a whole cycle, conditioned on the anchor's features and the ECG."""
 
 import math
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from cof.models.video.flow_autoencoder import FLOW, MOTION
 from cof.models.video.slices import PositionEmbedding
 from cof.motion.convolution import with_fast_volumes
 
-# Channels of a frame for what the ECG has at its phase.
+# Channels of a frame for the ECG at its phase.
 LOCAL = 16
 
 
 @dataclass(frozen=True)
 class MotionCondition:
-    """What motion is generated for.
+    """The condition of the generated motion.
 
     Attributes:
-        anatomy: [B, C, h, w], the anchor's features.
-        context: [B, S + 2, W], the ECG or the null condition, and the slice's place in the stack.
+        anatomy: [B, C, h, w], features of the anchor.
+        context: [B, S + 2, W], tokens of the ECG or the null condition, and of the position of the slice in the stack.
     """
 
     anatomy: Tensor
@@ -32,10 +32,10 @@ class MotionCondition:
 
 
 class FlowDiffusion(nn.Module):
-    """MONAI's diffusion U-Net over motion [B, 3, F, h, w]: flow in units of its RMS, visibility as 2 m - 1.
+    """MONAI's diffusion U-Net over motion [B, 3, F, h, w]: flow in units of its RMS, visibility m as 2 m - 1.
 
-    Beside the noisy motion of every frame stand the anchor's features, the phase, and what the ECG has at that phase.
-    The whole ECG and the slice's place enter by cross-attention on the coarsest level.
+    For every frame, the input has the noisy motion, the anchor's features, the phase, and the ECG at that phase. The
+    whole ECG and the position of the slice enter by cross-attention at the coarsest level.
     """
 
     scale: Tensor
@@ -63,27 +63,27 @@ class FlowDiffusion(nn.Module):
         )
 
     def scaled(self, motion: Tensor) -> Tensor:
-        """Flow and visibility as the diffusion sees them."""
+        """Scale flow and visibility to the units of the diffusion model."""
         return torch.cat([motion[:, :FLOW] / self.scale, 2 * motion[:, FLOW:] - 1], 1)
 
     def unscaled(self, sample: Tensor) -> Tensor:
-        """The inverse of `scaled`; visibility is kept in [0, 1]."""
+        """Invert `scaled`, and clip the visibility to [0, 1]."""
         return torch.cat([sample[:, :FLOW] * self.scale, ((sample[:, FLOW:] + 1) / 2).clamp(0, 1)], 1)
 
     def encode(self, anatomy: Tensor, position: Tensor, beat: Tensor, rr_ms: Tensor, keep: Tensor) -> MotionCondition:
-        """Encode what does not change while noise is taken away.
+        """Encode the condition, which is the same at all noise levels.
 
         Args:
-            anatomy: [B, C, h, w], the anchor's features.
-            position: [B], the slice's place in the stack.
+            anatomy: [B, C, h, w], features of the anchor.
+            position: [B], position of the slice in the stack, z / Z.
             beat: [B, 12, L] mV.
             rr_ms: [B].
-            keep: bools [B]; where false, the null condition stands in the ECG's place.
+            keep: bool [B]; where false, the null condition replaces the ECG.
         """
         return MotionCondition(anatomy, torch.cat([self.ecg(beat, rr_ms, keep), self.position(position)[:, None]], 1))
 
     def forward(self, noisy: Tensor, levels: Tensor, condition: MotionCondition) -> Tensor:
-        """Clean motion from noisy motion [B, 3, F, h, w] at noise levels [B]."""
+        """Predict the clean motion from noisy motion [B, 3, F, h, w] at noise levels [B]."""
         count, _, frames, h, w = noisy.shape
         anatomy = condition.anatomy[:, :, None].expand(-1, -1, frames, -1, -1)
         phase = torch.arange(frames, device=noisy.device) / frames

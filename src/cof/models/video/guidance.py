@@ -1,4 +1,4 @@
-"""Classifier-free guidance (Ho and Salimans, 2022), for every baseline that drops its condition in training."""
+"""Classifier-free guidance (Ho and Salimans, 2022), for all baselines that drop their condition in training."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,13 +9,13 @@ Condition = TypeVar("Condition")
 
 
 def guided(network: Callable[[Condition], Tensor], told: Condition, untold: Condition, scale: float) -> Tensor:
-    """The network's output with a condition, moved by `scale` away from its output without: u + scale (c - u).
+    """Apply classifier-free guidance: u + scale (c - u), with c and u the predictions with and without the condition.
 
     Args:
-        network: gives the output for a condition.
+        network: computes the prediction from a condition.
         told: the condition.
-        untold: the dropped condition; unused at a scale of 1.
-        scale: 1 is no guidance.
+        untold: the null condition; not used at a scale of 1.
+        scale: guidance scale; 1 is no guidance.
     """
     with_it = network(told)
     if scale == 1:

@@ -1,24 +1,28 @@
 """LFDM (Ni et al., Conditional image-to-video generation with latent flow diffusion models, CVPR 2023), on slices.
 
-Kept of the original: an autoencoder that has a frame as flow and occlusion of the given image at a quarter of its
-resolution; its generator, which pulls the image's features along the flow, multiplies them by the occlusion and decodes
-them with skips treated likewise, from two halvings and six residual blocks; a diffusion model with 1000 cosine levels
-over flow and 2 m - 1 of the occlusion, for the whole video at once, with the image's bottleneck features concatenated;
-the condition dropped from a tenth of the examples; DDIM.
+Kept from the original:
 
-Changed, and why:
+- An autoencoder encodes a frame as flow and occlusion of the given image, at a quarter of the resolution. Its generator
+  warps the image's features by the flow, multiplies them by the occlusion, and decodes them with skips treated in the
+  same way. It has two halvings and six residual blocks.
+- A diffusion model with 1000 noise levels on a cosine schedule generates flow and 2 m - 1 (m the occlusion) for the
+  whole video at once, with the image's bottleneck features concatenated.
+- The condition is dropped in a tenth of the training examples. Sampling is DDIM.
 
-- The video is one short-axis slice over the cycle, 2D + t, with an embedding of the slice's place in the stack. The
-  image has three channels, the anchor at z - 1, z and z + 1, since the heart moves through the plane.
-- Slices are generated together from the same noise: independent noise would tear the stack apart along z.
-- Flow and occlusion come straight from a U-Net on anchor and frame. The original's ten regions with affine motions are
-  made for articulated bodies, and its equivariance loss serves them.
-- L1 on a pyramid and SSIM take the place of a perceptual network, whose weights would have to be downloaded.
-- The ECG takes the place of text: tokens around the cycle, by cross-attention; and because it runs in step with the
-  video, as text does not, every frame also has the phase and the tokens at that phase as channels.
-- The network predicts the motion in place of its noise. At the last levels hardly anything but noise is left, so that
-  an error of the noise is multiplied a hundredfold there; the original clips the result dynamically.
-- Flow is divided by its RMS over the training slices, so that it has the noise's scale.
+Changed, with the reasons:
+
+- The video is one short-axis slice over the cycle, 2D + t, with an embedding of the position of the slice in the stack.
+  The image has three channels, the anchor at z - 1, z and z + 1, because the heart moves through the plane.
+- All slices of a heart are generated from the same noise: independent noise would make the stack discontinuous along z.
+- A U-Net predicts flow and occlusion directly from anchor and frame. The original's ten regions with affine motions are
+  made for articulated bodies, and its equivariance loss is only for them.
+- L1 on a pyramid of resolutions and SSIM replace the loss by a perceptual network, whose weights would have to be
+  downloaded.
+- The ECG replaces the text: tokens around the cycle, by cross-attention. Unlike text, the ECG is synchronous with the
+  video, so every frame also has the phase and the ECG tokens at that phase as channels.
+- The network predicts the motion instead of its noise. At the highest noise levels almost only noise is left, so an
+  error of predicted noise would be amplified a hundredfold; the original clips the result dynamically.
+- Flow is divided by its RMS over the training slices, to have the scale of the noise.
 """
 
 from collections.abc import Sequence
@@ -42,12 +46,12 @@ from cof.models.video.slices import SliceBatch, SliceItem, Slices, stacked
 from cof.models.weights import restored, saving
 from cof.training.run import Loss, Run
 
-# Batches whose flow gives its scale.
+# Number of batches from which the RMS of the flow is estimated.
 SCALE_BATCHES = 8
 
 
 class Lfdm(nn.Module):
-    """Autoencoder and diffusion model, which are trained one after the other."""
+    """The two networks of LFDM, autoencoder and diffusion model, which are trained one after the other."""
 
     def __init__(self, settings: LfdmSettings) -> None:
         super().__init__()
@@ -56,7 +60,7 @@ class Lfdm(nn.Module):
 
 
 class LfdmModel:
-    """Trained networks, and how noise becomes motion."""
+    """The trained networks of LFDM, with the sampler of motion."""
 
     def __init__(self, network: Lfdm, settings: LfdmSettings) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -65,9 +69,9 @@ class LfdmModel:
 
     @torch.no_grad()
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """The cine of one subject: motion of all valid slices at once, which then moves the anchor.
+        """Generate the cine of one subject: sample the motion of all valid slices at once, and move the anchor by it.
 
-        Seed and name decide the noise, which all slices share.
+        All slices share one noise tensor, which depends only on the seed and the subject's name.
         """
         settings, autoencoder, diffusion = self.settings, self.network.autoencoder, self.network.diffusion
         slices = SliceBatch.of_stack(subject).to(self.device)
@@ -92,12 +96,12 @@ class LfdmModel:
 
 
 class FewFrames(Slices):
-    """Random slices with a few random frames of each: pairs of anchor and frame, for the autoencoder."""
+    """Source of training batches for the autoencoder: random slices, each with a few random frames."""
 
     settings: LfdmSettings
 
     def load(self, items: Sequence[SliceItem]) -> SliceBatch:
-        """Read slices; their videos have the frames that were drawn, in no order."""
+        """Read the slices; their videos have only the drawn frames, in random order."""
         slices, wanted = self.slices(items), self.settings.autoencoder.frames
         video = _video(slices)
         drawn = [torch.from_numpy(item.rng().permutation(video.shape[1])[:wanted]) for item in items]
@@ -107,13 +111,13 @@ class FewFrames(Slices):
 
 @dataclass(frozen=True)
 class NoisedBatch:
-    """N slices and what noise their motion gets.
+    """N slices, with the noise to add to their motion.
 
     Attributes:
-        slices: with their videos.
+        slices: the slices with their videos.
         noise: [N, 3, F, Y/4, X/4].
-        levels: noise levels [N].
-        keep: bools [N]; where false, the ECG is dropped.
+        levels: [N], noise levels.
+        keep: bool [N]; where false, the ECG is dropped.
     """
 
     slices: SliceBatch
@@ -122,23 +126,26 @@ class NoisedBatch:
     keep: Tensor
 
     def to(self, device: torch.device) -> "NoisedBatch":
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         return NoisedBatch(self.slices.to(device), self.noise.to(device), self.levels.to(device), self.keep.to(device))
 
 
 class NoisedSlices(Slices):
-    """Random slices at random noise levels, of which some lose their ECG. Held-out ones keep it."""
+    """Source of training batches for the diffusion model: random slices at random noise levels.
+
+    The ECG of a random share of them is dropped; held-out slices keep it.
+    """
 
     settings: LfdmSettings
 
     def load(self, items: Sequence[SliceItem]) -> NoisedBatch:  # type: ignore[override]
-        """Read slices, and draw the noise of each."""
+        """Read the slices, and draw the noise of each."""
         slices = self.slices(items)
         _, frames, rows, columns = _video(slices).shape
         return NoisedBatch(slices, *self.noise(items, (MOTION, frames, rows // QUARTER, columns // QUARTER)))
 
     def noise(self, items: Sequence[SliceItem], shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise of a shape, noise levels and whether the ECG is kept: `NoisedBatch.noise`, `.levels`, `.keep`."""
+        """Draw `noise`, `levels` and `keep` of a `NoisedBatch`, with noise of the given shape per slice."""
         noise, levels, keep = [], [], []
         for item in items:
             rng = item.rng()
@@ -149,7 +156,7 @@ class NoisedSlices(Slices):
 
 
 def _video(slices: SliceBatch) -> Tensor:
-    """[N, F, Y, X]."""
+    """Return the videos of slices as [N, F, Y, X]."""
     assert slices.video is not None
     return slices.video[:, 0]
 
@@ -159,7 +166,7 @@ def _autoencoder_loss(network: FlowAutoencoder, slices: SliceBatch) -> Loss:
 
 
 def diffusion_loss(autoencoder: FlowAutoencoder, network: FlowDiffusion, batch: NoisedBatch) -> Loss:
-    """Mean squared error of motion that is found in its mixture with noise."""
+    """Compute the mean squared error of the motion that the network predicts from noisy motion."""
     slices = batch.slices
     autoencoder.to(slices.anchor.device)
     with torch.no_grad():
@@ -173,7 +180,7 @@ def diffusion_loss(autoencoder: FlowAutoencoder, network: FlowDiffusion, batch: 
 
 @torch.no_grad()
 def flow_scale(autoencoder: FlowAutoencoder, source: Slices) -> Tensor:
-    """Root mean square of the flow over some training slices, in quarter voxels."""
+    """Compute the root mean square of the flow over some training slices, in quarter voxels."""
     squares = []
     for iteration in range(1, SCALE_BATCHES + 1):
         slices = source.slices(source.draw(iteration))
@@ -188,26 +195,26 @@ def fit(
 
     Args:
         train: training subjects, all on one canonical grid, each with its cine.
-        validation: subjects whose loss is logged and steers nothing; may be empty.
-        settings: the model's.
-        seed: of initial weights and of whatever is drawn.
-        run: where the trainings run and what they resume from.
+        validation: validation subjects, for the logged loss and for trials of the learning rate. May be empty.
+        settings: settings of the model.
+        seed: seed of initial weights and of all random draws.
+        run: devices of the trainings, and the checkpoints to resume from.
 
     Returns:
-        The networks on the CPU and the logs of both, whose column `part` tells them apart.
+        The networks on the CPU, and the logs of both trainings in one table; the column `part` names the training.
 
     Raises:
-        UsageError: the networks cannot halve frames, rows and columns as often as they should.
+        UsageError: the number of frames, rows or columns is not a multiple of what the networks need.
     """
-    from cof.training import loop  # heavy, and no part of generation
+    from cof.training import loop  # here, because the import is slow and generation does not need it
 
     halved = 2 ** (len(settings.diffusion.channels) - 1)
     multiple = max(MULTIPLE, QUARTER * halved)
     rows, columns = train[0].anchor.shape[1:]
     if rows % multiple or columns % multiple or settings.video_frames % halved:
         raise UsageError(
-            f"lfdm: rows and columns ({rows} x {columns}) must be multiples of {multiple}, "
-            f"frames ({settings.video_frames}) of {halved}"
+            f"lfdm: the canonical grid has {rows} rows and {columns} columns, which must be multiples of {multiple}; "
+            f"video_frames is {settings.video_frames}, which must be a multiple of {halved}"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -229,14 +236,14 @@ def fit(
 
 
 class LfdmFamily:
-    """The family of `LfdmSettings`."""
+    """LFDM on slices: latent flow diffusion, conditioned on the anchor and the ECG."""
 
     def fit(
         self, train: Sequence[Example], validation: Sequence[Example], settings: LfdmSettings, seed: int, run: Run
     ) -> Save:
-        """Train autoencoder and diffusion model; see `fit`."""
+        """Train autoencoder and diffusion model by `cof.models.video.lfdm.fit`."""
         return saving(*fit(train, validation, settings, seed, run))
 
     def load(self, folder: Path, settings: LfdmSettings) -> LfdmModel:
-        """The trained model in `folder`."""
+        """Load the trained model in `folder`."""
         return LfdmModel(restored(Lfdm(settings), folder), settings)

@@ -1,4 +1,4 @@
-"""Masked token modelling without its network: schedule and decoding (MaskGIT, Chang et al., CVPR 2022)."""
+"""Schedule and decoding of masked token modelling, without the network (MaskGIT, Chang et al., CVPR 2022)."""
 
 import math
 from collections.abc import Callable
@@ -9,12 +9,15 @@ from torch import Tensor
 
 
 def masked_count(progress: float, tokens: int) -> int:
-    """How many of so many tokens are still masked at a progress from 0 to 1: floor(tokens cos(pi progress / 2))."""
+    """Count the tokens that are still masked at a progress from 0 to 1: floor(tokens cos(pi progress / 2))."""
     return math.floor(tokens * math.cos(math.pi * progress / 2) + 1e-9)
 
 
 def hide(tokens: int, rng: np.random.Generator) -> np.ndarray:
-    """Which of so many tokens a training example hides: as many as a random progress leaves masked, at least one."""
+    """Choose the tokens that a training example hides, bool [tokens].
+
+    Their number is that of masked tokens at a uniformly random progress, at least one.
+    """
     count = max(1, masked_count(rng.random(), tokens))
     return rng.permutation(tokens) < count
 
@@ -30,20 +33,20 @@ def fill_in(
 ) -> Tensor:
     """Fill in tokens step by step until none is masked, the most confident first.
 
-    Every step draws all masked tokens from softmax(logits / heat), whose heat falls from `temperature` towards zero,
-    and masks again those with the least probability, as many as the cosine schedule has left. The noise of the draws is
-    the same for all sequences: the slices of a stack differ where their logits do, not by chance.
+    Every step draws all masked tokens from softmax(logits / heat); the heat falls from `temperature` towards zero. The
+    drawn tokens with the lowest probability are masked again, as many as the cosine schedule says. The noise of the
+    draws is the same for all sequences, so slices of a stack differ only where their logits differ.
 
     Args:
-        logits: of the codes at every place, [B, ..., codes], of tokens [B, ...] of which some are `mask`.
+        logits: computes the logits of the codes [B, ..., codes] from tokens [B, ...], of which some are `mask`.
         masked: [B, ...], all of them `mask`.
-        mask: the number of the mask token.
-        steps: calls of `logits`.
-        temperature: of the first draw; 0 takes the most probable code always.
-        rng: of the noise.
+        mask: number of the mask token.
+        steps: number of calls of `logits`.
+        temperature: heat of the first draw; 0 always takes the most probable code.
+        rng: random generator of the noise.
 
     Returns:
-        [B, ...], none of them masked.
+        Tokens [B, ...], none of them masked.
     """
     found = masked.flatten(1)
     for step in range(steps):

@@ -1,8 +1,8 @@
-"""Short-axis stacks as videos, slice by slice: the layout in which families made for 2-D videos see a heart.
+"""Slice videos: a short-axis stack as one video per slice, the input and output of families made for 2-D videos.
 
-Every valid slice of the canonical cine is one video, which knows its place in the stack (z / Z) and the anchor of the
-slices on both sides of it. The cycle is resampled periodically to a number of frames that strides divide, and back.
-What such a family generates is stacked into a canonical cine; slices that no native slice fills show the anchor.
+Every valid slice of the canonical cine is one video, with its position in the stack (z / Z) and the anchor of its two
+neighbouring slices. The cycle is resampled periodically to a number of frames that the strides divide, and back. The
+generated videos are stacked into a canonical cine; slices outside the native stack show the anchor.
 """
 
 import math
@@ -21,9 +21,9 @@ from cof.models.base import Example, Subject
 from cof.motion.augmentation import AffineMaps
 from cof.motion.warp import fill_invalid
 
-# The anchor of slices z - 1, z and z + 1; the slice itself is the middle one.
+# Channels of the anchor: slices z - 1, z and z + 1; the slice itself is in the middle.
 NEIGHBOURS = 3
-# Slices of each held-out subject whose loss is logged: at these shares of its valid ones.
+# Slices of each held-out subject for the validation loss, as shares of its valid slices from base to apex.
 HELD_OUT_SHARES = (0.2, 0.5, 0.8)
 
 
@@ -32,12 +32,13 @@ class SliceBatch:
     """N slices of one or more subjects.
 
     Attributes:
-        anchor: [N, 3, Y, X] in [0, 1]: slices z - 1, z, z + 1 of the anchor; beyond the stack its last slice again.
+        anchor: [N, 3, Y, X] in [0, 1], slices z - 1, z, z + 1 of the anchor; at the ends of the stack, its last slice
+            is repeated.
         position: [N], z / Z in [0, 1), base to apex.
         beat: [N, 12, L] mV, one R-R cycle.
         rr_ms: [N].
         video: [N, 1, F, Y, X] in [0, 1], the real cine at phases k / F; None at generation.
-        ef_pct: [N], NaN where it is not known.
+        ef_pct: [N], ejection fraction in %; NaN where it is unknown.
     """
 
     anchor: Tensor
@@ -49,17 +50,17 @@ class SliceBatch:
 
     @classmethod
     def of_stack(cls, subject: Subject) -> "SliceBatch":
-        """All valid slices of one subject, base to apex, for generation."""
+        """Collect all valid slices of one subject, base to apex, for generation."""
         return cls._of(subject, np.flatnonzero(subject.placement.valid))
 
     @classmethod
     def of_slice(cls, example: Example, share: float, frames: int) -> "SliceBatch":
-        """One slice of an example with its video, for training.
+        """Take one slice of an example with its video, for training.
 
         Args:
-            example: with its cine.
-            share: which of its valid slices, from 0 (basal) to 1 (excluded).
-            frames: F.
+            example: an example with its cine.
+            share: position among its valid slices, from 0 (basal) to 1 (excluded).
+            frames: number of frames F of the video.
         """
         valid = np.flatnonzero(example.placement.valid)
         chosen = valid[[int(share * len(valid))]]
@@ -82,22 +83,22 @@ class SliceBatch:
 
     @classmethod
     def together(cls, batches: Sequence["SliceBatch"]) -> "SliceBatch":
-        """Several batches as one; all with videos of one shape, or all without."""
+        """Concatenate batches; all with videos of the same shape, or all without."""
         anchor, position, beat, rr_ms, videos, ef_pct = zip(*(vars(batch).values() for batch in batches))
         video = None if videos[0] is None else torch.cat(videos)
         return cls(torch.cat(anchor), torch.cat(position), torch.cat(beat), torch.cat(rr_ms), video, torch.cat(ef_pct))
 
     def seen_through(self, maps: AffineMaps, spacing_mm: Triple) -> "SliceBatch":
-        """The same slices moved and scaled in-plane, one map a slice."""
+        """Return the same slices after in-plane affine maps, one map per slice."""
 
-        def mapped(images: Tensor) -> Tensor:  # [N, C, Y, X], the slice an axis of its own
+        def mapped(images: Tensor) -> Tensor:  # [N, C, Y, X]; maps need volumes, here of one slice each
             return maps.map_images(images[:, :, None], spacing_mm)[:, :, 0]
 
         video = None if self.video is None else mapped(self.video[:, 0])[:, None]
         return replace(self, anchor=mapped(self.anchor), video=video)
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on `device`."""
+        """Return the same batch on `device`."""
         return replace(self, **{name: value.to(device) for name, value in vars(self).items() if value is not None})
 
     def __len__(self) -> int:
@@ -105,25 +106,25 @@ class SliceBatch:
 
 
 def slice_videos(example: Example, slices: np.ndarray, frames: int) -> Tensor:
-    """Slices [N] of an example's cine as videos [N, 1, F, Y, X] in [0, 1], by periodic linear interpolation.
+    """Resample slices [N] of an example's cine to videos [N, 1, F, Y, X] in [0, 1], by periodic linear interpolation.
 
     Raises:
         ValueError: the example has no cine.
     """
     if example.cine is None:
-        raise ValueError(f"{example.subject} has no cine")
+        raise ValueError(f"{example.subject} has no cine, which slice videos need")
     cine = np.asarray(example.cine[:, slices])
     unit = INTENSITY_UNIT if np.issubdtype(cine.dtype, np.integer) else 1.0
     return torch.from_numpy(resample_phase(cine * np.float32(unit), frames)).transpose(0, 1)[:, None]
 
 
 def stacked(videos: Tensor, subject: Subject, frames: int) -> Tensor:
-    """The canonical cine of one video for every valid slice, base to apex.
+    """Stack the videos of all valid slices, base to apex, into a canonical cine.
 
     Args:
-        videos: [N, 1, F, Y, X].
-        subject: whose valid slices they are.
-        frames: T.
+        videos: [N, 1, F, Y, X], one per valid slice.
+        subject: the subject of these slices.
+        frames: number of frames T of the cine.
 
     Returns:
         float32 [T, Z, Y, X] in [0, 1] at phases k / T; slices that are not valid show the anchor.
@@ -137,14 +138,15 @@ def stacked(videos: Tensor, subject: Subject, frames: int) -> Tensor:
 
 @dataclass(frozen=True)
 class SliceItem:
-    """A slice as one iteration sees it.
+    """One slice in one training iteration.
 
     Attributes:
-        example: its subject's place among the examples.
-        share: which of the subject's valid slices, from 0 to 1 (excluded); how many there are shows when it is opened.
-        seed: of whatever else is random about it, such as the noise of a diffusion.
-        map: the affine map that moves it, a batch of one; None where nothing is augmented.
-        held_out: it is of one of the validation examples.
+        example: index of its subject among the examples.
+        share: position among the subject's valid slices, from 0 to 1 (excluded). Their number is known only when the
+            subject is opened.
+        seed: seed of further randomness, such as the noise of a diffusion model.
+        map: affine map of the augmentation, as a batch of one; None without augmentation.
+        held_out: True for an index into the validation examples.
     """
 
     example: int
@@ -154,15 +156,15 @@ class SliceItem:
     held_out: bool = False
 
     def rng(self) -> np.random.Generator:
-        """The generator of this item's own randomness."""
+        """Return the random generator for the further randomness of this item."""
         return np.random.default_rng(self.seed)
 
 
 class Slices:
-    """Random valid slices of random subjects, the source of families that learn from slice videos.
+    """Source of training batches for families that learn from slice videos: random valid slices of random subjects.
 
-    A batch holds subjects without repetition as far as there are enough. Held-out subjects are seen at fixed slices.
-    A family that adds randomness of its own derives from this and draws it in `load`, from each item's `rng`.
+    A batch holds different subjects if there are enough. Held-out subjects have fixed slices. A family with further
+    randomness derives from this class and draws it in `load`, from the `rng` of each item.
     """
 
     def __init__(
@@ -176,7 +178,7 @@ class Slices:
         ]
 
     def draw(self, iteration: int) -> list[SliceItem]:
-        """The slices of an iteration and their maps."""
+        """Draw the slices of an iteration and their affine maps."""
         settings, rng = self.settings, np.random.default_rng([self.seed, iteration])
         count = settings.batch
         chosen = rng.choice(len(self.train), count, replace=count > len(self.train))
@@ -191,7 +193,7 @@ class Slices:
         return [replace(item, map=maps.one(place)) for place, item in enumerate(items)]
 
     def slices(self, items: Sequence[SliceItem]) -> SliceBatch:
-        """Read slices with their videos."""
+        """Read the slices with their videos."""
         examples = [(self.validation if item.held_out else self.train)[item.example] for item in items]
         frames = self.settings.video_frames
         batch = SliceBatch.together(
@@ -201,7 +203,7 @@ class Slices:
         return batch.seen_through(AffineMaps.together(maps), examples[0].placement.spacing_mm) if maps else batch
 
     def load(self, items: Sequence[SliceItem]) -> SliceBatch:
-        """Read slices with their videos."""
+        """Make the batch for the loss: here the slices with their videos."""
         return self.slices(items)
 
 
@@ -209,9 +211,10 @@ HALF_WAVES = 8
 
 
 class PositionEmbedding(nn.Module):
-    """The place of a slice in its stack, z / Z: cosines of half waves along the stack, through a two-layer perceptron.
+    """Embedding of the position z / Z of a slice in its stack: cosines of half waves, through a two-layer perceptron.
 
-    Half waves, because the stack has two ends; the phase's whole waves would make base and apex the same place.
+    The waves are half waves, because a stack is not periodic; with whole waves, base and apex would have the same
+    embedding.
     """
 
     order: Tensor
@@ -222,5 +225,5 @@ class PositionEmbedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(HALF_WAVES, channels), nn.SiLU(), nn.Linear(channels, channels))
 
     def forward(self, position: Tensor) -> Tensor:
-        """Positions [N] to embeddings [N, channels]."""
+        """Map positions [N] to embeddings [N, channels]."""
         return self.layers(torch.cos(position[:, None] * self.order))

@@ -1,4 +1,4 @@
-"""The bidirectional transformer that finds masked video tokens from the anchor's tokens and the ECG."""
+"""Bidirectional transformer that predicts masked video tokens from the anchor's tokens and the ECG."""
 
 import math
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from cof.config.baselines import MaskedTransformerSettings
 from cof.models.video.ecg_context import HARMONICS, EcgContext, harmonics
 from cof.models.video.slices import NEIGHBOURS, PositionEmbedding
 
-# Half waves along rows and columns in the embedding of a token's place.
+# Half waves along rows and columns in the embedding of a token's position.
 WAVES = 12
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What sequences are filled in against.
+    """The encoded condition of the masked tokens.
 
     Attributes:
-        prefix: [B, P, W], the anchor's tokens, embedded.
-        memory: [B, S + 1, W], the context that the ECG is.
+        prefix: [B, P, W], embedded tokens of the anchor.
+        memory: [B, S + 1, W], context of the ECG, for cross-attention.
     """
 
     prefix: Tensor
@@ -28,16 +28,16 @@ class Condition:
 
 
 class MaskedTransformer(nn.Module):
-    """A bidirectional transformer over the anchor's tokens and a video's, some masked, with cross-attention to the ECG.
+    """A bidirectional transformer over tokens of anchor and video, some masked, with cross-attention to the ECG.
 
-    The anchor's three neighbouring slices are three channels of one prefix: each has a table of embeddings, and their
-    sum stands before the video. It is added to the video's tokens at the same rows and columns, too: to find there by
-    attention what hardly differs from the anchor takes a training longer than ours. Places on the token grid are
-    embedded as half waves along rows and columns and as whole harmonics of the phase, so that the cycle closes; ECG
-    tokens have the same harmonics of theirs.
+    The three slices of the anchor are three channels of one prefix: each has its own table of embeddings, and their sum
+    is put before the video. The sum is also added to the video's tokens at the same rows and columns: without this, the
+    transformer would need a longer training than ours to find by attention that most tokens equal those of the anchor.
+    Positions on the token grid are embedded by half waves along rows and columns, and by whole harmonics of the phase,
+    which are periodic; ECG tokens have the same harmonics of their phase.
 
     Attributes:
-        mask: the number of the mask token, one beyond the codes.
+        mask: number of the mask token, equal to the number of codes.
     """
 
     def __init__(self, settings: MaskedTransformerSettings, codes: int) -> None:
@@ -62,14 +62,14 @@ class MaskedTransformer(nn.Module):
         self.head = nn.Linear(width, codes)
 
     def encode(self, anchor: Tensor, position: Tensor, beat: Tensor, rr_ms: Tensor, keep: Tensor) -> Condition:
-        """Encode what does not change while tokens are filled in.
+        """Encode the condition, which is the same in all decoding steps.
 
         Args:
-            anchor: tokens [B, 3, h, w] of the anchor's slices z - 1, z, z + 1.
-            position: [B], the slice's place in the stack.
+            anchor: [B, 3, h, w], tokens of the anchor's slices z - 1, z, z + 1.
+            position: [B], position of the slice in the stack, z / Z.
             beat: [B, 12, L] mV.
             rr_ms: [B].
-            keep: bools [B]; where false, the null condition stands in the ECG's place.
+            keep: bool [B]; where false, the null condition replaces the ECG.
         """
         _, channels, h, w = anchor.shape
         embedded = torch.stack([self.embed_anchor[index](anchor[:, index]) for index in range(channels)]).sum(0)
@@ -77,7 +77,7 @@ class MaskedTransformer(nn.Module):
         return Condition(prefix.flatten(1, 2), self.ecg(beat, rr_ms, keep))
 
     def forward(self, tokens: Tensor, condition: Condition) -> Tensor:
-        """Logits [B, t, h, w, codes] at the places of tokens [B, t, h, w], of which some are `mask`."""
+        """Compute logits [B, t, h, w, codes] for tokens [B, t, h, w], of which some are `mask`."""
         _, t, h, w = tokens.shape
         middle = (torch.arange(t, device=tokens.device) + 0.5) / t
         phases = harmonics(middle)[:, None, None].expand(-1, h, w, -1)
@@ -92,7 +92,7 @@ class MaskedTransformer(nn.Module):
 
 
 def _plane(h: int, w: int, device: torch.device) -> Tensor:
-    """Half waves along rows and columns at the voxels of a plane, [h, w, 2 WAVES]."""
+    """Return half waves along rows and columns at the voxels of a plane: [h, w, 2 WAVES]."""
 
     def waves(size: int) -> Tensor:
         middle = (torch.arange(size, device=device) + 0.5) / size

@@ -1,4 +1,4 @@
-"""The discrete video codec: a VQ-VAE between slice videos and tokens (van den Oord et al., NeurIPS 2017)."""
+"""Discrete video codec: a VQ-VAE between slice videos and tokens (van den Oord et al., NeurIPS 2017)."""
 
 import torch
 from monai.networks.nets.vqvae import VQVAE
@@ -9,9 +9,9 @@ from cof.config.baselines import VideoCodecSettings
 from cof.motion.convolution import with_fast_volumes
 from cof.training.run import Loss
 
-# Weight of images and gradients beside the commitment, as in ECHOPulse.
+# Weight of the L1 losses of images and gradients relative to the commitment loss, as in ECHOPulse.
 RECONSTRUCTION = 10.0
-# A code is dead that stands for less than this share of what a code stands for on average.
+# A code counts as dead if it is used less often than this share of the average use of a code.
 DEAD = 0.03
 # Kernel and padding of MONAI's halving convolutions (stride, kernel, dilation, padding) and of their transposes.
 _DOWN, _UP = (2, 4, 1, 1), (2, 4, 1, 1, 0)
@@ -20,11 +20,11 @@ _DOWN, _UP = (2, 4, 1, 1), (2, 4, 1, 1, 0)
 class VideoCodec(nn.Module):
     """MONAI's VQ-VAE on videos [B, 1, T, Y, X] with intensities in [0, 1].
 
-    Time, rows and columns are halved `len(channels)` times; each voxel of that coarse grid is one token, the number of
-    the nearest code. Codes are moving averages of what they stand for.
+    Frames, rows and columns are halved `len(channels)` times. Each voxel of that coarse grid is one token, the number
+    of the nearest code. A code is the moving average of the encodings that it represents.
 
     Attributes:
-        stride: frames, rows and columns that one token covers.
+        stride: number of frames, rows and columns that one token covers.
     """
 
     def __init__(self, settings: VideoCodecSettings) -> None:
@@ -49,54 +49,56 @@ class VideoCodec(nn.Module):
         )
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Videos [B, 1, T, Y, X] as they come back through the codes, and the commitment loss.
+        """Reconstruct videos [B, 1, T, Y, X] through the codes; also return the commitment loss.
 
-        In training mode the codes follow what they stand for.
+        In training mode, the codes are updated.
         """
         encodings = self.encode(clips)
-        with torch.autocast(clips.device.type, enabled=False):  # the codes' moving averages stay exact
+        with torch.autocast(
+            clips.device.type, enabled=False
+        ):  # keep the moving averages of the codes in single precision
             quantized, commitment = self.vqvae.quantize(encodings)
             if self.training:
                 self.revive(encodings)
         return self.vqvae.decode(quantized), commitment
 
     def encode(self, clips: Tensor) -> Tensor:
-        """Videos [B, 1, T, Y, X] to encodings [B, D, T / stride, Y / stride, X / stride] of length sqrt(D).
+        """Map videos [B, 1, T, Y, X] to encodings [B, D, T / stride, Y / stride, X / stride] with the norm sqrt(D).
 
-        On a sphere the nearest code is the one at the smallest angle; without it encodings shrink to one code.
+        With a fixed norm, the nearest code is the one at the smallest angle. Without it, encodings collapse to a code.
         """
         encodings = self.vqvae.encode(clips).float()
         return functional.normalize(encodings, dim=1) * encodings.shape[1] ** 0.5
 
     @property
     def perplexity(self) -> Tensor:
-        """The exponential of the entropy of the codes in the last call: how many are in use."""
+        """Exponential of the entropy of the codes in the last call: the effective number of codes in use."""
         return self.vqvae.quantizer.perplexity
 
     @torch.no_grad()
     def tokens(self, clips: Tensor) -> Tensor:
-        """Videos [B, 1, T, Y, X] to tokens, whole numbers [B, T / stride, Y / stride, X / stride]."""
+        """Encode videos [B, 1, T, Y, X] as tokens, integers [B, T / stride, Y / stride, X / stride]."""
         return self.vqvae.quantizer.quantizer.quantize(self.encode(clips))[2]
 
     def still_tokens(self, images: Tensor) -> Tensor:
-        """Images [B, C, Y, X] to tokens [B, C, Y / stride, X / stride]: the middle ones of a video that stands still.
+        """Encode images [B, C, Y, X] as tokens [B, C, Y / stride, X / stride]: the middle tokens of a still video.
 
-        At the ends of a video, where its convolutions see nothing beyond, the tokens are others.
+        Tokens at the ends of a video are different, because the convolutions are padded there.
         """
         clips = images.flatten(0, 1)[:, None, None].expand(-1, -1, 3 * self.stride, -1, -1)
         return self.tokens(clips)[:, 1].unflatten(0, images.shape[:2])
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, T / stride, Y / stride, X / stride] to videos [B, 1, T, Y, X], clipped to [0, 1]."""
+        """Decode tokens [B, T / stride, Y / stride, X / stride] to videos [B, 1, T, Y, X], clipped to [0, 1]."""
         return self.vqvae.decode_samples(tokens).clamp(0, 1)
 
     @torch.no_grad()
     def revive(self, encodings: Tensor) -> None:
-        """Move codes that stand for next to nothing to encodings [B, D, t, y, x], evenly chosen.
+        """Replace dead codes by some of the encodings [B, D, t, y, x], evenly chosen.
 
-        A code too far away to be anything's nearest would never come back (random restarts of Jukebox,
-        arXiv:2005.00341). Processes that train together share the codes, and take those of the first.
+        A code that is far from all encodings would otherwise never be used again (random restarts of Jukebox,
+        arXiv:2005.00341). Processes that train together share the codes; the first process chooses.
         """
         quantizer = self.vqvae.quantizer.quantizer
         flat = encodings.detach().movedim(1, -1).flatten(0, -2)
@@ -110,10 +112,10 @@ class VideoCodec(nn.Module):
 
     @torch.no_grad()
     def start(self, clips: Tensor, generator: torch.Generator) -> None:
-        """Begin where videos [B, 1, T, Y, X] are: standardise the encoder's channels, and make encodings the codes.
+        """Initialise by videos [B, 1, T, Y, X]: standardise the encoder's channels, and take encodings as the codes.
 
-        Otherwise all encodings lie together, far from codes that are drawn from a normal distribution, and the few that
-        the first batch happens to hit are the only ones that are ever used.
+        Otherwise all encodings lie close together, far from codes drawn from a normal distribution, and only the few
+        codes that the first batch hits by chance would ever be used.
         """
         last = next(module for module in reversed(list(self.vqvae.encoder.modules())) if isinstance(module, nn.Conv3d))
         assert last.bias is not None
@@ -124,10 +126,10 @@ class VideoCodec(nn.Module):
         encodings = self.encode(clips).movedim(1, -1).flatten(0, -2)
         quantizer = self.vqvae.quantizer.quantizer
         codes = encodings[torch.randint(len(encodings), (quantizer.num_embeddings,), generator=generator)]
-        self._begin(slice(None), codes, 1)  # each the mean of one
+        self._begin(slice(None), codes, 1)  # each code is the mean of one encoding
 
     def _begin(self, which: Tensor | slice, codes: Tensor, use: float) -> None:
-        """Let some codes be these, each the mean of so many encodings."""
+        """Set the codes `which` to `codes`, each as the mean of `use` encodings."""
         quantizer = self.vqvae.quantizer.quantizer
         quantizer.embedding.weight[which] = codes
         quantizer.ema_w[which] = codes * use
@@ -135,12 +137,12 @@ class VideoCodec(nn.Module):
 
 
 def gradient_l1(made: Tensor, real: Tensor) -> Tensor:
-    """Mean absolute difference of the forward differences of two videos [..., T, Y, X] along each axis."""
+    """Compute the mean absolute difference of the forward differences of two videos [..., T, Y, X] along all axes."""
     return sum((made.diff(dim=axis) - real.diff(dim=axis)).abs().mean() for axis in (-3, -2, -1)) / 3  # type: ignore[return-value]
 
 
 def codec_loss(codec: VideoCodec, clips: Tensor) -> Loss:
-    """L1 of videos [B, 1, T, Y, X] and of their gradients, and the commitment of the encoder to its codes."""
+    """Compute the loss: L1 of videos [B, 1, T, Y, X] and of their gradients, plus the commitment loss."""
     made, commitment = codec(clips)
     made = made.float()
     image, edges = (made - clips).abs().mean(), gradient_l1(made, clips)

@@ -1,1 +1,1 @@
-"""One module for each section of the page: what it says, and its"""
+"""The sections of the page: one module per section, with its context and its figures."""

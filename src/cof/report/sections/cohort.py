@@ -1,4 +1,4 @@
-"""The cohort: its splits, the way through the stages, exclusions, and what was mended on the way in."""
+"""The section of the cohort: splits, subjects left after each stage, exclusions and repairs."""
 
 import json
 from collections import Counter
@@ -20,12 +20,12 @@ from cof.report.section import Sources
 
 _SUFFIX = {"cine": ".nii", "labels": ".nii.gz", "grid": ".nii", "fields": ".safetensors", "twins": ".nii"}
 _HELD_OUT = ("twins", "metrics", "features")
-# Where the hearts lie on which intervals are calibrated.
+# Folder of the validation hearts on which intervals are calibrated.
 CALIBRATION = "calibration"
 
 
 def context(sources: Sources) -> dict[str, Any]:
-    """Subjects of each split, the way through the stages, exclusions, and what was mended on the way in."""
+    """Return splits, subjects left after each stage, exclusions and repairs."""
     results, assets = sources.results, sources.assets
     subjects = results.subjects
     if subjects is None:
@@ -53,7 +53,7 @@ def context(sources: Sources) -> dict[str, Any]:
         "funnel": assets.figure("funnel", alt, funnel(steps)),
         "stages": _stages(results, counts),
         "exclusions": excluded,
-        # A faulty annotation leaves its subject in.
+        # A subject with a faulty annotation stays in the cohort.
         "excluded_subjects": len({row["subject"] for row in excluded if row["stage"] in in_chain}),
         "repairs": _repairs(results),
         "card": None if card is None else _card(card),
@@ -61,7 +61,7 @@ def context(sources: Sources) -> dict[str, Any]:
 
 
 def _steps(results: Results) -> list[tuple[str, str, str, str]]:
-    """Stage, variant of it, what it does, and where its subjects are found, in the order of the chain."""
+    """Return stage, variant, what it does, and the folder of its subjects, in the order of the chain."""
     config = results.config
     return [
         ("ecg", "", "12-lead ECG read", "ecg"),
@@ -84,7 +84,7 @@ def _steps(results: Results) -> list[tuple[str, str, str, str]]:
 
 
 def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Numbers of subjects that came through each stage; `count` is None where the run does not hold the stage."""
+    """Return the numbers of subjects that passed each stage; `count` is None if the run does not hold the stage."""
     rows = []
     assert results.subjects is not None
     split = results.subjects["split"].value_counts()
@@ -100,7 +100,7 @@ def _stages(results: Results, excluded: Counter[tuple[str, str]]) -> list[dict[s
             table = results.rows(folder, ["subject"])
             names = None if table is None else set(table["subject"])
         if names is not None and stage == "quality":
-            # Its table holds those too that it leaves out.
+            # The table of quality also holds the subjects that this stage excludes.
             names -= set() if (gone := results.exclusions(folder)) is None else set(gone["subject"])
         if folder.startswith(CALIBRATION):
             of = split.get("validation", 0)
@@ -127,9 +127,9 @@ class FunnelStep:
     """One step of the cohort's way through the stages.
 
     Attributes:
-        label: what happened.
-        left: subjects that no stage had left out by then.
-        lost: subjects lost here, by reason.
+        label: what the stage does.
+        left: number of subjects that no stage up to this one has left out.
+        lost: number of subjects that this stage left out, by reason.
     """
 
     label: str
@@ -138,9 +138,9 @@ class FunnelStep:
 
 
 def _funnel(results: Results, subjects: pd.DataFrame, excluded: list[dict[str, str]]) -> list[FunnelStep]:
-    """Every subject until the first stage that left it out, up to the motion that evaluation refers to.
+    """Return the steps up to the registration that evaluation uses; each subject counts until a stage leaves it out.
 
-    Later stages see only a part of the cohort, and a faulty annotation loses nobody.
+    Later stages process only a part of the cohort. A faulty annotation leaves out no subject.
     """
     left = set(subjects["subject"])
     steps = [FunnelStep("came in", len(left), {})]
@@ -157,7 +157,7 @@ def _funnel(results: Results, subjects: pd.DataFrame, excluded: list[dict[str, s
 
 
 def funnel(steps: Sequence[FunnelStep]) -> Callable[[Theme], Figure]:
-    """The cohort from the first step to the last: a bar of those left, and beside it whom the step lost, and why.
+    """Return the figure of the cohort's way: per step, a bar of the subjects left and of those lost, with reasons.
 
     The two most frequent reasons are named.
     """
@@ -189,7 +189,7 @@ def funnel(steps: Sequence[FunnelStep]) -> Callable[[Theme], Figure]:
 
 
 def _exclusions(results: Results) -> tuple[list[dict[str, str]], list[Missing]]:
-    """Every exclusion row of the cohort in the order of the chain, with the variant of the stage; and absent tables."""
+    """Return all exclusions of the cohort in the order of the chain, with the stage's variant, and absent tables."""
     rows: list[dict[str, str]] = []
     missing = []
     for stage, variant, _, folder in _steps(results):
@@ -206,7 +206,7 @@ def _exclusions(results: Results) -> tuple[list[dict[str, str]], list[Missing]]:
 
 
 def _card(card: dict[str, Any]) -> dict[str, Any]:
-    """The card of the synthetic cohort: calibration rows, couplings and prevalences as text."""
+    """Return calibration, couplings and prevalences from the synthetic cohort's card, as text."""
     cohort, reference = card["cohort"], card["reference"]
 
     def spread(row: dict[str, float], prefix: str = "") -> str:
@@ -236,7 +236,7 @@ def _card(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def _repairs(results: Results) -> list[tuple[str, int]]:
-    """Repairs of the cines, and the number of cines with each."""
+    """Return the repairs of the cines, with the number of cines for each."""
     files = results.files("cine", ".nii") or {}
     mended: Counter[str] = Counter()
     for path in files.values():

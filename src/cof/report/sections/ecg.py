@@ -1,4 +1,4 @@
-"""From ECG to cycle: one 12-lead ECG on paper, and the cycle that was chosen from it."""
+"""The section from ECG to cycle: one 12-lead ECG, and the cycle that was chosen from it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ INCH_MM = 25.4
 
 
 def context(sources: Sources) -> dict[str, Any]:
-    """One 12-lead ECG with its chosen cycle: that of the first heart above, or of the first subject with a cycle."""
+    """Return one 12-lead ECG with its chosen cycle: of the first heart shown above, or of the first with a cycle."""
     results, assets = sources.results, sources.assets
     ecgs, beats = results.rows("ecg", ["subject"]), results.rows("beats", ["subject", "low_quality", "irregular"])
     missing = [
@@ -59,12 +59,12 @@ def context(sources: Sources) -> dict[str, Any]:
 
 
 def ecg_strip(signal: np.ndarray, rate_hz: float, first_sample: int, last_sample: int) -> Callable[[Theme], Figure]:
-    """A 12-lead ECG on paper (25 mm/s, 10 mm/mV): three rows of four leads and a rhythm strip of lead II.
+    """Return the figure of a 12-lead ECG (25 mm/s, 10 mm/mV): three rows of four leads and a rhythm strip of lead II.
 
     Args:
-        signal: [12, N] mV, leads in the order of `cof.ecg.record.LEADS`.
+        signal: [12, N] in mV, leads in the order of `cof.ecg.record.LEADS`.
         rate_hz: sampling rate.
-        first_sample, last_sample: the chosen cycle, marked wherever those samples are drawn.
+        first_sample, last_sample: limits of the chosen cycle, which is marked in every trace that shows it.
     """
 
     def draw(theme: Theme) -> Figure:
@@ -104,7 +104,7 @@ def ecg_strip(signal: np.ndarray, rate_hz: float, first_sample: int, last_sample
 
 
 def _paper(axes: Axes, theme: Theme, seconds: float, height_mv: float) -> None:
-    """ECG paper: small squares of 40 ms by 0.1 mV, large ones of 200 ms by 0.5 mV."""
+    """Draw the grid of ECG paper: small squares of 40 ms by 0.1 mV, large ones of 200 ms by 0.5 mV."""
     axes.set_xlim(0, seconds)
     axes.set_ylim(0, height_mv)
     axes.set_axis_off()
@@ -118,7 +118,7 @@ def _paper(axes: Axes, theme: Theme, seconds: float, height_mv: float) -> None:
 
 
 def cardiac_cycle(beat: np.ndarray, rr_ms: float) -> Callable[[Theme], Figure]:
-    """The representative cycle [12, L] mV, all leads over the phase of the cycle, limb leads beside chest leads."""
+    """Return the figure of the representative cycle [12, L] in mV over the phase: limb leads beside chest leads."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(4.4, 4.6))

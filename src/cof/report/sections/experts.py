@@ -1,4 +1,4 @@
-"""Against the experts: how well the labeller's labels agree with the annotations of this cohort."""
+"""The section of the experts: agreement of the labeller's labels with the expert annotations of this cohort."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,17 @@ from cof.report.artefacts import Results
 from cof.report.section import Sources
 from cof.tables.few import few
 
-# A page lists no more subjects; the means are over all of them.
+# Largest number of subjects that the page lists; the means are over all of them.
 SHOWN = 40
 
 
 def context(sources: Sources) -> dict[str, Any] | None:
-    """The labeller against the annotations of this cohort, over all annotated subjects and one by one.
+    """Return the labeller's agreement with the annotations of this cohort, over all annotated subjects and per subject.
+
+    Subjects whose participants were used to train the labeller form a group of their own.
 
     Returns:
-        None where nobody is annotated and labelled. Cases whose participants have trained the labeller are kept apart.
+        The context; None if no subject is both annotated and labelled.
     """
     results = sources.results
     annotated, labels, cines = (
@@ -37,7 +39,7 @@ def context(sources: Sources) -> dict[str, Any] | None:
     if not cases:
         return None
     groups = []
-    for seen, title in ((False, "never seen by the labeller"), (True, "the labeller was trained on them")):
+    for seen, title in ((False, "not used to train the labeller"), (True, "used to train the labeller")):
         members = [case for case in cases if case.seen == seen]
         if members:
             groups.append(
@@ -74,7 +76,7 @@ class _Case:
 
 
 def _case(results: Results, subject: str, annotation: Path, labels: Path, cine: Path) -> _Case | None:
-    """One subject; None where its annotation does not fit its cine."""
+    """Return one subject; None if its annotation does not fit its cine."""
     expert = read(annotation, read_cine(cine))
     if expert is None:
         return None
@@ -90,7 +92,7 @@ def _case(results: Results, subject: str, annotation: Path, labels: Path, cine: 
 
 
 def _seen(results: Results, subject: str) -> bool:
-    """Tell whether the labeller has trained on the subject's participant; a borrowed one has trained elsewhere."""
+    """Tell whether the labeller was trained on the subject's participant; a borrowed labeller was not."""
     origin = results.origin("labeller")
     if origin is None or origin.where is not None or results.subjects is None:
         return False
@@ -100,7 +102,7 @@ def _seen(results: Results, subject: str) -> bool:
 
 
 def _means(cases: list[_Case]) -> list[tuple[str, str, int, str, str]]:
-    """Phase, structure, cases, Dice and volume error, mean and SD."""
+    """Return rows of phase, structure, number of cases, Dice and volume error (both mean and SD)."""
     rows = []
     for moment in MOMENTS:
         for name in STRUCTURES:

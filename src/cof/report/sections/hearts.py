@@ -1,4 +1,4 @@
-"""Real and generated hearts: cines in step, volume curves and function of held-out subjects."""
+"""The section of real and generated hearts: synchronous cines, volume curves and function of held-out subjects."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ from cof.report.origins import models_banner
 from cof.report.plots import CURVE_NAMES, Theme
 from cof.report.section import Sources
 
-# Where the axes of a volume curve lie in its figure (left, bottom, width, height): the page moves a cursor over them.
+# Position of the axes in the figure of a volume curve (left, bottom, width, height); the page's cursor needs it.
 CURVE_AXES = (0.11, 0.17, 0.86, 0.78)
 _DASHES = {"real": "-", "generated": (0, (5, 2)), "exact": (0, (1, 1.5))}
 
 
 def context(sources: Sources) -> dict[str, Any]:
-    """Held-out subjects, real against generated: cines in step, volume curves, function."""
+    """Return held-out subjects, real and generated: synchronous cines, volume curves, function."""
     results, assets = sources.results, sources.assets
     model = results.config.report.model
     twins = results.files(f"twins/{model}", ".nii")
@@ -47,7 +47,7 @@ def context(sources: Sources) -> dict[str, Any]:
     available = [
         subject
         for subject in held_out
-        # A lone anchor has a generated heart and no real cine beside it.
+        # A lone anchor has a generated heart but no real cine to compare with.
         if subject in twins and subject in labels and subject in real and read_cine(real[subject]).kind == "cycle"
     ]
     shown = available[: results.config.report.subjects]
@@ -72,7 +72,7 @@ def context(sources: Sources) -> dict[str, Any]:
 def _heart(
     results: Results, assets: Assets, stem: str, subject: str, real_path: Path, labels_path: Path, twin_path: Path
 ) -> dict[str, Any]:
-    """One held-out subject: viewer data, figure of the volume curves, table of function."""
+    """Return one held-out subject: data of the viewer, figure of the volume curves, table of function."""
     real, generated = read_cine(real_path), read_cine(twin_path)
     labels = {
         "real": read_labels(labels_path),
@@ -122,7 +122,7 @@ def _heart(
 
 
 def _with_doubts(remarks: list[str], twin: Path) -> list[str]:
-    """The remarks on a subject and those on its generated heart, but for what is said of the real one, too."""
+    """Return the remarks on a subject and the doubts about its generated heart that the real heart does not share."""
     cine = read_cine(twin)
     labels = read_labels(twin.with_name(f"{twin.stem}.labels.nii.gz"))
     found = doubts(measure(Heart.of(labels, cine.spacing_mm, cine.rr_ms)))
@@ -131,7 +131,7 @@ def _with_doubts(remarks: list[str], twin: Path) -> list[str]:
 
 
 def _subject_facts(results: Results, subject: str, cine: Cine) -> list[str]:
-    """Short facts: heart rates at both examinations, diagnosis categories of the ECG."""
+    """Return short facts: heart rates in both examinations, diagnosis categories of the ECG."""
     facts = [f"{60000 / cine.rr_ms:.0f} bpm in the scanner"]
     cycle, strip = results.row("beats", subject), results.row("ecg", subject)
     if cycle is not None:
@@ -144,11 +144,11 @@ def _subject_facts(results: Results, subject: str, cine: Cine) -> list[str]:
 def volume_curves(
     curves: dict[str, np.ndarray], expert: Sequence[tuple[float, float]] = ()
 ) -> Callable[[Theme], Figure]:
-    """LV volume over one cycle.
+    """Return the figure of the LV volume over one cycle.
 
     Args:
-        curves: mL at equally spaced phases, by the name of the heart: real, generated or exact.
-        expert: phase and mL of the frames that an expert annotated.
+        curves: volumes in mL at equally spaced phases, by the name of the heart: real, generated or exact.
+        expert: phase and volume in mL of the frames that an expert annotated.
     """
 
     def draw(theme: Theme) -> Figure:

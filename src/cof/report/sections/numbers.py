@@ -1,4 +1,4 @@
-"""Numbers: the tables of the configuration, each with figures of its intervals and of its anchors."""
+"""The section of numbers: the configured tables, each with figures of its intervals and its anchors."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,9 +19,9 @@ from cof.tables.few import few
 
 
 def context(sources: Sources) -> dict[str, Any]:
-    """The tables of the configuration as `tables/{table}.csv` holds them, each with a figure of its intervals.
+    """Return the configured tables from `tables/{table}.csv`, each with a figure of its intervals.
 
-    A table none of whose metrics has a value is left out, and so are columns without any.
+    Columns without values are left out, and so are tables in which no metric has a value.
     """
     results, assets = sources.results, sources.assets
     found, missing, empty = [], [], []
@@ -46,7 +46,7 @@ def context(sources: Sources) -> dict[str, Any]:
         }
         alt = f"{settings.title}: mean of every metric with its 95 % interval, as in the table"
         lines = _by_anchor(results, settings, rows)
-        over = f"{settings.title}: every metric against the phase of the anchor, of {', '.join(lines)}"
+        over = f"{settings.title}: every metric over the phase of the anchor, for {', '.join(lines)}"
         found.append(
             {
                 "name": name,
@@ -77,14 +77,14 @@ def context(sources: Sources) -> dict[str, Any]:
 
 
 def _why_undefined(keys: list[str], results: Results) -> str:
-    """Why metrics have no value in this run, as far as their names tell."""
+    """Return why metrics have no value in this run; empty if their names do not show it."""
     if keys and all("exact" in key or "true" in key or METRICS[key].attainable for key in keys):
-        return "" if results.synthetic else "only hearts that this software has simulated come with their exact truth"
+        return "" if results.synthetic else "the exact truth is known only for hearts that this software simulates"
     return ""
 
 
 def _cell(cell: pd.Series, metric: Metric) -> dict[str, str]:
-    """One model's value of one metric as text; empty where there is none."""
+    """Return the value of one metric for one model as text; empty where there is none."""
 
     def text(key: str, sign: str = "") -> str:
         return "" if pd.isna(cell[key]) else f"{cell[key]:{sign}.{metric.decimals}f}"
@@ -105,10 +105,10 @@ def _cell(cell: pd.Series, metric: Metric) -> dict[str, str]:
 
 
 def intervals(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> Callable[[Theme], Figure]:
-    """Every model's mean with its 95 % interval, a panel for each metric.
+    """Return the figure of every model's mean with its 95 % interval, one panel per metric.
 
     Args:
-        rows: printed name of the model to its row of the table's long form for each metric.
+        rows: rows of the table's long form, by printed name of the model and key of the metric.
         metrics: panels in order.
     """
 
@@ -140,7 +140,7 @@ def intervals(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) 
 def _by_anchor(
     results: Results, settings: TableSettings, rows: dict[str, dict[str, pd.Series]]
 ) -> dict[str, list[tuple[float, dict[str, pd.Series]]]]:
-    """Of every model that a table shows at other anchors: its rows by the anchor's phase, by its printed name."""
+    """Return the rows of every model that a table shows with several anchors, as pairs of anchor phase and row."""
     at: dict[str, list[tuple[float, dict[str, pd.Series]]]] = {}
     for name, printed in settings.models.items():
         model = results.config.models[name]
@@ -156,10 +156,10 @@ def _by_anchor(
 def anchor_phases(
     lines: dict[str, list[tuple[float, dict[str, pd.Series]]]], metrics: Sequence[Metric]
 ) -> Callable[[Theme], Figure]:
-    """Every metric against the phase of the anchor, a panel for each.
+    """Return the figure of every metric over the phase of the anchor, one panel per metric.
 
     Args:
-        lines: printed name of a model to the phases of its anchors, each with the table's rows for each metric.
+        lines: pairs of anchor phase and the table's rows by metric, by printed name of the model.
         metrics: panels in order.
     """
 

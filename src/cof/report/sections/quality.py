@@ -1,4 +1,4 @@
-"""Quality: every measure over the cohort with its limits, and the subjects to be checked."""
+"""The section of quality: every measure over the cohort with its limits, and the subjects to check."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,12 +14,12 @@ from cof.report.judged import Judged, limit_text, value_text
 from cof.report.plots import Theme
 from cof.report.section import Sources
 
-# A page lists no more; the table of all subjects has the rest.
+# Largest number of subjects that the page lists; the table of all subjects has the rest.
 SHOWN = 50
 
 
 def context(sources: Sources) -> dict[str, Any]:
-    """Every measure over the cohort: its spread, its limits and how many subjects are beyond them; who is flagged."""
+    """Return every measure's distribution, limits and number of subjects beyond them, and the flagged subjects."""
     results, judged = sources.results, sources.judged
     checked = results.rows("plausibility", ["subject"]) is not None
     found: dict[str, Any] = {"flagged": _flagged(judged, sources.remarks, checked), "count": len(judged)}
@@ -51,12 +51,12 @@ def context(sources: Sources) -> dict[str, Any]:
 
 
 def _flagged(judged: list[Judged], said: dict[str, list[str]], checked: bool) -> dict[str, Any]:
-    """The subjects with remarks, those with the most first.
+    """Return the subjects with remarks, those with the most remarks first.
 
     Args:
         judged: all measured subjects.
-        said: what speaks against a subject, by its name.
-        checked: whether the run holds the values of the checks of plausibility.
+        said: remarks by subject.
+        checked: whether the run holds the results of the plausibility checks.
     """
     splits = {subject.name: SPLITS[subject.split] for subject in judged}
     order = sorted(said, key=lambda name: (-len(said[name]), name))
@@ -66,10 +66,10 @@ def _flagged(judged: list[Judged], said: dict[str, list[str]], checked: bool) ->
 
 
 def distributions(panels: Sequence[tuple[str, np.ndarray, float | None]]) -> Callable[[Theme], Figure]:
-    """Small multiples of histograms over the cohort.
+    """Return the figure of histograms over the cohort, one panel per measure.
 
     Args:
-        panels: title, values without NaN, and the limit to draw, if any.
+        panels: title, values without NaN, and the limit to draw or None.
     """
 
     def draw(theme: Theme) -> Figure:

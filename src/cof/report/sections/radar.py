@@ -1,4 +1,4 @@
-"""The paper's Fig. 4 below a table of the numbers: the radar of its Table I, the bars of its Table II."""
+"""The counterpart of the paper's Fig. 4 below a table: a radar chart for Table I, bars for Table II."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from cof.config.metrics import Metric
 from cof.report.assets import Assets
 from cof.report.plots import Theme
 
-# Spokes: the paper's six, and in the place of FID and FVD what is there of their kind.
+# Metrics of the radar chart: the paper's six, and Fréchet distances that replace FID and FVD.
 _RADAR = frozenset(
     {"ssim", "psnr", "fid", "fvd", "m_corr", "m_ssim", "fd_imagenet", "fd_imagenet_video", "fd_labeller"}
     | {"fd_labeller_video"}
@@ -22,10 +22,10 @@ _RADAR = frozenset(
 def overview(
     assets: Assets, name: str, settings: TableSettings, rows: dict[str, dict[str, pd.Series]], metrics: list[Metric]
 ) -> dict[str, Any] | None:
-    """The paper's figure of its Table I or II, over the metrics that both have or that stand in their place."""
+    """Return the figure that corresponds to the paper's figure of its Table I or II; None for other tables."""
     if settings.paper == "table1":
         shown = [metric for metric in metrics if metric.key in _RADAR]
-        if len(shown) < 3 or len(rows) < 2:  # no area
+        if len(shown) < 3 or len(rows) < 2:  # a radar chart needs three metrics and two models
             return None
         shares = radar_shares(rows, shown)
         numbers = "; ".join(
@@ -37,8 +37,9 @@ def overview(
             f"{', '.join(metric.label for metric in shown)}: {numbers}"
         )
         caption = (
-            "As the paper's Fig. 4(a): every metric from its worst model (centre) to its best (ring), so that a larger "
-            "area is better. It tells ranks, not sizes: a spoke is as long for a small difference as for a large one."
+            "Like the paper's Fig. 4(a): every metric from its worst model (centre) to its best (ring), so that a "
+            "larger area is better. It does not show the size of a difference: the scale of every metric ends at its "
+            "worst and its best model, even if both are nearly equal."
         )
         body = [(row, ["–" if np.isnan(share) else f"{share:.2f}" for share in of]) for row, of in shares.items()]
         return {
@@ -55,7 +56,7 @@ def overview(
             for row, of in rows.items()
         )
         caption = (
-            "As the paper's Fig. 4(b): mean over subjects with its 95 % interval; the numbers are those of the table."
+            "Like the paper's Fig. 4(b): mean over subjects with its 95 % interval; the numbers are those of the table."
         )
         alt = f"Bars of Dice and IoU of every model: {numbers}"
         return {
@@ -67,16 +68,16 @@ def overview(
 
 
 def radar(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> Callable[[Theme], Figure]:
-    """The paper's Fig. 4(a): a polygon for each model over all metrics, the best model of each on the outer ring.
+    """Return a radar chart like the paper's Fig. 4(a): one polygon per model; the best model per metric is on the ring.
 
     Args:
-        rows: printed name of the model to its row of the table's long form for each metric.
+        rows: rows of the table's long form, by printed name of the model and key of the metric.
         metrics: spokes, clockwise from the top.
     """
     shares = radar_shares(rows, metrics)
 
     def draw(theme: Theme) -> Figure:
-        # Placed by hand: a layout engine leaves no room for labels around a circle.
+        # The axes are placed explicitly, because a layout engine leaves no room for labels around a circle.
         figure = Figure(figsize=(6.8, 5.1))
         axes: Any = figure.add_axes((0.25, 0.29, 0.5, 0.66), projection="polar")
         axes.set_theta_offset(np.pi / 2)
@@ -89,7 +90,7 @@ def radar(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> C
             if place == 0:
                 axes.fill(angles, np.nan_to_num(closed), color=colour, alpha=0.15, linewidth=0)
         axes.set_xticks(angles[:-1], [""] * len(metrics))
-        for angle, metric in zip(angles, metrics):  # they grow away from the ring
+        for angle, metric in zip(angles, metrics):  # align the labels so that they point away from the ring
             side = float(np.sin(angle))
             align = "center" if abs(side) < 1e-3 else "left" if side > 0 else "right"
             axes.text(angle, 1.1, f"{metric.label} {metric.arrow}", ha=align, va="center")
@@ -103,9 +104,9 @@ def radar(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> C
 
 
 def radar_shares(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> dict[str, np.ndarray]:
-    """Each model's place between the worst (0) and the best (1) model of each metric; NaN where it has no value.
+    """Return each model's position between the worst (0) and the best (1) model per metric; NaN without a value.
 
-    Where all models are equal, all have 1.
+    If all models are equal, all get 1.
     """
     values = np.array([[float(cells[metric.key]["mean"]) for metric in metrics] for cells in rows.values()])
     signed = values * [1 if metric.better == "up" else -1 for metric in metrics]
@@ -115,10 +116,10 @@ def radar_shares(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric
 
 
 def bars(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> Callable[[Theme], Figure]:
-    """The paper's Fig. 4(b): a group of bars for each metric, a bar for each model with its 95 % interval.
+    """Return bars like the paper's Fig. 4(b): one group per metric, one bar per model with its 95 % interval.
 
     Args:
-        rows: printed name of the model to its row of the table's long form for each metric.
+        rows: rows of the table's long form, by printed name of the model and key of the metric.
         metrics: groups in order.
     """
 
@@ -154,7 +155,7 @@ def bars(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> Ca
 
 
 def _series(theme: Theme, place: int) -> tuple[str, Any, str]:
-    """Colour, dashes and hatch of the model in so many-th place: the first stands out, and no two look alike."""
+    """Return colour, dashes and hatch of the model at this place; the first has a colour of its own."""
     others = (theme.real, theme.exact, theme.muted, theme.ink)
     turn = (place - 1) // len(others) % 3 if place else 0
     colour = others[(place - 1) % len(others)] if place else theme.generated

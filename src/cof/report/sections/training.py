@@ -1,4 +1,4 @@
-"""Training: what each network has learnt from, its curves, and the labeller's scores."""
+"""The section of training: what each network has learnt from, its curves, and the labeller's scores."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ PROGRESS = ("iteration", "epoch", "step")
 
 
 def context(sources: Sources) -> dict[str, Any]:
-    """Curves of everything that was trained, and the labeller's scores on participants that it never saw."""
+    """Return the curves of all trainings, and the labeller's scores on participants not used to train it."""
     results, assets = sources.results, sources.assets
     config = results.config
     trained = [("labeller", "nnU-Net, the labeller")]
@@ -47,7 +47,7 @@ def context(sources: Sources) -> dict[str, Any]:
             curves.append({"title": panel(title, part), "figure": figure, "last": last})
     labeller = results.record("labeller/labeller.json")
     if labeller is None:
-        missing.append(Missing("the labeller's scores on participants that it never saw", "labeller/labeller.json"))
+        missing.append(Missing("the labeller's scores on participants not used to train it", "labeller/labeller.json"))
     scores = (labeller or {}).get("held_out", {})
     counts = [values["n"] for structures in scores.values() for values in structures.values()]
     return {
@@ -66,7 +66,7 @@ def context(sources: Sources) -> dict[str, Any]:
 
 
 def _learning(results: Results, assets: Assets) -> dict[str, Any] | None:
-    """The losses of all networks side by side, and how much they still change; nothing without a training's log."""
+    """Return the losses of all networks side by side, and their change at the end; None without a training log."""
     config = results.config
     folders = {name: f"models/{name}" for name in config.models}
     folders |= {f"registration {name}": f"registrations/{name}" for name in config.registrations}
@@ -89,7 +89,7 @@ def _learning(results: Results, assets: Assets) -> dict[str, Any] | None:
 
 
 def training_curves(log: pd.DataFrame, progress: str, columns: list[str]) -> Callable[[Theme], Figure]:
-    """Small multiples of `columns` of a training log over its column `progress`."""
+    """Return the figure of the `columns` of a training log over its column `progress`, one panel per column."""
 
     def draw(theme: Theme) -> Figure:
         across = min(3, len(columns))
@@ -112,10 +112,12 @@ def training_curves(log: pd.DataFrame, progress: str, columns: list[str]) -> Cal
 
 
 def learning_curves(logs: dict[str, pd.DataFrame]) -> Callable[[Theme], Figure]:
-    """Training and validation loss over the iterations, a panel for each network, its last fifth shaded.
+    """Return the figure of training and validation loss over the iterations, one panel per network.
+
+    The last fifth of the iterations is shaded.
 
     Args:
-        logs: printed name to columns iteration, train_loss and, where there is one, validation_loss.
+        logs: columns iteration, train_loss and, if there is one, validation_loss, by printed name.
     """
 
     def draw(theme: Theme) -> Figure:

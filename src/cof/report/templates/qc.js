@@ -1,4 +1,4 @@
-// The table of all subjects: sort by a column, and show only the flagged rows. Without it the table is whole and unsorted.
+// The table of all subjects: sort by a column, show only flagged rows. Without this script, the table shows all rows.
 "use strict";
 
 const table = document.getElementById("subjects");
@@ -15,7 +15,7 @@ function sort(heading) {
   const up = heading.getAttribute("aria-sort") !== "ascending";
   const rows = Array.from(body.rows, (row) => [value(row, column), row]);
   rows.sort(([a], [b]) => {
-    // What is not known comes last, either way.
+    // Unknown values come last in both directions.
     if (a === null || b === null) return (a === null) - (b === null);
     return (a < b ? -1 : a > b ? 1 : 0) * (up ? 1 : -1);
   });

@@ -1,9 +1,9 @@
-// Plays a real and a generated heart in step: frames from sprite sheets, contours from polygons, one clock a viewer.
+// Play a real and a generated heart synchronously: frames from sprite sheets, contours from polygons, one clock per viewer.
 (() => {
   "use strict";
 
   const COLOURS = ["#ff6b6b", "#4cc97a", "#6bb3ff"]; // endocardium, epicardium, right ventricle
-  const PIXELS = 4; // canvas pixels for each voxel of the crop
+  const PIXELS = 4; // canvas pixels per voxel of the crop
 
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -125,7 +125,7 @@
 
   window.addEventListener("load", () => document.querySelectorAll("[data-viewer]").forEach(viewer));
 
-  // On a narrow screen the contents start folded away.
+  // On a narrow screen the table of contents is closed at first.
   const contents = document.querySelector(".contents details");
   if (contents && window.matchMedia("(max-width: 63.99rem)").matches) contents.open = false;
 })();

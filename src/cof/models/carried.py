@@ -1,0 +1,72 @@
+"""The anchor's left ventricle, carried through the cycle by a displacement."""
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from cof.cine.grid import Placement
+from cof.heart.structures import STRUCTURES
+from cof.models.base import Subject
+from cof.motion.resolution import to_canonical
+from cof.motion.warp import fill_invalid, warp
+
+# Range of the factor by which a motion is scaled.
+FACTORS = (0.0, 3.0)
+
+
+def carried_volumes(labels: np.ndarray, displacement: Tensor, placement: Placement) -> np.ndarray:
+    """Compute the LV volume curve from the LV of the anchor, warped by a displacement.
+
+    Args:
+        labels: [Z, Y, X], labels of the anchor on the canonical grid.
+        displacement: [T, 3, Z, Y/2, X/2] in mm, to the anchor.
+        placement: placement of the canonical grid.
+
+    Returns:
+        LV volume [T] in mL. It is the sum of the LV shares of all voxels of valid slices, so it changes continuously
+        with the displacement.
+    """
+    cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32))
+    filled = fill_invalid(cavity, placement.valid)[None, None]
+    valid = torch.tensor(placement.valid)
+    frames = (warp(filled, to_canonical(u[None]), placement.spacing_mm)[0, 0] for u in displacement)
+    return np.array([float(frame[valid].sum()) for frame in frames]) * float(np.prod(placement.spacing_mm)) / 1000
+
+
+def carried_ef(labels: np.ndarray, displacement: Tensor, placement: Placement) -> float:
+    """Compute the EF between the anchor and one frame, from the LV of the anchor, warped by a displacement.
+
+    Args:
+        labels: [Z, Y, X], labels of the anchor on the canonical grid.
+        displacement: [3, Z, Y/2, X/2] in mm, of the frame.
+        placement: placement of the canonical grid.
+
+    Returns:
+        EF in %. It is computed from sums of the LV shares of voxels, so it changes continuously with the displacement.
+    """
+    cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32))
+    filled = fill_invalid(cavity, placement.valid)[None, None]
+    moved = warp(filled, to_canonical(displacement[None]), placement.spacing_mm)[0, 0]
+    valid = torch.tensor(placement.valid)
+    return 100 * (1 - float(moved[valid].sum()) / float(cavity[valid].sum()))
+
+
+def scale_to_ef(subject: Subject, displacement: Tensor, wanted_pct: float) -> float:
+    """Find the factor within `FACTORS` by which a displacement [T, 3, Z, Y/2, X/2] must be scaled to reach an EF in %.
+
+    End systole is the frame with the smallest LV before scaling. For an EF that no factor reaches, the result is the
+    nearer end of the range.
+    """
+    labels, placement = subject.anchor_labels, subject.placement
+    systole = max(displacement, key=lambda frame: carried_ef(labels, frame, placement))
+
+    def excess(factor: float) -> float:
+        return carried_ef(labels, factor * systole, placement) - wanted_pct
+
+    low, high = FACTORS
+    if excess(low) >= 0:
+        return low
+    if excess(high) <= 0:
+        return high
+    return round(float(brentq(excess, low, high, xtol=1e-4)), 6)
