@@ -15,7 +15,7 @@ from cof.artefacts.folders import whole_folder
 from cof.errors import CofError, UsageError, redact
 from cof.heart.surfaces import Surface
 from cof.outputs import Form, Output, claim
-from cof.twins.artefacts import FILES, NAME, notices
+from cof.twins.artefacts import BESIDE, FILES, NAME, notices
 from cof.twins.exports.formats import export, formats_of
 from cof.twins.exports.heart import Heart as Exported
 from cof.twins.single import twin_from_files
@@ -81,7 +81,7 @@ class Heart:
             pd.read_csv(place / "volumes.csv"),
             made.summary,
             replace(made, cine=cine, labels=labels),
-            {name: (place / name).read_bytes() for name in FILES},
+            {name: (place / name).read_bytes() for name in (*FILES, *BESIDE) if (place / name).is_file()},
         )
 
     @property

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import typer
 
@@ -22,6 +23,7 @@ from cof.cine.volume import read_cine, sidecar
 from cof.config.data import LABEL_TRUST, BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings
 from cof.config.motion import PathSettings
 from cof.ecg.reader import read_ecg
+from cof.ecg.record import LEADS
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
 from cof.inputs import AnyPath, Folder
@@ -31,7 +33,7 @@ from cof.models.trained import Trained, load
 from cof.motion.stage import register_batch
 from cof.options import Out, Seed, says
 from cof.progress import Progress
-from cof.twins.artefacts import NAME
+from cof.twins.artefacts import BEAT, NAME, SCAN, write_beat
 from cof.twins.cautions import caution
 from cof.twins.shipped import HINT, model_or_default, weights_or_default
 from cof.twins.stage import generate_batch
@@ -135,7 +137,8 @@ def twin_from_files(
         out: folder of `cof.twins.artefacts.FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`,
             `twin.safetensors`, `twin.function.json`), `volumes.csv` (one row per frame) and `summary.json` (function,
             what was read and repaired, origin of the networks, warnings about implausible numbers, and a notice on the
-            choice of the files). With a calibrated model, the last two have intervals for EF, ESV and every LV volume.
+            choice of the files). Beside it lies what it was made from (`cof.twins.artefacts.BESIDE`): a whole cine
+            (`scan.nii`, its sidecar and labels) and the cycle of the ECG (`beat.csv`). With a calibrated model, the last two have intervals for EF, ESV and every LV volume.
             Repairs are also logged.
         ed_frame: index of the recorded frame of a cine that shows end diastole; None finds it.
         anchor_phase: in [0, 1). For an anchor volume, the phase that it shows, as known from ECG gating; for a cine,
@@ -221,6 +224,7 @@ def twin_from_files(
             absent_ecg=ecg is None,
         )
         shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
+        _keep(root, folder)
         _summarise(root, folder, model, lone)
         caution(root, folder, weights, model, trained)
         calibration = weights / "intervals" / f"{model}.json"
@@ -326,6 +330,19 @@ def _told_by_ecg(root: Path) -> dict[str, Any] | None:
         "paced": bool(beat["paced"]),
         "repairs": _ecg_repairs(root),
     }
+
+
+def _keep(root: Path, folder: Path) -> None:
+    """Put beside the heart what it was made from (`cof.twins.artefacts.BESIDE`): a whole cine, a cycle of the ECG."""
+    scan = root / "cine" / f"{NAME}.nii"
+    if read_cine(scan).kind == "cycle":
+        shutil.copy(scan, folder / f"{SCAN}.nii")
+        shutil.copy(sidecar(scan), folder / f"{SCAN}.json")
+        shutil.copy(root / "labels" / f"{NAME}.nii.gz", folder / f"{SCAN}.labels.nii.gz")
+    beats = read_table(root / "beats")
+    if len(beats):
+        beat = beats.iloc[0]
+        write_beat(folder / BEAT, np.reshape(beat["beat"], (len(LEADS), -1)), float(beat["rr_ms"]))
 
 
 def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:

@@ -13,12 +13,13 @@ from cof.cine.volume import Cine, read_cine, read_labels
 from cof.heart.function import time_to_end_systole, ventricular_function, volume_curve
 from cof.heart.structures import STRUCTURES
 from cof.quality.plausibility import Heart, doubts, measure
-from cof.report import annotations, cines
+from cof.report import annotations
 from cof.report.artefacts import Missing, Results
 from cof.report.assets import Assets
 from cof.report.origins import models_banner
 from cof.report.plots import CURVE_NAMES, Theme
 from cof.report.section import Sources
+from cof.viewer import cines
 
 # Position of the axes in the figure of a volume curve (left, bottom, width, height); the page's cursor needs it.
 CURVE_AXES = (0.11, 0.17, 0.86, 0.78)
