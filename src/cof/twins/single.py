@@ -37,6 +37,7 @@ from cof.twins.artefacts import BEAT, NAME, SCAN, write_beat
 from cof.twins.cautions import caution
 from cof.twins.shipped import HINT, model_or_default, weights_or_default
 from cof.twins.stage import generate_batch
+from cof.twins.summary import ecg_record, scan_record
 
 log = logging.getLogger(__name__)
 
@@ -224,9 +225,9 @@ def twin_from_files(
             absent_ecg=ecg is None,
         )
         shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
-        _keep(root, folder)
         _summarise(root, folder, model, lone)
         caution(root, folder, weights, model, trained)
+        _keep(root, folder)
         calibration = weights / "intervals" / f"{model}.json"
         if calibration.is_file():
             _bound(folder, Intervals.read(calibration), trained.anchor_phase)
@@ -318,18 +319,7 @@ def _ecg_repairs(root: Path) -> list[str]:
 def _told_by_ecg(root: Path) -> dict[str, Any] | None:
     """Return the measures of the ECG for `summary.json`; None without an ECG."""
     beats = read_table(root / "beats")
-    if beats.empty:
-        return None
-    beat = beats.iloc[0]
-    return {
-        "rr_ms": round(float(beat["rr_ms"]), 1),
-        "correlation": round(float(beat["correlation"]), 3),
-        "low_quality": bool(beat["low_quality"]),
-        "irregular": bool(beat["irregular"]),
-        "ectopic_beats": int(beat["ectopic_beats"]),
-        "paced": bool(beat["paced"]),
-        "repairs": _ecg_repairs(root),
-    }
+    return None if beats.empty else ecg_record(beats.iloc[0], _ecg_repairs(root))
 
 
 def _keep(root: Path, folder: Path) -> None:
@@ -359,15 +349,7 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
         "model": model,
         "function": function,
         "ecg": ecg,
-        "scan": {
-            "kind": "anchor" if lone else "cine",
-            "anchor_phase": twin["anchor_phase"],
-            "slices": stack.frames.shape[1],
-            "frames": stack.frames.shape[0],
-            "rolled_by": stack.rolled_by,
-            "ed_by": stack.ed_by,
-            "repairs": list(stack.repairs),
-        },
+        "scan": scan_record(stack, lone, twin["anchor_phase"]),
         "measures": twin["measures"],
         "provenance": twin["provenance"],
     }

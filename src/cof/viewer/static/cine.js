@@ -91,17 +91,24 @@ globalThis.cofViewer = (() => {
       return { canvas, context, heart: canvas.dataset.heart, level: Number(canvas.dataset.level), shown: "" };
     });
     const drawn = { contours: true, structures: [true, true, true] };
+    // A frame is copied before it is enlarged: the smoothing would mix in the frame beside it.
+    const single = document.createElement("canvas");
+    single.width = columns;
+    single.height = rows;
+    const copy = single.getContext("2d");
+    copy.globalCompositeOperation = "copy";
 
     function tile({ context, canvas, level }, heart, frame) {
       const { frames, across } = data.hearts[heart];
       const line = level * Math.ceil(frames / across) + Math.floor(frame / across);
-      context.drawImage(sheets[heart], (frame % across) * columns, line * rows, columns, rows, 0, 0, canvas.width, canvas.height);
+      copy.drawImage(sheets[heart], (frame % across) * columns, line * rows, columns, rows, 0, 0, columns, rows);
+      context.drawImage(single, 0, 0, canvas.width, canvas.height);
     }
 
     function outline({ context, canvas }, frame) {
       const scaleX = canvas.width / columns;
       const scaleY = canvas.height / rows;
-      context.lineWidth = 1.6;
+      context.lineWidth = 2.2;
       context.lineJoin = "round";
       frame.forEach((polygons, structure) => {
         if (!drawn.structures[structure]) return;

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const licence = readFileSync(here("node_modules/three/LICENSE"), "utf8").trim();
+const licence = readFileSync(here("LICENSE.three.txt"), "utf8").trim();
 const { version } = JSON.parse(readFileSync(here("node_modules/three/package.json"), "utf8"));
 
 // Numbers of seven digits get separators: the privacy check would take them for participant ids.
@@ -22,4 +22,4 @@ const { outputFiles } = await build({
   banner: { js: `/* Built by npm run build from surfaces.js; contains parts of three.js ${version}.\n\n${licence}\n*/` },
   write: false,
 });
-writeFileSync(process.argv[2] ?? here("../surfaces.min.js"), outputFiles[0].text.replace(shapedLikeIds, "$1_$2"));
+writeFileSync(process.argv[2] ?? here("../src/cof/twins/page/surfaces.min.js"), outputFiles[0].text.replace(shapedLikeIds, "$1_$2"));
