@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from browser import browse, needs_browser
 from ring_hearts import BAD_ANNOTATION, BROKEN_ECG, FEW_SLICES, SLICES, SPACING, amplitude_mm, radius_mm
 
 from cof.artefacts.exclusions import Exclusions
@@ -289,18 +289,6 @@ def test_missing_inputs_are_usage_errors(tiny_results: Path, tmp_path: Path) -> 
     with pytest.raises(UsageError, match="--config: no such file"):
         make_report(results=tiny_results, config=tmp_path / "none.json", out=tmp_path / "report")
     assert not (tmp_path / "report").exists()
-
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="the page was not looked at: Chromium is not installed")
-
-
-def browse(page: Path, profile: Path, width: int, *options: str) -> str:
-    command = [
-        str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}",
-        "--virtual-time-budget=12000", f"--window-size={width},1600", *options, page.as_uri(),
-    ]  # fmt: skip
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
 
 def with_probe(folder: Path, copy: Path, script: str) -> Path:
