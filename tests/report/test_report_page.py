@@ -197,6 +197,18 @@ def test_shown_hearts_are_held_out_and_have_a_heart(page: Page) -> None:
     assert shown == ["sub-0004-v2", "sub-0005-v2"]
 
 
+def test_the_page_of_a_heart_is_copied_beside_the_report(tiny_results: Path, page: Page, tmp_path: Path) -> None:
+    results = shutil.copytree(tiny_results, tmp_path / "results")
+    made = results / "exports/cof/sub-0004-v2/page/sub-0004-v2.html"
+    made.parent.mkdir(parents=True)
+    made.write_text("<p>a heart</p>")
+    found = report(results, tmp_path / "report")
+    links = [attributes["href"] for tag, attributes in found.elements if tag == "a" and "sub-" in attributes["href"]]
+    assert [link for link in links if link.startswith("assets/")] == ["assets/sub-0004-v2.html"]
+    assert (tmp_path / "report/assets/sub-0004-v2.html").read_text() == made.read_text()
+    assert "The generated heart in 3-D" not in page.text
+
+
 def test_function_numbers_match_the_closed_form(page: Page) -> None:
     """The ring heart's volume is a sum of discs, pi r^2 times the slice distance."""
     number = r"([\d.]+) ([\d.]+) ([\d.]+)"
