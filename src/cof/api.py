@@ -1,7 +1,9 @@
 """Hearts in Python: `cof.twin(...)` makes one, `cof.Heart` holds it."""
 
 import os
+import sys
 import tempfile
+import webbrowser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -15,7 +17,7 @@ from cof.artefacts.folders import whole_folder
 from cof.errors import CofError, UsageError, redact
 from cof.heart.surfaces import Surface
 from cof.outputs import Form, Output, claim
-from cof.twins.artefacts import FILES, NAME, notices
+from cof.twins.artefacts import BESIDE, FILES, NAME, notices
 from cof.twins.exports.formats import export, formats_of
 from cof.twins.exports.heart import Heart as Exported
 from cof.twins.single import twin_from_files
@@ -23,6 +25,32 @@ from cof.twins.single import twin_from_files
 AnyPath = str | os.PathLike[str]
 
 _INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("SV", "sv_ml", "mL"), ("EF", "ef_pct", "%"))
+
+
+@dataclass(frozen=True, repr=False)
+class Shown:
+    """The page of a heart. A notebook shows it as a frame; it may be passed on as `html`.
+
+    Attributes:
+        html: the page, which contains everything that it shows.
+    """
+
+    html: str
+
+    def open(self) -> Path:
+        """Open the page in the browser, from a file in the folder for temporary files, and return that file."""
+        with tempfile.NamedTemporaryFile("w", prefix="heart-", suffix=".html", encoding="utf-8", delete=False) as file:
+            file.write(self.html)
+        webbrowser.open(Path(file.name).as_uri())
+        return Path(file.name)
+
+    def __repr__(self) -> str:
+        return f"<page of a generated heart, {len(self.html) / 1e6:.1f} MB; open() shows it in the browser>"
+
+    def _repr_html_(self) -> str:
+        """Return the page as a frame for a notebook."""
+        style = "width: 100%; height: 56rem; border: 1px solid #dfe3e8; border-radius: 8px"
+        return f'<iframe title="Generated heart" style="{style}" srcdoc="{escape(self.html)}"></iframe>'
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,7 +109,7 @@ class Heart:
             pd.read_csv(place / "volumes.csv"),
             made.summary,
             replace(made, cine=cine, labels=labels),
-            {name: (place / name).read_bytes() for name in FILES},
+            {name: (place / name).read_bytes() for name in (*FILES, *BESIDE) if (place / name).is_file()},
         )
 
     @property
@@ -120,6 +148,19 @@ class Heart:
             CofError: a structure is missing in the labels of ED.
         """
         return self._exported.surfaces
+
+    def show(self) -> "Shown":
+        """Show the heart: in a notebook as a frame below the cell, elsewhere as a page in the browser.
+
+        Raises:
+            CofError: the labels of ED show no left ventricle.
+        """
+        from cof.twins.page.html import page
+
+        shown = Shown(page(self._exported))
+        if "ipykernel" not in sys.modules:
+            shown.open()
+        return shown
 
     def save(self, folder: AnyPath, overwrite: bool = False, formats: Sequence[str] = ()) -> None:
         """Write the files that `cof twin --out` writes, and the heart in formats of other software.

@@ -57,6 +57,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     "Tables and report": {
+        "export-hearts": (
+            "cof.twins.exports.cohort:export_hearts",
+            "Write chosen hearts of a cohort as pages or in other formats.",
+        ),
         "table": ("cof.tables.stage:make_table", "Make one table from the metrics of its models."),
         "cost": (
             "cof.tables.stage:make_cost",

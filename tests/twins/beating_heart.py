@@ -9,12 +9,12 @@ import torch
 
 from cof.artefacts.folders import write_manifest
 from cof.cine.grid import Placement
-from cof.cine.volume import Cine, uniform_times
+from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
 from cof.models.base import Generated
 from cof.motion.native import warp_native_labels
 from cof.motion.resolution import motion_shape
 from cof.truth.sampling import motion_voxels
-from cof.twins.artefacts import write_twin
+from cof.twins.artefacts import write_beat, write_twin
 from cof.twins.function import heart_function
 from cof.twins.generation import Twin
 
@@ -92,6 +92,7 @@ def write_beating_heart(folder: Path, moved: bool = True) -> None:
     times = function.pop("frame_times_ms")
     pd.DataFrame({"frame": range(FRAMES), "time_ms": times} | curves).to_csv(folder / "volumes.csv", index=False)
     summary = {
+        "notice": "Research software, not for diagnosis.",
         "model": "cof" if moved else "lfdm",
         "function": function,
         "ecg": None,
@@ -101,4 +102,22 @@ def write_beating_heart(folder: Path, moved: bool = True) -> None:
         "terms": ["for research alone"],
     }
     (folder / "summary.json").write_text(json.dumps(summary))
+    write_manifest(folder)
+
+
+def add_what_it_was_made_from(folder: Path) -> None:
+    """Put the scan, a cine whose EF is smaller, and the cycle of an ECG beside the heart, and say so in its summary."""
+    motion = 0.7 * displacement()
+    beating = warp_native_labels(torch.from_numpy(labels()), motion, PLACEMENT).numpy()
+    images = np.choose(beating, [40, 400, 120, 380]).astype(np.int16)
+    write_cine(folder / "scan.nii", Cine(images, affine(), uniform_times(FRAMES, RR_MS), RR_MS))
+    write_labels(folder / "scan.labels.nii.gz", beating, affine())
+    phase = np.arange(400) / 400
+    beat = np.exp(-(((phase + 0.5) % 1 - 0.5) ** 2) / 2e-4) + 0.3 * np.exp(-((phase - 0.35) ** 2) / 4e-3)
+    write_beat(folder / "beat.csv", np.linspace(0.3, 1.4, 12)[:, None] * beat, 800.0)
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["ecg"] = {"rr_ms": 800.0, "low_quality": False, "irregular": True, "repairs": ["lead V1 <flat> bridged"]}
+    summary["scan"] = {"kind": "cine", "frames": FRAMES, "slices": SHAPE[0], "rolled_by": 2, "repairs": ["one gap filled"]}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / ".cof-manifest.json").unlink()
     write_manifest(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from cof.cine.grid import Placement
 from cof.cine.volume import write_cine, write_labels
+from cof.ecg.record import LEADS
 from cof.twins.function import heart_function
 from cof.twins.generation import Twin
 
@@ -23,6 +25,11 @@ FILES = (
     "volumes.csv",
     "summary.json",
 )
+
+# What the heart was made from, beside it: the scan if it is a whole cine, and the cycle of the ECG if there is one.
+SCAN = "scan"
+BEAT = "beat.csv"
+BESIDE = (*(f"{SCAN}.{end}" for end in ("nii", "json", "labels.nii.gz")), BEAT)
 
 # All metadata is one JSON value under one key, because the order of several keys would vary from run to run.
 _RECORD = "cof"
@@ -69,6 +76,19 @@ def read_placement(path: Path) -> Placement | None:
     with safe_open(path, framework="pt") as file:
         record = json.loads(file.metadata()[_RECORD]).get("placement")
     return None if record is None else Placement.from_dict(record)
+
+
+def write_beat(path: Path, beat_mv: np.ndarray, rr_ms: float) -> None:
+    """Write a cycle of the ECG, [12, N] in mV, as CSV: `time_ms`, and a column for each of `cof.ecg.record.LEADS`."""
+    times = np.arange(beat_mv.shape[1]) * rr_ms / beat_mv.shape[1]
+    table = pd.DataFrame(np.round(beat_mv.T, 4), columns=list(LEADS))
+    table.insert(0, "time_ms", np.round(times, 2))
+    table.to_csv(path, index=False)
+
+
+def read_beat(path: Path) -> np.ndarray:
+    """Read a cycle of the ECG, float64 [12, N] in mV."""
+    return pd.read_csv(path)[list(LEADS)].to_numpy(float).T
 
 
 def notices(summary: dict[str, Any]) -> list[str]:

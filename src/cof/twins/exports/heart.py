@@ -14,11 +14,24 @@ from cof.cine.volume import Cine, read_cine, read_labels
 from cof.errors import UsageError
 from cof.heart.structures import STRUCTURES
 from cof.heart.surfaces import Surface
-from cof.twins.artefacts import FILES, NAME, notices, read_canonical, read_placement
+from cof.twins.artefacts import BEAT, FILES, NAME, SCAN, notices, read_beat, read_canonical, read_placement
 from cof.twins.surfaces import moving_surfaces
 
 # In the name of whatever is written, so that it stays with what is copied out of a file.
 SYNTHETIC = "synthetic, not for diagnosis"
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """The cine that a heart was made from, on the grid of the heart.
+
+    Attributes:
+        cine: the native 4D cine, frame 0 at ED.
+        labels: uint8 [T, Z, Y, X], as those of the heart.
+    """
+
+    cine: Cine
+    labels: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +49,8 @@ class Heart:
         timed: True if the duration of the cycle is known. If it is not, `frame_times_ms` and `rr_ms` are those of a
             nominal cycle of one second.
         summary: content of `summary.json`.
+        recorded: the cine that it was made from; None if it was made from an anchor alone, or the folder lacks it.
+        beat_mv: [12, N] in mV, the cycle of the ECG from R peak to R peak; None without an ECG, or if the folder lacks it.
     """
 
     name: str
@@ -45,6 +60,8 @@ class Heart:
     placement: Placement | None
     timed: bool
     summary: dict[str, Any]
+    recorded: Recorded | None = None
+    beat_mv: np.ndarray | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Heart":
@@ -66,6 +83,8 @@ class Heart:
             placement=read_placement(tensors),
             timed=json.loads((folder / f"{NAME}.json").read_text()).get("timed", True),
             summary=json.loads((folder / "summary.json").read_text()),
+            recorded=_recorded(folder),
+            beat_mv=read_beat(folder / BEAT) if (folder / BEAT).is_file() else None,
         )
 
     @property
@@ -105,3 +124,10 @@ class Heart:
                 f"{NAME}.safetensors does not tell where its grid lies in the scan (placement): make the heart again"
             )
         return moving_surfaces(self.labels[0], self.displacement, self.placement, self.affine, len(self.labels))
+
+
+def _recorded(folder: Path) -> Recorded | None:
+    scan = folder / f"{SCAN}.nii"
+    if not scan.is_file():
+        return None
+    return Recorded(read_cine(scan), read_labels(scan.with_name(f"{SCAN}.labels.nii.gz")))

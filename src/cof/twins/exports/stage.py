@@ -13,7 +13,8 @@ from cof.twins.exports.formats import FORMATS, export, formats_of
 from cof.twins.exports.heart import Heart
 
 
-def _names(typed: str) -> tuple[str, ...]:
+def formats_named(typed: str) -> tuple[str, ...]:
+    """Return the formats that a text names, separated by commas."""
     return formats_of([name.strip() for name in typed.split(",") if name.strip()])
 
 
@@ -33,7 +34,7 @@ def export_twin(
     formats: Annotated[
         tuple[str, ...],
         typer.Option(help=f"Formats, separated by commas: {', '.join(FORMATS)}. Default: all that the heart can have."),
-        Read(str, _names),
+        Read(str, formats_named),
     ] = (),
 ) -> dict[str, list[Path]]:
     """Write a generated heart in the formats of other software.
