@@ -294,7 +294,7 @@ def test_visits_of_a_participant_share_the_split_of_either(sheet):
         (f"{HEADER},split\na,2,e,c,tets\n", "row 2, column 'split'"),
         (f"{HEADER},ed_frame\na,2,e,c,x\n", "row 2, column 'ed_frame'"),
         (f"{HEADER}\na,2,e,\n", "row 2, column 'cine'"),
-        (f"{HEADER},annotation,labels_map\na,2,e,c,x.nii,1-3\n", "row 2, column 'labels_map': '1-3' is no pair"),
+        (f"{HEADER},annotation,labels_map\na,2,e,c,x.nii,1-3\n", "row 2, column 'labels_map': '1-3' is not a pair"),
         (f"{HEADER},anchor,annotation\na,2,e,,x.nii,y.nii\n", "row 2, column 'annotation'"),
         (f"{HEADER},anchor,ed_frame\na,2,e,,x.nii,3\n", "row 2, column 'ed_frame'"),
     ],

@@ -236,7 +236,7 @@ def test_hidden_files_are_no_subjects_and_links_are_followed_once(tmp_path):
         (("--ecg", "{subject}.xml"), "give a pattern for the scans by --scan, or for anchors by --anchor"),
         (
             ("--ecg", "{subject}.xml", "--scan", "{subject}.zip", "--labels-map", "1-3"),
-            "'1-3' is no pair",
+            "'1-3' is not a pair",
         ),
         (("--ecg", "{subject}.xml", "--scan", "{subject}.nii"), "has both an ECG and a scan; left out, without a scan"),
     ],
