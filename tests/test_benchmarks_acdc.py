@@ -82,6 +82,19 @@ def test_the_mean_motion_of_equal_hearts_is_theirs(acdc: SimpleNamespace) -> Non
     assert told["ef_soft_pct"] == pytest.approx(100 * (1 - 1 / 1.25**2), abs=1.5)
 
 
+def test_where_displacements_end_no_registration_has_folded(acdc: SimpleNamespace) -> None:
+    """A shift of 30 mm, regular wherever it is one, ends abruptly at the edge of what was registered."""
+    one = heart(acdc, 1.25)
+    wide = np.pad(one.labels, ((0, 0), (0, 0), (8, 8), (8, 8)))
+    wide[:, :, 39, :] = STRUCTURES["RV"]  # reaches both edges of the image
+    native = acdc.hearts.Heart("patient001", "NOR", "train", 100 + 50 * wide.astype(np.int16), wide, GRID.spacing_mm)
+    pair = acdc.registration.Pair.of(native, GRID, {})
+    shift = torch.zeros(1, 3, *wide.shape[1:])
+    shift[:, 2][(..., *pair.box)] = 30.0
+    for row in acdc.registration.registration_rows(pair, shift):
+        assert (row["folded_pct"], row["sd_log_jacobian"]) == (0, pytest.approx(0, abs=1e-6))
+
+
 def test_equal_labels_agree_wholly_and_a_shift_is_its_distance(acdc: SimpleNamespace) -> None:
     labels = rings(RADIUS)
     for row in acdc.labels.agreement(labels, labels, GRID.spacing_mm):
@@ -125,6 +138,12 @@ def test_the_page_says_by_how_much_the_contracted_model_is_nearer(acdc: SimpleNa
     assert f"| {function.MEAN}, soft | -1.0 [-1.0, -1.0] | -1.0 [-1.0, -1.0] |" in said
     assert "| cof, as it is, hard | -2.0 [-2.0, -2.0] | -2.0 [-2.0, -2.0] |" in said
     assert any(line.startswith("| cof, as it is | 3.0 [3.0, 3.0] | -3.0 | 1.00 | 1.00 |") for line in said)
+
+
+def test_hearts_that_the_model_has_seen_are_told_apart(acdc: SimpleNamespace) -> None:
+    rows = pd.DataFrame({"method": "cof", "split": ["train"] * 3 + ["validation"] * 3, "ef_expert_pct": 50.0})
+    rows["ef_hard_pct"] = [51.0, 51, 51, 44, 44, 44]
+    assert "| cof | 1.0 [1.0, 1.0], +1.0 | 6.0 [6.0, 6.0], -6.0 |" in acdc.function_table.say_by_split(rows)
 
 
 def test_a_fold_is_told_by_the_others(acdc: SimpleNamespace) -> None:

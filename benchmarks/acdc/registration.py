@@ -14,7 +14,7 @@ from cof.cine.grid import Placement, label_shares, place, to_canonical
 from cof.config.data import GridSettings
 from cof.config.motion import PathSettings, RefinementSettings
 from cof.motion.jacobian import jacobian_determinant, regularity
-from cof.motion.native import NativeCrop, native_displacement
+from cof.motion.native import TAPER_VOXELS, NativeCrop, native_displacement
 from cof.motion.refinement import refine
 from cof.motion.stage import Trained
 from cof.motion.warp import fill_invalid, warp_labels
@@ -136,20 +136,31 @@ def by_tool(tool: Callable[..., np.ndarray], **options: object) -> Method:
     return run
 
 
-def registration_rows(heart: Heart, displacement: Tensor) -> list[dict[str, Any]]:
-    """Return a row per structure: agreement of the moved ED labels with those of ES, and regularity about the heart."""
+def registration_rows(pair: Pair, displacement: Tensor) -> list[dict[str, Any]]:
+    """Return a row per structure: agreement of the moved ED labels with those of ES, and regularity about the heart.
+
+    Args:
+        pair: the patient.
+        displacement: [1, 3, Z, Y, X] in mm on the native voxels.
+    """
+    heart = pair.heart
     moved = warp_labels(torch.from_numpy(heart.labels[:1]), displacement, heart.spacing_mm).numpy()[0]
-    determinant = jacobian_determinant(displacement[(..., *_about(heart))].contiguous(), heart.spacing_mm)
+    determinant = jacobian_determinant(displacement[(..., *_about(pair))].contiguous(), heart.spacing_mm)
     found = regularity(determinant)
     topology = {"folded_pct": 100 * found.folded_share, "sd_log_jacobian": found.sd_log_jacobian}
     return [row | topology for row in agreement(moved, heart.labels[1], heart.spacing_mm)]
 
 
-def _about(heart: Heart) -> tuple[slice, slice, slice]:
-    """Return the box of the expert's labels with a margin of 10 mm in the plane."""
+def _about(pair: Pair) -> tuple[slice, slice, slice]:
+    """Return the box of the expert's labels with a margin of 10 mm in the plane, as far as displacements reach.
+
+    At the edge of the canonical grid a taper, or the end of what a tool sees, brings the displacement to zero, and may
+    fold what no registration has folded.
+    """
     box = []
-    for axis, spacing in enumerate(heart.spacing_mm, 1):
-        held = np.flatnonzero(heart.labels.any(axis=tuple(other for other in range(4) if other != axis)))
-        margin = round(MARGIN_MM / spacing) if axis > 1 else 0
-        box.append(slice(max(int(held[0]) - margin, 0), int(held[-1]) + margin + 1))
+    for axis, (spacing, seen) in enumerate(zip(pair.heart.spacing_mm, pair.box)):
+        held = np.flatnonzero(pair.heart.labels.any(axis=tuple(other for other in range(4) if other != axis + 1)))
+        margin, edge = (round(MARGIN_MM / spacing), TAPER_VOXELS + 1) if axis else (0, 0)
+        first, last = max(held[0] - margin, seen.start + edge), min(held[-1] + margin + 1, seen.stop - edge)
+        box.append(slice(int(first), int(last)))
     return box[0], box[1], box[2]

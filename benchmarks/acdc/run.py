@@ -173,7 +173,7 @@ def _registered(pair: Pair, methods: dict[str, Method], warm_up: bool) -> Rows:
     for name, method in methods.items():
         finish, cpu, wall = timed(partial(method, pair))
         who = pair.heart.who | {"method": name, "cpu_s": cpu, "wall_s": wall}
-        rows += [who | row for row in registration_rows(pair.heart, finish())]
+        rows += [who | row for row in registration_rows(pair, finish())]
     return rows
 
 
