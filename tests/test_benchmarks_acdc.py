@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from cof.config.data import GridSettings
+from cof.config.motion import RegistrationSettings
 from cof.heart.structures import STRUCTURES
+from cof.motion.stage import Trained
+from cof.motion.toppr import Toppr
 
 FOLDER = Path(__file__).parents[1] / "benchmarks/acdc"
 GRID = GridSettings(shape=(12, 64, 64), spacing_mm=(10.0, 2.4, 2.4))
@@ -58,8 +61,8 @@ def shrinking(scale: float) -> torch.Tensor:
 
 def case(acdc: SimpleNamespace, scale: float) -> SimpleNamespace:
     one = heart(acdc, scale)
-    pair = acdc.registration.Pair.of(one, GRID, {"labeller": one.labels})
-    return acdc.function.Case.of(pair, "labeller", 512, {"registered": shrinking(scale)})
+    seen = acdc.registration.Canonical.of(one, GRID)
+    return acdc.function.Case.of(one, seen, one.labels, 512, {"registered": shrinking(scale)})
 
 
 def test_a_scaled_plane_has_the_ef_of_its_area_and_no_motion_has_none(acdc: SimpleNamespace) -> None:
@@ -88,11 +91,25 @@ def test_where_displacements_end_no_registration_has_folded(acdc: SimpleNamespac
     wide = np.pad(one.labels, ((0, 0), (0, 0), (8, 8), (8, 8)))
     wide[:, :, 39, :] = STRUCTURES["RV"]  # reaches both edges of the image
     native = acdc.hearts.Heart("patient001", "NOR", "train", 100 + 50 * wide.astype(np.int16), wide, GRID.spacing_mm)
-    pair = acdc.registration.Pair.of(native, GRID, {})
+    pair = acdc.registration.Pair.of(native, [GRID], {})
     shift = torch.zeros(1, 3, *wide.shape[1:])
     shift[:, 2][(..., *pair.box)] = 30.0
     for row in acdc.registration.registration_rows(pair, shift):
         assert (row["folded_pct"], row["sd_log_jacobian"]) == (0, pytest.approx(0, abs=1e-6))
+
+
+def test_every_registration_sees_its_own_grid(acdc: SimpleNamespace) -> None:
+    other = GridSettings(shape=(10, 32, 32), spacing_mm=(10.0, 4.8, 4.8))
+    pair = acdc.registration.Pair.of(heart(acdc, 1.25), [GRID, other], {})
+    for trained in map(network, (GRID, other)):
+        u = acdc.registration.register(pair, trained, acdc.registration.PathSettings(), "expert")
+        assert u.shape == (1, 3, trained.shape[0], trained.shape[1] // 2, trained.shape[2] // 2)
+
+
+def network(grid: GridSettings) -> Trained:
+    """A registration on a grid, untrained."""
+    settings = RegistrationSettings(channels=(4, 4))
+    return Trained(Toppr.of(settings, grid.spacing_mm).eval(), settings, grid.shape, "")
 
 
 def test_equal_labels_agree_wholly_and_a_shift_is_its_distance(acdc: SimpleNamespace) -> None:

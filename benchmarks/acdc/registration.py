@@ -1,7 +1,7 @@
 """Registration of ES (fixed) to ED (moving) by trained networks and by the tools that people use."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,34 +27,51 @@ EXPERT = "expert"
 
 
 @dataclass(frozen=True)
+class Canonical:
+    """ED and ES on a canonical grid about the expert's ED labels.
+
+    Attributes:
+        placement: the grid in the native stack.
+        frames: float32 [2, Z, Y, X] in [0, 1]; slices that are not valid are 0.
+    """
+
+    placement: Placement
+    frames: np.ndarray
+
+    @classmethod
+    def of(cls, heart: Heart, grid: GridSettings) -> "Canonical":
+        """Place a grid about a heart, and resample both frames to it."""
+        placement = place(heart.frames[0], heart.labels[0], heart.spacing_mm, grid)
+        return cls(placement, to_canonical(heart.frames, placement))
+
+
+@dataclass(frozen=True)
 class Pair:
     """A heart, ready to be registered.
 
     Attributes:
         heart: the patient.
-        placement: the canonical grid about the expert's ED labels, in the native stack.
-        canonical: float32 [2, Z, Y, X] in [0, 1], for networks; slices that are not valid are 0.
-        native: float32 [2, z, y, x] in [0, 1], the native voxels under the canonical grid, for tools.
+        canonical: both frames on the grid of every registration, for networks.
+        native: float32 [2, z, y, x] in [0, 1], the native voxels under the first of these grids, for tools.
         box: where those lie.
         found: uint8 [2, Z, Y, X], native labels of both frames, by who made them; `EXPERT` among them.
     """
 
     heart: Heart
-    placement: Placement
-    canonical: np.ndarray
+    canonical: Mapping[GridSettings, Canonical]
     native: np.ndarray
     box: tuple[slice, slice, slice]
-    found: Mapping[str, np.ndarray] = field(default_factory=dict)
+    found: Mapping[str, np.ndarray]
 
     @classmethod
-    def of(cls, heart: Heart, settings: GridSettings, found: Mapping[str, np.ndarray]) -> "Pair":
-        """Return the pair of a heart and the labels that labellers have found."""
-        placement = place(heart.frames[0], heart.labels[0], heart.spacing_mm, settings)
+    def of(cls, heart: Heart, grids: Sequence[GridSettings], found: Mapping[str, np.ndarray]) -> "Pair":
+        """Return the pair of a heart, on grids, and the labels that labellers have found."""
+        canonical = {grid: Canonical.of(heart, grid) for grid in grids}
+        placement = canonical[grids[0]].placement
         box = NativeCrop.of(placement).box
         dark, bright = placement.intensity
         native = np.clip((heart.frames[:, *box].astype(np.float32) - dark) / (bright - dark), 0, 1)
-        canonical = to_canonical(heart.frames, placement)
-        return cls(heart, placement, canonical, native, box, {EXPERT: heart.labels, **found})
+        return cls(heart, canonical, native, box, {EXPERT: heart.labels, **found})
 
 
 # Registers when called; returns the rest of the work, after timing: displacement [1, 3, Z, Y, X], mm, native voxels.
@@ -102,19 +119,25 @@ def by_network(trained: Trained, path: PathSettings, labelled_by: str = EXPERT) 
 
     def run(pair: Pair) -> Callable[[], Tensor]:
         u = register(pair, trained, path, labelled_by)
-        return lambda: native_displacement(u, pair.placement)
+        return lambda: native_displacement(u, pair.canonical[grid_of(trained)].placement)
 
     return run
+
+
+def grid_of(trained: Trained) -> GridSettings:
+    """Return the canonical grid of a registration."""
+    return GridSettings(shape=trained.shape, spacing_mm=trained.network.spacing_mm)
 
 
 def register(pair: Pair, trained: Trained, path: PathSettings, labelled_by: str) -> Tensor:
     """Register a pair by a network; return the displacement [1, 3, Z, Y/2, X/2] in mm on the motion grid."""
     settings = trained.settings.model_copy(update={"path": path})
-    valid, device = pair.placement.valid, next(trained.network.parameters()).device
-    source, target = fill_invalid(torch.from_numpy(pair.canonical), valid).to(device)[:, None, None]
+    seen, device = pair.canonical[grid_of(trained)], next(trained.network.parameters()).device
+    valid = seen.placement.valid
+    source, target = fill_invalid(torch.from_numpy(seen.frames), valid).to(device)[:, None, None]
     known = None
     if path.needs_labels:
-        shares = fill_invalid(torch.from_numpy(label_shares(pair.found[labelled_by], pair.placement)), valid).to(device)
+        shares = fill_invalid(torch.from_numpy(label_shares(pair.found[labelled_by], seen.placement)), valid).to(device)
         known = shares[:1], shares[1:]
     return refine(trained.network, source, target, valid, settings, known).displacement.cpu()
 
