@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from cof.config.data import GridSettings
+from cof.config.motion import RegistrationSettings
 from cof.heart.structures import STRUCTURES
+from cof.motion.stage import Trained
+from cof.motion.toppr import Toppr
 
 FOLDER = Path(__file__).parents[1] / "benchmarks/acdc"
 GRID = GridSettings(shape=(12, 64, 64), spacing_mm=(10.0, 2.4, 2.4))
@@ -58,8 +61,8 @@ def shrinking(scale: float) -> torch.Tensor:
 
 def case(acdc: SimpleNamespace, scale: float) -> SimpleNamespace:
     one = heart(acdc, scale)
-    pair = acdc.registration.Pair.of(one, GRID, {"labeller": one.labels})
-    return acdc.function.Case.of(pair, "labeller", 512, {"registered": shrinking(scale)})
+    seen = acdc.registration.Canonical.of(one, GRID)
+    return acdc.function.Case.of(one, seen, one.labels, 512, {"registered": shrinking(scale)})
 
 
 def test_a_scaled_plane_has_the_ef_of_its_area_and_no_motion_has_none(acdc: SimpleNamespace) -> None:
@@ -80,6 +83,33 @@ def test_the_mean_motion_of_equal_hearts_is_theirs(acdc: SimpleNamespace) -> Non
     mean, _ = acdc.function.mean_motion([one.example for one in cases])
     told = acdc.function.carried(cases[0], mean)
     assert told["ef_soft_pct"] == pytest.approx(100 * (1 - 1 / 1.25**2), abs=1.5)
+
+
+def test_where_displacements_end_no_registration_has_folded(acdc: SimpleNamespace) -> None:
+    """A shift of 30 mm, regular wherever it is one, ends abruptly at the edge of what was registered."""
+    one = heart(acdc, 1.25)
+    wide = np.pad(one.labels, ((0, 0), (0, 0), (8, 8), (8, 8)))
+    wide[:, :, 39, :] = STRUCTURES["RV"]  # reaches both edges of the image
+    native = acdc.hearts.Heart("patient001", "NOR", "train", 100 + 50 * wide.astype(np.int16), wide, GRID.spacing_mm)
+    pair = acdc.registration.Pair.of(native, [GRID], {})
+    shift = torch.zeros(1, 3, *wide.shape[1:])
+    shift[:, 2][(..., *pair.box)] = 30.0
+    for row in acdc.registration.registration_rows(pair, shift):
+        assert (row["folded_pct"], row["sd_log_jacobian"]) == (0, pytest.approx(0, abs=1e-6))
+
+
+def test_every_registration_sees_its_own_grid(acdc: SimpleNamespace) -> None:
+    other = GridSettings(shape=(10, 32, 32), spacing_mm=(10.0, 4.8, 4.8))
+    pair = acdc.registration.Pair.of(heart(acdc, 1.25), [GRID, other], {})
+    for trained in map(network, (GRID, other)):
+        u = acdc.registration.register(pair, trained, acdc.registration.PathSettings(), "expert")
+        assert u.shape == (1, 3, trained.shape[0], trained.shape[1] // 2, trained.shape[2] // 2)
+
+
+def network(grid: GridSettings) -> Trained:
+    """A registration on a grid, untrained."""
+    settings = RegistrationSettings(channels=(4, 4))
+    return Trained(Toppr.of(settings, grid.spacing_mm).eval(), settings, grid.shape, "")
 
 
 def test_equal_labels_agree_wholly_and_a_shift_is_its_distance(acdc: SimpleNamespace) -> None:
@@ -125,6 +155,12 @@ def test_the_page_says_by_how_much_the_contracted_model_is_nearer(acdc: SimpleNa
     assert f"| {function.MEAN}, soft | -1.0 [-1.0, -1.0] | -1.0 [-1.0, -1.0] |" in said
     assert "| cof, as it is, hard | -2.0 [-2.0, -2.0] | -2.0 [-2.0, -2.0] |" in said
     assert any(line.startswith("| cof, as it is | 3.0 [3.0, 3.0] | -3.0 | 1.00 | 1.00 |") for line in said)
+
+
+def test_hearts_that_the_model_has_seen_are_told_apart(acdc: SimpleNamespace) -> None:
+    rows = pd.DataFrame({"method": "cof", "split": ["train"] * 3 + ["validation"] * 3, "ef_expert_pct": 50.0})
+    rows["ef_hard_pct"] = [51.0, 51, 51, 44, 44, 44]
+    assert "| cof | 1.0 [1.0, 1.0], +1.0 | 6.0 [6.0, 6.0], -6.0 |" in acdc.function_table.say_by_split(rows)
 
 
 def test_a_fold_is_told_by_the_others(acdc: SimpleNamespace) -> None:

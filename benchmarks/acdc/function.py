@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from hearts import Heart
-from registration import EXPERT, Pair
+from registration import Canonical
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
@@ -62,26 +62,28 @@ class Case:
     registered: dict[str, Tensor]
 
     @classmethod
-    def of(cls, pair: Pair, labelled_by: str, samples: int, registered: dict[str, Tensor]) -> "Case":
-        """Make the case of a pair.
+    def of(
+        cls, heart: Heart, seen: Canonical, found: np.ndarray, samples: int, registered: dict[str, Tensor]
+    ) -> "Case":
+        """Make the case of a patient.
 
         Args:
-            pair: the patient.
-            labelled_by: name of the labeller in `pair.found`.
+            heart: the patient.
+            seen: ED and ES on the canonical grid of the model.
+            found: uint8 [2, Z, Y, X], the labeller's native labels.
             samples: of an ECG cycle.
             registered: of both frames, [3, Z, Y/2, X/2] in mm; the mean motion is that of the last one.
         """
         u = list(registered.values())[-1]
-        ed = {who: labels_to_canonical(pair.found[who][0], pair.placement) for who in (EXPERT, labelled_by)}
         example = Example(
-            **vars(SubjectEcg.absent(pair.heart.name, samples)),
-            anchor=pair.canonical[0],
-            anchor_labels=ed[EXPERT],
-            placement=pair.placement,
+            **vars(SubjectEcg.absent(heart.name, samples)),
+            anchor=seen.frames[0],
+            anchor_labels=labels_to_canonical(heart.labels[0], seen.placement),
+            placement=seen.placement,
             displacement=torch.stack([torch.zeros_like(u), u]).numpy(),
-            ef_pct=pair.heart.ef_pct,
+            ef_pct=heart.ef_pct,
         )
-        return cls(pair.heart, example, ed[labelled_by], registered)
+        return cls(heart, example, labels_to_canonical(found[0], seen.placement), registered)
 
     @property
     def shape_of_expert(self) -> np.ndarray:

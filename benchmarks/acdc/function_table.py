@@ -56,6 +56,17 @@ def say_function(rows: pd.DataFrame, contracted: str, as_it_is: str) -> str:
     )
 
 
+def say_by_split(rows: pd.DataFrame) -> str:
+    """Write MAE and bias of the hard EF, of the patients that COF has learnt from and of the others."""
+    error = rows["ef_hard_pct"] - rows["ef_expert_pct"]
+    splits = list(dict.fromkeys(rows["split"]))
+    body = []
+    for method in dict.fromkeys(rows["method"]):
+        parts = [error[(rows["method"] == method) & (rows["split"] == split)] for split in splits]
+        body.append([method, *(f"{cell(part.abs(), 1, True)}, {cell(part, 1, signed=True)}" for part in parts)])
+    return table(["MAE, bias, hard", *splits], body)
+
+
 def within(pairs: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
     """Take the mean of its group off every value."""
     return pairs - pairs.groupby(groups).transform("mean")

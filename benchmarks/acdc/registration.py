@@ -1,7 +1,7 @@
 """Registration of ES (fixed) to ED (moving) by trained networks and by the tools that people use."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from cof.cine.grid import Placement, label_shares, place, to_canonical
 from cof.config.data import GridSettings
 from cof.config.motion import PathSettings, RefinementSettings
 from cof.motion.jacobian import jacobian_determinant, regularity
-from cof.motion.native import NativeCrop, native_displacement
+from cof.motion.native import TAPER_VOXELS, NativeCrop, native_displacement
 from cof.motion.refinement import refine
 from cof.motion.stage import Trained
 from cof.motion.warp import fill_invalid, warp_labels
@@ -27,34 +27,51 @@ EXPERT = "expert"
 
 
 @dataclass(frozen=True)
+class Canonical:
+    """ED and ES on a canonical grid about the expert's ED labels.
+
+    Attributes:
+        placement: the grid in the native stack.
+        frames: float32 [2, Z, Y, X] in [0, 1]; slices that are not valid are 0.
+    """
+
+    placement: Placement
+    frames: np.ndarray
+
+    @classmethod
+    def of(cls, heart: Heart, grid: GridSettings) -> "Canonical":
+        """Place a grid about a heart, and resample both frames to it."""
+        placement = place(heart.frames[0], heart.labels[0], heart.spacing_mm, grid)
+        return cls(placement, to_canonical(heart.frames, placement))
+
+
+@dataclass(frozen=True)
 class Pair:
     """A heart, ready to be registered.
 
     Attributes:
         heart: the patient.
-        placement: the canonical grid about the expert's ED labels, in the native stack.
-        canonical: float32 [2, Z, Y, X] in [0, 1], for networks; slices that are not valid are 0.
-        native: float32 [2, z, y, x] in [0, 1], the native voxels under the canonical grid, for tools.
+        canonical: both frames on the grid of every registration, for networks.
+        native: float32 [2, z, y, x] in [0, 1], the native voxels under the first of these grids, for tools.
         box: where those lie.
         found: uint8 [2, Z, Y, X], native labels of both frames, by who made them; `EXPERT` among them.
     """
 
     heart: Heart
-    placement: Placement
-    canonical: np.ndarray
+    canonical: Mapping[GridSettings, Canonical]
     native: np.ndarray
     box: tuple[slice, slice, slice]
-    found: Mapping[str, np.ndarray] = field(default_factory=dict)
+    found: Mapping[str, np.ndarray]
 
     @classmethod
-    def of(cls, heart: Heart, settings: GridSettings, found: Mapping[str, np.ndarray]) -> "Pair":
-        """Return the pair of a heart and the labels that labellers have found."""
-        placement = place(heart.frames[0], heart.labels[0], heart.spacing_mm, settings)
+    def of(cls, heart: Heart, grids: Sequence[GridSettings], found: Mapping[str, np.ndarray]) -> "Pair":
+        """Return the pair of a heart, on grids, and the labels that labellers have found."""
+        canonical = {grid: Canonical.of(heart, grid) for grid in grids}
+        placement = canonical[grids[0]].placement
         box = NativeCrop.of(placement).box
         dark, bright = placement.intensity
         native = np.clip((heart.frames[:, *box].astype(np.float32) - dark) / (bright - dark), 0, 1)
-        canonical = to_canonical(heart.frames, placement)
-        return cls(heart, placement, canonical, native, box, {EXPERT: heart.labels, **found})
+        return cls(heart, canonical, native, box, {EXPERT: heart.labels, **found})
 
 
 # Registers when called; returns the rest of the work, after timing: displacement [1, 3, Z, Y, X], mm, native voxels.
@@ -102,19 +119,25 @@ def by_network(trained: Trained, path: PathSettings, labelled_by: str = EXPERT) 
 
     def run(pair: Pair) -> Callable[[], Tensor]:
         u = register(pair, trained, path, labelled_by)
-        return lambda: native_displacement(u, pair.placement)
+        return lambda: native_displacement(u, pair.canonical[grid_of(trained)].placement)
 
     return run
+
+
+def grid_of(trained: Trained) -> GridSettings:
+    """Return the canonical grid of a registration."""
+    return GridSettings(shape=trained.shape, spacing_mm=trained.network.spacing_mm)
 
 
 def register(pair: Pair, trained: Trained, path: PathSettings, labelled_by: str) -> Tensor:
     """Register a pair by a network; return the displacement [1, 3, Z, Y/2, X/2] in mm on the motion grid."""
     settings = trained.settings.model_copy(update={"path": path})
-    valid, device = pair.placement.valid, next(trained.network.parameters()).device
-    source, target = fill_invalid(torch.from_numpy(pair.canonical), valid).to(device)[:, None, None]
+    seen, device = pair.canonical[grid_of(trained)], next(trained.network.parameters()).device
+    valid = seen.placement.valid
+    source, target = fill_invalid(torch.from_numpy(seen.frames), valid).to(device)[:, None, None]
     known = None
     if path.needs_labels:
-        shares = fill_invalid(torch.from_numpy(label_shares(pair.found[labelled_by], pair.placement)), valid).to(device)
+        shares = fill_invalid(torch.from_numpy(label_shares(pair.found[labelled_by], seen.placement)), valid).to(device)
         known = shares[:1], shares[1:]
     return refine(trained.network, source, target, valid, settings, known).displacement.cpu()
 
@@ -136,20 +159,31 @@ def by_tool(tool: Callable[..., np.ndarray], **options: object) -> Method:
     return run
 
 
-def registration_rows(heart: Heart, displacement: Tensor) -> list[dict[str, Any]]:
-    """Return a row per structure: agreement of the moved ED labels with those of ES, and regularity about the heart."""
+def registration_rows(pair: Pair, displacement: Tensor) -> list[dict[str, Any]]:
+    """Return a row per structure: agreement of the moved ED labels with those of ES, and regularity about the heart.
+
+    Args:
+        pair: the patient.
+        displacement: [1, 3, Z, Y, X] in mm on the native voxels.
+    """
+    heart = pair.heart
     moved = warp_labels(torch.from_numpy(heart.labels[:1]), displacement, heart.spacing_mm).numpy()[0]
-    determinant = jacobian_determinant(displacement[(..., *_about(heart))].contiguous(), heart.spacing_mm)
+    determinant = jacobian_determinant(displacement[(..., *_about(pair))].contiguous(), heart.spacing_mm)
     found = regularity(determinant)
     topology = {"folded_pct": 100 * found.folded_share, "sd_log_jacobian": found.sd_log_jacobian}
     return [row | topology for row in agreement(moved, heart.labels[1], heart.spacing_mm)]
 
 
-def _about(heart: Heart) -> tuple[slice, slice, slice]:
-    """Return the box of the expert's labels with a margin of 10 mm in the plane."""
+def _about(pair: Pair) -> tuple[slice, slice, slice]:
+    """Return the box of the expert's labels with a margin of 10 mm in the plane, as far as displacements reach.
+
+    At the edge of the canonical grid a taper, or the end of what a tool sees, brings the displacement to zero, and may
+    fold what no registration has folded.
+    """
     box = []
-    for axis, spacing in enumerate(heart.spacing_mm, 1):
-        held = np.flatnonzero(heart.labels.any(axis=tuple(other for other in range(4) if other != axis)))
-        margin = round(MARGIN_MM / spacing) if axis > 1 else 0
-        box.append(slice(max(int(held[0]) - margin, 0), int(held[-1]) + margin + 1))
+    for axis, (spacing, seen) in enumerate(zip(pair.heart.spacing_mm, pair.box)):
+        held = np.flatnonzero(pair.heart.labels.any(axis=tuple(other for other in range(4) if other != axis + 1)))
+        margin, edge = (round(MARGIN_MM / spacing), TAPER_VOXELS + 1) if axis else (0, 0)
+        first, last = max(held[0] - margin, seen.start + edge), min(held[-1] + margin + 1, seen.stop - edge)
+        box.append(slice(int(first), int(last)))
     return box[0], box[1], box[2]

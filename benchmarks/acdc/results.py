@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from function_table import say_function
+from function_table import say_by_split, say_function
 from label_table import say_labels
 from registration_table import say_registration
 
@@ -61,7 +61,7 @@ class Results:
             text += [_head("Ejection fraction from the ED frame alone", tables["function"])]
             text += [say_function(tables["function"], self.contracted, self.as_it_is)]
         if "folds" in tables:
-            text += [_head("The same in folds", tables["folds"]), SEEN]
+            text += [_head("The same in folds", tables["folds"]), SEEN, say_by_split(tables["folds"])]
             text += [say_function(tables["folds"], self.contracted, self.as_it_is)]
         self.page.write_text("\n\n".join([*text, f"Data: {CITATION}."]) + "\n")
 

@@ -14,12 +14,11 @@ import torch
 sys.path.append(str(Path(__file__).parents[1] / "shared"))
 from function import AS_IT_IS, CONTRACTED, Case, Fitted, Shipped, function_rows, in_folds, simulated_ecg
 from hearts import ejection_fraction, read_hearts
-from registration import Method, Pair, networks, register, registration_rows, tools
+from registration import Method, Pair, grid_of, networks, register, registration_rows, tools
 from results import Results, Rows
 from timing import timed
 from weights import Weights
 
-from cof.config.data import GridSettings
 from cof.config.motion import PathSettings
 from cof.labels.predict import Labeller
 from labels import label_rows
@@ -39,7 +38,7 @@ def main() -> None:
     shipped = _shipped(parser, arguments, weights)
     labellers = _labellers(arguments, weights, beside)
     trained, path = weights.registration(arguments.registration), weights.path(arguments.registration)
-    grid = GridSettings(shape=trained.shape, spacing_mm=trained.network.spacing_mm)
+    grids = [grid_of(each.registration(arguments.registration)) for each in (weights, *beside)]
     results = Results(
         arguments.out,
         f"ACDC, {arguments.split} patients, {arguments.threads} thread(s), {weights.name}",
@@ -52,7 +51,7 @@ def main() -> None:
         # A training patient is there for the mean motion and the regressions alone.
         used = {name: one for name, one in labellers.items() if measured or name == weights.name}
         labelled = {name: timed(partial(one.label, heart.frames, heart.spacing_mm)) for name, one in used.items()}
-        pair = Pair.of(heart, grid, {name: found for name, (found, _, _) in labelled.items()})
+        pair = Pair.of(heart, grids, {name: found for name, (found, _, _) in labelled.items()})
         if measured and LABELS in arguments.parts:
             for name, (found, cpu, _) in labelled.items():
                 who = heart.who | {"labeller": name}
@@ -67,7 +66,8 @@ def main() -> None:
             if path.refinement.steps:
                 motions["as config.json"] = register(pair, trained, path, weights.name)[0]
             named = {f"registration of both frames, {how} (ceiling)": u for how, u in motions.items()}
-            cases.append(Case.of(pair, weights.name, shipped.trained.beat_samples, named))
+            found, samples = pair.found[weights.name], shipped.trained.beat_samples
+            cases.append(Case.of(heart, pair.canonical[grids[0]], found, samples, named))
     if shipped is not None:
         fitted = Fitted.of([case for case in cases if case.heart.split == TRAIN])
         for case in (case for case in cases if case.heart.split == VALIDATION):
@@ -103,14 +103,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, weights: list[Weights]) -> None:
-    """Refuse weights of one name, or whose registrations have not one canonical grid."""
+    """Refuse weights of one name, which would share rows."""
     names = [each.name for each in weights]
     if len(set(names)) < len(names):
         parser.error(f"--beside: two weights have the name {max(names, key=names.count)}: rename a folder")
-    grids = {each.name: each.registration(arguments.registration) for each in weights}
-    shapes = {(one.shape, one.network.spacing_mm) for one in grids.values()}
-    if len(shapes) > 1:
-        parser.error(f"--beside: the registrations of {', '.join(grids)} have not the same canonical grid")
 
 
 def _methods(
@@ -173,7 +169,7 @@ def _registered(pair: Pair, methods: dict[str, Method], warm_up: bool) -> Rows:
     for name, method in methods.items():
         finish, cpu, wall = timed(partial(method, pair))
         who = pair.heart.who | {"method": name, "cpu_s": cpu, "wall_s": wall}
-        rows += [who | row for row in registration_rows(pair.heart, finish())]
+        rows += [who | row for row in registration_rows(pair, finish())]
     return rows
 
 
