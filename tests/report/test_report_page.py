@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from browser import browse, needs_browser
 from ring_hearts import BAD_ANNOTATION, BROKEN_ECG, FEW_SLICES, SLICES, SPACING, amplitude_mm, radius_mm
 
+from browser import browse, needs_browser
 from cof.artefacts.exclusions import Exclusions
 from cof.errors import Reason, UsageError
 from cof.features.artefacts import write_features

@@ -117,7 +117,13 @@ def add_what_it_was_made_from(folder: Path) -> None:
     write_beat(folder / "beat.csv", np.linspace(0.3, 1.4, 12)[:, None] * beat, 800.0)
     summary = json.loads((folder / "summary.json").read_text())
     summary["ecg"] = {"rr_ms": 800.0, "low_quality": False, "irregular": True, "repairs": ["lead V1 <flat> bridged"]}
-    summary["scan"] = {"kind": "cine", "frames": FRAMES, "slices": SHAPE[0], "rolled_by": 2, "repairs": ["one gap filled"]}
+    summary["scan"] = {
+        "kind": "cine",
+        "frames": FRAMES,
+        "slices": SHAPE[0],
+        "rolled_by": 2,
+        "repairs": ["one gap filled"],
+    }
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / ".cof-manifest.json").unlink()
     write_manifest(folder)

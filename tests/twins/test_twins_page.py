@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from beating_heart import FRAMES, add_what_it_was_made_from, write_beating_heart
-from browser import NO_WEBGL, WEBGL, needs_browser, visit
 from PIL import Image
 
 import cof
+from browser import NO_WEBGL, WEBGL, needs_browser, visit
 from cof.privacy import check_paths
 from cof.twins.exports.heart import Heart
 from cof.twins.page import bullseye
@@ -265,7 +265,8 @@ def console(done: Any) -> list[str]:
 PROBE = """
   const root = document.documentElement;
   if (!window.cof || root.dataset.found) return;
-  const { clock } = cof, frames = [], key = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  const { clock } = cof, frames = [];
+  const key = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
   const found = { playing: clock.playing };
   for (const phase of [0, 0.2, 0.45, 0.7, 0.95]) {
     clock.seek(phase);
@@ -337,7 +338,7 @@ def test_it_fits_its_window_and_shows_the_surfaces_in_their_colours(text: str, t
       window.onresize = () => {{
         const fits = document.documentElement.scrollWidth <= window.innerWidth && window.innerWidth === {width};
         const colour = fits ? "rgb(0,255,0)" : "rgb(255,0,0)";
-        light.style = `position: fixed; left: 0; right: 0; bottom: 0; height: 10px; z-index: 9; background: ${{colour}}`;
+        light.style = `position: fixed; inset: auto 0 0 0; height: 10px; z-index: 9; background: ${{colour}}`;
       }};
       window.onresize();"""
     path, shot = probed(text, tmp_path / "twin.html", script), tmp_path / "page.png"

@@ -139,8 +139,9 @@ def twin_from_files(
             `twin.safetensors`, `twin.function.json`), `volumes.csv` (one row per frame) and `summary.json` (function,
             what was read and repaired, origin of the networks, warnings about implausible numbers, and a notice on the
             choice of the files). Beside it lies what it was made from (`cof.twins.artefacts.BESIDE`): a whole cine
-            (`scan.nii`, its sidecar and labels) and the cycle of the ECG (`beat.csv`). With a calibrated model, the last two have intervals for EF, ESV and every LV volume.
-            Repairs are also logged.
+            (`scan.nii`, its sidecar and labels) and the cycle of the ECG (`beat.csv`). With a calibrated
+            model, `volumes.csv` and `summary.json` have intervals for EF, ESV and every LV volume. Repairs are also
+            logged.
         ed_frame: index of the recorded frame of a cine that shows end diastole; None finds it.
         anchor_phase: in [0, 1). For an anchor volume, the phase that it shows, as known from ECG gating; for a cine,
             the phase of the frame that the model may see. None takes the model's own: end diastole, but for the family

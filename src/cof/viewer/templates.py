@@ -31,7 +31,7 @@ def as_hash(value: str) -> Markup:
 
 
 def environment(folder: Path) -> Environment:
-    """Return the environment of the templates in a folder: it escapes and redacts all text; unknown names are errors."""
+    """Return the environment of the templates in a folder; it escapes and redacts text, and refuses unknown names."""
     made = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,

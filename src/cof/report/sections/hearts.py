@@ -62,7 +62,10 @@ def context(sources: Sources) -> dict[str, Any]:
         "model": model,
         "subjects": [
             _heart(results, assets, f"heart-{index}", subject, real[subject], labels[subject], twins[subject])
-            | {"page": _page(results, assets, model, subject), "remarks": _with_doubts(sources.remarks.get(subject, []), twins[subject])}
+            | {
+                "page": _page(results, assets, model, subject),
+                "remarks": _with_doubts(sources.remarks.get(subject, []), twins[subject]),
+            }
             for index, subject in enumerate(shown, 1)
         ],
         "trained_on": models_banner(results, {model: model}) if shown else [],

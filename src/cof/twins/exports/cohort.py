@@ -16,7 +16,6 @@ from cof.artefacts.folders import whole_folder
 from cof.artefacts.parquet import read_table
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
 from cof.ecg.record import LEADS
-from cof.inputs import Folder
 from cof.models.trained import load
 from cof.options import ExclusionsOut, Out, Read
 from cof.options import Results as ResultsFolder
@@ -48,7 +47,9 @@ class Member:
 
     def row(self, stage: str) -> pd.Series | None:
         """Return the subject's row of the table of one stage; None if there is none."""
-        rows = pd.read_parquet(self.results / stage / f"{self.batch}.parquet", filters=[("subject", "==", self.subject)])
+        rows = pd.read_parquet(
+            self.results / stage / f"{self.batch}.parquet", filters=[("subject", "==", self.subject)]
+        )
         return None if rows.empty else rows.iloc[0]
 
     @property

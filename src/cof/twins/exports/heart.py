@@ -50,7 +50,8 @@ class Heart:
             nominal cycle of one second.
         summary: content of `summary.json`.
         recorded: the cine that it was made from; None if it was made from an anchor alone, or the folder lacks it.
-        beat_mv: [12, N] in mV, the cycle of the ECG from R peak to R peak; None without an ECG, or if the folder lacks it.
+        beat_mv: [12, N] in mV, the cycle of the ECG from R peak to R peak; None without an ECG, or if the folder
+            lacks it.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """The bull's-eye of wall thickening: the 16 segments of the American Heart Association as shapes of an SVG.
 
-Segments lie as a reader sees them: anterior on top, the septum on the left (Cerqueira et al., Circulation 105:539, 2002).
+Segments lie as a reader sees them: anterior on top, the septum on the left (Cerqueira et al., Circulation 105:539,
+2002).
 """
 
 import math
@@ -8,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cof.metrics.regional import SEGMENTS, regional_function
+from cof.metrics.regional import regional_function
 from cof.twins.exports.heart import Heart
 
+_WALLS = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")
 NAMES = (
-    *(f"basal {wall}" for wall in ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")),
-    *(f"mid {wall}" for wall in ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")),
+    *(f"{level} {wall}" for level in ("basal", "mid") for wall in _WALLS),
     *(f"apical {wall}" for wall in ("anterior", "septal", "inferior", "lateral")),
-)  # fmt: skip
+)
 # Inner and outer radius of basal, mid and apical ring; width of a segment, and centres in degrees, anticlockwise from
 # the right.
 _RINGS = (
@@ -51,7 +52,7 @@ class Segment:
 
 
 def thickening(heart: Heart) -> np.ndarray | None:
-    """Return the wall thickening [16] in % from ED to ES, NaN where it is not defined; None for a heart without motion."""
+    """Return the wall thickening [16] in % from ED to ES, NaN where undefined; None for a heart without motion."""
     if heart.displacement is None or heart.placement is None:
         return None
     mirrored = heart.cine.oriented and float(np.linalg.det(heart.affine[:3, :3])) > 0
@@ -64,8 +65,7 @@ def segments(values: np.ndarray) -> list[Segment]:
     """Return the segments 1 to 16 with their thickening [16] in %."""
     drawn = []
     places = [(inner, outer, width, centre) for inner, outer, width, centres in _RINGS for centre in centres]
-    assert len(places) == len(NAMES) == SEGMENTS
-    for name, (inner, outer, width, centre), value in zip(NAMES, places, values):
+    for name, (inner, outer, width, centre), value in zip(NAMES, places, values, strict=True):
         known = bool(np.isfinite(value))
         fill = next(colour for top, colour in SCALE if value < top or math.isinf(top)) if known else UNKNOWN
         x, y = _at((inner + outer) / 2, centre)
