@@ -21,7 +21,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Tests side by side, one file to a process; `make test CORES=8` on a larger machine.
 PYTEST = $(BIN)/python -m pytest tests --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo bench real test unit coverage torture docs lint format lock clean
+.PHONY: help install demo heart surfaces bench real test unit coverage torture docs lint format lock clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,19 @@ install: .venv/.installed ## make .venv from the lock
 
 demo: install ## run the whole chain on the embedded synthetic cohort, to results/report/index.html
 	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile $(CONFIG) -- all
+
+# One synthetic person who is in no cohort, and what `cof` needs to make a heart of two files.
+HEART := results/heart
+PERSON := {"first": 9001, "train": 0, "validation": 0, "test": 1, "frames": 25, "slices": 10, "matrix": 144}
+
+heart: install ## one generated heart as a page for the browser: a synthetic person's, by the weights in weights/bench (minutes)
+	$(BIN)/cof phantom --out $(HEART)/phantom --settings '$(PERSON)' --workers 1 --overwrite
+	$(BIN)/cof twin --weights weights/bench --ecg $(HEART)/phantom/raw/ecg/* --scan $(HEART)/phantom/raw/cine/* --out $(HEART)/twin --overwrite
+	$(BIN)/cof export $(HEART)/twin --formats page --out $(HEART)/export --overwrite
+	@echo "Open $(CURDIR)/$(HEART)/export/page/twin.html in a browser."
+
+surfaces: ## rebuild the script of the page's 3-D view with node and npm (web/README.md)
+	cd web && npm ci --no-audit --no-fund --ignore-scripts && npm run build
 
 bench: install ## the larger synthetic cohort behind docs/science/results.md (hours; resumes where it stopped)
 	$(BIN)/snakemake --profile workflow/profiles/local --cores $(CORES) --configfile workflow/config/bench.yaml -- all

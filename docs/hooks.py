@@ -16,7 +16,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 # Pages that lie beside what they describe; on the site they stand under repository/.
-OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "weights/README.md", "results/README.md", "benchmarks/**/README.md")
+OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "weights/**/README.md", "results/README.md", "benchmarks/**/README.md")
 MOUNT = "repository"
 _LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">(?:\\\((.*?)\\\)|\\\[(.*?)\\\])</\1>', re.DOTALL)

@@ -12,7 +12,8 @@ HEADER = """\
 # Every package of the reference environment, pinned (Python 3.11). `make lock` renews it.
 # torch pins its own accelerator packages exactly, so an ordinary install gives an ordinary GPU build.
 """
-LEFT_OUT = ("chain-of-flow", "pip", "uv", "triton", "nvidia-", "cuda-")
+# Last the checkers of `envs/checkers.txt`, which no installation needs.
+LEFT_OUT = ("chain-of-flow", "pip", "uv", "triton", "nvidia-", "cuda-", "dcm2niix", "dcmqi", "dicom3tools")
 KEPT = ("timm", "torchvision")
 
 

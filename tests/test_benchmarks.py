@@ -12,7 +12,10 @@ SCRIPTS = sorted(BENCHMARKS.glob("*/*.py"))
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.relative_to(BENCHMARKS).as_posix())
 def test_what_it_imports_is_there(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(script.parent)
+    for folder in (BENCHMARKS / "shared", script.parent):
+        monkeypatch.syspath_prepend(folder)
+    for other in SCRIPTS:  # two folders may have modules of one name
+        monkeypatch.delitem(sys.modules, other.stem, raising=False)
     name = f"benchmark_{script.parent.name}_{script.stem}"
     spec = importlib.util.spec_from_file_location(name, script)
     assert spec is not None

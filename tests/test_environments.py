@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -57,6 +58,16 @@ def test_every_import_of_the_package_is_in_the_environment_that_runs_it() -> Non
     for module in modules:
         names = {canonicalize_name(name) for name in providers[module]}
         assert names & pins.keys(), f"the lock has nothing that provides {module}"
+
+
+def test_checkers_are_pinned_and_stay_out_of_the_lock() -> None:
+    lines = [line for line in (ENVS / "checkers.txt").read_text().splitlines() if not line.startswith("#")]
+    names = {canonicalize_name(line.split("==")[0]) for line in lines}
+    assert all("==" in line for line in lines)
+    assert names == {"dcm2niix", "dcmqi", "dicom3tools"}
+    assert not names & lock().keys()
+    printed = subprocess.run([sys.executable, ENVS / "lock.py"], capture_output=True, text=True, check=True).stdout
+    assert not [line for line in printed.splitlines() if line.split("==")[0] in names]
 
 
 def test_every_rule_runs_in_an_environment_made_from_the_lock() -> None:

@@ -19,7 +19,7 @@ FLOORS = (
     ("cohort",),
     ("sheets", "phantom", "labels", "lookup"),
     ("motion",),
-    ("quality", "features", "truth"),
+    ("quality", "features", "truth", "viewer"),
     ("models",),
     ("models.flow", "models.video"),
     ("models.controls",),

@@ -13,7 +13,7 @@ import pytest
 
 import cof
 from cof.artefacts.folders import MANIFEST
-from cof.twins.single import FILES
+from cof.twins.artefacts import BESIDE, FILES
 from unseen import BENCH, REPOSITORY, Unseen
 
 PACKAGE = REPOSITORY / "src/cof"
@@ -100,7 +100,8 @@ def test_it_makes_the_heart_that_the_checkout_makes(
     run(environment / "bin/cof", "twin", *raw, "--out", "heart", at=tmp_path)
     folders = tmp_path / "heart", one_heart[0]
     made, same = map(cof.Heart.read, folders)
-    assert [sorted(path.name for path in folder.iterdir()) for folder in folders] == [sorted([*FILES, MANIFEST])] * 2
+    expected = sorted([*FILES, *BESIDE, MANIFEST])
+    assert [sorted(path.name for path in folder.iterdir()) for folder in folders] == [expected] * 2
     np.testing.assert_allclose(made.frames.astype(int), same.frames, atol=2)
     np.testing.assert_allclose(made.displacement, same.displacement, atol=0.01)
     np.testing.assert_allclose(made.volumes, same.volumes, atol=0.2)

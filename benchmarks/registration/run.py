@@ -4,18 +4,15 @@ Run with `--help`; README.md explains the output.
 """
 
 import argparse
-import resource
-import time
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from peers import demons, syn
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
@@ -38,6 +35,10 @@ from cof.motion.stage import Trained, load
 from cof.motion.warp import fill_invalid, warp_labels
 from cof.tables.bootstrap import interval_of, resampled
 from cof.truth.artefacts import Truth
+
+sys.path.append(str(Path(__file__).parents[1] / "shared"))
+from peers import TUNED_DEMONS, TUNED_SYN, demons, syn, unmoved
+from timing import timed
 
 SUNNYBROOK_LV, SUNNYBROOK_MYOCARDIUM = 3, 2
 FRAMES = 50
@@ -163,11 +164,6 @@ def by_tool(tool: Callable[..., np.ndarray], **options: object) -> Method:
     return register
 
 
-def unmoved(fixed: np.ndarray, moving: np.ndarray, spacing_mm: object) -> np.ndarray:
-    """Return the zero displacement (no registration)."""
-    return np.zeros((3, *fixed.shape), np.float32)
-
-
 def to_native(displacement: np.ndarray, placement: Placement) -> np.ndarray:
     """Return a displacement [3, Z, Y, X] of the canonical grid at native voxels, by linear interpolation; 0 outside."""
     axes = [
@@ -197,15 +193,6 @@ def measure(pair: Pair, found: Found) -> dict[str, float]:
         row["epe_mm"] = float(np.linalg.norm(error, axis=0).mean())
         row["epe_in_plane_mm"] = float(np.linalg.norm(error[1:], axis=0).mean())
     return row
-
-
-def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Run `work`; return its result, CPU seconds and wall seconds."""
-    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    result = work()
-    after, end = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return result, cpu, end - start
 
 
 def speed(trained: Trained, pairs: list[Pair]) -> str:
@@ -300,11 +287,6 @@ def _write(rows: pd.DataFrame, out: Path, threads: int) -> None:
     for cohort, group in rows.groupby("cohort", sort=False):
         text += [f"{cohort}, {group['pair'].nunique()} pairs, {threads} thread(s)", "", summarise(group), ""]
     (out / "registration.md").write_text("\n".join(text))
-
-
-# Chosen by LV Dice on pairs of the validation split: README.md.
-TUNED_SYN = {"type_of_transform": "SyNOnly", "syn_metric": "CC", "syn_sampling": 2, "reg_iterations": (40, 20, 10)}
-TUNED_DEMONS = {"iterations": (100, 100, 50), "sigma_voxels": 1.0}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Run with `--help`; README.md explains the output.
 """
 
 import argparse
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from PIL import Image
 
 from cof.cine.annotations import read_annotation
 from cof.cine.reader import read_cine_source
+from cof.config import parse
 from cof.heart.structures import STRUCTURES
 from cof.labels.predict import Labeller
 from cof.metrics.overlap import dice
@@ -151,7 +153,7 @@ def say(rows: pd.DataFrame, spacing_mm: tuple[float, float, float]) -> str:
 def main() -> None:
     """Label the given images; write rows and tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True, help="folder with labeller/")
+    parser.add_argument("--weights", type=Path, required=True, help="folder with labeller/ and config.json")
     parser.add_argument("--png", type=Path, help="folder with Images/ and Labels/")
     parser.add_argument("--spacing", type=float, nargs=3, default=SPACING_MM, help="of the PNGs, mm (z, y, x)")
     parser.add_argument("--case", nargs=3, action="append", default=[], metavar=("NAME", "SCAN", "CONTOURS"))
@@ -159,7 +161,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    labeller = Labeller.load(arguments.weights / "labeller", mirroring=False)
+    settings = parse(json.loads((arguments.weights / "config.json").read_text()), "config.json")
+    labeller = Labeller.load(arguments.weights / "labeller", settings.labels.mirroring)
     arguments.out.mkdir(parents=True, exist_ok=True)
     text = [f"{arguments.weights}"]
     if arguments.png is not None:

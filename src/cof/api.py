@@ -1,10 +1,11 @@
 """Hearts in Python: `cof.twin(...)` makes one, `cof.Heart` holds it."""
 
-import json
 import os
+import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import webbrowser
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,43 @@ import numpy as np
 import pandas as pd
 
 from cof.artefacts.folders import whole_folder
-from cof.cine.volume import read_cine, read_labels
 from cof.errors import CofError, UsageError, redact
+from cof.heart.surfaces import Surface
 from cof.outputs import Form, Output, claim
-from cof.twins.artefacts import read_canonical
-from cof.twins.single import FILES, NAME, twin_from_files
+from cof.twins.artefacts import BESIDE, FILES, NAME, notices
+from cof.twins.exports.formats import export, formats_of
+from cof.twins.exports.heart import Heart as Exported
+from cof.twins.single import twin_from_files
 
 AnyPath = str | os.PathLike[str]
 
 _INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("SV", "sv_ml", "mL"), ("EF", "ef_pct", "%"))
+
+
+@dataclass(frozen=True, repr=False)
+class Shown:
+    """The page of a heart. A notebook shows it as a frame; it may be passed on as `html`.
+
+    Attributes:
+        html: the page, which contains everything that it shows.
+    """
+
+    html: str
+
+    def open(self) -> Path:
+        """Open the page in the browser, from a file in the folder for temporary files, and return that file."""
+        with tempfile.NamedTemporaryFile("w", prefix="heart-", suffix=".html", encoding="utf-8", delete=False) as file:
+            file.write(self.html)
+        webbrowser.open(Path(file.name).as_uri())
+        return Path(file.name)
+
+    def __repr__(self) -> str:
+        return f"<page of a generated heart, {len(self.html) / 1e6:.1f} MB; open() shows it in the browser>"
+
+    def _repr_html_(self) -> str:
+        """Return the page as a frame for a notebook."""
+        style = "width: 100%; height: 56rem; border: 1px solid #dfe3e8; border-radius: 8px"
+        return f'<iframe title="Generated heart" style="{style}" srcdoc="{escape(self.html)}"></iframe>'
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,6 +81,7 @@ class Heart:
     rr_ms: float
     volumes: pd.DataFrame
     summary: dict[str, Any]
+    _exported: Exported
     _files: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
@@ -63,24 +93,23 @@ class Heart:
             CofError: the cine cannot be read.
         """
         place = Path(folder).expanduser()
-        missing = [name for name in FILES if not (place / name).is_file()]
-        if missing:
-            raise UsageError(redact(f"{place} holds no heart made by `cof twin`: missing {', '.join(missing)}"))
-        cine = read_cine(place / f"{NAME}.nii")
-        summary = json.loads((place / "summary.json").read_text())
-        timed = summary["function"]["rr_ms"] is not None
-        _, displacement = read_canonical(place / f"{NAME}.safetensors")
+        try:
+            made = Exported.read(place)
+        except UsageError as error:
+            raise UsageError(redact(str(error))) from None
+        cine, labels = replace(made.cine, frames=_fixed(made.cine.frames)), _fixed(made.labels)
         return cls(
-            _fixed(cine.frames),
-            _fixed(read_labels(place / f"{NAME}.labels.nii.gz")),
-            None if displacement is None else _fixed(displacement.float().numpy()),
+            cine.frames,
+            labels,
+            None if made.displacement is None else _fixed(made.displacement.float().numpy()),
             _fixed(cine.affine),
             cine.spacing_mm,
-            _fixed(cine.frame_times_ms if timed else np.full(len(cine.frames), np.nan)),
-            cine.rr_ms if timed else np.nan,
+            _fixed(cine.frame_times_ms if made.timed else np.full(len(cine.frames), np.nan)),
+            cine.rr_ms if made.timed else np.nan,
             pd.read_csv(place / "volumes.csv"),
-            summary,
-            {name: (place / name).read_bytes() for name in FILES},
+            made.summary,
+            replace(made, cine=cine, labels=labels),
+            {name: (place / name).read_bytes() for name in (*FILES, *BESIDE) if (place / name).is_file()},
         )
 
     @property
@@ -108,26 +137,52 @@ class Heart:
     @property
     def notices(self) -> list[str]:
         """Notices to repeat wherever this heart is shown."""
-        learnt = self.summary["trained_on"].get("labeller", {}).get("notice")
-        unheard = ["made without an ECG"] if self.summary["ecg"] is None else []
-        terms = self.summary.get("terms", [])
-        return ["research software, not for diagnosis", *unheard, *([learnt] if learnt else []), *terms]
+        return notices(self.summary)
 
-    def save(self, folder: AnyPath, overwrite: bool = False) -> None:
-        """Write the files that `cof twin --out` writes.
+    @property
+    def surfaces(self) -> dict[str, Surface]:
+        """Moving surfaces by name: `LV endocardium`, `LV epicardium`, `RV endocardium`; computed when first asked for.
+
+        Raises:
+            UsageError: the model generates images and no motion, or the files do not tell where its grid lies.
+            CofError: a structure is missing in the labels of ED.
+        """
+        return self._exported.surfaces
+
+    def show(self) -> "Shown":
+        """Show the heart: in a notebook as a frame below the cell, elsewhere as a page in the browser.
+
+        Raises:
+            CofError: the labels of ED show no left ventricle.
+        """
+        from cof.twins.page.html import page
+
+        shown = Shown(page(self._exported))
+        if "ipykernel" not in sys.modules:
+            shown.open()
+        return shown
+
+    def save(self, folder: AnyPath, overwrite: bool = False, formats: Sequence[str] = ()) -> None:
+        """Write the files that `cof twin --out` writes, and the heart in formats of other software.
 
         Args:
             folder: folder that does not exist yet, or is empty.
             overwrite: replace a folder that cof has made.
+            formats: names of formats, such as `["stl", "glb"]`; each is written into a folder of its name, as
+                `cof export` does.
 
         Raises:
-            UsageError: the folder is not empty, or cannot be written.
+            UsageError: the folder is not empty, or cannot be written; a format is unknown, or needs surfaces that this
+                heart does not have.
         """
         out = Path(folder).expanduser()
+        formats = formats_of(formats)
         claim([Output("folder", out, Form.FOLDER, asked_by="overwrite=True")], [], overwrite)
         with whole_folder(out) as made:
             for name, content in self._files.items():
                 (made / name).write_bytes(content)
+            if formats:
+                export(self._exported, made, formats)
 
     def __repr__(self) -> str:
         frames, *shape = self.frames.shape

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     CINE_TOO_FEW_FRAMES = "cine_too_few_frames"
     CINE_GEOMETRY = "cine_geometry"
     CINE_NOT_FINITE = "cine_not_finite"
+    CINE_SYNTHETIC = "cine_synthetic"
     ANCHOR_MISMATCH = "anchor_mismatch"
     PAIR_MISMATCH = "pair_mismatch"
     ANNOTATION_UNREADABLE = "annotation_unreadable"

@@ -9,6 +9,7 @@ import re
 import stat
 import subprocess
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 import typer
 from PIL import Image, UnidentifiedImageError
 
-from cof.errors import UsageError, redact
+from cof.errors import UsageError, raise_if_broken, redact
 from cof.progress import Progress
 
 # The only file that may hold ids, as long as nobody but its owner can read it.
@@ -41,6 +42,8 @@ _LONGEST_WORD = 256
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif")  # only metadata: compressed pixels can spell any number
 _HEAD_BYTES = 2**20  # so much of a binary file is read: headers and their texts
+_PACKED = re.compile(rb"^encoding: *(raw|gz|gzip|bz2|bzip2) *$", re.MULTILINE)  # the array of an NRRD file is binary
+_PREAMBLE, _DICOM, _DEFLATED = 128, b"DICM", b"1.2.840.10008.1.2.1.99"
 _SNIFFED_BYTES = 8192  # as in git, a file with a zero byte up to here is binary
 
 
@@ -204,6 +207,13 @@ def _content(name: str, file: IO[bytes]) -> Iterator[str]:
             header = file.read(min(length, _HEAD_BYTES))
             if _found(_LAYOUT.sub(b"", header)):
                 yield ", its header"
+        elif name.endswith(".nrrd"):
+            # Only the header: after its empty line comes a binary array, whose bytes can spell any number.
+            text, packed, _ = file.read(_HEAD_BYTES).partition(b"\n\n")
+            file.seek(0)
+            yield from _lines(text) if packed and _PACKED.search(text) else _text(file)
+        elif (content := _without_pixels(file)) is not None:
+            yield from (f", byte {offset}" for offset in numbers(content))
         elif name.endswith(".gz"):
             with gzip.GzipFile(fileobj=file) as unpacked:
                 yield from _text(unpacked)
@@ -226,6 +236,32 @@ def _content(name: str, file: IO[bytes]) -> Iterator[str]:
     ):
         file.seek(0)
         yield from _text(file)
+
+
+def _without_pixels(file: IO[bytes]) -> bytes | None:
+    """Return a DICOM file without the bytes of its pixels, which can spell any number; None for any other file."""
+    begin = file.read(_PREAMBLE + len(_DICOM))
+    file.seek(0)
+    if begin[_PREAMBLE:] != _DICOM:
+        return None
+    import pydicom
+
+    content = file.read()
+    file.seek(0)
+    if _DEFLATED in content[:_SNIFFED_BYTES]:
+        return None
+    read = io.BytesIO(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they may quote an id
+            header = pydicom.dcmread(read, stop_before_pixels=True)
+        implicit, little = header.original_encoding
+        at = read.tell() + (4 if implicit else 8)
+        length = int.from_bytes(content[at : at + 4], "little" if little else "big")
+    except Exception as error:  # the parser can raise anything
+        raise_if_broken(error)
+        return None
+    return content[:at] + b"\n" + content[at + 4 + length :]
 
 
 def _text(file: IO[bytes] | gzip.GzipFile) -> Iterator[str]:

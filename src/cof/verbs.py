@@ -46,6 +46,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "One heart": {
         "twin": ("cof.twins.single:twin_from_files", "Make one heart from one ECG and one scan."),
+        "export": (
+            "cof.twins.exports.stage:export_twin",
+            "Write a heart of `cof twin` in the formats of other software.",
+        ),
         "register": (
             "cof.motion.register:register_volumes",
             "Register two volumes; write the displacement, the warped MOVING, the Jacobian determinants "
@@ -53,6 +57,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     "Tables and report": {
+        "export-hearts": (
+            "cof.twins.exports.cohort:export_hearts",
+            "Write chosen hearts of a cohort as pages or in other formats.",
+        ),
         "table": ("cof.tables.stage:make_table", "Make one table from the metrics of its models."),
         "cost": (
             "cof.tables.stage:make_cost",

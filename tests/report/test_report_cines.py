@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from ring_hearts import SPACING, ring_heart
 
-from cof.report import cines
 from cof.report.plots import THEMES, render
 from cof.report.sections.ecg import ecg_strip
 from cof.report.sections.hearts import volume_curves
+from cof.viewer import cines
 
 FRAMES, LABELS = ring_heart(9.0)
 
@@ -62,6 +62,17 @@ def test_sprite_sheet_shows_every_frame_of_every_slice() -> None:
             expected = 255 * np.clip((shown - low) / (high - low), 0, 1)
             assert tile.shape == expected.shape
             assert np.abs(tile - expected).mean() < 6
+
+
+def test_frames_that_no_webp_can_hold_side_by_side_stand_in_further_rows() -> None:
+    crop = cines.Crop((0,), (0, 8), (0, 4000), (0.0, 100.0), (1.0, 1.0))
+    frames = np.repeat(np.arange(6) * 20, 8 * 4000).reshape(6, 1, 8, 4000)
+    assert crop.across(6) == 4
+    with Image.open(io.BytesIO(cines.sprite_sheet(frames, crop))) as image:
+        sheet = np.asarray(image.convert("L"), float)
+    assert sheet.shape == (16, 16000)
+    tiles = [sheet[8 * (k // 4) :, 4000 * (k % 4) :][:8, :4000].mean() for k in range(6)]
+    assert tiles == pytest.approx(np.arange(6) * 51, abs=4)
 
 
 def test_contours_enclose_the_labels() -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from PIL import Image
 from ring_hearts import BAD_ANNOTATION, BROKEN_ECG, FEW_SLICES, SLICES, SPACING, amplitude_mm, radius_mm
 
+from browser import browse, needs_browser
 from cof.artefacts.exclusions import Exclusions
 from cof.errors import Reason, UsageError
 from cof.features.artefacts import write_features
@@ -197,6 +197,18 @@ def test_shown_hearts_are_held_out_and_have_a_heart(page: Page) -> None:
     assert shown == ["sub-0004-v2", "sub-0005-v2"]
 
 
+def test_the_page_of_a_heart_is_copied_beside_the_report(tiny_results: Path, page: Page, tmp_path: Path) -> None:
+    results = shutil.copytree(tiny_results, tmp_path / "results")
+    made = results / "exports/cof/sub-0004-v2/page/sub-0004-v2.html"
+    made.parent.mkdir(parents=True)
+    made.write_text("<p>a heart</p>")
+    found = report(results, tmp_path / "report")
+    links = [attributes["href"] for tag, attributes in found.elements if tag == "a" and "sub-" in attributes["href"]]
+    assert [link for link in links if link.startswith("assets/")] == ["assets/sub-0004-v2.html"]
+    assert (tmp_path / "report/assets/sub-0004-v2.html").read_text() == made.read_text()
+    assert "The generated heart in 3-D" not in page.text
+
+
 def test_function_numbers_match_the_closed_form(page: Page) -> None:
     """The ring heart's volume is a sum of discs, pi r^2 times the slice distance."""
     number = r"([\d.]+) ([\d.]+) ([\d.]+)"
@@ -289,18 +301,6 @@ def test_missing_inputs_are_usage_errors(tiny_results: Path, tmp_path: Path) -> 
     with pytest.raises(UsageError, match="--config: no such file"):
         make_report(results=tiny_results, config=tmp_path / "none.json", out=tmp_path / "report")
     assert not (tmp_path / "report").exists()
-
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="the page was not looked at: Chromium is not installed")
-
-
-def browse(page: Path, profile: Path, width: int, *options: str) -> str:
-    command = [
-        str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}",
-        "--virtual-time-budget=12000", f"--window-size={width},1600", *options, page.as_uri(),
-    ]  # fmt: skip
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
 
 def with_probe(folder: Path, copy: Path, script: str) -> Path:

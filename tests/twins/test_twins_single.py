@@ -14,6 +14,7 @@ from cof.cine.volume import Cine, read_cine, read_labels, uniform_times, write_c
 from cof.errors import CofError, Reason, UsageError
 from cof.twins import single
 from cof.twins.cautions import GENERATED, RATES, SCAN
+from cof.twins.exports.heart import Heart
 from cof.twins.single import NOTICE, twin_from_files
 
 FRAMES = 10  # of every heart of the smallest run
@@ -59,6 +60,11 @@ def test_one_heart_from_one_ecg_and_one_scan(results, tmp_path):
     np.testing.assert_allclose(volumes["lv_ml"], (labels == 1).sum((1, 2, 3)) * voxel_ml, atol=0.01)
     assert summary["function"]["LV"]["edv_ml"] == pytest.approx(volumes["lv_ml"][0], abs=0.01)
     assert str(results) not in (tmp_path / "twin/summary.json").read_text()
+    heart = Heart.read(tmp_path / "twin")
+    assert heart.recorded is not None
+    np.testing.assert_array_equal(heart.recorded.cine.frames[0], made.frames[0])
+    assert heart.beat_mv is not None
+    assert heart.beat_mv.shape[0] == 12
 
     anchor = tmp_path / "anchor.nii.gz"
     nib.save(nib.Nifti1Image(made.frames[0].transpose(2, 1, 0), made.affine), anchor)

@@ -115,7 +115,7 @@ def test_one_subject_runs_through_the_trained_models(continued: Path) -> None:
     [
         ("tables/costs.py", {"table", "cost", "report"}),
         ("metrics/overlap.py", {"evaluate", "table", "report"}),
-        ("report/cines.py", {"report"}),
+        ("viewer/cines.py", {"report", "twins_export"}),
     ],
 )
 def test_an_edit_of_a_module_runs_what_imports_it_again(

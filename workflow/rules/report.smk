@@ -147,6 +147,7 @@ rule report:
         expand(rules.cost.output.csv, table=CONFIG.tables),
         batches(rules.quality.output.table),
         batches(rules.quality.output.plausibility),
+        [] if ONLY else rules.twins_export.output,
         config=rules.configuration.output[0],
     output:
         directory(f"{R}/report"),

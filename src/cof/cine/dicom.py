@@ -16,6 +16,7 @@ from scipy.ndimage import affine_transform
 from cof.cine.acquisitions import later, named, one_acquisition
 from cof.cine.files import read_images
 from cof.cine.geometry import base_to_apex, check_spacing
+from cof.cine.headers import SYNTHETIC
 from cof.cine.images import Image, Plane
 from cof.cine.intensities import settled
 from cof.cine.order import Frames, common_cycle, in_order, on_cycle
@@ -75,7 +76,16 @@ def _cine(path: Path, max_missing: float, repairs: list[str]) -> Cine:
     names = dict.fromkeys(redact(image.series.description) for images in cycles for image in images[:1])
     names.pop("", None)
     times = uniform_times(cycle.count, cycle.rr_ms)
-    return Cine(frames, affine, times, cycle.rr_ms, tuple(names), (*repairs, *stretched), delay_ms=cycle.delay_ms)
+    return Cine(
+        frames,
+        affine,
+        times,
+        cycle.rr_ms,
+        tuple(names),
+        (*repairs, *stretched),
+        delay_ms=cycle.delay_ms,
+        synthetic=any(SYNTHETIC in image.kind for images in cycles for image in images),
+    )
 
 
 def _in_order(slices: list[list[Image]], repairs: list[str]) -> list[Frames]:

@@ -20,6 +20,7 @@ TAGS = {
     "TransferSyntaxUID": 0x00020010,
     "ImageType": 0x00080008,
     "SOPInstanceUID": 0x00080018,
+    "SyntheticData": 0x0008001C,
     "StudyDate": 0x00080020,
     "SeriesDate": 0x00080021,
     "AcquisitionDate": 0x00080022,

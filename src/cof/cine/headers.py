@@ -8,6 +8,9 @@ from functools import lru_cache
 
 from cof.cine.elements import Elements, Unreadable
 
+# Word in the kind of a synthetic image: a value of its ImageType, or added if SyntheticData is YES.
+SYNTHETIC = "SYNTHETIC"
+
 _GE_CREATOR, _GE_KINDS = "GEMS_PARM_01", {1: "PHASE", 2: "REAL", 3: "IMAGINARY"}
 
 
@@ -142,6 +145,8 @@ def series_of(elements: Elements) -> Series:
 def kind_of(elements: Elements) -> frozenset[str]:
     """Return the kind of image that a file states."""
     words = [*elements.text("ImageType").split("\\"), elements.text("ComplexImageComponent")]
+    if elements.text("SyntheticData").upper() == "YES":
+        words.append(SYNTHETIC)
     raw = elements.values.get("GeRawDataType", b"") if elements.text("GeCreator") == _GE_CREATOR else b""
     number = int.from_bytes(raw, "little") if len(raw) == 2 else int(raw) if raw.isdigit() else 0
     return frozenset(word.strip().upper() for word in (*words, _GE_KINDS.get(number, "")) if word.strip())

@@ -42,7 +42,8 @@ class Image:
         grey: pixels [Y, X], rescaled if the file says so, and what is known about them.
         plane: place of the image; images at one place share the object.
         series: series of the image.
-        kind: values of ImageType, complex component and, where the file says so, "TAGGED"; in upper case.
+        kind: values of ImageType, complex component and, where the file says so, "TAGGED" and "SYNTHETIC"; in upper
+            case.
         moment: time of the recording.
         interval_ms: the scanner's RR interval.
         cycle_frames: number of frames of a cycle that the scanner states.

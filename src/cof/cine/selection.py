@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from cof.cine.headers import SYNTHETIC
 from cof.cine.images import Image
 from cof.errors import CofError, Reason
 
@@ -40,6 +41,7 @@ def short_axis_cine(images: list[Image], repairs: list[str]) -> tuple[list[Image
     Raises:
         CofError: CINE_NO_SHORT_AXIS, nothing remains.
     """
+    images = _without_synthetic(images, repairs)
     kept = _without_phase(images, repairs)
     kept = _without_tags(kept, repairs)
     kept = _by_name(kept, repairs)
@@ -53,6 +55,15 @@ def short_axis_cine(images: list[Image], repairs: list[str]) -> tuple[list[Image
 def _frames_a_place(images: list[Image]) -> int:
     """Return the largest number of images that a series has at one place."""
     return max(Counter((image.series.uid, image.plane) for image in images).values(), default=0)
+
+
+def _without_synthetic(images: list[Image], repairs: list[str]) -> list[Image]:
+    """Leave out synthetic images if there are others: a folder may hold a scan and a heart generated from it."""
+    kept = [image for image in images if SYNTHETIC not in image.kind]
+    if not kept or len(kept) == len(images):
+        return images
+    repairs.append(f"{len(images) - len(kept)} synthetic images left out: the recorded ones are read")
+    return kept
 
 
 def _without_phase(images: list[Image], repairs: list[str]) -> list[Image]:

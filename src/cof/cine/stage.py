@@ -12,6 +12,7 @@ import typer
 
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import whole_folder
+from cof.artefacts.origin import REAL, origins
 from cof.artefacts.pairs import es_phases
 from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import stamp
@@ -57,8 +58,10 @@ def stack_batch(
     Raises:
         UsageError: sheet and key are not of the same cohort.
     """
-    phases = es_phases(read_table(sheet))
+    cohort = read_table(sheet)
+    phases = es_phases(cohort)
     subjects = list(phases.index)
+    said_real = set(cohort.loc[origins(cohort) == REAL, "subject"])
     keys = read_table(key).set_index("subject")
     if not set(subjects) <= set(keys.index):
         raise UsageError(
@@ -71,6 +74,12 @@ def stack_batch(
             with excluded.guard(subject):
                 files = keys.loc[subject]
                 recorded = read_subject(files, settings, float(phases[subject]))
+                if recorded.synthetic and subject in said_real:
+                    raise CofError(
+                        Reason.CINE_SYNTHETIC,
+                        "the cohort says that this heart is real, and the images that they are synthetic "
+                        "(SyntheticData or ImageType): leave the subject out, or correct its origin",
+                    )
                 drawn = None
                 if files["annotation"]:
                     with unannotated.guard(subject):

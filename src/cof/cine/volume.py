@@ -41,6 +41,7 @@ class Cine:
         delay_ms: time from the R peak to frame 0 by trigger times; NaN where it is not known.
         oriented: whether the file states the orientation of the stack in the patient. Otherwise slices are assumed to
             run from base to apex, images to be views from the apex, and the directions of `affine` have no meaning.
+        synthetic: whether the file states that its images are synthetic, as those of a generated heart are.
         es_phase: phase of a pair's second frame in (0, 1), with ED at 0; NaN for anything else.
     """
 
@@ -56,6 +57,7 @@ class Cine:
     delay_ms: float = math.nan
     oriented: bool = True
     es_phase: float = math.nan
+    synthetic: bool = False
 
     @property
     def kind(self) -> Literal["anchor", "pair", "cycle"]:
@@ -162,6 +164,8 @@ def write_cine(path: Path, cine: Cine, more: dict[str, Any] | None = None) -> No
     } | (more or {})
     if cine.kind == "pair":
         record["es_phase"] = cine.es_phase
+    if cine.synthetic:
+        record["synthetic"] = True
     sidecar(path).write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False))
 
 
@@ -187,6 +191,7 @@ def read_cine(path: Path) -> Cine:
             math.nan if record["delay_ms"] is None else float(record["delay_ms"]),
             bool(record.get("oriented", True)),
             float(record.get("es_phase", math.nan)),
+            bool(record.get("synthetic", False)),
         )
     except Exception as error:  # the parsers can raise anything
         raise_if_broken(error)

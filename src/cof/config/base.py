@@ -9,6 +9,8 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Triple = tuple[float, float, float]
 Labelling = Literal["nnunet", "propagated"]
+# Keys of `cof.twins.exports.formats.FORMATS`.
+ExportFormat = Literal["stl", "vtp", "glb", "page"]
 
 # Used in place of a registration's name: the exact motion of the simulator.
 TRUTH = "truth"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cof.config.base import Count, Labelling, Settings
+from cof.config.base import Count, ExportFormat, Labelling, Settings
 from cof.config.metrics import METRICS
 
 
@@ -25,13 +25,18 @@ class ExtractorSettings(Settings):
 
 
 class TwinSettings(Settings):
-    """How generated hearts are labelled."""
+    """How generated hearts are labelled, and in which formats they are given away."""
 
     labels: Labelling = Field(
         "nnunet",
         description="nnunet: every frame is labelled by nnU-Net, as in the real cines; propagated: the displacement "
         "warps the anchor's labels, in a fraction of the time. Families that generate images are always labelled by "
         "nnU-Net",
+    )
+    exports: tuple[ExportFormat, ...] = Field(
+        ("page",),
+        description="formats in which `snakemake twins_export` writes the hearts that the report shows, or those of "
+        "`subjects`; the report links to the pages",
     )
 
 

@@ -96,6 +96,9 @@ def imagenet() -> Extractor:
     network = EfficientNet.from_name("efficientnet-lite0", image_size=LITE0_SIZE)
     network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     network = network.to(_device(), memory_format=torch.channels_last).eval().requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
 
     def see(images: Tensor) -> Tensor:
         scaled = (255 * _resized(images, LITE0_SIZE) - 127) / 128

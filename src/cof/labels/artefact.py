@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from cof.errors import UsageError
@@ -75,7 +75,7 @@ def write_model(
             for name, tensor in weights.items()
         },
         # The architecture is nnU-Net's own. With the name of its own trainer, its tools can load the folder anywhere.
-        "trainer_name": nnUNetTrainer.__name__,
+        "trainer_name": "nnUNetTrainer",
         "init_args": {"configuration": CONFIGURATION, "fold": 0},
         "inference_allowed_mirroring_axes": mirroring_axes,
     }
@@ -118,13 +118,16 @@ def load(folder: Path) -> Trained:
         ) from None
     dataset = json.loads((folder / "dataset.json").read_text())
     plans = PlansManager(json.loads((folder / "plans.json").read_text()))
+    configuration = plans.get_configuration(CONFIGURATION)
     with quiet():
-        network = nnUNetTrainer.build_network_architecture(
-            plans,
-            plans.get_configuration(CONFIGURATION),
+        # As nnUNetTrainer.build_network_architecture, whose module takes a second or two to import.
+        network = get_network_from_plans(
+            configuration.network_arch_class_name,
+            configuration.network_arch_init_kwargs,
+            configuration.network_arch_init_kwargs_req_import,
             len(dataset["channel_names"]),
             CLASSES,
-            enable_deep_supervision=False,
+            deep_supervision=False,
         )
     network.load_state_dict(checkpoint["network_weights"])
     network = network.to(device).eval().requires_grad_(False)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from cof.cine.grid import Placement, labels_to_canonical
+from cof.cine.volume import Cine
 from cof.heart.function import time_to_end_systole
 from cof.heart.structures import STRUCTURES
 from cof.motion.resolution import to_canonical
@@ -74,6 +75,13 @@ def regional_function(
     moves = np.ptp(inside, axis=0) > 1e-3 * np.maximum(inside[0], 1e-9)
     peak = [time_to_end_systole(curve, rr_ms) if moved else math.nan for curve, moved in zip(inside.T, moves)]
     return RegionalFunction(np.array(peak), thickening)
+
+
+def is_mirrored(cine: Cine) -> bool:
+    """Tell whether rows or columns of a stack run the other way than in a short-axis view from the apex."""
+    # In that view, the cross product of the directions of columns and rows points to the base, against the order of the
+    # slices. A positive determinant is therefore a mirror image.
+    return cine.oriented and float(np.linalg.det(cine.affine[:3, :3])) > 0
 
 
 def aha_segments(labels: np.ndarray, placement: Placement, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -34,7 +34,7 @@ from cof.metrics.conformal import QUANTITIES, Intervals, Scale, scores
 from cof.metrics.image import psnr, ssim
 from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame
 from cof.metrics.overlap import about_structures, dice, iou
-from cof.metrics.regional import SEGMENTS, RegionalFunction, regional_function
+from cof.metrics.regional import SEGMENTS, RegionalFunction, is_mirrored, regional_function
 from cof.motion.jacobian import jacobian_determinant, regularity
 from cof.motion.resolution import motion_spacing
 from cof.options import BeatTable, CineBatch, ExclusionsOut, GridBatch, Key, LabelBatch, OutFile, Sheet
@@ -168,9 +168,7 @@ def read_reference(
         load_file(registered)["displacement"] if registered.is_file() else None,
         truth,
         sex,
-        # In the view from the apex, the cross product of the directions of columns and rows points to the base, against
-        # the order of the slices. A positive determinant is therefore a mirror image.
-        native.oriented and float(np.linalg.det(native.affine[:3, :3])) > 0,
+        is_mirrored(native),
     )
 
 

@@ -20,13 +20,13 @@ from cof.ecg.record import Ecg
 from cof.heart.function import volume_curve
 from cof.heart.structures import STRUCTURES
 from cof.quality.catalogue import MEASURES
-from cof.report import cines
 from cof.report.artefacts import SPLITS, Results
 from cof.report.assets import Assets
 from cof.report.judged import Judged, limit_text, value_text
 from cof.report.plots import render_small
 from cof.report.sections.ecg import ecg_strip
 from cof.report.sections.hearts import volume_curves
+from cof.viewer import cines
 
 OUTLINES = ("endocardium", "epicardium", "rv")
 

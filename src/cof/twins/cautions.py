@@ -5,9 +5,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cof.artefacts.origin import REAL, Origin, labels_notice
 from cof.artefacts.parquet import read_table
-from cof.cine.volume import read_cine, read_labels
+from cof.cine.volume import Cine, read_cine, read_labels
 from cof.models.trained import Trained
 from cof.quality.plausibility import Heart, doubts, measure
 
@@ -83,17 +85,11 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
     doubt = doubt_of_labels(root, results)
     if doubt.doubtful:
         warnings.append(doubt.warning() | {"of": SCAN})
-    for of, cine, labels in (
-        (SCAN, root / "cine", root / "labels"),
-        (GENERATED, folder, folder),
-    ):
-        drawn = read_labels(next(labels.glob("*.nii.gz")))
-        stack = read_cine(next(cine.glob("*.nii")))
-        # Heart rates of ECG and scan are compared only once.
-        compared = told if of == SCAN else {}
-        heart = Heart.of(drawn, stack.spacing_mm, stack.rr_ms, **compared)
-        found = doubts(measure(heart))
-        warnings += [said.record() | {"of": of if said.check.of_labels else RATES} for said in found]
+    scan, made = (
+        (read_cine(next(cine.glob("*.nii"))), read_labels(next(labels.glob("*.nii.gz"))))
+        for cine, labels in ((root / "cine", root / "labels"), (folder, folder))
+    )
+    warnings += implausible(scan, made, told)
     learnt = trained_on(results, model, trained)
     for name, network in learnt.items():
         if network["hearts"] != f"{REAL} hearts":
@@ -112,6 +108,23 @@ def caution(root: Path, folder: Path, results: Path, model: str, trained: Traine
         "terms": terms,
     }
     file.write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
+
+
+def implausible(
+    scan: tuple[Cine, np.ndarray], made: tuple[Cine, np.ndarray], told: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Return the warnings about implausible numbers, as JSON values with `of`, where the number comes from.
+
+    Args:
+        scan, made: cine and labels [T, Z, Y, X] of the scan and of the generated heart.
+        told: `rr_ecg_ms` in ms, if there is an ECG; the rates of ECG and scan are compared once, for the scan.
+    """
+    warnings = []
+    for of, (stack, drawn), compared in ((SCAN, scan, told), (GENERATED, made, {})):
+        heart = Heart.of(drawn, stack.spacing_mm, stack.rr_ms, **compared)
+        found = doubts(measure(heart))
+        warnings += [said.record() | {"of": of if said.check.of_labels else RATES} for said in found]
+    return warnings
 
 
 def doubt_of_labels(root: Path, results: Path) -> "Doubt":

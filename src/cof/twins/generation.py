@@ -34,6 +34,7 @@ class Twin:
         displacement: float32 [T, 3, Z, Y/2, X/2] in mm (z, y, x); it points to end diastole (frame 0), whichever frame
             is the anchor. None for a family that generates images.
         made: output of the family.
+        placement: where the canonical grid lies in the native stack.
         anchor_phase: phase of the frame that the anchor shows.
         timed: True if the duration of the cycle is known, from a cine or an ECG. If it is not, the frame times of
             `native` belong to a nominal cycle of `UNTIMED_RR_MS`, and only their phases have a meaning.
@@ -43,6 +44,7 @@ class Twin:
     canonical: Tensor
     displacement: Tensor | None
     made: Generated
+    placement: Placement
     anchor_phase: float = 0.0
     timed: bool = True
 
@@ -93,7 +95,7 @@ def generate(trained: Trained, subject: Subject, cine: Cine, seed: int) -> Twin:
     if to_ed is not None:
         path = DisplacementPath(to_ed, subject.anchor_phase)
         to_ed = path.about(0.0, motion_spacing(placement.spacing_mm)).knots
-    return Twin(generated, canonical_frames(made, subject), to_ed, made, subject.anchor_phase, timed)
+    return Twin(generated, canonical_frames(made, subject), to_ed, made, placement, subject.anchor_phase, timed)
 
 
 def native_frames(

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import typer
 
@@ -22,6 +23,7 @@ from cof.cine.volume import read_cine, sidecar
 from cof.config.data import LABEL_TRUST, BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings
 from cof.config.motion import PathSettings
 from cof.ecg.reader import read_ecg
+from cof.ecg.record import LEADS
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
 from cof.inputs import AnyPath, Folder
@@ -31,18 +33,14 @@ from cof.models.trained import Trained, load
 from cof.motion.stage import register_batch
 from cof.options import Out, Seed, says
 from cof.progress import Progress
+from cof.twins.artefacts import BEAT, NAME, SCAN, write_beat
 from cof.twins.cautions import caution
 from cof.twins.shipped import HINT, model_or_default, weights_or_default
 from cof.twins.stage import generate_batch
+from cof.twins.summary import ecg_record, scan_record
 
 log = logging.getLogger(__name__)
 
-NAME = "twin"
-FILES = (
-    *(f"{NAME}.{end}" for end in ("nii", "json", "labels.nii.gz", "safetensors", "function.json")),
-    "volumes.csv",
-    "summary.json",
-)
 SPLIT = "test"
 _LV_INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("EF", "ef_pct", "%"))
 NOTICE = (
@@ -137,11 +135,13 @@ def twin_from_files(
         scan, model: as annotated.
         weights: folder with `labeller`, `models/{model}` and, for a model that sees motion, `registrations`. None takes
             `weights/real` of a checkout, or else `results`.
-        out: folder of the files in `FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`,
+        out: folder of `cof.twins.artefacts.FILES`: the heart (`twin.nii`, `twin.json`, `twin.labels.nii.gz`,
             `twin.safetensors`, `twin.function.json`), `volumes.csv` (one row per frame) and `summary.json` (function,
             what was read and repaired, origin of the networks, warnings about implausible numbers, and a notice on the
-            choice of the files). With a calibrated model, the last two have intervals for EF, ESV and every LV volume.
-            Repairs are also logged.
+            choice of the files). Beside it lies what it was made from (`cof.twins.artefacts.BESIDE`): a whole cine
+            (`scan.nii`, its sidecar and labels) and the cycle of the ECG (`beat.csv`). With a calibrated
+            model, `volumes.csv` and `summary.json` have intervals for EF, ESV and every LV volume. Repairs are also
+            logged.
         ed_frame: index of the recorded frame of a cine that shows end diastole; None finds it.
         anchor_phase: in [0, 1). For an anchor volume, the phase that it shows, as known from ECG gating; for a cine,
             the phase of the frame that the model may see. None takes the model's own: end diastole, but for the family
@@ -228,6 +228,7 @@ def twin_from_files(
         shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
         _summarise(root, folder, model, lone)
         caution(root, folder, weights, model, trained)
+        _keep(root, folder)
         calibration = weights / "intervals" / f"{model}.json"
         if calibration.is_file():
             _bound(folder, Intervals.read(calibration), trained.anchor_phase)
@@ -309,6 +310,8 @@ def _say_repairs(root: Path) -> None:
     for source, repairs in (("ECG", _ecg_repairs(root)), ("scan", scan.repairs)):
         for repair in repairs:
             log.info("%s: %s", source, repair)
+    if scan.synthetic:
+        log.warning("the scan is synthetic according to its header: it shows no recorded heart")
 
 
 def _ecg_repairs(root: Path) -> list[str]:
@@ -319,18 +322,20 @@ def _ecg_repairs(root: Path) -> list[str]:
 def _told_by_ecg(root: Path) -> dict[str, Any] | None:
     """Return the measures of the ECG for `summary.json`; None without an ECG."""
     beats = read_table(root / "beats")
-    if beats.empty:
-        return None
-    beat = beats.iloc[0]
-    return {
-        "rr_ms": round(float(beat["rr_ms"]), 1),
-        "correlation": round(float(beat["correlation"]), 3),
-        "low_quality": bool(beat["low_quality"]),
-        "irregular": bool(beat["irregular"]),
-        "ectopic_beats": int(beat["ectopic_beats"]),
-        "paced": bool(beat["paced"]),
-        "repairs": _ecg_repairs(root),
-    }
+    return None if beats.empty else ecg_record(beats.iloc[0], _ecg_repairs(root))
+
+
+def _keep(root: Path, folder: Path) -> None:
+    """Put beside the heart what it was made from (`cof.twins.artefacts.BESIDE`): a whole cine, a cycle of the ECG."""
+    scan = root / "cine" / f"{NAME}.nii"
+    if read_cine(scan).kind == "cycle":
+        shutil.copy(scan, folder / f"{SCAN}.nii")
+        shutil.copy(sidecar(scan), folder / f"{SCAN}.json")
+        shutil.copy(root / "labels" / f"{NAME}.nii.gz", folder / f"{SCAN}.labels.nii.gz")
+    beats = read_table(root / "beats")
+    if len(beats):
+        beat = beats.iloc[0]
+        write_beat(folder / BEAT, np.reshape(beat["beat"], (len(LEADS), -1)), float(beat["rr_ms"]))
 
 
 def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
@@ -347,15 +352,7 @@ def _summarise(root: Path, folder: Path, model: str, lone: bool) -> None:
         "model": model,
         "function": function,
         "ecg": ecg,
-        "scan": {
-            "kind": "anchor" if lone else "cine",
-            "anchor_phase": twin["anchor_phase"],
-            "slices": stack.frames.shape[1],
-            "frames": stack.frames.shape[0],
-            "rolled_by": stack.rolled_by,
-            "ed_by": stack.ed_by,
-            "repairs": list(stack.repairs),
-        },
+        "scan": scan_record(stack, lone, twin["anchor_phase"]),
         "measures": twin["measures"],
         "provenance": twin["provenance"],
     }

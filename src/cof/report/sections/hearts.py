@@ -13,15 +13,18 @@ from cof.cine.volume import Cine, read_cine, read_labels
 from cof.heart.function import time_to_end_systole, ventricular_function, volume_curve
 from cof.heart.structures import STRUCTURES
 from cof.quality.plausibility import Heart, doubts, measure
-from cof.report import annotations, cines
+from cof.report import annotations
 from cof.report.artefacts import Missing, Results
 from cof.report.assets import Assets
 from cof.report.origins import models_banner
 from cof.report.plots import CURVE_NAMES, Theme
 from cof.report.section import Sources
+from cof.viewer import cines
 
 # Position of the axes in the figure of a volume curve (left, bottom, width, height); the page's cursor needs it.
 CURVE_AXES = (0.11, 0.17, 0.86, 0.78)
+# Where `snakemake twins_export` writes the hearts that the report shows.
+EXPORTS = "exports"
 _DASHES = {"real": "-", "generated": (0, (5, 2)), "exact": (0, (1, 1.5))}
 
 
@@ -59,7 +62,10 @@ def context(sources: Sources) -> dict[str, Any]:
         "model": model,
         "subjects": [
             _heart(results, assets, f"heart-{index}", subject, real[subject], labels[subject], twins[subject])
-            | {"remarks": _with_doubts(sources.remarks.get(subject, []), twins[subject])}
+            | {
+                "page": _page(results, assets, model, subject),
+                "remarks": _with_doubts(sources.remarks.get(subject, []), twins[subject]),
+            }
             for index, subject in enumerate(shown, 1)
         ],
         "trained_on": models_banner(results, {model: model}) if shown else [],
@@ -119,6 +125,12 @@ def _heart(
         "slices": [index + 1 for index in crop.slices],
         "sheets": sheets,
     }
+
+
+def _page(results: Results, assets: Assets, model: str, subject: str) -> str | None:
+    """Copy the page of one heart beside the report and return its address; None if the run has not made it."""
+    page = results.root / EXPORTS / model / subject / "page" / f"{subject}.html"
+    return assets.add(page.name, page.read_bytes()) if page.is_file() else None
 
 
 def _with_doubts(remarks: list[str], twin: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Cines for the page: real and generated heart as sprite sheets of the same crop, and contours as polygons."""
+"""Cines for a page: real and generated heart as sprite sheets of the same crop, and contours as polygons."""
 
 import io
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ LV, MYOCARDIUM, RV = (STRUCTURES[name] for name in ("LV", "myocardium", "RV"))
 MARGIN_MM = 14.0
 WINDOW_PERCENTILES = (0.5, 99.5)
 WEBP_QUALITY = 88
+WEBP_PIXELS = 16383  # the largest width and height of a WebP image
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Crop:
     def tile(self) -> tuple[int, int]:
         """Return the number of rows and columns of one frame of one slice."""
         return self.y[1] - self.y[0], self.x[1] - self.x[0]
+
+    def across(self, frames: int) -> int:
+        """Return how many of so many frames stand side by side in a sprite sheet; the others follow below."""
+        return min(frames, WEBP_PIXELS // self.tile()[1])
 
 
 def place_crop(anchor: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, float, float]) -> Crop:
@@ -73,6 +78,8 @@ def place_crop(anchor: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, 
 def sprite_sheet(frames: np.ndarray, crop: Crop) -> bytes:
     """Return all frames of the crop as one WebP image: one column per frame, one row per slice.
 
+    Frames that would make the image too wide stand in further rows of their slice (`Crop.across`).
+
     Args:
         frames: intensities [T, Z, Y, X]; may be memory-mapped.
         crop: the part to show.
@@ -80,8 +87,11 @@ def sprite_sheet(frames: np.ndarray, crop: Crop) -> bytes:
     low, high = crop.window
     shown = np.asarray(frames[:, list(crop.slices), slice(*crop.y), slice(*crop.x)], np.float32)
     grey = np.round(np.clip((shown - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    across = crop.across(len(grey))
+    grey = np.pad(grey, ((0, -len(grey) % across), (0, 0), (0, 0), (0, 0)))
     time, levels, rows, columns = grey.shape
-    sheet = grey.transpose(1, 2, 0, 3).reshape(levels * rows, time * columns)
+    lines = grey.reshape(time // across, across, levels, rows, columns).transpose(2, 0, 3, 1, 4)
+    sheet = lines.reshape(levels * (time // across) * rows, across * columns)
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
     return buffer.getvalue()
@@ -114,7 +124,7 @@ def _outlines(mask: np.ndarray) -> list[list[float]]:
 
 
 def viewer_data(crop: Crop, labels: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return the data that the page's script needs, besides the sprite sheets, to play hearts synchronously.
+    """Return the data that `cine.js` needs, besides the sprite sheets, to play hearts synchronously.
 
     Args:
         crop: the common crop.
@@ -125,6 +135,11 @@ def viewer_data(crop: Crop, labels: dict[str, np.ndarray]) -> dict[str, Any]:
         "tile": [columns, rows],
         "aspect": columns * crop.spacing_mm[1] / (rows * crop.spacing_mm[0]),
         "hearts": {
-            name: {"frames": len(frames), "contours": contours(frames, crop)} for name, frames in labels.items()
+            name: {
+                "frames": len(frames),
+                "across": crop.across(len(frames)),
+                "contours": contours(frames, crop),
+            }
+            for name, frames in labels.items()
         },
     }

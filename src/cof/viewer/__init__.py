@@ -1,0 +1,1 @@
+"""What the report and the page of one heart share: cines that play, their script and style, and safe templates."""
