@@ -153,7 +153,7 @@ def test_the_labellers_numbers_stand_under_where_they_were_measured(page: Sectio
 def test_qc_pages_carry_the_banner_and_the_doubts(patients: Path) -> None:
     text = " ".join((patients / f"report/qc/{PATIENT}.html").read_text().split())
     assert NOTICE in text
-    assert "LV EDV 58.0 mL, plausible is 60 to 500 mL; limits: wide about Petersen" in text
+    assert "LV EDV 58.0 mL, plausible is 60 to 500 mL; limits: wide ranges around Petersen" in text
     rows = pd.read_csv(patients / "report/qc/quality.csv", keep_default_na=False).set_index("subject")
     assert rows.loc[PATIENT, "not_plausible"] == "lv_edv_ml rv_ef_pct rr_ratio"
     assert (rows.drop(PATIENT)["not_plausible"] == "").all()

@@ -30,21 +30,21 @@ def find_ed(cine: Cine, named: int | None, annotation: np.ndarray | None) -> tup
 
     Args:
         cine: the cine as recorded.
-        named: frame that the sheet names, or None; in a pair, the first frame is ED.
+        named: frame that the sheet or `cof twin --ed-frame` names, or None; in a pair, the first frame is ED.
         annotation: uint8 [T, Z, Y, X] labels of the recorded frames, if any.
 
     Returns:
         The frame, and one of "sheet", "annotation", "trigger", "image" or, for a single frame, "anchor".
 
     Raises:
-        CofError: CINE_TOO_FEW_FRAMES, the sheet names a frame that does not exist.
+        CofError: CINE_TOO_FEW_FRAMES, there is no frame `named`.
     """
     count = len(cine.frames)
     if named is not None:
         if named >= count:
             raise CofError(
                 Reason.CINE_TOO_FEW_FRAMES,
-                f"the sheet names frame {named} as ED, but there are only {count} frames, counted from 0",
+                f"frame {named} is named as ED, but there are only {count} frames, counted from 0",
             )
         return named, "sheet"
     if count == 1:

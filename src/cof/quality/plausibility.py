@@ -17,7 +17,7 @@ from cof.heart.structures import STRUCTURES
 
 NORMAL = "Petersen et al., J Cardiovasc Magn Reson 19:18, 2017 (normal hearts of UK Biobank)"
 DISEASE = "Bernard et al., IEEE Trans Med Imaging 37:2514, 2018 (ACDC: hearts of five groups labelled by experts)"
-NORMAL_AND_DISEASE = f"wide limits around {NORMAL} and {DISEASE}"
+NORMAL_AND_DISEASE = f"wide ranges around {NORMAL} and {DISEASE}"
 
 # With at least so many frames, the labels are of a cycle and not only of ED and ES.
 _CYCLE = 8
