@@ -25,6 +25,7 @@ LONGEST = (
     "motion/test_motion_training.py",
     "models/test_models_echodiffusion.py",
     "models/test_models_learning.py",
+    "twins/test_twins_surfaces.py",
 )
 
 

@@ -14,6 +14,7 @@ import torch
 import cof
 from cof import api
 from cof.artefacts.folders import MANIFEST, write_manifest
+from cof.cine.grid import Placement
 from cof.cine.volume import Cine, uniform_times
 from cof.errors import CofError, Reason, UsageError
 from cof.models.base import Generated
@@ -41,7 +42,9 @@ def write_heart(folder: Path, moved: bool = True, **arguments: Any) -> None:
     made = Generated(displacement) if moved else Generated(None, canonical)
     native = Cine(frames, affine, uniform_times(4, 800.0), 800.0)
     folder.mkdir()
-    write_twin(folder, "twin", Twin(native, canonical, displacement, made), labels.reshape(SHAPE), {"version": "x"})
+    placement = Placement((0, 0, 0), (1, 1, 1), SHAPE[1:], SPACING, SHAPE[1:], SPACING, (0, 1), (True,) * SHAPE[1])
+    twin = Twin(native, canonical, displacement, made, placement)
+    write_twin(folder, "twin", twin, labels.reshape(SHAPE), {"version": "x"})
     lv_ml = [count * VOXEL_ML for count in VOXELS]
     volumes = pd.DataFrame({"frame": range(4), "time_ms": [0.0, 200.0, 400.0, 600.0], "lv_ml": lv_ml, "rv_ml": 0.0})
     volumes.to_csv(folder / "volumes.csv", index=False)

@@ -272,7 +272,7 @@ def test_a_verb_says_last_what_it_made_and_what_to_open(tmp_path: Path, capsys: 
     out, cohort, key = tmp_path / "phantom", tmp_path / "subjects.parquet", tmp_path / "key.parquet"
     code, said = run(capsys, "phantom", "--settings", settings, "--workers", "1", "--out", str(out))
     assert code == 0
-    assert said.splitlines()[-1].startswith(f"phantom: a synthetic cohort lies in {out}")
+    assert said.splitlines()[-1].startswith(f"phantom: wrote a synthetic cohort to {out}")
     assert f"Open {out / 'card.md'}" in said
     code, said = run(capsys, "cohort", "--sheet", str(out / "subjects.csv"), "--out", str(cohort), "--key", str(key))
     assert code == 0

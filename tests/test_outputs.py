@@ -92,7 +92,7 @@ def test_the_folder_that_one_is_in_is_not_replaced(tmp_path: Path, monkeypatch: 
     out = made(tmp_path / "out")
     monkeypatch.chdir(out / "inner")
     for name in ("..", str(out), "."):
-        with pytest.raises(UsageError, match="the folder that you are in"):
+        with pytest.raises(UsageError, match="is the current folder, or contains it"):
             wanted(Path(name), Form.FOLDER, overwrite=True)
 
 

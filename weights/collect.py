@@ -4,7 +4,8 @@ With each goes Snakemake's benchmark of its training, from which a run that borr
 
 Weights of models are stored in half precision, for files of half the size; labeller and registrations are copied as is.
 `--cohort` and `--terms` are written into what each has learnt from, so that whatever shows its results says them.
-Models that hold participants' cines or ECGs are refused.
+Models that hold participants' cines or ECGs are refused; those that hold sizes and EF of single participants need
+`--public`, which says that everybody may have them.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 HOLDS_SUBJECTS = ("random", "shuffled")
+HOLDS_SHAPES = ("contracted",)
 
 
 def copy_folder(source: Path, target: Path) -> None:
@@ -30,11 +32,16 @@ def halved(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.half().contiguous() if tensor.is_floating_point() else tensor
 
 
-def copy_model(source: Path, target: Path) -> None:
+def copy_model(source: Path, target: Path, public: bool) -> None:
     """Copy the folder of one model."""
     family = json.loads((source / "settings.json").read_text())["settings"]["family"]
     if family in HOLDS_SUBJECTS:
         raise SystemExit(f"{source.name}: a model of the family '{family}' holds data of participants")
+    if family in HOLDS_SHAPES and not public:
+        raise SystemExit(
+            f"{source.name}: a model of the family '{family}' holds heart size and EF of every training participant; "
+            "where everybody may have those, say --public"
+        )
     copy_folder(source, target)
     for weights in target.rglob("weights.safetensors"):
         save_file({name: halved(tensor) for name, tensor in load_file(weights).items()}, weights)
@@ -64,6 +71,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder that gets them; what lies there stays")
     parser.add_argument("--cohort", default="", help="what the training cohort is called")
     parser.add_argument("--terms", default="", help="licence of the weights, such as 'weights CC BY-NC-SA 4.0'")
+    parser.add_argument("--public", action="store_true", help="the cohort's numbers are anybody's")
     parser.add_argument("models", nargs="+", metavar="MODEL")
     arguments = parser.parse_args()
     out = arguments.out
@@ -77,7 +85,7 @@ def main() -> None:
         for registration in (out / "registrations").iterdir():
             copy_benchmark(arguments.results, out, "toppr", registration.name)
     for name in arguments.models:
-        copy_model(arguments.results / "models" / name, out / "models" / name)
+        copy_model(arguments.results / "models" / name, out / "models" / name, arguments.public)
         copy_benchmark(arguments.results, out, "train", name)
     told = {"cohort": arguments.cohort, "terms": arguments.terms}
     for folder in (out / "labeller", *(out / "registrations").iterdir(), *(out / "models").iterdir()):

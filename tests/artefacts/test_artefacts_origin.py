@@ -103,7 +103,7 @@ def test_the_sheet_says_what_hearts_are_and_the_setting_what_it_leaves_open(tmp_
     assert list(build(tmp_path, sheet)["origin"]) == ["simulated", ""]
     assert list(build(tmp_path, sheet, origin="real")["origin"]) == ["simulated", "real"]
     assert "origin" not in build(tmp_path, f"{HEADER}\na,2,e,c,train\n")
-    with pytest.raises(UsageError, match=r"row 2, column 'origin': 'phantom' is none of simulated, real"):
+    with pytest.raises(UsageError, match=r"row 2, column 'origin': 'phantom' is not one of simulated, real"):
         build(tmp_path, f"{HEADER},origin\na,2,e,c,train,phantom\n")
 
 

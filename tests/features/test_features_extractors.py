@@ -92,16 +92,16 @@ def test_a_file_of_another_hash_is_never_opened(load, weights, tmp_path, monkeyp
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("opened"))
     file = tmp_path / "hostile.pt"
     file.write_bytes(pickle.dumps(print))
-    with pytest.raises(UsageError, match="does not have the recorded SHA-256: refused"):
+    with pytest.raises(UsageError, match=r"does not have the SHA-256 .* and is refused"):
         load(WeightsSettings(path=str(file), sha256="0" * 64))
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match="there is no file"):
         load(WeightsSettings(path=str(tmp_path / "absent.pt"), sha256="0" * 64))
 
 
 def test_a_file_that_is_no_torchscript_or_of_another_width_is_refused(weights, tmp_path):
     file = tmp_path / "text.pt"
     file.write_text("no network")
-    with pytest.raises(UsageError, match="no TorchScript"):
+    with pytest.raises(UsageError, match="not a TorchScript file"):
         inception(WeightsSettings(path=str(file), sha256=hashlib.sha256(file.read_bytes()).hexdigest()))
 
     class Narrow(torch.nn.Module):

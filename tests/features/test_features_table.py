@@ -151,7 +151,7 @@ def test_other_networks_are_refused_and_too_few_subjects_have_no_value(tmp_path)
         UsageError, match="fd_imagenet: the features of 'imagenet' are missing or come from different networks"
     ):
         distances([METRIC], {"m": changed}, real, subjects_of(real), EvaluationSettings())
-    with pytest.raises(UsageError, match="seen by different networks"):
+    with pytest.raises(UsageError, match="computed by different networks"):
         _ = Features([tmp_path / "real", tmp_path / "changed"]).networks
     one = written(tmp_path / "one", subjects=1)
     found = distances([METRIC], {"m": one}, real, subjects_of(real), EvaluationSettings())["fd_imagenet"]

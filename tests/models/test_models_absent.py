@@ -86,7 +86,7 @@ def test_a_pair_teaches_its_displacement_at_es_and_nothing_else(toy_hearts):
 
 def test_a_pair_needs_a_loss_that_compares_displacements(toy_hearts):
     known = pair(toy_hearts(1, frames=10)[0])
-    with pytest.raises(ValueError, match="displacement alone"):
+    with pytest.raises(ValueError, match="a displacement and no velocity"):
         MatchingBatch.of([known], np.array([[0.1]]), 4.0)
 
 

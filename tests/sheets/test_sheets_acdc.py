@@ -63,7 +63,7 @@ def test_pairs_have_phase_group_split_and_no_ecg(folder: Path, tmp_path: Path) -
     lowest = min(["patient001", "patient002"], key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     assert [name for name in ("patient001", "patient002") if rows[name]["split"] == "validation"] == [lowest]
     assert "4 pairs of ED and ES, without an ECG: 2 NOR (normal), 2 DCM (dilated); 2 train, 2 validation" in said
-    assert "4 patients of ACDC's 100 training ones" in said
+    assert "4 patients of ACDC's 100 training patients" in said
     assert "CC BY-NC-SA 4.0" in said
     assert "10.1109/TMI.2018.2837502" in said
 
@@ -116,7 +116,7 @@ def test_the_patients_of_testing_are_left_alone(folder: Path, tmp_path: Path) ->
     shutil.move(tmp_path / "database/training/patient101", tmp_path / "database/testing")
     said = write_acdc(tmp_path / "database", tmp_path / "subjects.csv")
     assert list(cells(tmp_path / "subjects.csv")) == ["patient001", "patient002", "patient003"]
-    assert "testing/ were left alone" in said
+    assert "testing/ were not used" in said
 
 
 def test_patients_that_lack_something_are_named_and_left_out(folder: Path, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_patients_that_lack_something_are_named_and_left_out(folder: Path, tmp_p
     said = write_acdc(folder, tmp_path / "subjects.csv")
     assert list(cells(tmp_path / "subjects.csv")) == ["patient101"]
     assert "left out, no Info.cfg: 1 patient (patient001)" in said
-    assert "left out, an image or a label file of ED or ES is not there: 1 patient (patient002)" in said
+    assert "left out, an image or a label file of ED or ES is missing: 1 patient (patient002)" in said
     assert "1 patient (patient003)" in said
 
 
@@ -146,7 +146,7 @@ def test_nothing_of_others_is_replaced_and_nothing_written_into_the_folder(folde
     out = tmp_path / "subjects.csv"
     assert "only read" in refused(folder, folder / "subjects.csv")
     (tmp_path / "empty").mkdir()
-    assert "no patient001" in refused(tmp_path / "empty", out)
+    assert "no folder such as patient001" in refused(tmp_path / "empty", out)
     (tmp_path / "subjects").mkdir()
     (tmp_path / "subjects/thesis.txt").write_text("mine")
     assert "thesis.txt" in refused(folder, out, overwrite=True)

@@ -171,11 +171,11 @@ def test_what_is_left_out_is_counted_and_the_first_are_named(tmp_path, capsys):
         f"{tmp_path}/sheet.csv: 1 subject, 1 visit with ECG and scan",
         "left out, without an ECG: 5 visits (alone0-v1, alone1-v1, alone2-v1, ...)",
         "left out, without a scan: 2 visits (bare-v1, none-v1)",
-        "left out, with an annotation alone: 1 visit (drawn-v1)",
+        "left out, with an annotation only: 1 visit (drawn-v1)",
         "left out, several files for one cell: 1 visit (more/s/two.zip and s/two.zip)",
         "left out, empty (0 bytes): 1 file (s/none.zip)",
         "left out, cannot be read: 1 path (s/link.zip)",
-        "a cell takes the folder of DICOM files, the .hea of a WFDB record; make the pattern narrower",
+        "a cell holds one path, of a DICOM folder or of the .hea file of a WFDB record; make the pattern narrower",
     ]
 
 
@@ -222,15 +222,18 @@ def test_hidden_files_are_no_subjects_and_links_are_followed_once(tmp_path):
 @pytest.mark.parametrize(
     ("patterns", "said"),
     [
-        (("--ecg", "{id}.xml", "--scan", "{subject}.zip"), "--ecg: '{id}' is unknown; there are {subject} and {visit}"),
+        (
+            ("--ecg", "{id}.xml", "--scan", "{subject}.zip"),
+            "--ecg: '{id}' is unknown; allowed are {subject} and {visit}",
+        ),
         (("--ecg", "x.xml", "--scan", "{subject}.zip"), "--ecg: 'x.xml' has no {subject}"),
         (("--ecg", "../{subject}.xml", "--scan", "{subject}.zip"), "--ecg: '../{subject}.xml' must be relative"),
         (("--ecg", "/d/{subject}.xml", "--scan", "{subject}.zip"), "must be relative to FOLDER"),
         (
             ("--ecg", "{subject}_{visit}.xml", "--scan", "{subject}.zip"),
-            "--scan: no {visit}, which others have",
+            "--scan: no {visit}, which other patterns have",
         ),
-        (("--ecg", "{subject}.xml"), "name the scans by --scan, or anchors by --anchor"),
+        (("--ecg", "{subject}.xml"), "give a pattern for the scans by --scan, or for anchors by --anchor"),
         (
             ("--ecg", "{subject}.xml", "--scan", "{subject}.zip", "--labels-map", "1-3"),
             "'1-3' is no pair",
@@ -249,8 +252,14 @@ def test_what_was_typed_wrong_is_one_line(tmp_path, capsys, patterns, said):
 def test_a_path_that_is_no_folder_is_named(tmp_path, capsys):
     patterns = ("--ecg", "{subject}.xml", "--scan", "{subject}.zip")
     (tmp_path / "file").touch()
-    assert f"{tmp_path}/none is not there; a folder is asked for" in run(capsys, tmp_path / "none", *patterns)[2]
-    assert f"{tmp_path}/file is a file; a folder is asked for" in run(capsys, *patterns, tmp_path / "file")[2]
+    assert (
+        f"{tmp_path}/none is missing; give the folder that holds the files"
+        in run(capsys, tmp_path / "none", *patterns)[2]
+    )
+    assert (
+        f"{tmp_path}/file is a file; give the folder that holds the files"
+        in run(capsys, *patterns, tmp_path / "file")[2]
+    )
 
 
 def test_nothing_is_overwritten_unasked(tmp_path, capsys):
@@ -259,10 +268,10 @@ def test_nothing_is_overwritten_unasked(tmp_path, capsys):
     asked = (folder, "--ecg", "{subject}.xml", "--scan", "{subject}.zip", "--out")
     code, _, err = run(capsys, *asked, sheet)
     assert (code, sheet.read_text()) == (2, "mine")
-    assert f"{sheet} is there; --overwrite replaces it" in err
+    assert f"{sheet} exists; --overwrite replaces it" in err
     code, _, err = run(capsys, *asked, sheet, "--overwrite")
     assert (code, sheet.read_text()) == (2, "mine")
-    assert f"{sheet} is no subject sheet, and --overwrite replaces nothing else" in err
+    assert f"{sheet} is not a subject sheet, and --overwrite replaces only sheets" in err
     sheet.write_text("subject,visit,ecg,cine\nsub-0001,2,,old.zip\n")
     assert run(capsys, *asked, sheet, "--overwrite")[0] == 0
     assert len(rows(sheet)) == 1

@@ -94,7 +94,7 @@ def test_participants_and_visits_are_paired_wherever_the_files_lie(tmp_path, cap
         f"{tmp_path}/subjects.csv: 3 subjects, 4 visits with ECG and scan",
         "left out, without an ECG: 1 visit",
         "left out, without a scan: 2 visits",
-        "several arrays, of which the latest is taken: 1 scan",
+        "several arrays, the latest is used: 1 scan",
         "left out, empty (0 bytes): 2 scans",
         "no list of withdrawn participants was given (--withdrawn)",
     ]
@@ -179,9 +179,9 @@ def test_several_lists_add_up(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (f"eid\n{eid(0)}\n<html>\n", "line 3 begins with no participant id"),
-        (f"row,eid\n0,{eid(0)}\n", "a line begins with what is no participant's id"),
-        ("eid\nsubject,ecg\n", "line 2 begins with no participant id"),
+        (f"eid\n{eid(0)}\n<html>\n", "line 3 does not begin with a participant id"),
+        (f"row,eid\n0,{eid(0)}\n", "a line does not begin with a participant's id"),
+        ("eid\nsubject,ecg\n", "line 2 does not begin with a participant id"),
     ],
 )
 def test_a_list_that_is_none_never_counts_as_nobody(tmp_path, capsys, content, said):
@@ -195,7 +195,7 @@ def test_a_list_that_is_none_never_counts_as_nobody(tmp_path, capsys, content, s
 
 def test_a_list_that_is_not_there_or_no_text(tmp_path):
     (tmp_path / "w.csv").write_bytes(b"\xff\xfe\x00")
-    for name, said in (("none.csv", "No such file"), ("w.csv", "is no text")):
+    for name, said in (("none.csv", "No such file"), ("w.csv", "is not UTF-8 text")):
         with pytest.raises(UsageError, match=said):
             read_withdrawn(tmp_path / name)
 
@@ -214,7 +214,7 @@ def test_unpacked_scans_doubles_and_broken_links(tmp_path):
         (eid(0), 2): {"cine": f"a/{eid(0)}_20209_2_0", "ecg": f"a/{eid(0)}_20205_2_0.XML"},
         (eid(1), 2): {"cine": f"a/{eid(1)}_20209_2_0.zip"},
     }
-    assert "there twice, of which the first path is taken: 1 scan" in listing.remarks
+    assert "found twice, the first path is used: 1 scan" in listing.remarks
     assert "left out, cannot be read: 1 path" in listing.remarks
 
 

@@ -1,5 +1,7 @@
 """Moving surfaces: closed in every frame, where the tissue goes, with the volume of the labels that move alike."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,11 @@ from moved_labels import moved_volumes
 
 from cof.cine.grid import Placement, place
 from cof.config.data import GridSettings, PhantomSettings
-from cof.heart.surfaces import SURFACES, Surface
+from cof.heart.surfaces import SURFACES, Surface, surface_of
+from cof.motion.points import follow
 from cof.phantom.motion import Deformation, polar_points
 from cof.phantom.population import sample
+from cof.phantom.scanner import Acquisition
 from cof.phantom.stack import SLICE_DISTANCE_MM, Stack
 from cof.phantom.stage import scan_heart
 from cof.truth.artefacts import Truth
@@ -133,41 +137,102 @@ def exact_pull(motion: Deformation, stack: Stack, at: np.ndarray, time_ms: float
     return np.concatenate(stack.to_image(motion.heart, *moved), axis=1)
 
 
-def phantom(name: str) -> tuple[Deformation, Stack, np.ndarray, torch.Tensor, Placement, np.ndarray]:
-    """A phantom of the cohort without breath-hold shifts: motion, stack, ED labels, exact field on a fine grid."""
+def scanned(name: str) -> tuple[Deformation, Stack, Acquisition]:
+    """A phantom of the cohort without breath-hold shifts."""
     settings = PhantomSettings(
         first=1, train=0, validation=0, test=1, frames=8, slices=11, matrix=120, slice_shift_mm=0
     )
-    motion, stack, scan = scan_heart(sample(name, 0), settings, 0, truth=True)
-    pixel = stack.spacing_mm
-    size = 8 * int(95 / pixel)
-    fine = GridSettings(shape=(11, size, size), spacing_mm=(SLICE_DISTANCE_MM, pixel / 4, pixel / 4), frames=8)
-    placement = place(scan.frames[0].astype(np.int16), scan.labels[0], (SLICE_DISTANCE_MM, pixel, pixel), fine)
-    truth = Truth(scan.labels, scan.displacement, (0, stack.box[0], stack.box[2]), motion.beat.t_es_ms)
-    known = truth.on_motion_grid(placement, 8)
-    assert known is not None
-    return motion, stack, scan.labels[0], torch.from_numpy(known[0]), placement, stack.affine()
+    return scan_heart(sample(name, 0), settings, 0, truth=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a", "b", "c"])
-def test_a_phantom_of_the_cohort_beats_as_its_formulas_say(name: str):
-    """The exact field has kinks at these very surfaces, which its samples 1.8 mm and 10 mm apart round off."""
-    motion, stack, ed, field, placement, matrix = phantom(name)
-    made = moving_surfaces(ed, field, placement, matrix, 8)
-    check_volumes(made, moved_volumes(ed, field, placement, 8))
-    systole = round(motion.beat.t_es_ms / motion.beat.latents.rr_cmr_ms * 8)
+def test_a_phantom_of_the_cohort_has_closed_surfaces_with_its_volumes(name: str):
+    """Its exact motion, as `cof exact-motion` writes it, on the canonical grid of the bench."""
+    motion, stack, scan = scanned(name)
+    ed, spacing = scan.labels[0], (SLICE_DISTANCE_MM, stack.spacing_mm, stack.spacing_mm)
+    grid = GridSettings(shape=(10, 64, 64), spacing_mm=(SLICE_DISTANCE_MM, 2.7, 2.7), frames=8)
+    placement = place(scan.frames[0].astype(np.int16), ed, spacing, grid)
+    truth = Truth(scan.labels, scan.displacement, (0, stack.box[0], stack.box[2]), motion.beat.t_es_ms)
+    known = truth.on_motion_grid(placement, 8)
+    assert known is not None
+    field = torch.from_numpy(known[0])
+    made = moving_surfaces(ed, field, placement, stack.affine(), 8)
     for surface in made.values():
         check_closed(surface, 8)
-        found = in_stack(surface, matrix, placement.native_spacing_mm)[:, ::25]
-        for frame in (1, systole, 6):
-            exact = found[0].copy()
-            for _ in range(25):
-                moved = exact_pull(motion, stack, exact, frame * motion.beat.latents.rr_cmr_ms / 8)
-                exact -= 0.5 * (exact + moved - found[0])
-            off = np.linalg.norm((found[frame] - exact)[:, 1:], axis=1)
-            assert np.median(off) < 0.5
-            assert np.quantile(off, 0.95) < 1.5
+    check_volumes(made, moved_volumes(ed, field, placement, 8))
+
+
+def sampled_systole(
+    motion: Deformation, stack: Stack, pixel_mm: float, distance_mm: float
+) -> tuple[Stack, np.ndarray, torch.Tensor, Placement]:
+    """A stack of other pixels and slices about a phantom: its ED labels, and its exact motion at ES in every voxel.
+
+    Returns:
+        The stack, labels [Z, Y, X], displacement [1, 3, Z, Y, X] whose motion grid is the stack itself, the placement.
+    """
+    reach, depth = 62.0, int(110 / distance_mm)
+    side = 2 * int(reach / pixel_mm) + 1
+    top, bottom, left, right = stack.box
+    middle_y, middle_x = ((low + high) / 2 for low, high in ((top, bottom), (left, right)))
+    stack = replace(
+        stack,
+        matrix=side,
+        spacing_mm=pixel_mm,
+        height_mm=(stack.height_mm[0] - distance_mm * np.arange(depth)).astype(np.float32),
+        shift_mm=np.zeros((depth, 2), np.float32),
+        centre=tuple(
+            (reach - (middle - centre) * stack.spacing_mm) / pixel_mm
+            for middle, centre in zip((middle_x, middle_y), stack.centre)
+        ),
+        box=(0, side, 0, side),
+    )
+    shape = (depth, side, side)
+    height, points = stack.box_points(motion.heart, np.zeros(1, np.float32))
+    ed, es = (motion.at(time, height) for time in (0.0, motion.beat.t_es_ms))
+    ed_labels = motion.labels(ed, points, motion.material(ed, points)).reshape(shape)
+    field = np.stack([one.reshape(shape) for one in stack.to_image(motion.heart, *motion.displacement(es, points))])
+    placement = Placement(
+        offset=(0.0, -0.25, -0.25),
+        scale=(1.0, 0.5, 0.5),
+        shape=(depth, 2 * side, 2 * side),
+        spacing_mm=(distance_mm, pixel_mm / 2, pixel_mm / 2),
+        native_shape=shape,
+        native_spacing_mm=(distance_mm, pixel_mm, pixel_mm),
+        intensity=(0.0, 1.0),
+        valid=(True,) * depth,
+    )
+    return stack, ed_labels, torch.from_numpy(field[None]).float(), placement
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "pixel_mm", "distance_mm", "everywhere"),
+    [("a", 1.0, 2.5, True), ("c", 1.0, 2.5, True), ("a", 1.85, 10.0, False), ("c", 1.85, 10.0, False)],
+)
+def test_vertices_of_a_phantom_go_where_its_formulas_say(name, pixel_mm, distance_mm, everywhere):
+    """In-plane, at ES; on the slices of a usual stack, and everywhere if the exact motion is sampled finely.
+
+    The phantom's motion has kinks at these very surfaces, and the RV's has jumps where its crescent ends: samples round
+    them off, and between slices 10 mm apart a linear field is no better than 1 to 3 mm at an apex.
+    """
+    motion, stack, _ = scanned(name)
+    stack, ed, field, placement = sampled_systole(motion, stack, pixel_mm, distance_mm)
+    for surface in SURFACES:
+        vertices, _, _ = surface_of(surface, ed, placement.native_spacing_mm)
+        moved, left = follow(torch.from_numpy(vertices), field, placement)
+        assert float(left.max()) < 0.01
+        rest, found = vertices[::15], moved[0].numpy()[::15]
+        exact = rest.copy()
+        for _ in range(28):
+            exact -= 0.5 * (exact + exact_pull(motion, stack, exact, motion.beat.t_es_ms) - rest)
+        off = np.linalg.norm((found - exact)[:, 1:], axis=1)
+        in_slices = found[:, 0] / distance_mm
+        chosen = off if everywhere else off[np.abs(in_slices - np.rint(in_slices)) < 0.08]
+        assert len(chosen) > 20
+        assert np.linalg.norm((exact - rest)[:, 1:], axis=1).max() > 5
+        assert np.median(chosen) < 0.3
+        assert np.quantile(chosen, 0.95) < (0.5 if surface.startswith("LV") else 0.7)
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""Results on disk: tables, folders that appear whole, exclusions, and the provenance of each."""
+"""Results on disk: tables and folders that appear only when they are complete, exclusions, and provenance."""

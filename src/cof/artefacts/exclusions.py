@@ -1,4 +1,4 @@
-"""The rows in which a cohort's stages record the subjects that they left out."""
+"""Exclusions: rows that record which subjects a stage left out, and why."""
 
 import logging
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Exclusions:
-    """The subjects that one stage left out of one batch."""
+    """The subjects of one batch that one stage left out."""
 
     COLUMNS = ("subject", "stage", "reason", "message")
 
@@ -24,17 +24,17 @@ class Exclusions:
         self.rows: list[dict[str, str]] = []
 
     def add(self, subject: str, reason: Reason, message: str) -> None:
-        """Record that `subject` is left out of this stage and of those after it."""
+        """Record that `subject` is left out of this stage and all later ones."""
         message = redact(message)
         self.rows.append({"subject": subject, "stage": self.stage, "reason": str(reason), "message": message})
         log.warning("%s: %s excluded (%s): %s", self.stage, subject, reason, message)
 
     @contextmanager
     def guard(self, subject: str) -> Iterator[None]:
-        """Turn an error of the subject's data inside the block into an exclusion row, so that the batch goes on.
+        """Turn an error in the subject's data inside the block into an exclusion row, so that the batch goes on.
 
-        Every error but CofError and `DATA_ERRORS` passes: a broken machine or program must fail the job, which can be
-        run again, and never look like a smaller cohort.
+        All errors but CofError and `DATA_ERRORS` pass through: a broken machine or program must fail the job, which can
+        be run again, and must not look like a smaller cohort.
         """
         try:
             yield
@@ -45,5 +45,5 @@ class Exclusions:
             self.add(subject, Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
 
     def write(self, path: Path) -> None:
-        """Write the rows as parquet; a batch without exclusions gives a table without rows."""
+        """Write the rows as parquet; without exclusions, the table has no rows."""
         write_table(path, pd.DataFrame(self.rows, columns=list(self.COLUMNS)).astype("string"), stamp({}))

@@ -1,4 +1,4 @@
-"""A printed table, headings and cells as text, in Markdown and in LaTeX."""
+"""Tables of text as Markdown and as LaTeX."""
 
 DASH = "–"
 
@@ -23,24 +23,24 @@ _TEX = {
 
 
 def tex(text: str) -> str:
-    """Text as LaTeX sets it."""
+    """Escape text for LaTeX."""
     return "".join(_TEX.get(character, character) for character in text)
 
 
 def markdown_lines(headings: list[str], body: list[list[str]], numbers: bool = True) -> list[str]:
-    """The lines of a Markdown table.
+    """Return the lines of a Markdown table.
 
     Args:
-        headings: of the columns, of which the first names the row.
+        headings: headings of the columns; the first column names the rows.
         body: cells, row by row.
-        numbers: the further columns hold numbers, which are set to the right.
+        numbers: whether all other columns hold numbers and are right-aligned.
     """
     rule = ["---", *(["---:" if numbers else "---"] * (len(headings) - 1))]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (headings, rule, *body)]
 
 
 def tabular(headings: list[str], body: list[list[str]]) -> list[str]:
-    """The lines of a LaTeX tabular; needs the package booktabs."""
+    """Return the lines of a LaTeX tabular, which needs the package booktabs."""
 
     def line(cells: list[str]) -> str:
         return " & ".join(map(tex, cells)) + r" \\"

@@ -1,8 +1,8 @@
-"""Origin of a trained network: simulated hearts, real ones, or unknown; and the words that tell a reader.
+"""Origin of a trained network's hearts: simulated, real or unknown, and the words in which it is reported.
 
-A cohort's sheet, or `cohort.origin`, says what its hearts are. A training writes it down with its numbers
-(`learnt_from`), a run that borrows the network writes down where it was trained, and whoever shows what rests on the
-network reads both here.
+A cohort's sheet, or `cohort.origin`, states the origin of its hearts. A training records it with the numbers of
+subjects (`learnt_from`), and a run that borrows the network records where it was trained. Everything that shows results
+of the network reads both here.
 """
 
 import json
@@ -15,27 +15,27 @@ import pandas as pd
 SIMULATED, REAL, UNKNOWN = "simulated", "real", "unknown"
 ORIGINS = (SIMULATED, REAL)
 LEARNT_FROM = "learnt_from"
-# Written beside what a run has borrowed.
+# File beside a network that a run has borrowed.
 BORROWED = "borrowed.json"
 _RECORDS = ("labeller.json", "settings.json")
 
 
 def origins(cohort: pd.DataFrame) -> pd.Series:
-    """Of every row of `cohort/subjects.parquet`: simulated, real or unknown; only what was stated is known."""
+    """Return the origin of every row of `cohort/subjects.parquet`; it is unknown unless it was stated."""
     if "origin" not in cohort:
         return pd.Series(UNKNOWN, cohort.index)
     return cohort["origin"].where(cohort["origin"].isin(ORIGINS), UNKNOWN)
 
 
 def learnt_from(subjects: Path, names: list[str]) -> dict[str, Any]:
-    """Record of the training subjects that a training writes down.
+    """Return the record of the training subjects that a training saves.
 
     Args:
         subjects: `cohort/subjects.parquet`.
-        names: the subjects whose hearts it has learnt from.
+        names: names of the training subjects.
 
     Returns:
-        `subjects`, `participants`, and the subjects of each origin by `simulated`, `real` and `unknown`.
+        Numbers of `subjects` and `participants`, and of subjects that are `simulated`, `real` and `unknown`.
     """
     from cof.artefacts.parquet import read_table
 
@@ -52,10 +52,10 @@ class Origin:
     """Origin of one trained artefact.
 
     Attributes:
-        simulated, real, unknown: training subjects of each origin.
-        where: where it was trained, if not in this run; None if here.
-        cohort: what the cohort was called, where that was written down.
-        terms: what has to be said wherever something that rests on it is shown, such as the licence of its weights.
+        simulated, real, unknown: number of training subjects of each origin.
+        where: where it was trained; None if in this run.
+        cohort: name of the training cohort, if it was recorded.
+        terms: text to show with all results that depend on it, such as the licence of its weights.
     """
 
     simulated: int = 0
@@ -67,9 +67,9 @@ class Origin:
 
     @classmethod
     def read(cls, folder: Path) -> "Origin | None":
-        """The origin of `labeller/`, `registrations/{name}/` or `models/{name}/`; None if there is no such artefact.
+        """Read the origin of `labeller/`, `registrations/{name}/` or `models/{name}/`; None without such an artefact.
 
-        It is unknown for an artefact that was trained before origins were written down.
+        It is unknown for an artefact that was trained before origins were recorded.
         """
         file = next((folder / name for name in _RECORDS if (folder / name).is_file()), None)
         if file is None:
@@ -80,7 +80,7 @@ class Origin:
 
     @classmethod
     def of(cls, record: dict[str, Any], where: str | None = None) -> "Origin":
-        """The origin that the `labeller.json` or `settings.json` of an artefact tells."""
+        """Make the origin from the `labeller.json` or `settings.json` of an artefact."""
         known = record.get(LEARNT_FROM)
         if known is None:
             return cls(unknown=_counted(record), where=where)
@@ -89,40 +89,40 @@ class Origin:
 
     @property
     def count(self) -> int:
-        """Training subjects; 0 where it is not known."""
+        """Number of training subjects; 0 where it is not known."""
         return self.simulated + self.real + self.unknown
 
     @property
     def kind(self) -> str:
-        """Simulated, real, simulated and real, or unknown."""
+        """Kind of hearts: "simulated", "real", "simulated and real", or "unknown"."""
         if self.unknown or not self.count:
             return UNKNOWN
         return " and ".join(kind for kind in ORIGINS if getattr(self, kind))
 
     @property
     def hearts(self) -> str:
-        """The training hearts in words, without their number."""
+        """Training hearts in words, without their number."""
         return "hearts of unknown origin" if self.kind == UNKNOWN else f"{self.kind} hearts"
 
     @property
     def counted(self) -> str:
-        """The training hearts in words, with their number and where they were."""
+        """Training hearts in words, with their number, cohort, place of training and terms."""
         number = f"{self.count:,} {self.hearts}" if self.count else self.hearts
         number = number.replace(" hearts", " heart", 1) if self.count == 1 else number
         places = ", ".join(filter(None, (self.cohort, self.where, self.terms)))
         return f"{number} ({places})" if places else number
 
     def foreign(self, cohort: set[str]) -> bool:
-        """Tell whether a reader must be told beside every number that rests on it.
+        """Tell whether all numbers that depend on it must be shown with its origin.
 
         Args:
-            cohort: the origins of the hearts that are shown.
+            cohort: origins of the hearts that are shown.
         """
         return self.where is not None or bool(self.terms) or (self.simulated > 0 and cohort != {SIMULATED})
 
 
 def _counted(record: dict[str, Any]) -> int:
-    """Training subjects of an artefact of before origins were written down, as far as it tells."""
+    """Return the number of training subjects of an artefact without recorded origins, as far as it is known."""
     subjects = record.get("subjects")
     if isinstance(subjects, int):
         return subjects
@@ -133,6 +133,6 @@ def _counted(record: dict[str, Any]) -> int:
 
 
 def labels_notice(labeller: Origin) -> str:
-    """The banner beside what rests on the labels of a labeller."""
+    """Return the notice to show with results that depend on the labels of a labeller."""
     terms = f"; {labeller.terms}" if labeller.terms else ""
     return f"labels by a network trained on {labeller.hearts}{terms}"

@@ -1,4 +1,4 @@
-"""Pairs: subjects that bring ED and ES alone, as the cohort tells them from those with a cine."""
+"""Pairs: subjects with only ED and ES, as the cohort marks them."""
 
 import math
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 
 def es_phases(cohort: pd.DataFrame) -> pd.Series:
-    """The phase of ES of every subject that brings a pair, NaN of every other; by the subjects' names.
+    """Return the phase of ES of every subject with a pair, and NaN for all others, indexed by subject.
 
     Args:
         cohort: `cohort/subjects.parquet`, or the rows of a batch.

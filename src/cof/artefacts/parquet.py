@@ -1,4 +1,4 @@
-"""Parquet tables that carry their provenance and appear under their name only when whole."""
+"""Parquet tables, which hold their provenance and appear only when they are complete."""
 
 import json
 from collections.abc import Iterable
@@ -26,18 +26,18 @@ def write_table(path: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> 
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """The table that `write_table` wrote, or just the named columns; list cells come back as numpy arrays."""
+    """Read a table that `write_table` wrote, or only the named columns; lists are returned as numpy arrays."""
     return pq.read_table(path, columns=columns).to_pandas()
 
 
 def read_tables(paths: Iterable[Path], columns: list[str] | None = None) -> pd.DataFrame:
-    """The rows of several tables of the same columns, such as those of all batches."""
+    """Read the rows of several tables with the same columns, such as those of all batches."""
     tables = [read_table(path, columns) for path in paths]
-    # Columns of a table without rows have no type, and pandas warns that it passes them over.
+    # Columns of a table without rows have no type, and pandas would warn that it ignores them.
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """The provenance of a table, read without its rows; empty for a table that carries none."""
+    """Read the provenance of a table without its rows; empty for a table that holds none."""
     metadata = pq.read_schema(path).metadata or {}
     return json.loads(metadata.get(_PROVENANCE, b"{}"))

@@ -1,4 +1,4 @@
-"""What made a result: settings, source and package versions, as hashes that travel with it."""
+"""Provenance of results: a hash of the settings, and the versions of this source and of packages."""
 
 import hashlib
 import json
@@ -13,13 +13,13 @@ _PACKAGES = ("torch", "monai", "nnunetv2", "neurokit2", "numpy", "scipy", "sciki
 
 
 def digest(value: Any) -> str:
-    """Twelve hex digits of the SHA-256 of `value` as canonical JSON."""
+    """Return the first twelve hex digits of the SHA-256 of `value` as canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Version of this source, and installed versions of the packages that decide results."""
+    """Return the version of this source and the installed versions of packages that influence results."""
     found = {"chain-of-flow": __version__}
     for name in _PACKAGES:
         try:
@@ -30,14 +30,14 @@ def versions() -> dict[str, str]:
 
 
 def stamp(settings: Any) -> dict[str, Any]:
-    """The provenance record that every artefact carries: the hash of the settings that made it, and versions."""
+    """Return the provenance record that every artefact holds: the hash of its settings, and versions."""
     return {"config_hash": digest(settings), "versions": versions()}
 
 
 def differences(made_with: dict[str, Any], asked: dict[str, Any], within: str = "") -> Iterator[str]:
-    """Settings of an artefact that are not those asked for, such as `field.modes 32 (here 0)`.
+    """Yield the settings of an artefact that differ from those asked for, such as `field.modes 32 (here 0)`.
 
-    A key that only one of them has is passed over: it came or went with a version of this software.
+    A key that only one of them has is ignored: it was added or removed by a version of this software.
     """
     for key in made_with.keys() & asked.keys():
         theirs, ours = made_with[key], asked[key]

@@ -1,9 +1,9 @@
-"""Source files behind a command or a module, by the graph of imports: Snakemake runs a rule again when one changes.
+"""Source files that a command or module depends on, by the graph of imports. Snakemake reruns a rule if one changes.
 
-Imports within functions count, and so do the classes that modules name as text: the settings of `cof.config.families`
-where they are named, and the models that these settings name where `cof.models.registry` imports them. Of a package
-that a module only passes through, the `__init__` counts, and what it imports for others does not. Of the command line
-itself nothing counts: it reaches no result.
+Imports inside functions are included, and so are classes that modules name as text: the settings that
+`cof.config.families` names, and the models that these settings name, if `cof.models.registry` is imported. Of a package
+on the path to an imported module, only the `__init__` is included, without its own imports. The command line itself is
+not included, since it influences no result.
 """
 
 import ast
@@ -20,28 +20,28 @@ _ROOT = Path(__file__).parents[2]
 _TABLE, _GROUPS = "cof.verbs", "GROUPS"
 _MODELS, _REGISTRY = "cof.models.", "cof.models.registry"
 _DATA = frozenset((".html", ".css", ".js", ".json", ".yaml"))
-# A class named as text, such as cof.config.flow:CofSettings, or cof.models.flow.cof:CofFamily.
+# A class that is named as text, such as cof.config.flow:CofSettings, or cof.models.flow.cof:CofFamily.
 _NAMED = re.compile(r"(cof(?:\.\w+)+):\w+")
 
 
 def source(*modules: str, root: Path = _ROOT) -> str:
-    """Twelve hex digits of the SHA-256 of the source of some modules of `cof` and of all that they import.
+    """Return twelve hex digits of the SHA-256 of the source of modules of `cof` and of everything that they import.
 
     Args:
-        modules: by their dotted names, such as `cof.motion.stage`.
+        modules: dotted names, such as `cof.motion.stage`.
         root: folder that holds the package.
     """
     return _graph(root).digest(modules)
 
 
 def source_of(verb: str, root: Path = _ROOT, remembered: Path | None = None) -> str:
-    """The same of everything that a verb of the command line imports.
+    """Return the same digest of everything that a verb of the command line imports.
 
     Args:
-        verb: of the command line.
+        verb: verb of the command line.
         root: folder that holds the package.
-        remembered: JSON file that spares the next process the parsing of every module: what a module imports, by the
-            hash of its text. It is made, and made again when a module has changed; where it cannot be, it is left out.
+        remembered: JSON file with the imports of each module by the hash of its text, which spares the next process
+            the parsing. It is written again when a module has changed, and skipped where it cannot be written.
 
     Raises:
         KeyError: there is no such verb.
@@ -50,17 +50,17 @@ def source_of(verb: str, root: Path = _ROOT, remembered: Path | None = None) -> 
 
 
 def behind(modules: Iterable[str], root: Path = _ROOT) -> set[str]:
-    """Names of some modules, of all that they import, and of the packages on the way."""
+    """Return the names of modules, of everything that they import, and of the packages that contain these."""
     return _graph(root).behind(modules)
 
 
 def entries(root: Path = _ROOT) -> dict[str, tuple[str, ...]]:
-    """Verb to the modules that its command imports."""
+    """Return the modules that the command of each verb imports."""
     return _graph(root).entries
 
 
 class Graph:
-    """Modules of a package as their files are now, each read once, and what they import."""
+    """The modules of a package with their imports; each file is read once."""
 
     def __init__(self, root: Path, remembered: Path | None = None) -> None:
         self._root = root
@@ -74,7 +74,7 @@ class Graph:
 
     @cached_property
     def entries(self) -> dict[str, tuple[str, ...]]:
-        """Verb to the modules that its command imports."""
+        """Modules that the command of each verb imports."""
         for node in ast.parse(self._read(self._file(_TABLE))[1]).body:
             if isinstance(node, ast.AnnAssign) and node.value and getattr(node.target, "id", "") == _GROUPS:
                 groups = ast.literal_eval(node.value)
@@ -83,13 +83,13 @@ class Graph:
 
     @cached_property
     def verbs(self) -> dict[str, str]:
-        """Verb to the digest of what its command imports."""
+        """Digest, for each verb, of everything that its command imports."""
         found = {verb: self.digest(modules) for verb, modules in self.entries.items()}
         self._remember()
         return found
 
     def behind(self, modules: Iterable[str]) -> set[str]:
-        """Names of some modules, of all that they import, and of the packages on the way."""
+        """Return the names of modules, of everything that they import, and of the packages that contain these."""
         found: set[str] = set()
         waiting = list(modules)
         while waiting:
@@ -102,7 +102,7 @@ class Graph:
         return found | {parent for name in found for parent in _parents(name)}
 
     def digest(self, modules: Iterable[str]) -> str:
-        """Twelve hex digits of the SHA-256 of the source of some modules and of all that they import."""
+        """Return twelve hex digits of the SHA-256 of the source of modules and of everything that they import."""
         files = {self._file(name) for name in self.behind(modules)}
         files |= {data for folder in {file.parent for file in files} for data in self._data_of(folder)}
         sha = hashlib.sha256()
@@ -111,7 +111,7 @@ class Graph:
         return sha.hexdigest()[:12]
 
     def _remember(self) -> None:
-        """Write down what the modules import, if that is new."""
+        """Save the imports of the modules, if they have changed."""
         if self._new and self._remembered is not None:
             self._new = False
             used = {sha: self._known[sha] for sha, _ in self._texts.values() if sha in self._known}
@@ -122,15 +122,15 @@ class Graph:
                 pass  # the next process reads the modules again
 
     def _imported(self, name: str) -> tuple[str, ...]:
-        """Modules of `cof` that a module imports anywhere, or names as text but for models."""
+        """Return the modules of `cof` that a module imports anywhere or names as text, except models named as text."""
         return tuple(one for one, is_model in self._mentioned(name) if not is_model)
 
     def _models(self, name: str) -> tuple[str, ...]:
-        """Modules of models that a module names as text."""
+        """Return the modules of models that a module names as text."""
         return tuple(one for one, is_model in self._mentioned(name) if is_model)
 
     def _mentioned(self, name: str) -> tuple[tuple[str, bool], ...]:
-        """Modules of `cof` that a module imports or names, each with whether it is a model that is named as text."""
+        """Return the modules of `cof` that a module imports or names, each with whether it is a model named as text."""
         if name not in self._imports:
             sha, text = self._read(self._file(name))
             if sha not in self._known:
@@ -144,27 +144,27 @@ class Graph:
         return self._imports[name]
 
     def _module(self, module: str, inner: str) -> str:
-        """The module behind `from module import inner`, or behind a text (`inner` is then ""); "" if that is none."""
+        """Return the module of `from module import inner`, or of a text (`inner` is then ""); "" if there is none."""
         if inner == "":
             return module if self._file(module).is_file() else ""
         return f"{module}.{inner}" if inner != "." and self._file(f"{module}.{inner}").is_file() else module
 
     def _read(self, file: Path) -> tuple[str, bytes]:
-        """Hash and content of a file."""
+        """Return hash and content of a file."""
         if file not in self._texts:
             content = file.read_bytes()
             self._texts[file] = (hashlib.sha256(content).hexdigest(), content)
         return self._texts[file]
 
     def _file(self, name: str) -> Path:
-        """The file of a module or of a package's `__init__`."""
+        """Return the file of a module, or of a package's `__init__`."""
         if name not in self._files:
             path = self._root.joinpath(*name.split("."))
             self._files[name] = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         return self._files[name]
 
     def _data_of(self, folder: Path) -> tuple[Path, ...]:
-        """Templates, styles and tables of a package, without those of packages within it."""
+        """Return templates, styles and tables of a package, without those of packages inside it."""
         if folder not in self._data:
             self._data[folder] = tuple(
                 path
@@ -181,12 +181,12 @@ def _graph(root: Path, remembered: Path | None = None) -> Graph:
 
 
 def _reader() -> str:
-    """The hash of this file, which decides what is found in a module."""
+    """Return the hash of this file, which determines what is found in a module."""
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def _recall(remembered: Path | None) -> dict[str, list[tuple[str, str]]]:
-    """What modules import, by the hash of their text; nothing of another version of this file."""
+    """Read the imports of modules by the hash of their text; nothing if another version of this file wrote them."""
     try:
         record = json.loads(remembered.read_text()) if remembered else {}
         if record.get("reader") != _reader():
@@ -197,7 +197,7 @@ def _recall(remembered: Path | None) -> dict[str, list[tuple[str, str]]]:
 
 
 def _named(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """What a module imports of `cof`: `(module, name)`, `(module, ".")` where it is imported whole, `(text, "")`."""
+    """Yield a module's imports of `cof`: `(module, name)`, `(module, ".")` for a whole module, `(text, "")`."""
     for node in _run(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, ".") for alias in node.names if alias.name.split(".")[0] == "cof")
@@ -210,7 +210,7 @@ def _named(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those that only a type checker reads."""
+    """Yield every node except those that only a type checker reads."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             continue
@@ -219,7 +219,7 @@ def _run(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _within(path: Path, folder: Path) -> Iterator[Path]:
-    """The folders between a file and one that holds it."""
+    """Return the folders between a file and a folder that contains it."""
     return (parent for parent in path.parents if parent != folder and parent.is_relative_to(folder))
 
 

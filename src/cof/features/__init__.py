@@ -1,1 +1,1 @@
-"""Features of real and generated images, by networks that were trained elsewhere; Fréchet distances compare them."""
+"""Features of real and generated images, by networks trained elsewhere, from which Fréchet distances are computed."""

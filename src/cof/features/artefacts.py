@@ -1,4 +1,4 @@
-"""Features on disk: one file a batch, and the way to one subject's without reading the others'."""
+"""Features on disk: one file per batch, from which a single subject can be read without the others."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -13,10 +13,10 @@ from safetensors.numpy import save_file
 from cof.artefacts.folders import whole_file
 from cof.errors import UsageError
 
-if TYPE_CHECKING:  # the report reads features, and has no need of torch
+if TYPE_CHECKING:  # the report reads features without torch
     from torch import Tensor
 
-# One JSON value under one key: the order of several keys in the file would vary from run to run.
+# Only one key with one JSON value: the order of several keys in the file would vary between runs.
 _RECORD = "cof"
 
 
@@ -52,22 +52,24 @@ class Features:
         """Name and SHA-256 of every network.
 
         Raises:
-            UsageError: not the same in all batches.
+            UsageError: the networks differ between batches.
         """
         found = []
         for path in self.paths:
             with safe_open(path, framework="np") as file:
                 found.append(json.loads(file.metadata()[_RECORD])["networks"])
         if any(one != found[0] for one in found):
-            raise UsageError("features: the batches were seen by different networks; make them again")
+            raise UsageError(
+                "features: the batches were computed by different networks; run `cof features` again for all of them"
+            )
         return found[0] if found else {}
 
     def subjects(self, network: str) -> set[str]:
-        """Those who have features of a network."""
+        """Return the subjects with features of a network."""
         return {name.split("/")[0] for name in self._places if name.endswith(f"/{network}")}
 
     def of(self, subject: str, network: str) -> np.ndarray:
-        """Float32 [T, Z, d], or [Z, d] of a network that sees videos."""
+        """Read a subject's features: float32 [T, Z, d], or [Z, d] for a network that takes videos."""
         name = f"{subject}/{network}"
         with safe_open(self._places[name], framework="np") as file:
             return file.get_tensor(name).astype(np.float32)

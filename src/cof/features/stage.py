@@ -1,4 +1,4 @@
-"""The stage that takes the features of a batch's hearts, real or generated."""
+"""The stage that computes the features of a batch's hearts, real or generated."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,22 +30,24 @@ def features_batch(
     exclusions: ExclusionsOut,
     settings: SettingsOf[ExtractorSettings],
     twins: Annotated[
-        Path | None, typer.Option(help="twins/{model}/{batch}; without, the real hearts."), Batch(".labels.nii.gz")
+        Path | None,
+        typer.Option(help="Generated hearts: twins/{model}/{batch}; without it, the real ones."),
+        Batch(".labels.nii.gz"),
     ] = None,
     splits: Splits = ("test",),
 ) -> None:
-    """Write the features of a batch's held-out hearts; those without a cine are passed over.
+    """Write the features of a batch's held-out hearts; subjects without a cine are skipped.
 
     Args:
         sheet, labeller, splits: as annotated.
-        grid: it knows the valid slices and holds the real cines.
+        grid: folder of the real cines, with the valid slices.
         out: `features/{model}/{batch}.safetensors`.
-        exclusions: of the subjects whose files cannot be used.
+        exclusions: table of the subjects whose files cannot be used.
         settings: the user's weights.
-        twins: None for the real hearts themselves.
+        twins: folder of the generated hearts; None for the real hearts.
 
     Raises:
-        UsageError: weights cannot be used.
+        UsageError: weights cannot be used, or a network gives features of another width.
     """
     networks = extractors(labeller, settings)
     cohort = read_table(sheet)
@@ -55,7 +57,7 @@ def features_batch(
         heart = None
         with excluded.guard(subject):
             heart = _read(subject, grid, twins)
-        if heart is not None:  # a fault of a network is no subject's, and ends the stage
+        if heart is not None:  # outside the guard: an error of a network is not a subject's fault, and ends the stage
             found[subject] = {name: network.features(*heart) for name, network in networks.items()}
     known = {name: {"name": network.name, "sha256": network.sha256} for name, network in networks.items()}
     write_features(out, found, {"networks": known})
@@ -63,13 +65,13 @@ def features_batch(
 
 
 def _read(subject: str, grid: Path, twins: Path | None) -> tuple[torch.Tensor, Triple] | None:
-    """Valid slices [T, Z, Y, X] of a heart, and their spacing; None if an earlier stage left it out."""
+    """Read the valid slices [T, Z, Y, X] of a heart and their spacing; None if there is no cine or no twin of it."""
     path = find([grid], f"{subject}.nii")
     made = find([twins], f"{subject}.safetensors") if twins is not None else None
     if path is None or (twins is not None and made is None):
         return None
     real, placement, canonical = read_grid(path)
-    if canonical.kind != "cycle":  # there is no real cycle to compare with
+    if canonical.kind != "cycle":  # an anchor or a pair, with no real cycle to compare with
         return None
     cine = torch.from_numpy(real) if made is None else load_file(made)["cine"].float()
     return cine[:, np.array(placement.valid)], placement.spacing_mm

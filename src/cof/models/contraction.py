@@ -49,7 +49,8 @@ class AnatomyRegression:
     @classmethod
     def of_tensors(cls, tensors: dict[str, np.ndarray]) -> "AnatomyRegression":
         """Make the regression from the result of `tensors`."""
-        return cls(tensors["shapes"], tensors["ef_pct"], _KERNEL.clone_with_theta(tensors["theta"]))
+        shapes, ef_pct, theta = (tensors[name].astype(float) for name in ("shapes", "ef_pct", "theta"))
+        return cls(shapes, ef_pct, _KERNEL.clone_with_theta(theta))
 
 
 class ContractedModel:

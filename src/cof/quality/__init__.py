@@ -1,1 +1,1 @@
-"""Quality of what a subject brings: measures with known units, and the limits beyond which they count against it."""
+"""Quality of a subject's ECG and cine: measures with units, and checks of plausibility against limits."""

@@ -1,4 +1,4 @@
-"""Every measure of quality: its name, unit, which way is worse, its definition and its reason code, in one place."""
+"""The catalogue of quality measures: name, unit, direction, definition and reason code of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ class Measure:
     """One column of `quality/{batch}.parquet`.
 
     Attributes:
-        key: its column, and its name in `quality.flag` and `quality.exclude` of the configuration.
-        label: what people read.
-        unit: empty for a pure number.
-        worse: which way is worse.
-        decimals: digits printed after the point.
-        definition: one sentence.
-        reason: of the exclusion of a subject beyond `quality.exclude`.
+        key: name of its column, and of its limits in `quality.flag` and `quality.exclude` of the configuration.
+        label: name in reports and messages.
+        unit: unit; empty for a pure number.
+        worse: whether high or low values are worse.
+        decimals: number of decimals to print.
+        definition: definition in one or two sentences.
+        reason: reason code of a subject beyond the limit of `quality.exclude`.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Measure:
     reason: Reason
 
     def beyond(self, value: float, limit: float | None) -> bool:
-        """Whether a value is worse than its limit; an unknown value (NaN) is not, nor is any without a limit."""
+        """Tell whether a value is worse than its limit; False for an unknown value (NaN) and without a limit."""
         return limit is not None and (value > limit if self.worse == "high" else value < limit)
 
 
@@ -52,7 +52,7 @@ MEASURES = (
         "",
         "high",
         0,
-        "Leads whose mean correlation with their mean beat is below .66. A loose limb electrode spoils three at least.",
+        "Leads whose mean correlation with their mean beat is below 0.66; a loose limb electrode spoils three or more.",
         Reason.QUALITY_ECG,
     ),
     Measure(
@@ -61,7 +61,7 @@ MEASURES = (
         "",
         "low",
         3,
-        "Mean correlation over leads of the chosen cycle with the strip's median cycle, from beats; 1 is best.",
+        "Mean over leads of the correlation of the chosen cycle with the strip's median cycle, from beats; 1 is best.",
         Reason.QUALITY_BEAT,
     ),
     Measure(
@@ -70,7 +70,7 @@ MEASURES = (
         "",
         "high",
         0,
-        "1 for an irregular rhythm, in which no cycle stands for the others, else 0; from beats.",
+        "1 for an irregular rhythm, in which no cycle represents the others, else 0; from beats.",
         Reason.QUALITY_RHYTHM,
     ),
     Measure(
@@ -79,7 +79,7 @@ MEASURES = (
         "bpm",
         "high",
         0,
-        "Difference of the heart rates of the chosen ECG cycle and of the scan.",
+        "Absolute difference between the heart rates of the chosen ECG cycle and of the scan.",
         Reason.QUALITY_RATE,
     ),
     Measure(
@@ -97,7 +97,7 @@ MEASURES = (
         "",
         "high",
         2,
-        "Area of the LV with its wall in the first slice at ED over its largest; 0 where the stack begins above it.",
+        "Area of LV and wall at ED in the first slice over the largest area; 0 if the stack begins above the LV.",
         Reason.QUALITY_BASE,
     ),
     Measure(
@@ -106,7 +106,7 @@ MEASURES = (
         "",
         "high",
         2,
-        "Area of the LV with its wall in the last slice at ED over its largest; 0 where the stack ends beyond it.",
+        "Area of LV and wall at ED in the last slice over the largest area; 0 if the stack ends below the LV.",
         Reason.QUALITY_APEX,
     ),
     Measure(
@@ -124,7 +124,7 @@ MEASURES = (
         "",
         "high",
         3,
-        "Strength of the strongest shifted copy that beats with the LV, as a share of it.",
+        "Strength of the strongest shifted copy that beats with the LV, as a share of the LV's own.",
         Reason.QUALITY_GHOST,
     ),
     Measure(
@@ -133,7 +133,7 @@ MEASURES = (
         "",
         "high",
         2,
-        "Step from the last recorded frame to the first over the largest step within the cycle; above 1 time is lost.",
+        "Step from the last recorded frame to the first over the largest step in the cycle; above 1, time is missing.",
         Reason.QUALITY_CLOSURE,
     ),
     Measure(
@@ -142,7 +142,7 @@ MEASURES = (
         "",
         "high",
         3,
-        "Largest share of its signal that a slice loses, against its own cycle or its neighbours; 1 is a black image.",
+        "Largest share of its signal that a slice loses, relative to its cycle or its neighbours; 1 is a black image.",
         Reason.QUALITY_DROPOUT,
     ),
     Measure(
@@ -151,13 +151,13 @@ MEASURES = (
         "",
         "low",
         2,
-        "Agreement of the labeller with itself in other views of the heart, and how far muscle rings the LV; the "
-        "smaller of ED and ES; 1 is best.",
+        "Agreement of the labeller with itself on other views of the heart, and share of the LV that muscle encloses; "
+        "the smaller value of ED and ES; 1 is best.",
         Reason.QUALITY_LABELS,
     ),
 )
 
 
 def beyond(values: Mapping[str, float], limits: QualityLimits) -> list[Measure]:
-    """The measures by which a subject, a row of `quality/{batch}.parquet`, is beyond the limits."""
+    """Return the measures by which a subject, a row of `quality/{batch}.parquet`, is beyond the limits."""
     return [measure for measure in MEASURES if measure.beyond(values[measure.key], getattr(limits, measure.key))]

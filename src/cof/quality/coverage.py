@@ -1,7 +1,7 @@
-"""Measures of the stack from its labels: do its slices line up, and do they reach beyond base and apex?
+"""Measures of a stack from its labels: alignment of the slices, and coverage of base and apex.
 
-Misaligned and missing slices are the faults that UK Biobank's stacks are screened for (Tarroni et al., IEEE Trans Med
-Imaging 38:1127, 2019); there they are learned, here they are read off the labels.
+UK Biobank's stacks have been screened for misaligned and missing slices by learned detectors (Tarroni et al., IEEE
+Trans Med Imaging 38:1127, 2019); here they are measured on the labels.
 """
 
 import numpy as np
@@ -9,29 +9,29 @@ import numpy as np
 from cof.config.base import Triple
 from cof.heart.structures import STRUCTURES
 
-# At the valves a slice may show only a part of the wall, whose centroid is not the ventricle's.
+# At the valves a slice may show only a part of the wall, whose centroid is not that of the ventricle.
 _SMALLEST_OUTLINE = 0.4
 _FEWEST_SLICES = 4
 
 
 def outline(labels: np.ndarray) -> np.ndarray:
-    """The left ventricle with its wall, bool, of labels of any shape."""
+    """Return the mask of the left ventricle and its wall, bool, of labels of any shape."""
     return np.isin(labels, (STRUCTURES["LV"], STRUCTURES["myocardium"]))
 
 
 def slice_shift_mm(labels: np.ndarray, spacing_mm: Triple) -> float:
-    """In-plane misalignment of neighbouring slices: root mean square over the pairs of neighbours, mm.
+    """Measure the in-plane misalignment of neighbouring slices: root mean square over pairs of neighbours, mm.
 
-    A slice's centre is the centroid of the left ventricle with its wall. A straight line through the centres, which a
-    tilted but well aligned heart has too, is taken off first; so the part of the misalignment that grows evenly along
-    the stack stays unseen.
+    The centre of a slice is the centroid of the left ventricle and its wall. A straight line through the centres, which
+    a tilted but well aligned heart has too, is subtracted first. Misalignment that grows evenly along the stack is
+    therefore not measured.
 
     Args:
         labels: [Z, Y, X] of one frame.
         spacing_mm: z, y, x.
 
     Returns:
-        NaN if fewer than four slices show enough of the ventricle.
+        The misalignment; NaN if fewer than four slices show enough of the ventricle.
     """
     heart = outline(labels)
     area = heart.sum(axis=(1, 2))
@@ -43,7 +43,7 @@ def slice_shift_mm(labels: np.ndarray, spacing_mm: Triple) -> float:
 
 
 def misalignment_mm(centres: np.ndarray, slices: np.ndarray) -> float:
-    """Root mean square in-plane step between neighbouring slices after a straight line is taken off.
+    """Return the root mean square in-plane step between neighbouring slices after subtraction of a straight line.
 
     Args:
         centres: [K, 2] mm, y and x of a point that should be on a line.
@@ -56,14 +56,14 @@ def misalignment_mm(centres: np.ndarray, slices: np.ndarray) -> float:
 
 
 def end_cuts(labels: np.ndarray) -> tuple[float, float]:
-    """How much of the left ventricle the stack cuts off at base and apex.
+    """Measure how far the left ventricle is cut off by the stack at base and apex.
 
     Args:
         labels: [Z, Y, X] of one frame, slices from base to apex.
 
     Returns:
-        Area of the left ventricle with its wall in the first and in the last slice, as shares of its largest area: 0
-        where the stack reaches beyond the ventricle, near 1 where it begins, or ends, in its middle. NaN without a
+        Area of the left ventricle and its wall in the first and in the last slice, as shares of its largest area: 0
+        where the stack extends beyond the ventricle, near 1 where it begins or ends in its middle. NaN without a
         ventricle.
     """
     area = outline(labels).sum(axis=(1, 2))

@@ -1,4 +1,4 @@
-"""Measures of the images of a cine: blur, ghosts, an open cycle, lost signal."""
+"""Measures of the images of a cine: blur, ghosting, an open cycle, signal dropout."""
 
 import numpy as np
 from skimage.measure import blur_effect
@@ -8,12 +8,12 @@ from cof.config.base import Triple
 Box = tuple[slice, slice]
 
 _MARGIN_MM = 10.0
-# Width of the filter that blurs again, in pixels; Crete et al. take 9 to 11.
+# Width of the filter that blurs the image again, in pixels; Crete et al. use 9 to 11.
 _BLUR_WIDTH = 11
 
 
 def box_about(mask: np.ndarray, spacing_mm: Triple) -> Box:
-    """Rows and columns about everything in a mask, with a margin of 10 mm.
+    """Return the rows and columns around everything in a mask, with a margin of 10 mm.
 
     Args:
         mask: bool [..., Y, X], not empty.
@@ -29,17 +29,17 @@ def box_about(mask: np.ndarray, spacing_mm: Triple) -> Box:
 
 
 def blur(volume: np.ndarray, box: Box) -> float:
-    """No-reference blur of the heart, 0 (sharp) to 1: the median over slices of scikit-image's `blur_effect`.
+    """Measure the no-reference blur of the heart, 0 (sharp) to 1: median over slices of scikit-image's `blur_effect`.
 
-    It is how little a slice changes when it is blurred again (Crete et al., Proc SPIE 6492, 2007). Noise looks sharp
-    and interpolation looks blurred, so compare subjects of one protocol.
+    The less a slice changes when it is blurred again, the more blurred it is (Crete et al., Proc SPIE 6492, 2007).
+    Noise looks sharp and interpolation looks blurred; therefore compare only subjects of one protocol.
 
     Args:
         volume: [Z, Y, X] intensities.
-        box: of the heart, or of a part of it.
+        box: box of the heart, or of a part of it.
 
     Returns:
-        NaN for a box too small to blur, or for slices without contrast.
+        The blur; NaN for a box that is too small to blur, or for slices without contrast.
     """
     heart = np.asarray(volume[:, *box], float)
     if min(heart.shape[1:]) <= _BLUR_WIDTH:
@@ -49,12 +49,12 @@ def blur(volume: np.ndarray, box: Box) -> float:
 
 
 def ghost(frames: np.ndarray, ventricle: Box, heart: Box) -> float:
-    """Strength of a ghost of the beating left ventricle, as a share of the ventricle: 0 without.
+    """Measure the strength of a ghost of the beating left ventricle, as a share of the ventricle; 0 without one.
 
-    A ghost is a copy of the heart, shifted along rows or columns, that beats as the heart does. Each pixel's deviation
+    A ghost is a copy of the heart, shifted along rows or columns, that beats like the heart. Each pixel's deviation
     from its mean over the cycle is regressed on that of the ventricle's pixel, at every shift that leaves the heart;
-    the index is the largest coefficient. Still tissue cancels and noise averages out. A ghost whose phase differs from
-    that of the tissue it falls on is seen weakened by the cosine.
+    the measure is the largest coefficient. Static tissue cancels and noise averages out. A ghost whose phase differs
+    from that of the tissue under it is weakened by the cosine of the difference.
 
     Args:
         frames: [T, Z, Y, X] intensities.
@@ -62,7 +62,7 @@ def ghost(frames: np.ndarray, ventricle: Box, heart: Box) -> float:
         heart: box of the whole heart, which holds it.
 
     Returns:
-        NaN for fewer than three frames, or where the field of view leaves no room for a ghost beside the heart.
+        The strength; NaN for fewer than three frames, or if the field of view leaves no room for a ghost.
     """
     if len(frames) < 3:
         return float("nan")
@@ -76,9 +76,9 @@ def ghost(frames: np.ndarray, ventricle: Box, heart: Box) -> float:
 
 
 def _strongest_copy(strip: np.ndarray, source: slice, heart: slice) -> float:
-    """The largest coefficient of the regression of `strip` [T, Z, N, M], shifted cyclically along N, on its `source`.
+    """Return the largest regression coefficient of `strip` [T, Z, N, M], cyclically shifted along N, on its `source`.
 
-    Only shifts count that take the source out of the heart.
+    Only shifts that move the source out of the heart are used.
     """
     size = strip.shape[2]
     shifts = np.arange(heart.stop - source.start, size + heart.start - source.stop + 1)
@@ -93,17 +93,17 @@ def _strongest_copy(strip: np.ndarray, source: slice, heart: slice) -> float:
 
 
 def closure(frames: np.ndarray, box: Box) -> float:
-    """How far the cycle is from closing: the step from the last recorded frame to the first over the largest step.
+    """Measure whether the cycle closes: step from the last recorded frame to the first, divided by the largest step.
 
-    A step is the mean absolute difference of two frames in the box. The heart is never faster than in its largest step,
-    so more than 1 means that time passed unrecorded.
+    A step is the mean absolute difference of two frames in the box. Since no step of the heart is larger than the
+    largest one, a value above 1 means that some time was not recorded.
 
     Args:
         frames: [T, Z, Y, X] intensities in the order of recording.
-        box: of the heart, or of a part of it.
+        box: box of the heart, or of a part of it.
 
     Returns:
-        NaN for fewer than three frames or frames that never differ.
+        The ratio; NaN for fewer than three frames or frames that never differ.
     """
     if len(frames) < 3:
         return float("nan")
@@ -113,13 +113,13 @@ def closure(frames: np.ndarray, box: Box) -> float:
 
 
 def dropout(frames: np.ndarray) -> float:
-    """The largest share of a slice's signal that is lost: 0 for none, 1 for a black image.
+    """Measure the largest share of a slice's signal that is lost: 0 for none, 1 for a black image.
 
-    A slice in one frame is compared with the same slice's median over the cycle, and a slice's median with that of the
-    darker of its neighbours. Signals are means over the whole slice, in which the beating heart hardly shows.
+    A slice in one frame is compared with its median over the cycle, and the median of a slice with that of its darker
+    neighbour. Signals are means over the whole slice, which the beating heart hardly changes.
 
     Args:
-        frames: [T, Z, Y, X] intensities from 0.
+        frames: [T, Z, Y, X] intensities, at least 0.
     """
     signal = np.asarray(frames).mean(axis=(2, 3), dtype=np.float64)
     slices = np.median(signal, axis=0)
@@ -127,5 +127,5 @@ def dropout(frames: np.ndarray) -> float:
         in_time = 1 - signal.min(axis=0) / slices
         darker = np.minimum(np.r_[np.inf, slices[:-1]], np.r_[slices[1:], np.inf])
         in_space = 1 - slices / darker
-    # A slice that is black throughout is judged by its neighbours.
+    # A slice that is black in all frames is compared with its neighbours only.
     return float(max(np.nanmax(np.r_[in_time, in_space]), 0.0))

@@ -1,4 +1,4 @@
-"""The quality stage of one batch: every labelled subject measured, and those beyond the configured limits left out."""
+"""The quality stage of one batch: measures every labelled subject, and leaves out those beyond configured limits."""
 
 import logging
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from cof.quality.catalogue import MEASURES, beyond
 
 log = logging.getLogger(__name__)
 
-# Ghosts are looked for in this many slices about the middle of the ventricle, where it moves most.
+# Ghosts are searched in this many slices around the middle of the ventricle, where it moves most.
 _GHOST_SLICES = 3
 
 
@@ -40,11 +40,13 @@ def measure_batch(
     exclusions: ExclusionsOut,
     settings: SettingsOf[QualityLimits],
     checked: Annotated[
-        Path | None, typer.Option("--plausibility", help="Table of what the labels say, to write."), Form.FILE
+        Path | None,
+        typer.Option("--plausibility", help="Table of the plausibility checks of the labels, to write."),
+        Form.FILE,
     ] = None,
     labeller: Annotated[
         Path | None,
-        typer.Option(help="The labeller that drew the labels, to tell how far they are to be trusted."),
+        typer.Option(help="Folder of the labeller that made the labels; with it, their trustworthiness is measured."),
         Folder(),
     ] = None,
 ) -> None:
@@ -52,12 +54,12 @@ def measure_batch(
 
     Args:
         ecg, beats, cine, labels, settings: as annotated.
-        out: a row a labelled subject, a column each of `cof.quality.catalogue.MEASURES`; NaN where an
-            earlier stage left out what is measured. Subjects that are left out here have their row too.
-        exclusions: table of the subjects beyond a limit, a row for every limit.
-        checked: a row a labelled subject, a column each of `cof.quality.plausibility.CHECKS`; what is
-            not plausible warns in the log, and leaves nobody out.
-        labeller: without it nobody knows how far to trust the labels.
+        out: table with one row per labelled subject and one column for each of `cof.quality.catalogue.MEASURES`; NaN
+            where an earlier stage left out what is measured. Subjects that are left out here have a row, too.
+        exclusions: table of the subjects beyond a limit, one row for every limit.
+        checked: table with one row per labelled subject and one column for each of `cof.quality.plausibility.CHECKS`.
+            An implausible number gives a warning in the log, and excludes nobody.
+        labeller: folder of the labeller; without it, the trust in the labels is NaN.
     """
     doubt_of = _doubt_by(labeller)
     excluded = Exclusions("quality")
@@ -92,7 +94,7 @@ def measure_batch(
 
 
 def _doubt_by(labeller: Path | None) -> Callable[[str, Cine, np.ndarray], float]:
-    """The trust in labels by subject, cine and labels; NaN without a labeller. Doubtful ones warn in the log."""
+    """Return a function that measures the trust in a subject's labels (NaN without a labeller) and logs doubts."""
     if labeller is None:
         return lambda subject, scan, drawn: float("nan")
     from cof.labels import artefact
@@ -110,12 +112,12 @@ def _doubt_by(labeller: Path | None) -> Callable[[str, Cine, np.ndarray], float]
 
 
 def measure_ecg(strip: Ecg | None, cycle: Any, rr_scan_ms: float) -> dict[str, float]:
-    """The measures of the ECG by their keys.
+    """Return the measures of the ECG by their keys.
 
     Args:
         strip: the ECG; None if it was left out.
         cycle: the subject's row of `beats/{batch}.parquet`; None if there is none.
-        rr_scan_ms: RR interval of the scan; NaN for a lone anchor.
+        rr_scan_ms: RR interval of the scan; NaN for an anchor.
     """
     measured = dict.fromkeys(
         ("ecg_quality", "ecg_noisy_leads", "beat_correlation", "irregular", "rate_mismatch_bpm"), float("nan")
@@ -124,7 +126,7 @@ def measure_ecg(strip: Ecg | None, cycle: Any, rr_scan_ms: float) -> dict[str, f
         try:
             quality = rhythm.lead_quality(strip.signal, strip.rate_hz, strip.measurements.get("ventricular_rate_bpm"))
         except CofError:
-            pass  # A strip without beats was left out by the stage of beats, which says so.
+            pass  # The stage of beats has left out a strip without beats, and has recorded it.
         else:
             measured["ecg_quality"] = float(np.median(quality))
             measured["ecg_noisy_leads"] = float((quality < rhythm.NOISY_LEAD).sum())
@@ -136,10 +138,10 @@ def measure_ecg(strip: Ecg | None, cycle: Any, rr_scan_ms: float) -> dict[str, f
 
 
 def measure_cine(cine: Cine, labels: np.ndarray) -> dict[str, float]:
-    """The measures of a cine by their keys.
+    """Return the measures of a cine by their keys.
 
     Args:
-        cine: native, frame 0 at ED.
+        cine: native cine, frame 0 at ED.
         labels: [T, Z, Y, X]; frame 0 shows a left ventricle.
     """
     frames = np.asarray(cine.frames)

@@ -1,1 +1,1 @@
-"""Subject sheets written from files as they lie: a module for each source of names, and one for the sheet."""
+"""Subject sheets for the files in a folder: one module for each way to find files, and one for the sheet itself."""

@@ -1,7 +1,7 @@
-"""Patients of ACDC (Bernard et al., 2018): ED and ES as experts labelled them, written as pairs with their sheet.
+"""Sheet of ACDC's patients (Bernard et al., 2018): ED and ES as labelled by experts, written as pairs with a sheet.
 
-The folder is the challenge's own, with 4D cines, or one that holds nothing but the two labelled frames of every
-patient. Labels become ours; headers keep what they honestly tell, which is the spacing and nothing else.
+The folder is that of the challenge, with 4D cines, or one with only the two labelled frames of every patient. Labels
+are mapped to our codes. Of the headers, only the spacing is kept, since nothing else in them is reliable.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from cof.heart.structures import STRUCTURES
 from cof.sheets.table import check_place, counted, some, start_of_paths, write_rows
 
 PATIENTS = 100
-VALIDATION = 4  # patients of each group
+VALIDATION = 4  # validation patients in each group
 # Diagnoses as Info.cfg names them.
 GROUPS = {"NOR": "normal", "DCM": "dilated", "HCM": "hypertrophic", "MINF": "infarct", "RV": "abnormal RV"}
 CODES = {1: STRUCTURES["RV"], 2: STRUCTURES["myocardium"], 3: STRUCTURES["LV"]}
@@ -34,8 +34,8 @@ CITATION = (
     "Diagnosis: Is the Problem Solved?, IEEE Trans Med Imaging 37(11):2514-2525, 2018, doi:10.1109/TMI.2018.2837502"
 )
 TERMS = (
-    "ACDC's terms: CC BY-NC-SA 4.0, not for commercial use; what is made of it is shared under the same terms; whoever "
-    f"publishes cites {CITATION}"
+    "ACDC's terms: CC BY-NC-SA 4.0, not for commercial use; share what you make of it under the same terms; in "
+    f"publications cite {CITATION}"
 )
 
 _COLUMNS = ("subject", "visit", "ecg", "cine", "annotation", "split", "origin", "group")
@@ -46,16 +46,16 @@ _SAME_MM = 1e-3
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient's files.
+    """The files of one patient.
 
     Attributes:
         name: patientNNN.
-        group: of `GROUPS`.
-        ed, es: the labelled frames of the cine, counted from 1.
-        frames: of the cine.
-        images: of ED and ES, a frame each.
-        labels: of ED and ES, a frame each.
-        cine: the whole cine; None where the folder lacks it.
+        group: a key of `GROUPS`.
+        ed, es: labelled frames of the cine, counted from 1.
+        frames: number of frames of the cine.
+        images: files of ED and ES, one frame each.
+        labels: label files of ED and ES, one frame each.
+        cine: file of the whole cine; None where the folder lacks it.
     """
 
     name: str
@@ -69,36 +69,36 @@ class Patient:
 
     @property
     def es_phase(self) -> float:
-        """Phase of ES, ED at 0, as if the frames were spread evenly over one cycle."""
+        """Phase of ES with ED at 0, if the frames are evenly spaced over one cycle."""
         return round((self.es - self.ed) % self.frames / self.frames, 4)
 
 
 def write_acdc(folder: Path, out: Path, cines: bool = False, overwrite: bool = False) -> str:
-    """Write ACDC's labelled frames and their annotations into a folder beside the sheet, and the sheet.
+    """Write ACDC's labelled frames and annotations into a folder beside the sheet, and the sheet itself.
 
-    The folder has the sheet's name, without its suffix. The validation patients are, of each group, the four whose name
-    has the lowest SHA-256; all others train. Patients of a folder `testing` are left alone.
+    The folder has the name of the sheet without its suffix. In each group, the four patients whose names have the
+    lowest SHA-256 are the validation patients; all others train. Patients in a folder `testing` are not used.
 
     Args:
-        folder: below which patientNNN/ lie, or which has them in `training/`; nothing is written into it.
-        out: the sheet.
-        cines: take whole 4D cines, as they are, in the place of pairs.
-        overwrite: replace a sheet and a folder that this command has written.
+        folder: folder that holds patientNNN/, directly or in `training/`; nothing is written into it.
+        out: path of the sheet.
+        cines: whether to use whole 4D cines, unchanged, in place of pairs.
+        overwrite: whether to replace a sheet and a folder that this command has written.
 
     Returns:
-        What is in it, ACDC's terms, and what to type next: a line each.
+        Content of the sheet, what was left out, ACDC's terms, and the next command, one line each.
 
     Raises:
-        UsageError: no patient is there, a place is not ours to write to, or lies in `folder`.
+        UsageError: there is no usable patient, a path may not be written to or replaced, or lies in `folder`.
     """
     made = out.with_suffix("")
     if made == out:
-        raise UsageError(f"--out {out} names no sheet: give it a suffix, such as {out}.csv")
+        raise UsageError(f"--out {out} has no suffix: name the sheet {out}.csv, for example")
     if made.resolve().is_relative_to(folder.resolve()):
         raise UsageError(f"--out {out} lies in {folder}, which is only read: choose another place")
     check_place(out, False, overwrite)
     if made.is_dir() and any(made.iterdir()) and not overwrite:
-        raise UsageError(f"the images' folder {made} is there; --overwrite replaces it, if cof made it")
+        raise UsageError(f"the folder of images {made} exists; --overwrite replaces it, if cof made it")
     refuse_foreign(made)
     patients, faults = list_patients(folder, cines)
     validation = choose_validation(patients)
@@ -120,7 +120,7 @@ def write_acdc(folder: Path, out: Path, cines: bool = False, overwrite: bool = F
                 "group": patient.group,
             }
             if cines:
-                assert patient.cine is not None, "patients without one are left out"
+                assert patient.cine is not None, "list_patients leaves out patients without one"
                 row |= {"cine": start + patient.cine.relative_to(folder).as_posix(), "ed_frame": patient.ed - 1}
             else:
                 row["es_phase"] = patient.es_phase
@@ -132,11 +132,11 @@ def write_acdc(folder: Path, out: Path, cines: bool = False, overwrite: bool = F
 
 
 def list_patients(folder: Path, cines: bool = False) -> tuple[list[Patient], dict[str, list[str]]]:
-    """The patients of ACDC's folder, by name; and the names of those that lack something, by what that is.
+    """List the usable patients in ACDC's folder, sorted by name, and the names of all others by their fault.
 
     Args:
-        folder: holds patientNNN/, or `training/` with them.
-        cines: a patient without a 4D cine lacks something.
+        folder: folder that holds patientNNN/, directly or in `training/`.
+        cines: whether a patient needs a 4D cine.
 
     Raises:
         UsageError: there is no patient.
@@ -144,7 +144,9 @@ def list_patients(folder: Path, cines: bool = False) -> tuple[list[Patient], dic
     within = folder / "training" if (folder / "training").is_dir() else folder
     places = sorted(place for place in within.iterdir() if place.is_dir() and _NAME.fullmatch(place.name))
     if not places:
-        raise UsageError(f"{folder} has no patient001 and so on, nor has its folder training: is it ACDC's?")
+        raise UsageError(
+            f"{folder} holds no folder such as patient001, nor does its folder training: give the folder of ACDC"
+        )
     faults: dict[str, list[str]] = defaultdict(list)
     patients = []
     for place in places:
@@ -161,9 +163,9 @@ def list_patients(folder: Path, cines: bool = False) -> tuple[list[Patient], dic
 
 
 def choose_validation(patients: Sequence[Patient]) -> set[str]:
-    """Names of the validation patients: of each group those four whose name has the lowest SHA-256, as hexadecimals.
+    """Return the names of the validation patients: in each group the four with the lowest SHA-256 of their name.
 
-    Of a group of fewer than eight, at most half.
+    The SHA-256 is compared as hexadecimal text. In a group of fewer than eight, at most half are chosen.
     """
     chosen = set()
     for group in GROUPS:
@@ -174,11 +176,11 @@ def choose_validation(patients: Sequence[Patient]) -> set[str]:
 
 
 def _read_patient(place: Path) -> Patient:
-    """The patient of one folder. Raises ValueError with what is wrong."""
+    """Read the patient of one folder; raise ValueError that says what is wrong."""
     info = _read_info(place / "Info.cfg")
     group = info.get("Group", "")
     if group not in GROUPS:
-        raise ValueError(f"Info.cfg names the group '{group}', none of {', '.join(GROUPS)}")
+        raise ValueError(f"Info.cfg names the group '{group}', not one of {', '.join(GROUPS)}")
     try:
         ed, es, frames = (int(info[key]) for key in ("ED", "ES", "NbFrame"))
     except (KeyError, ValueError):
@@ -190,7 +192,7 @@ def _read_patient(place: Path) -> Patient:
     labels = [_file(place, f"{place.name}_frame{number:02d}_gt") for number in numbers]
     found = [path for path in (*images, *labels) if path is not None]
     if len(found) < 4:
-        raise ValueError("an image or a label file of ED or ES is not there")
+        raise ValueError("an image or a label file of ED or ES is missing")
     return Patient(
         place.name, group, ed, es, frames, (found[0], found[1]), (found[2], found[3]), _file(place, f"{place.name}_4d")
     )
@@ -206,7 +208,7 @@ def _read_info(path: Path) -> dict[str, str]:
 
 
 def _file(place: Path, stem: str) -> Path | None:
-    """A NIfTI, or a folder of that name which holds it, as some copies have."""
+    """Find a NIfTI, also inside a folder of the same name, as in some copies."""
     for ending in _ENDINGS:
         path = place / f"{stem}{ending}"
         inner = path / path.name
@@ -216,7 +218,7 @@ def _file(place: Path, stem: str) -> Path | None:
 
 
 def _write_patient(patient: Patient, out: Path, cines: bool) -> None:
-    """Write a patient's images, unless they are a cine that is taken as it is, and the annotation on their frames.
+    """Write a patient's annotation and, unless the whole cine is used unchanged, the images of ED and ES.
 
     Raises:
         CofError: files cannot be read, or do not fit each other.
@@ -226,7 +228,7 @@ def _write_patient(patient: Patient, out: Path, cines: bool) -> None:
         assert patient.cine is not None
         first = read_array(patient.cine, Reason.CINE_UNREADABLE)
         if len(first.values) != patient.frames:
-            raise CofError(Reason.CINE_UNREADABLE, "the cine has not the number of frames that Info.cfg names")
+            raise CofError(Reason.CINE_UNREADABLE, "the cine does not have the number of frames that Info.cfg names")
         labels = np.zeros(first.values.shape, np.uint8)
         frames = [patient.ed - 1, patient.es - 1]
     else:
@@ -237,21 +239,21 @@ def _write_patient(patient: Patient, out: Path, cines: bool) -> None:
         labels, frames = np.zeros(both.shape, np.uint8), [0, 1]
     for frame, stack in zip(frames, drawn):
         if stack.shape != labels.shape[1:]:
-            raise CofError(Reason.ANNOTATION_MISMATCH, "labels and images have not the same voxels")
+            raise CofError(Reason.ANNOTATION_MISMATCH, "labels and images do not have the same voxels")
         labels[frame] = stack
     _write(out / f"{patient.name}_labels.nii.gz", labels, first)
 
 
 def _check_alike(one: Stored, other: Stored) -> None:
-    """Refuse two files of a pair that are not one frame each, on the same voxels."""
+    """Raise CofError unless the two files of a pair have one frame each, on the same voxels."""
     if len(one.values) != 1 or one.values.shape != other.values.shape:
-        raise CofError(Reason.CINE_UNREADABLE, "ED and ES are not one frame each, of the same size")
+        raise CofError(Reason.CINE_UNREADABLE, "the files of ED and ES must have one frame each, of the same size")
     if not np.allclose(one.affine, other.affine, atol=_SAME_MM):
-        raise CofError(Reason.CINE_GEOMETRY, "ED and ES have not the same spacing")
+        raise CofError(Reason.CINE_GEOMETRY, "the files of ED and ES must have the same spacing")
 
 
 def _ours(stored: Stored) -> np.ndarray:
-    """ACDC's labels of one frame in our codes, uint8 [Z, Y, X]."""
+    """Map ACDC's labels of one frame to our codes, uint8 [Z, Y, X]."""
     values = whole_labels(stored.values)
     others = set(np.unique(values).tolist()) - {0, *CODES}
     if len(values) != 1 or others:
@@ -264,7 +266,7 @@ def _ours(stored: Stored) -> np.ndarray:
 
 
 def _write(path: Path, frames: np.ndarray, like: Stored) -> None:
-    """Write frames [T, Z, Y, X] with the header of another file, as far as that tells how the stack lies."""
+    """Write frames [T, Z, Y, X] with the spacing of another file, and its affine if that states the orientation."""
     x, y, z = spacing_of(like.affine)
     image = nib.Nifti1Image(frames.transpose(3, 2, 1, 0), like.affine if like.oriented else None)
     image.header.set_xyzt_units("mm")
@@ -291,16 +293,16 @@ def _remarks(
     remarks = _said(faults)
     if len(rows) != PATIENTS:
         remarks.append(
-            f"{counted(len(rows), 'patient')} of ACDC's {PATIENTS} training ones: the split is chosen among these, and "
-            "is not that of all"
+            f"{counted(len(rows), 'patient')} of ACDC's {PATIENTS} training patients: the split is chosen among these, "
+            f"and differs from the split of all {PATIENTS}"
         )
     if (folder / "testing").is_dir():
-        remarks.append("the patients of testing/ were left alone")
+        remarks.append("the patients in testing/ were not used")
     return remarks
 
 
 def _next(out: Path) -> str:
     return (
         f'next: snakemake --cores 2 --config "cohort={{sheet: {out}}}" -n results/labeller; '
-        "or make real, which puts phantoms with it"
+        "or `make real`, which combines it with synthetic subjects"
     )

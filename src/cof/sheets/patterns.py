@@ -1,4 +1,4 @@
-"""Subjects by patterns of paths, such as `{subject}/ecg_{visit}.xml`."""
+"""Search for subjects' files by patterns of paths, such as `{subject}/ecg_{visit}.xml`."""
 
 import re
 from collections import defaultdict
@@ -11,65 +11,65 @@ from cof.errors import UsageError
 from cof.sheets.table import Files, Listing, Visit, some
 from cof.sheets.walk import size, walk
 
-# Where no pattern has {visit}.
+# The visit where no pattern has {visit}.
 ONLY_VISIT = 1
 # A scan may be a folder of DICOM files; an ECG or an annotation is one file.
 _MAY_BE_FOLDERS = ("cine", "anchor")
 
 _TOKEN = re.compile(r"\{([^{}]*)\}|(\*+)|(\?)")
-# A visit's number is never a part of a longer one.
+# A visit's number is never a part of a longer number.
 _PLACEHOLDERS = {"subject": "[^/]+", "visit": "(?<![0-9])[0-9]{1,3}(?![0-9])"}
 
 
 class Pattern:
-    """A glob of paths relative to a folder, with {subject} and perhaps {visit} in the place of names.
+    """A glob pattern of paths relative to a folder, with the placeholders {subject} and, optionally, {visit}.
 
-    `*` stands for any text within a name, `?` for one character, and `**` as a whole part of the path for any number of
-    folders. A pattern that ends in `/` takes folders alone. A placeholder that comes twice stands for the same text.
+    `*` matches any text within a name, `?` one character, and `**` as a whole part of the path any number of folders. A
+    pattern that ends in `/` matches only folders. A placeholder that occurs twice matches the same text.
 
     Args:
         text: the pattern.
-        option: whose it is, for messages.
+        option: option that it was given by, for messages.
 
     Raises:
-        UsageError: an unknown placeholder, no {subject}, or a path that is not below the folder.
+        UsageError: a placeholder is unknown, {subject} is missing, or the path is not below the folder.
     """
 
     def __init__(self, text: str, option: str) -> None:
         self.option = option
         names = {match[1] for match in _TOKEN.finditer(text) if match[1] is not None}
         if unknown := sorted(names - _PLACEHOLDERS.keys()):
-            raise UsageError(f"{option}: '{{{unknown[0]}}}' is unknown; there are {{subject}} and {{visit}}")
+            raise UsageError(f"{option}: '{{{unknown[0]}}}' is unknown; allowed are {{subject}} and {{visit}}")
         if "subject" not in names:
-            raise UsageError(f"{option}: '{text}' has no {{subject}}")
+            raise UsageError(f"{option}: '{text}' has no {{subject}}: put it where the subject's name is")
         self.with_visit = "visit" in names
         self.folders_only = text.endswith("/")
         self.parts = [part for part in text.split("/") if part not in ("", ".")]
         if text.startswith("/") or ".." in self.parts:
             raise UsageError(f"{option}: '{text}' must be relative to FOLDER and lie below it")
-        # Where the two differ, a path can be read in more than one way.
+        # If the two matches differ, a path can be read in more than one way.
         self._long, self._short = (re.compile(_regex(self.parts, longest)) for longest in (True, False))
         deep = self.parts.index("**") if "**" in self.parts else len(self.parts)
         self._deep = deep < len(self.parts)
         self._prefixes = [re.compile(_regex(self.parts[:depth], True)) for depth in range(deep + 1)]
 
     def match(self, path: str) -> tuple[str, int] | None:
-        """Subject and visit of a path that fits.
+        """Return subject and visit of a path that matches, or None.
 
         Raises:
-            ValueError: it fits in more than one way.
+            ValueError: the path matches in more than one way.
         """
         long = self._long.fullmatch(path)
         if not long:
             return None
         short = self._short.fullmatch(path)
-        assert short, "both read the same language"
+        assert short, "both match the same paths"
         if long.groupdict() != short.groupdict():
             raise ValueError(path)
         return long["subject"], int(long["visit"]) if self.with_visit else ONLY_VISIT
 
     def enters(self, folder: str) -> bool:
-        """Tell whether something in the folder of this path can fit."""
+        """Tell whether something in the folder with this path can match."""
         parts = folder.split("/")
         depth = len(parts)
         if self._deep and depth >= len(self._prefixes):
@@ -80,7 +80,7 @@ class Pattern:
 
 
 def _regex(parts: list[str], longest: bool) -> str:
-    """The regular expression of a path's parts; subjects take as much as they can if `longest`, else as little."""
+    """Return the regular expression of a path's parts, in which {subject} is greedy if `longest`, and else lazy."""
     take, leave = ("", "?") if longest else ("?", "")
     seen: set[str] = set()
     whole = []
@@ -106,14 +106,14 @@ def _regex(parts: list[str], longest: bool) -> str:
 
 
 def list_by_patterns(folder: Path, patterns: Mapping[str, Sequence[str]]) -> Listing:
-    """The files of every subject and visit below a folder, by the patterns of their paths.
+    """Find the files of every subject and visit below a folder by patterns of their paths.
 
     Args:
-        folder: below which all files lie.
-        patterns: column of the sheet -> patterns, of which a file may fit any.
+        folder: folder that holds all files.
+        patterns: patterns for each column of the sheet; a file has to match one of them.
 
     Raises:
-        UsageError: a pattern is none, or only some of them have {visit}.
+        UsageError: a pattern is not valid, or only some of them have {visit}.
     """
     compiled = {
         column: [Pattern(text, f"--{_OPTIONS.get(column, column)}") for text in texts]
@@ -122,7 +122,9 @@ def list_by_patterns(folder: Path, patterns: Mapping[str, Sequence[str]]) -> Lis
     every = [pattern for column in compiled.values() for pattern in column]
     without = [pattern.option for pattern in every if not pattern.with_visit]
     if 0 < len(without) < len(every):
-        raise UsageError(f"{', '.join(without)}: no {{visit}}, which others have; give it to all patterns or to none")
+        raise UsageError(
+            f"{', '.join(without)}: no {{visit}}, which other patterns have; put it into all patterns or into none"
+        )
 
     found: dict[Visit, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     empty: list[str] = []
@@ -163,7 +165,9 @@ def list_by_patterns(folder: Path, patterns: Mapping[str, Sequence[str]]) -> Lis
     }
     remarks = tuple(f"left out, {fault}: {some(names, kind)}" for fault, (names, kind) in faults.items() if names)
     if ambiguous:
-        remarks += ("a cell takes the folder of DICOM files, the .hea of a WFDB record; make the pattern narrower",)
+        remarks += (
+            "a cell holds one path, of a DICOM folder or of the .hea file of a WFDB record; make the pattern narrower",
+        )
     return Listing(chosen, remarks, named=True)
 
 

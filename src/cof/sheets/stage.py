@@ -1,4 +1,4 @@
-"""The verbs that write a subject sheet: `cof sheet`, with one function for each source of names."""
+"""The verbs that write a subject sheet: `cof sheet`, with one function for each way to find files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +13,9 @@ from cof.sheets.patterns import list_by_patterns
 from cof.sheets.table import write_sheet
 from cof.sheets.ukb import list_ukb
 
-Raw = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder below which the files lie; it is only read.")]
-# `write_sheet` makes sure of the sheet, which is nobody's artefact.
-SheetOut = Annotated[Path, typer.Option("--out", help="The sheet.")]
+Raw = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder that holds the files; nothing is written into it.")]
+# A sheet carries no provenance, so that `write_sheet` checks its path, and not `cof.outputs`.
+SheetOut = Annotated[Path, typer.Option("--out", help="Path of the sheet.")]
 
 
 def sheet_of_files(
@@ -32,18 +32,19 @@ def sheet_of_files(
     ] = None,
     annotation: Annotated[list[str] | None, typer.Option(help="Pattern of expert annotations; repeatable.")] = None,
     labels_map: Annotated[
-        str | None, typer.Option(help="From the codes of the annotations to ours: 1:3,2:2,3:1 for ACDC's.")
+        str | None, typer.Option(help="Map from the codes of the annotations to ours: 1:3,2:2,3:1 for ACDC.")
     ] = None,
     out: SheetOut = Path("subjects.csv"),
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the sheet of files that patterns find.
+    """Write the sheet of the files that match patterns.
 
     Raises:
-        UsageError: a pattern or the map of codes is none, there is no scan to look for, or the sheet has no place.
+        UsageError: a pattern or the map of codes is not valid, there is no pattern for scans or anchors, no visit is
+            complete, or the sheet may not be written.
     """
     if not scan and not anchor:
-        raise UsageError("name the scans by --scan, or anchors by --anchor")
+        raise UsageError("give a pattern for the scans by --scan, or for anchors by --anchor")
     try:
         codes = read_map(labels_map) if labels_map else None
     except ValueError as error:
@@ -57,7 +58,7 @@ def sheet_of_ukb(
     *,
     folder: Raw,
     withdrawn: Annotated[
-        list[Path] | None, typer.Option(help="List of participants who have withdrawn, an id a line; repeatable.")
+        list[Path] | None, typer.Option(help="List of participants who have withdrawn, one id per line; repeatable.")
     ] = None,
     out: SheetOut = Path("subjects.csv"),
     overwrite: Overwrite = False,
@@ -65,7 +66,7 @@ def sheet_of_ukb(
     """Write the sheet of UK Biobank's bulk files.
 
     Raises:
-        UsageError: the folder or a list is not there, or the sheet has no place.
+        UsageError: the folder or a list does not exist, no visit is complete, or the sheet may not be written.
     """
     listing = list_ukb(_folder(folder), withdrawn or ())
     typer.echo(redact(write_sheet(listing, folder, out, overwrite=overwrite)))
@@ -75,7 +76,7 @@ def sheet_of_acdc(
     *,
     folder: Raw,
     cines: Annotated[
-        bool, typer.Option("--cines", help="Whole 4D cines, as they are, in the place of the pairs of ED and ES.")
+        bool, typer.Option("--cines", help="Use whole 4D cines, unchanged, in place of the pairs of ED and ES.")
     ] = False,
     out: SheetOut = Path("subjects.csv"),
     overwrite: Overwrite = False,
@@ -83,12 +84,12 @@ def sheet_of_acdc(
     """Write the sheet of ACDC's patients, and their images and annotations into a folder beside it.
 
     Raises:
-        UsageError: the folder has no patient, or the sheet or its folder has no place.
+        UsageError: the folder has no patient, or the sheet or its folder may not be written.
     """
     typer.echo(write_acdc(_folder(folder), out, cines, overwrite))
 
 
 def _folder(path: Path) -> Path:
     if not path.is_dir():
-        raise UsageError(f"{path} is {'a file' if path.exists() else 'not there'}; a folder is asked for")
+        raise UsageError(f"{path} is {'a file' if path.exists() else 'missing'}; give the folder that holds the files")
     return path

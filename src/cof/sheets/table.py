@@ -1,4 +1,4 @@
-"""The subject sheet itself: who is complete, where paths begin, and who may read it."""
+"""Writer of the subject sheet: which visits are complete, where paths begin, and who may read the sheet."""
 
 import csv
 import os
@@ -13,22 +13,22 @@ from cof.cohort import OPTIONAL, PLAIN_NAME, REQUIRED
 from cof.errors import UsageError, redact
 from cof.heart.codes import write_map
 
-# Participant and visit; and column of the sheet -> path relative to the folder of the files.
+# Participant and visit; and for each column of the sheet, the path relative to the folder of the files.
 Visit = tuple[str, int]
 Files = dict[str, str]
 
 _SHOWN = 3
-_HEAD_BYTES = 1000  # of the line of columns, at most
+_HEAD_BYTES = 1000  # most that is read of the line with the columns
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Files that a source of names has found in a folder.
+    """Files that were found in a folder.
 
     Attributes:
-        visits: the files of each.
-        remarks: what was left out or chosen, a line each.
-        named: whether its names may be printed; the others are participants' ids.
+        visits: files of each visit.
+        remarks: what was left out or chosen, one line each.
+        named: whether subjects' names may be printed; False where they are participants' ids.
     """
 
     visits: Mapping[Visit, Files]
@@ -37,12 +37,12 @@ class Listing:
 
 
 def counted(number: int, kind: str) -> str:
-    """A number and the noun that it counts, such as `1,204 visits`."""
+    """Return a number with the noun that it counts, such as `1,204 visits`."""
     return f"{number:,} {kind}{'s' * (number != 1)}"
 
 
 def some(names: Iterable[str], kind: str) -> str:
-    """Count in words, with the first few names."""
+    """Return the number of names with the first few of them, such as `4 visits (a-v1, b-v1, c-v1, ...)`."""
     ordered = sorted(name.encode(errors="replace").decode() for name in names)
     more = ", ..." if len(ordered) > _SHOWN else ""
     return f"{counted(len(ordered), kind)} ({', '.join(ordered[:_SHOWN])}{more})"
@@ -51,21 +51,22 @@ def some(names: Iterable[str], kind: str) -> str:
 def write_sheet(
     listing: Listing, folder: Path, out: Path, codes: Mapping[int, int] | None = None, overwrite: bool = False
 ) -> str:
-    """Write the sheet of every visit that has an ECG and a scan or an anchor, for its owner alone (mode 0600).
+    """Write the sheet of all visits with an ECG and a scan or an anchor, readable by its owner only (mode 0600).
 
     Args:
         listing: the files.
-        folder: where their paths begin.
-        out: the sheet; paths in it are relative to its folder, unless the two have nothing but the root in common.
-        codes: from the codes of the annotations to ours, if they are others.
-        overwrite: replace a sheet that is there.
+        folder: folder to which their paths are relative.
+        out: path of the sheet. Paths in the sheet are relative to its folder, or absolute where the two folders have
+            only the root in common.
+        codes: map from the codes of the annotations to ours, if they differ.
+        overwrite: whether to replace an existing sheet.
 
     Returns:
-        What is in it, what is missing, and what to type next: a line each, without ids.
+        Content of the sheet, what is missing, and the next command, one line each, without ids.
 
     Raises:
-        UsageError: no visit is complete, `out` is there or cannot be written, or it would hold participants' ids within
-            a git checkout that does not ignore it.
+        UsageError: no visit is complete, `out` exists or cannot be written, or it would hold participants' ids in a git
+            checkout that does not ignore it.
     """
     unpaired: dict[str, list[str]] = {}
     complete = []
@@ -99,10 +100,10 @@ def write_sheet(
 
 
 def write_rows(out: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str | int | float]]) -> None:
-    """Write a sheet for its owner alone (mode 0600).
+    """Write a sheet that only its owner can read (mode 0600).
 
     Raises:
-        UsageError: it cannot be written, or a path cannot stand in it.
+        UsageError: the sheet cannot be written, or cannot hold one of the paths.
     """
     try:
         with private_files(), whole_file(out) as aside, aside.open("w", encoding="utf-8", newline="") as file:
@@ -115,13 +116,13 @@ def write_rows(out: Path, columns: Sequence[str], rows: Iterable[Mapping[str, st
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}") from None
     except UnicodeEncodeError:
-        raise UsageError("a path is not UTF-8 text, as those in a sheet must be: rename the file") from None
+        raise UsageError("a path is not UTF-8 text, which a sheet needs: rename the file") from None
 
 
 def _lacks(files: Files) -> str:
-    """Reason why a visit cannot be in a sheet; empty for one that can."""
+    """Return the reason why a visit cannot be in a sheet; empty for one that can."""
     if "ecg" not in files:
-        return "without an ECG" if files.keys() & {"cine", "anchor"} else "with an annotation alone"
+        return "without an ECG" if files.keys() & {"cine", "anchor"} else "with an annotation only"
     if "cine" not in files and "annotation" in files:
         return "with an annotation and without its cine"
     return "" if files.keys() & {"cine", "anchor"} else "without a scan"
@@ -139,17 +140,17 @@ def _contents(listing: Listing, complete: Sequence[Visit], out: Path) -> str:
 
 
 def _next(complete: Sequence[Visit], out: Path) -> list[str]:
-    """Command to type next."""
+    """Return the next command, as lines."""
     if all(PLAIN_NAME.fullmatch(name) and redact(name) == name for name, _ in complete):
         return [f'next: snakemake --cores 2 --config "cohort={{sheet: {out}}}" -n all']
     return [
-        "next, once, a secret for the pseudonyms: head -c 32 /dev/urandom | base64 > salt.txt && chmod 600 salt.txt",
+        "next, once, make a salt for the pseudonyms: head -c 32 /dev/urandom | base64 > salt.txt && chmod 600 salt.txt",
         f'then: snakemake --cores 2 --config "cohort={{sheet: {out}, salt_file: salt.txt}}" -n all',
     ]
 
 
 def start_of_paths(folder: Path, out: Path) -> str:
-    """Beginning of the paths in the sheet: "" where its folder is that of the files."""
+    """Return the beginning of the paths in the sheet: "" where its folder is that of the files."""
     there, here = folder.resolve(), out.parent.resolve()
     if os.path.commonpath((there, here)) == there.anchor and here != Path(there.anchor):
         return f"{there}/"
@@ -158,13 +159,13 @@ def start_of_paths(folder: Path, out: Path) -> str:
 
 
 def check_place(out: Path, private: bool, overwrite: bool) -> None:
-    """Raise UsageError where no sheet may be written."""
+    """Raise UsageError if the sheet may not be written to this path."""
     if out.is_dir():
         raise UsageError(f"{out} is a folder; name the sheet in it")
     if out.exists() and not overwrite:
-        raise UsageError(f"{out} is there; --overwrite replaces it")
+        raise UsageError(f"{out} exists; --overwrite replaces it")
     if out.exists() and not _is_sheet(out):
-        raise UsageError(f"{out} is no subject sheet, and --overwrite replaces nothing else: choose another name")
+        raise UsageError(f"{out} is not a subject sheet, and --overwrite replaces only sheets: choose another name")
     if private and _may_be_committed(out):
         raise UsageError(
             f"{out} would hold participants' ids in a git checkout that does not ignore it; add it to .gitignore, or "
@@ -180,7 +181,7 @@ def _is_sheet(path: Path) -> bool:
 
 
 def _may_be_committed(path: Path) -> bool:
-    """Tell whether a file lies, or would lie, in a git checkout that does not ignore it."""
+    """Tell whether a file is, or would be, in a git checkout that does not ignore it."""
     here = path.parent.resolve()
     while not here.is_dir():
         here = here.parent

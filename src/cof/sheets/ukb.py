@@ -1,4 +1,4 @@
-"""Subjects of UK Biobank by the names of its bulk files, `EID_FIELD_VISIT_ARRAY.zip`, which tell participants' ids."""
+"""Search for UK Biobank's bulk files by their names, `EID_FIELD_VISIT_ARRAY.zip`, which hold participants' ids."""
 
 import re
 from collections import Counter
@@ -11,13 +11,13 @@ from cof.errors import UsageError, redact
 from cof.sheets.table import Files, Listing, Visit, counted
 from cof.sheets.walk import size, walk
 
-# Of a participant, with a digit at least: a folder may be called ecg_20205_2_0.
+# A participant's id has at least one digit, since a folder may be called ecg_20205_2_0.
 _ID = re.compile(r"[0-9A-Za-z-]*[0-9][0-9A-Za-z-]*")
 _NAME = re.compile(rf"({_ID.pattern})_([0-9]{{3,6}})_([0-9]{{1,3}})_([0-9]{{1,3}})(\.[A-Za-z]+)?")
-# Field -> column, and the endings of its files; a scan may have been unpacked to a folder of the same name.
+# Column of each field, and endings of its files; None: a scan may have been unpacked to a folder of the same name.
 _FIELDS = {"20209": ("cine", (".zip", None)), "20205": ("ecg", (".xml",))}
 _CALLED = {"cine": "scan", "ecg": "ECG"}
-# Of the Research Analysis Platform's tree, which also holds genomes, the branches that are needed.
+# Branches of the Research Analysis Platform's tree that are needed; the tree also holds genomes.
 _TREE = {
     "Bulk": ("Heart MRI", "Electrocardiogram"),
     "Heart MRI": ("Short axis",),
@@ -28,18 +28,18 @@ _SEPARATORS = re.compile(r"[,;\s]")
 
 
 def list_ukb(folder: Path, withdrawn: Sequence[Path] = ()) -> Listing:
-    """The short-axis cine (field 20209) and the resting ECG (20205) of every participant and visit.
+    """Find the short-axis cine (field 20209) and the resting ECG (20205) of every participant and visit.
 
-    Files may lie flat, in folders by the first digits of the id, or in the tree of the Research Analysis Platform
-    (`Bulk/Heart MRI/Short axis/12/`, `Bulk/Electrocardiogram/Resting/12/`), of which nothing else is walked. Of several
-    arrays the latest that is not empty is taken.
+    Files may be in one folder, in folders by the first digits of the id, or in the tree of the Research Analysis
+    Platform (`Bulk/Heart MRI/Short axis/12/`, `Bulk/Electrocardiogram/Resting/12/`), whose other branches are not
+    searched. Of several arrays, the latest that is not empty is used.
 
     Args:
-        folder: below which all files lie.
-        withdrawn: lists of participants who have withdrawn (`read_withdrawn`), who are left out.
+        folder: folder that holds all files.
+        withdrawn: lists (`read_withdrawn`) of participants who have withdrawn; they are left out.
 
     Raises:
-        UsageError: a list of withdrawn participants is none.
+        UsageError: a list of withdrawn participants is not valid.
     """
     left_out = {name: path for path in withdrawn for name in read_withdrawn(path)}
     platform, top = (folder / "Bulk").is_dir(), folder.resolve().name
@@ -86,11 +86,11 @@ def list_ukb(folder: Path, withdrawn: Sequence[Path] = ()) -> Listing:
 
     shapeless = next((path for name, path in left_out.items() if redact(name) == name), None)
     if shapeless and any(redact(name) != name for name, _ in latest):
-        raise UsageError(f"--withdrawn: {shapeless}: a line begins with what is no participant's id")
+        raise UsageError(f"--withdrawn: {shapeless}: a line does not begin with a participant's id")
     several = Counter(column for (_, column), count in arrays.items() if count > 1)
     remarks = [
-        f"several arrays, of which the latest is taken: {_counts(several)}" if several else "",
-        f"there twice, of which the first path is taken: {_counts(twice)}" if twice else "",
+        f"several arrays, the latest is used: {_counts(several)}" if several else "",
+        f"found twice, the first path is used: {_counts(twice)}" if twice else "",
         f"left out, empty (0 bytes): {_counts(empty)}" if empty else "",
         f"left out, withdrawn: {counted(len(missed), 'participant')} here, of {len(left_out):,} on the list"
         if withdrawn
@@ -108,17 +108,17 @@ def _counts(counter: Counter[str]) -> str:
 
 
 def read_withdrawn(path: Path) -> frozenset[str]:
-    """The participants on a list of withdrawals: one id a line, the first word of it, with a header or without.
+    """Read the participants on a list of withdrawals: one id per line, as its first word, with or without a header.
 
     Raises:
-        UsageError: no such file, or a line that holds no id; it is named by its number alone.
+        UsageError: the file cannot be read, or a line holds no id; the message gives only its number.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UsageError(f"--withdrawn: {error.strerror}: {path}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--withdrawn: {path} is no text") from None
+        raise UsageError(f"--withdrawn: {path} is not UTF-8 text") from None
     ids = set()
     header = True
     for number, line in enumerate(lines, 1):
@@ -128,6 +128,6 @@ def read_withdrawn(path: Path) -> frozenset[str]:
         if _ID.fullmatch(word):
             ids.add(word)
         elif not header:
-            raise UsageError(f"--withdrawn: {path}, line {number} begins with no participant id")
+            raise UsageError(f"--withdrawn: {path}, line {number} does not begin with a participant id")
         header = False
     return frozenset(ids)

@@ -1,4 +1,4 @@
-"""Files and folders below a folder, of which none is opened."""
+"""Search for files and folders below a folder, without opening a file."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def walk(folder: Path, enter: Callable[[str], bool], unreadable: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Everything below `folder` but what is hidden, with its path relative to it, `/` between the parts.
+    """Yield all entries below `folder` that are not hidden, with their relative paths (`/` between the parts).
 
-    Links are followed, but not into a folder that holds them.
+    Links are followed, except into a folder that contains them.
 
     Args:
-        folder: where to begin.
-        enter: says of a folder's relative path whether anything in it is wanted.
-        unreadable: takes the relative path of every folder that may not be read.
+        folder: folder to begin with.
+        enter: function that tells by a folder's relative path whether to search it.
+        unreadable: list to which the relative path of every folder that may not be read is added.
     """
     left: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(folder),))]
     while left:
@@ -40,7 +40,7 @@ def walk(folder: Path, enter: Callable[[str], bool], unreadable: list[str]) -> I
 
 
 def size(entry: os.DirEntry[str]) -> int | None:
-    """Bytes of a file, without opening it; None of a link that leads nowhere, and of what is no file."""
+    """Return the size of a file in bytes, without opening it; None for a broken link and for anything but a file."""
     try:
         return entry.stat().st_size if entry.is_file() else None
     except OSError:

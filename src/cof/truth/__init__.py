@@ -1,1 +1,1 @@
-"""The exact truth of the synthetic cohort: its artefacts, samples of it, and the motion that they give."""
+"""The exact truth of the synthetic cohort: its files, resampling, and the exact motion."""

@@ -17,15 +17,15 @@ from cof.truth.sampling import frames_at_phases, labels_on_motion_grid, motion_v
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known exactly about one synthetic cine.
+    """The exact labels, motion and timing of one synthetic cine.
 
     Attributes:
         labels: uint8 [T, Z, Y, X], native.
-        displacement: float16 or float32 [T, 3, z, y, x] in mm (z, y, x), pulling frame t back to frame 0, at the native
-            voxels from `origin` on; None where it is not known against this cine's frame 0.
+        displacement: float16 or float32 [T, 3, z, y, x] in mm (z, y, x), which pulls frame t back to frame 0, at the
+            native voxels from `origin` on; None where it is not known relative to frame 0 of this cine.
         origin: native index (z, y, x) of the first voxel that `displacement` covers.
-        t_es_ms: when the recorded heart's ejection ends, in ms after frame 0 of the cine.
-        infarct_share: how much of each AHA segment 1 to 16 is scar; empty where nothing tells.
+        t_es_ms: time of the smallest LV volume, in ms after frame 0 of the cine.
+        infarct_share: scar share of each AHA segment 1 to 16; empty where it is not recorded.
     """
 
     labels: np.ndarray
@@ -36,16 +36,16 @@ class Truth:
 
     @classmethod
     def read(cls, folder: Path, name: str, cine: Cine) -> "Truth":
-        """The truth of one scan.
+        """Read the truth of one scan.
 
         Args:
             folder: `phantom/truth`.
             name: `{participant}_{visit}`.
-            cine: the stacked cine, whose roll the truth follows. The displacement refers to the recorded frame 0, so
-                that a rolled cine has none; the cohort has it for held-out subjects only.
+            cine: the stacked cine; the truth is rolled like it. The displacement refers to the recorded frame 0, so
+                that a rolled cine has none. Only held-out subjects of the cohort have it.
 
         Raises:
-            CofError: the truth is of another grid.
+            CofError: the truth is on another grid.
         """
         labels = read_labels(folder / f"{name}.labels.nii.gz")
         if labels.shape[1:] != cine.frames.shape[1:]:
@@ -63,9 +63,9 @@ class Truth:
             return cls(labels, file.get_tensor("displacement"), (z, y, x), t_es_ms, scar)
 
     def on_motion_grid(self, placement: Placement, frames: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Exact displacement and where it counts, at the motion grid's voxels; None where none is known.
+        """Return the exact displacement at the voxels of the motion grid, and a mask of the heart; None if not known.
 
-        Interpolation is linear in space and a periodic cubic spline over the phases.
+        It is interpolated linearly in space, and by a periodic cubic spline over the phases.
 
         Returns:
             float32 [frames, 3, Z, Y/2, X/2] in mm, and bool [frames, Z, Y/2, X/2]: inside the exact heart.
@@ -73,7 +73,7 @@ class Truth:
         if self.displacement is None:
             return None
         knots = torch.from_numpy(self.displacement).float()
-        knots[0] = 0  # it is, up to rounding
+        knots[0] = 0  # exactly, not only up to rounding
         field = DisplacementPath(knots).resample(frames).knots.numpy()
         known = labels_on_motion_grid(self.labels, placement)[frames_at_phases(len(self.labels), frames)] > 0
         for axis, voxels in enumerate(motion_voxels(placement)):
@@ -83,7 +83,7 @@ class Truth:
 
 
 def _interpolate(field: np.ndarray, index: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """`field` at fractional indices along one axis, and which of them lie within it."""
+    """Interpolate `field` at fractional indices along one axis; also return which of them lie within it."""
     last = field.shape[axis] - 1
     clipped = np.clip(index, 0, last)
     below = np.minimum(np.floor(clipped).astype(int), max(last - 1, 0))

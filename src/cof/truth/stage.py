@@ -1,6 +1,6 @@
-"""The stage that puts the exact motion of a synthetic cohort in the place of registered motion.
+"""The stage that writes the exact motion of a synthetic cohort, to be used in place of registered motion.
 
-It is the ceiling above all registrations: an anchor moved by it shows what warping an anchor can reach at best.
+It is the upper bound of all registrations: an anchor moved by it shows the best result that warping can reach.
 """
 
 from pathlib import Path
@@ -27,19 +27,19 @@ def write_exact_fields(
     key: Key,
     cine: CineBatch,
     grid: GridBatch,
-    truth: Annotated[Path, typer.Option(help="phantom/truth"), Folder()],
+    truth: Annotated[Path, typer.Option(help="Exact truth of the synthetic cohort: phantom/truth."), Folder()],
     out: Out,
     exclusions: ExclusionsOut,
 ) -> None:
-    """Write the exact displacement of a batch's subjects as `fields/{variant}/{batch}` holds registered ones.
+    """Write the exact displacement of a batch's subjects in the form of `fields/{variant}/{batch}`.
 
     Args:
-        key: raw participant and visit of every subject, by which the truth is found.
+        key: raw participant and visit of every subject, by which its truth is found.
         cine, grid, exclusions: as annotated.
-        truth: a subject whose displacement it does not hold (it is kept of the held-out ones, against
-            the recorded frame 0) is passed over.
-        out: of `{subject}.safetensors`: the displacement at the voxels of the motion grid and the phases of the
-            canonical cine, frame 0 zero.
+        truth: folder of the truth. A subject without a displacement is skipped; only held-out subjects have one,
+            relative to the recorded frame 0.
+        out: folder of `{subject}.safetensors`: the displacement at the voxels of the motion grid and the phases of the
+            canonical cine, 0 in frame 0.
     """
     raw = read_table(key).set_index("subject")
     excluded = Exclusions("fields")

@@ -32,7 +32,7 @@ FORMATS = {
     "stl": Format("cof.twins.exports.stl:write", "surfaces of ED and ES as binary STL, RAS mm", moves=True),
     "vtp": Format("cof.twins.exports.vtp:write", "surfaces of every frame for ParaView, LPS mm", moves=True),
     "glb": Format("cof.twins.exports.glb:write", "one animated glTF file of all surfaces, metres", moves=True),
-    "page": Format("cof.twins.page.html:write", "one HTML file that shows the heart in a browser, without network"),
+    "page": Format("cof.twins.exports.page:write", "one HTML file that shows the heart in a browser, without network"),
 }
 
 

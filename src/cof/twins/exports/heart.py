@@ -74,7 +74,7 @@ class Heart:
         """
         missing = [name for name in FILES if not (folder / name).is_file()]
         if missing:
-            raise UsageError(f"{folder} holds no heart of `cof twin`: there is no {', '.join(missing)}")
+            raise UsageError(f"{folder} holds no heart made by `cof twin`: missing {', '.join(missing)}")
         tensors = folder / f"{NAME}.safetensors"
         return cls(
             name=NAME,
