@@ -40,7 +40,7 @@ FORMATS = {
     "tables": Format(
         "cof.twins.exports.tables:write", "LV and RV function, volume curves, regional function: CSV, JSON"
     ),
-    "page": Format("cof.twins.page.html:write", "one HTML file that shows the heart in a browser, without network"),
+    "page": Format("cof.twins.exports.page:write", "one HTML file that shows the heart in a browser, without network"),
 }
 
 

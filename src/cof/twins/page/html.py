@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cof.ecg.record import LEADS
-from cof.errors import CofError, UsageError, redact
+from cof.errors import CofError, Reason, UsageError, redact
 from cof.heart.function import volume_curve
 from cof.heart.structures import STRUCTURES
 from cof.heart.surfaces import ENDS
@@ -33,13 +33,6 @@ _ROWS = (
     ("Time to ES", "time_to_end_systole_ms", "ms", 0),
 )
 _ROUND = 3  # decimals of volumes and voltages that the page draws
-
-
-def write(heart: Heart, folder: Path) -> list[Path]:
-    """Write `{name}.html`."""
-    path = folder / f"{heart.name}.html"
-    path.write_text(page(heart), encoding="utf-8")
-    return [path]
 
 
 def page(heart: Heart) -> str:
@@ -115,7 +108,7 @@ def _cine(heart: Heart) -> dict[str, Any]:
     try:
         crop = cines.place_crop(np.asarray(heart.cine.frames[0]), heart.labels[0], heart.cine.spacing_mm)
     except ValueError as error:
-        raise UsageError(f"{heart.name}: {error}") from None
+        raise CofError(Reason.HEART_NOT_FOUND, str(error)) from None
     frames, labels = {"generated": heart.cine.frames}, {"generated": heart.labels}
     if heart.recorded is not None:
         frames["real"], labels["real"] = heart.recorded.cine.frames, heart.recorded.labels
