@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -98,6 +99,17 @@ def as_tensor_metadata(path: Path) -> None:
     save_file({"a": np.zeros(2, np.float16)}, path.with_suffix(".safetensors"), {"subject": IDENTITY})
 
 
+def glb(header: dict, binary: bytes) -> bytes:
+    """A binary glTF file: its JSON, and the arrays after it."""
+    text = json.dumps(header).encode()
+    parts = [len(text).to_bytes(4, "little"), b"JSON", text, len(binary).to_bytes(4, "little"), b"BIN\0", binary]
+    return b"glTF" + (2).to_bytes(4, "little") + (12 + sum(map(len, parts))).to_bytes(4, "little") + b"".join(parts)
+
+
+def as_name_in_a_mesh(path: Path) -> None:
+    path.with_suffix(".glb").write_bytes(glb({"nodes": [{"name": IDENTITY}]}, b""))
+
+
 def as_archive(path: Path) -> None:
     with zipfile.ZipFile(path.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.txt", IDENTITY)
@@ -128,7 +140,8 @@ def as_folder(path: Path) -> None:
 
 HIDDEN = [
     as_text, as_binary, as_strings, as_lists, as_integers, as_floats, as_categories, as_provenance, as_packed_header,
-    as_tensor_metadata,    as_archive, as_archive_name, as_image_text, as_broken_table, as_name, as_folder,
+    as_tensor_metadata, as_name_in_a_mesh, as_archive, as_archive_name, as_image_text, as_broken_table, as_name,
+    as_folder,
 ]  # fmt: skip
 
 
@@ -154,6 +167,8 @@ def test_ordinary_artefacts_are_clean(tmp_path: Path) -> None:
     save_file(
         {"a": np.zeros(12 * 10**5, np.uint8), "b": digits}, tmp_path / "f.safetensors"
     )  # whose header has offsets
+    views = {"bufferViews": [{"byteOffset": int(IDENTITY), "byteLength": int(LOWEST)}]}  # where arrays lie
+    (tmp_path / "g.glb").write_bytes(glb(views, digits.tobytes()))
     (tmp_path / "d.json").write_text(str({"rr": 0.5 + rng.random(1000), "hash": "f0" * 32}))
     assert not list(check_paths([tmp_path]))
 

@@ -33,6 +33,7 @@ _ID = re.compile(rb"(?<![0-9])(?<![0-9]\.)[1-6][0-9]{6}(?![0-9])(?!\.(?!0+(?![0-
 # Hashes, and the names that matplotlib gives to the elements of an SVG: a letter and ten digits of a hash.
 _HASH = re.compile(rb"(?=[0-9]*[a-fA-F])[0-9a-fA-F]{12,}|[a-z][0-9a-f]{10}")
 _LAYOUT = re.compile(rb'"(?:shape|data_offsets)":\[[0-9,]*\]')  # shapes and offsets in the header of safetensors
+_PLACES = re.compile(rb'"byte(?:Offset|Length)": ?[0-9]+')  # where arrays lie in the binary part of a glTF file
 _WORD_BEFORE = re.compile(rb"[0-9A-Za-z]*\Z")
 _WORD_AFTER = re.compile(rb"[0-9A-Za-z]*")
 _OPAQUE = re.compile(
@@ -43,6 +44,7 @@ _LONGEST_WORD = 256
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif")  # only metadata: compressed pixels can spell any number
 _HEAD_BYTES = 2**20  # so much of a binary file is read: headers and their texts
 _PACKED = re.compile(rb"^encoding: *(raw|gz|gzip|bz2|bzip2) *$", re.MULTILINE)  # the array of an NRRD file is binary
+_GLB_HEAD = 12  # magic, version and length, before the length and the type of the JSON
 _PREAMBLE, _DICOM, _DEFLATED = 128, b"DICM", b"1.2.840.10008.1.2.1.99"
 _SNIFFED_BYTES = 8192  # as in git, a file with a zero byte up to here is binary
 
@@ -207,6 +209,12 @@ def _content(name: str, file: IO[bytes]) -> Iterator[str]:
             header = file.read(min(length, _HEAD_BYTES))
             if _found(_LAYOUT.sub(b"", header)):
                 yield ", its header"
+        elif name.endswith(".glb") and file.read(_GLB_HEAD).startswith(b"glTF"):
+            # Only the JSON in front: after it comes a binary array, whose bytes can spell any number.
+            length = int.from_bytes(file.read(4), "little")
+            file.read(4)
+            if _found(_PLACES.sub(b"", file.read(length))):
+                yield ", its JSON"
         elif name.endswith(".nrrd"):
             # Only the header: after its empty line comes a binary array, whose bytes can spell any number.
             text, packed, _ = file.read(_HEAD_BYTES).partition(b"\n\n")
@@ -224,6 +232,7 @@ def _content(name: str, file: IO[bytes]) -> Iterator[str]:
                     with archive.open(member) as inside:
                         yield from (f", {redact(member)}{place}" for place in _text(inside))
         else:
+            file.seek(0)
             yield from _text(file)
     except (
         pa.ArrowException,
