@@ -14,6 +14,7 @@ import pytest
 import cof
 from cof.artefacts import sources
 from cof.config.families import FAMILIES, settings_of
+from cof.twins.exports.formats import FORMATS
 from cof.verbs import GROUPS
 
 PACKAGE = Path(cof.__file__).parent
@@ -35,6 +36,8 @@ def graph() -> grimp.ImportGraph:
     for importer, modules in (("cof.config.families", SETTINGS), ("cof.models.registry", MODELS)):
         for module in modules:  # imported by their names at run time
             built.add_import(importer=importer, imported=module)
+    for writer, *_ in FORMATS.values():
+        built.add_import(importer="cof.twins.exports.formats", imported=writer.partition(":")[0])
     return built
 
 

@@ -18,8 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import yaml
 
 HERE = Path(__file__).parent
+GROUPS = set(yaml.safe_load((HERE.parents[1] / "slurm/config.yaml").read_text())["groups"].values())
 SITE = Path("/etc/slurm")
 PACKAGES = ("slurm-wlm", "munge")
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -89,7 +91,8 @@ class Cluster:
 def rule(job: dict[str, str]) -> str:
     """The rule of a job, or the group of rules."""
     name, has_wildcards, _ = job["Comment"].removeprefix("rule_").partition("_wildcards_")
-    return name if has_wildcards else name.split("_")[0]  # a group names its rules, too
+    group = name.split("_")[0]  # a group names its rules, too
+    return group if not has_wildcards and group in GROUPS else name
 
 
 def gpus(job: dict[str, str]) -> str:

@@ -17,7 +17,7 @@ from submission import Submission, fresh_copy
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 GPU_RULES = {"labeller", "label", "toppr", "fields", "train", "twins", "features", "real_features"}
-CPU_JOBS = {"phantom", "ingest", "place", "evaluate", "report"}
+CPU_JOBS = {"phantom", "ingest", "place", "evaluate", "twins_export", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_jobs_asked_for_the_time_and_memory_of_profile_and_rules(submission: Sub
 
 def test_short_steps_share_jobs(submission: Submission) -> None:
     counts = {name: len(submission.jobs(name)) for name in CPU_JOBS}
-    assert counts == {"phantom": 1, "ingest": 2, "place": 2, "evaluate": 2, "report": 1}
+    assert counts == {"phantom": 1, "ingest": 2, "place": 2, "evaluate": 2, "twins_export": 1, "report": 1}
 
 
 def test_a_cancelled_job_came_back_with_more(submission: Submission) -> None:
