@@ -98,7 +98,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What is fitted to training patients: mean motion, and the regressions of the EF on the shape at ED."""
+    """Mean motion of the training patients, and regressions of their EF on the shape at ED."""
 
     mean: MeanMotionModel
     by_expert: AnatomyRegression

@@ -1,4 +1,4 @@
-"""How well labels agree with the expert's."""
+"""Agreement of labels with the expert's."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""How much of the differences in ejection fraction between hearts a registration and a trained model preserve.
+"""Measure how well a registration and a trained model preserve differences in ejection fraction between hearts.
 
 Run with `--help`; README.md explains the comparison.
 """

@@ -1,4 +1,4 @@
-"""How much of the hearts' motion a linear model without any network can predict from anchor and ECG.
+"""Measure the share of the motion that a linear model without any network predicts from anchor and ECG.
 
 Run with `--help`; README.md explains the comparison.
 """

@@ -1,4 +1,4 @@
-"""How real the phantoms look to a segmenter that was trained on real cine MR alone.
+"""Measure the Dice on phantoms of a segmenter that was trained on real cine MR alone.
 
 Trains a 2-D U-Net on real short-axis images with left-ventricular contours, then applies it to held-out real patients
 and to the synthetic cohort, both through the same preprocessing. See README.md beside this file.

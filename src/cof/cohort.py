@@ -74,7 +74,7 @@ class Split:
 
     @property
     def stated(self) -> bool:
-        """Whether the sheet names the split of every subject."""
+        """True if the sheet names the split of every subject."""
         return self.by["sheet"] == sum(self.counts.values())
 
     def __str__(self) -> str:

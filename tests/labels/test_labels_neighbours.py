@@ -6,36 +6,15 @@ import numpy as np
 import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from ring_phantom import Cohort
 
-from cof.artefacts.exclusions import Exclusions
 from cof.cine.volume import read_cine
-from cof.config.data import LabelSettings
-from cof.labels import artefact, dataset, training
 from cof.labels.augmentation import NeighbourTransform
 from cof.labels.neighbours import channel_names, channels
 from cof.labels.predict import Labeller
 from cof.labels.teacher import Stack, Teacher, intensity_statistics
 
 SPACING = (10.0, 2.1, 2.1)  # as planned: nothing is resampled
-
-
-@pytest.fixture(scope="module")
-def between(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A labeller folder of random weights whose network sees neighbours."""
-    root = tmp_path_factory.mktemp("between")
-    cases = dataset.find_cases(cohort.subjects, [cohort.cine], [cohort.annotations], Exclusions("labeller"))
-    settings = LabelSettings(batch=3, levels=4, neighbours=True)
-    training.prepare(cases, {cases[0].participant}, settings, root / "work")
-    plans, description = training.planned(root / "work")
-    torch.manual_seed(3)
-    manager = PlansManager(plans)
-    network = nnUNetTrainer.build_network_architecture(manager, manager.get_configuration("2d"), 3, 4, False)
-    artefact.write_model(root / "labeller", plans, description, network.state_dict(), (0, 1))
-    artefact.describe(root / "labeller", {})
-    return root / "labeller"
 
 
 @pytest.fixture(scope="module")

@@ -42,14 +42,14 @@ class _Reading:
 
     @property
     def whole(self) -> bool:
-        """Whether the affine is finite, of full rank, and has axes at right angles up to rounding."""
+        """True if the affine is finite, of full rank, and has axes at right angles up to rounding."""
         return bool(np.isfinite(self.affine).all() and abs(np.linalg.det(self.affine[:3, :3])) > 0) and (
             shear_degrees(self.affine) <= MAX_SHEAR_DEGREES
         )
 
     @property
     def oblique(self) -> bool:
-        """Whether at least one axis is not a scanner axis."""
+        """True if at least one axis is not a scanner axis."""
         units = self.affine[:3, :3] / spacing_of(self.affine)
         return bool((np.abs(units).max(axis=0) < _AXIS_COSINE).any())
 

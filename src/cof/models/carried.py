@@ -15,6 +15,15 @@ from cof.motion.warp import fill_invalid, warp
 FACTORS = (0.0, 3.0)
 
 
+def _lv_voxels(labels: np.ndarray, displacement: Tensor, placement: Placement) -> list[float]:
+    """Sum the LV shares of all voxels of valid slices in every frame, of the LV of the anchor after warping."""
+    cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32))
+    filled = fill_invalid(cavity, placement.valid)[None, None]
+    valid = torch.tensor(placement.valid)
+    frames = (warp(filled, to_canonical(u[None]), placement.spacing_mm)[0, 0] for u in displacement)
+    return [float(frame[valid].sum()) for frame in frames]
+
+
 def carried_volumes(labels: np.ndarray, displacement: Tensor, placement: Placement) -> np.ndarray:
     """Compute the LV volume curve from the LV of the anchor, warped by a displacement.
 
@@ -27,11 +36,7 @@ def carried_volumes(labels: np.ndarray, displacement: Tensor, placement: Placeme
         LV volume [T] in mL. It is the sum of the LV shares of all voxels of valid slices, so it changes continuously
         with the displacement.
     """
-    cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32))
-    filled = fill_invalid(cavity, placement.valid)[None, None]
-    valid = torch.tensor(placement.valid)
-    frames = (warp(filled, to_canonical(u[None]), placement.spacing_mm)[0, 0] for u in displacement)
-    return np.array([float(frame[valid].sum()) for frame in frames]) * float(np.prod(placement.spacing_mm)) / 1000
+    return np.array(_lv_voxels(labels, displacement, placement)) * float(np.prod(placement.spacing_mm)) / 1000
 
 
 def carried_ef(labels: np.ndarray, displacement: Tensor, placement: Placement) -> float:
@@ -45,11 +50,8 @@ def carried_ef(labels: np.ndarray, displacement: Tensor, placement: Placement) -
     Returns:
         EF in %. It is computed from sums of the LV shares of voxels, so it changes continuously with the displacement.
     """
-    cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32))
-    filled = fill_invalid(cavity, placement.valid)[None, None]
-    moved = warp(filled, to_canonical(displacement[None]), placement.spacing_mm)[0, 0]
-    valid = torch.tensor(placement.valid)
-    return 100 * (1 - float(moved[valid].sum()) / float(cavity[valid].sum()))
+    (moved,) = _lv_voxels(labels, displacement[None], placement)
+    return 100 * (1 - moved / np.count_nonzero(labels[np.array(placement.valid)] == STRUCTURES["LV"]))
 
 
 def scale_to_ef(subject: Subject, displacement: Tensor, wanted_pct: float) -> float:

@@ -54,7 +54,7 @@ class Member:
 
     @property
     def comparable(self) -> bool:
-        """Whether there is a generated heart, and a real cine with labels to compare it with."""
+        """True if there is a generated heart, and a real cine with labels to compare it with."""
         real = self.path("cine", ".nii")
         made = self.path(f"twins/{self.model}", ".nii").is_file() and self.path("labels", ".nii.gz").is_file()
         return made and real.is_file() and read_cine(real).kind == "cycle"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cof.metrics.regional import regional_function
+from cof.metrics.regional import is_mirrored, regional_function
 from cof.twins.exports.heart import Heart
 
 _WALLS = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")
@@ -55,9 +55,8 @@ def thickening(heart: Heart) -> np.ndarray | None:
     """Return the wall thickening [16] in % from ED to ES, NaN where undefined; None for a heart without motion."""
     if heart.displacement is None or heart.placement is None:
         return None
-    mirrored = heart.cine.oriented and float(np.linalg.det(heart.affine[:3, :3])) > 0
     displacement = heart.displacement.float().numpy()
-    found = regional_function(heart.labels[0], displacement, heart.placement, heart.cine.rr_ms, mirrored)
+    found = regional_function(heart.labels[0], displacement, heart.placement, heart.cine.rr_ms, is_mirrored(heart.cine))
     return found.thickening_pct if np.isfinite(found.thickening_pct).any() else None
 
 
