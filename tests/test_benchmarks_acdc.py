@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
+from cof.cine.volume import read_labels
 from cof.config.data import GridSettings
 from cof.config.motion import RegistrationSettings
 from cof.heart.structures import STRUCTURES
 from cof.motion.stage import Trained
 from cof.motion.toppr import Toppr
+from unseen import Unseen
 
 FOLDER = Path(__file__).parents[1] / "benchmarks/acdc"
 GRID = GridSettings(shape=(12, 64, 64), spacing_mm=(10.0, 2.4, 2.4))
@@ -183,3 +185,16 @@ class Still:
         from cof.models.base import Generated
 
         return Generated(displacement=torch.zeros(frames, 3, 12, 32, 32))
+
+
+def test_a_phantom_is_its_anchor_and_the_frame_of_its_smallest_exact_cavity(
+    acdc: SimpleNamespace, unseen: Unseen
+) -> None:
+    folder = unseen.labels.parents[1]
+    (one,) = acdc.hearts.read_phantoms(folder, None)
+    exact = (read_labels(unseen.labels) == STRUCTURES["LV"]).sum(axis=(1, 2, 3))
+    cavity = (one.labels == STRUCTURES["LV"]).sum(axis=(1, 2, 3))
+    assert one.frames.shape == one.labels.shape
+    assert cavity.tolist() == [exact[0], exact.min()]
+    assert one.ef_pct == pytest.approx(100 * (1 - exact.min() / exact[0]))
+    assert (one.group, one.split) == (acdc.hearts.PHANTOM, "test")

@@ -28,5 +28,5 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def groups_of(rows: pd.DataFrame) -> list[str]:
-    """Return the groups that rows have, in ACDC's order."""
+    """Return the groups that rows have, in ACDC's order; none for phantoms."""
     return [group for group in GROUPS if group in set(rows["group"])]

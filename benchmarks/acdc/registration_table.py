@@ -18,7 +18,7 @@ PUBLISHED = {
 
 
 def say_registration(rows: pd.DataFrame) -> str:
-    """Write what every method reaches, also by group, and published numbers."""
+    """Write what every method reaches; of patients also by group, beside published numbers."""
     body, by_group = [], []
     groups = groups_of(rows)
     for method, these in rows.groupby("method", sort=False):
@@ -31,6 +31,8 @@ def say_registration(rows: pd.DataFrame) -> str:
         body.append([str(method), *cells, cell(means, interval=True), " / ".join(far), *whole])
         by_group.append([str(method), *(cell(these.loc[these["group"] == group, "dice"]) for group in groups)])
     columns = ["", *SHORT.values(), "mean Dice", "HD95, mm", "SD log J", "J <= 0, %", "CPU s", "wall s"]
+    if not groups:
+        return table(columns, body)
     return "\n\n".join(
         [
             table(columns, body),

@@ -9,8 +9,6 @@ from function_table import say_by_split, say_function
 from label_table import say_labels
 from registration_table import say_registration
 
-from cof.sheets.acdc import CITATION
-
 Rows = list[dict[str, Any]]
 # What COF and registration have learnt from is no test of them.
 SEEN = (
@@ -26,12 +24,14 @@ class Results:
     Attributes:
         out: folder of the files.
         said: first line of the page.
+        data: source of the hearts, for its last line.
         contracted, as_it_is: names of two rows of the function, which are compared.
         labels, ejection, registration, function, folds: rows so far.
     """
 
     out: Path
     said: str
+    data: str
     contracted: str
     as_it_is: str
     labels: Rows = field(default_factory=list)
@@ -63,7 +63,7 @@ class Results:
         if "folds" in tables:
             text += [_head("The same in folds", tables["folds"]), SEEN, say_by_split(tables["folds"])]
             text += [say_function(tables["folds"], self.contracted, self.as_it_is)]
-        self.page.write_text("\n\n".join([*text, f"Data: {CITATION}."]) + "\n")
+        self.page.write_text("\n\n".join([*text, f"Data: {self.data}."]) + "\n")
 
 
 def _head(title: str, rows: pd.DataFrame) -> str:

@@ -1,11 +1,14 @@
 """Labels, registration of ES to ED, and EF from one frame, on ACDC's validation patients, beside what people use.
 
+Labels and registration also on phantoms, with their exact labels.
+
 Run with `--help`; README.md tells what comes out.
 """
 
 import argparse
 import importlib.util
 import sys
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "shared"))
 from function import AS_IT_IS, CONTRACTED, Case, Fitted, Shipped, function_rows, in_folds, simulated_ecg
-from hearts import ejection_fraction, read_hearts
+from hearts import PHANTOM, Heart, ejection_fraction, read_hearts, read_phantoms
 from registration import Method, Pair, grid_of, networks, register, registration_rows, tools
 from results import Results, Rows
 from timing import timed
@@ -21,6 +24,7 @@ from weights import Weights
 
 from cof.config.motion import PathSettings
 from cof.labels.predict import Labeller
+from cof.sheets.acdc import CITATION
 from labels import label_rows
 
 LABELS, REGISTRATION, FUNCTION = PARTS = ("labels", "registration", "function")
@@ -39,15 +43,17 @@ def main() -> None:
     labellers = _labellers(arguments, weights, beside)
     trained, path = weights.registration(arguments.registration), weights.path(arguments.registration)
     grids = [grid_of(each.registration(arguments.registration)) for each in (weights, *beside)]
+    whose = "phantoms" if arguments.phantoms else f"ACDC, {arguments.split} patients"
     results = Results(
         arguments.out,
-        f"ACDC, {arguments.split} patients, {arguments.threads} thread(s), {weights.name}",
+        f"{whose}, {arguments.threads} thread(s), {weights.name}",
+        "phantoms of this project" if arguments.phantoms else CITATION,
         CONTRACTED.format(arguments.model),
         AS_IT_IS.format(arguments.model),
     )
     cases: list[Case] = []
-    for heart in read_hearts(arguments.acdc, SPLITS if shipped else (arguments.split,), arguments.patients):
-        measured = heart.split == arguments.split
+    for heart in _hearts(arguments, SPLITS if shipped else (arguments.split,)):
+        measured = heart.group == PHANTOM or heart.split == arguments.split
         # A training patient is there for the mean motion and the regressions alone.
         used = {name: one for name, one in labellers.items() if measured or name == weights.name}
         labelled = {name: timed(partial(one.label, heart.frames, heart.spacing_mm)) for name, one in used.items()}
@@ -82,7 +88,11 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--acdc", type=Path, required=True, help="ACDC's folder, as `cof sheet acdc` takes it")
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--acdc", type=Path, help="ACDC's folder, as `cof sheet acdc` takes it")
+    whose.add_argument(
+        "--phantoms", type=Path, nargs="+", help="folders of `cof phantom`: their held-out hearts, without the function"
+    )
     parser.add_argument("--weights", type=Path, required=True, help="shipped weights, or the results folder of a run")
     parser.add_argument(
         "--beside", type=Path, nargs="*", default=[], help="further weights: labels and registration of the same hearts"
@@ -102,8 +112,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _hearts(arguments: argparse.Namespace, splits: Sequence[str]) -> Iterator[Heart]:
+    """Yield the patients of some splits, or the phantoms."""
+    if not arguments.phantoms:
+        yield from read_hearts(arguments.acdc, splits, arguments.patients)
+    for folder in arguments.phantoms or ():
+        yield from read_phantoms(folder, arguments.patients)
+
+
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, weights: list[Weights]) -> None:
-    """Refuse weights of one name, which would share rows."""
+    """Refuse weights of one name, which would share rows, and the function of phantoms."""
+    if arguments.phantoms and FUNCTION in arguments.parts:
+        parser.error("--phantoms: the part function is fitted to ACDC's patients: name --parts labels registration")
     names = [each.name for each in weights]
     if len(set(names)) < len(names):
         parser.error(f"--beside: two weights have the name {max(names, key=names.count)}: rename a folder")
