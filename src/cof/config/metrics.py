@@ -122,6 +122,35 @@ _IMAGES = (
         "Like M-SSIM, with the difference of every frame from the anchor.",
         "m_ssim_ed",
     ),
+    Metric(
+        "m_ssim_range",
+        "M-SSIM (range)",
+        "",
+        "up",
+        3,
+        "Like M-SSIM, with the range of each real difference image in place of 1 as the data range, so that the "
+        "constants of the SSIM do not outweigh the differences. Images without a difference are left out.",
+        "m_ssim_range",
+    ),
+    *(
+        Metric(
+            f"{key}_heart",
+            f"{label} (heart)",
+            unit,
+            "up",
+            decimals,
+            f"{label} in the region of the heart: the voxels within 5 mm, in the plane of the slice, of the real heart "
+            "in any frame (by nnU-Net's labels). The region is the same in every frame and for every model.",
+            f"{key}_heart",
+            "heart",
+        )
+        for key, label, unit, decimals in (
+            ("ssim", "SSIM", "", 3),
+            ("psnr", "PSNR", "dB", 2),
+            ("m_corr", "M-Corr", "", 3),
+            ("m_ssim", "M-SSIM", "", 3),
+        )
+    ),
 )
 
 _STRUCTURES = (("lv", "LV", "LV"), ("myo", "Myo", "myocardium"), ("rv", "RV", "RV"))
@@ -146,9 +175,30 @@ _OVERLAP = tuple(
     for short, structure_label, structure in _STRUCTURES
 )
 
+_DISTANCE = tuple(
+    Metric(
+        f"hd95{suffix}_{short}",
+        f"{structure_label} HD95{label_suffix}",
+        "mm",
+        "down",
+        2,
+        f"Hausdorff distance between the surfaces of the {structure} in the labels of the generated cine and in "
+        f"{against}: the larger one of the two directed 95th percentiles, in three dimensions with the native spacing, "
+        "averaged over the frames after the anchor. A frame without one of the surfaces has no distance.",
+        f"hd95{suffix}_mm",
+        structure,
+    )
+    for suffix, label_suffix, against in (
+        ("", "", "nnU-Net's labels of the real cine"),
+        ("_exact", " (exact)", "the exact labels of the synthetic cohort"),
+    )
+    for short, structure_label, structure in _STRUCTURES
+)
+
 _INDICES = (
     ("edv", "EDV", "ml", "mL", 1, "end-diastolic volume"),
     ("esv", "ESV", "ml", "mL", 1, "end-systolic volume"),
+    ("sv", "SV", "ml", "mL", 1, "stroke volume"),
     ("ef", "EF", "pct", "%", 1, "ejection fraction (in percentage points)"),
     ("co", "CO", "l_min", "L/min", 2, "cardiac output (at the real cine's heart rate for both hearts)"),
 )
@@ -173,6 +223,24 @@ _FUNCTION = tuple(
     for index, label, unit, unit_label, decimals, meaning in _INDICES
 )
 
+_MASS = tuple(
+    Metric(
+        f"lvm{suffix}_error_g",
+        f"LV mass error{label_suffix}",
+        "g",
+        "down",
+        1,
+        f"Absolute error of the LV mass: 1.05 g/mL times the volume of the myocardium at ED, compared with {against}.",
+        f"lvm{suffix}_error_g",
+        "myocardium",
+        absolute=True,
+    )
+    for suffix, label_suffix, against in (
+        ("", "", "nnU-Net's labels of the real cine"),
+        ("_exact", " (exact)", "the exact labels of the synthetic cohort"),
+    )
+)
+
 _CURVE = tuple(
     metric
     for suffix, label_suffix, against in (
@@ -190,6 +258,43 @@ _CURVE = tuple(
             "never moves. Any mean curve reaches more than .95.",
             f"lv_curve{suffix}_r",
             "LV",
+        ),
+        Metric(
+            f"lv_curve{suffix}_nrmse",
+            f"LV curve nRMSE{label_suffix}",
+            "",
+            "down",
+            3,
+            f"Root mean square error over the cycle of the LV volume, compared with {against}, divided by the EDV from "
+            "these labels.",
+            f"lv_curve{suffix}_nrmse",
+            "LV",
+        ),
+        *(
+            Metric(
+                f"{index}{suffix}_error_{unit}",
+                f"{label} error{label_suffix}",
+                unit_label,
+                "down",
+                1,
+                f"Absolute error of the {meaning}, from the periodic cubic spline of the LV volume at the real cine's "
+                f"RR interval. Reference: {against}.",
+                f"{index}{suffix}_error_{unit}",
+                "LV",
+                absolute=True,
+            )
+            for index, label, unit, unit_label, meaning in (
+                ("peak_ejection", "Peak ejection rate", "ml_s", "mL/s", "largest rate at which the LV empties"),
+                ("peak_filling", "Peak filling rate", "ml_s", "mL/s", "largest rate at which the LV fills"),
+                (
+                    "atrial_kick",
+                    "Atrial kick",
+                    "pct",
+                    "%",
+                    "atrial kick (in percentage points): the share of the filling volume that enters after the filling "
+                    "rate's minimum between its two waves; not defined for hearts without exactly two waves",
+                ),
+            )
         ),
         Metric(
             f"t_es{suffix}_error_ms",
@@ -513,7 +618,9 @@ METRICS: dict[str, Metric] = {
     for metric in (
         *_IMAGES,
         *_OVERLAP,
+        *_DISTANCE,
         *_FUNCTION,
+        *_MASS,
         *_CURVE,
         *_DISPLACEMENT,
         *_EJECTION,

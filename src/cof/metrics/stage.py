@@ -22,6 +22,8 @@ from cof.config.metrics import DEFINITIONS_VERSION, LONG_FORM
 from cof.errors import CofError, Reason
 from cof.heart.function import (
     curve_correlation,
+    curve_error,
+    curve_shape,
     myocardial_mass,
     pearson,
     time_to_end_systole,
@@ -31,10 +33,13 @@ from cof.heart.function import (
 from cof.heart.structures import STRUCTURES
 from cof.inputs import Batch, File, Folder
 from cof.metrics.conformal import QUANTITIES, Intervals, Scale, scores
+from cof.metrics.hausdorff import hd95, one_empty
 from cof.metrics.image import psnr, ssim
-from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame
+from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame, ssim_in_range
 from cof.metrics.overlap import about_structures, dice, iou
+from cof.metrics.region import heart_region
 from cof.metrics.regional import SEGMENTS, RegionalFunction, is_mirrored, regional_function
+from cof.metrics.slices import ranked_slices, slice_agreement
 from cof.motion.jacobian import jacobian_determinant, regularity
 from cof.motion.resolution import motion_spacing
 from cof.options import BeatTable, CineBatch, ExclusionsOut, GridBatch, Key, LabelBatch, OutFile, Sheet
@@ -56,9 +61,11 @@ class Rows:
     subject: str
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, metric: str, value: float, structure: str = "", frame: int | None = None) -> None:
-        """Add one value; `frame` is set if it belongs to one frame."""
-        row = dict(zip(LONG_FORM, (self.subject, structure, frame, None, metric, float(value), DEFINITIONS_VERSION)))
+    def add(
+        self, metric: str, value: float, structure: str = "", frame: int | None = None, rank: int | None = None
+    ) -> None:
+        """Add one value; `frame` is set if it belongs to one frame, `rank` if it belongs to one slice."""
+        row = dict(zip(LONG_FORM, (self.subject, structure, frame, rank, metric, float(value), DEFINITIONS_VERSION)))
         self.rows.append(row)
 
     def add_frames(self, metric: str, values: np.ndarray, structure: str, anchor: int = 0) -> None:
@@ -198,6 +205,8 @@ def evaluate(
     _images(rows, generated["cine"], reference, nearest_frame(anchor_phase, len(reference.cine)))
     anchor = nearest_frame(anchor_phase, len(labels))
     _segmentation(rows, labels, reference.labels, reference, "", anchor)
+    _slices(rows, labels, reference, anchor)
+    rows.add("spacing_in_plane_mm", reference.spacing_mm[2])
     if reference.truth is not None:
         _segmentation(rows, labels, reference.truth.labels, reference, "_exact", anchor)
         rows.add("t_es_true_ms", reference.truth.t_es_ms, "LV")
@@ -243,7 +252,7 @@ def interval_rows(
 
 
 def _images(rows: Rows, generated: np.ndarray, reference: Reference, anchor: int) -> None:
-    """Add SSIM, PSNR, M-Corr and M-SSIM, on valid slices, over the cycle that begins at the anchor."""
+    """Add SSIM, PSNR, M-Corr and M-SSIM, on valid slices and in the heart, over the cycle that begins at the anchor."""
     valid = np.array(reference.placement.valid)
     ours, real = generated[:, valid].astype(np.float32), reference.cine[:, valid]
     if anchor:
@@ -254,6 +263,16 @@ def _images(rows: Rows, generated: np.ndarray, reference: Reference, anchor: int
         rows.add(f"m_corr{suffix}", agreement.correlation)
         rows.add(f"m_ssim{suffix}", agreement.ssim)
         rows.add(f"m_flat{suffix}", agreement.flat)
+    in_range = ssim_in_range(ours, real)
+    rows.add("m_ssim_range", _mean(in_range))
+    rows.add("m_ssim_range_missing", np.isnan(in_range).mean())
+    heart = heart_region(reference.labels, reference.placement)[valid]
+    rows.add("ssim_heart", ssim(ours, real, heart), HEART)
+    rows.add("psnr_heart", psnr(ours, real, heart), HEART)
+    agreement = frame_to_frame(ours, real, heart)
+    rows.add("m_corr_heart", agreement.correlation, HEART)
+    rows.add("m_ssim_heart", agreement.ssim, HEART)
+    rows.add("m_flat_heart", agreement.flat, HEART)
 
 
 def _segmentation(
@@ -266,6 +285,9 @@ def _segmentation(
     for name, label in STRUCTURES.items():
         rows.add_frames(f"dice{suffix}", dice(ours, matched, label), name, anchor)
         rows.add_frames(f"iou{suffix}", iou(ours, matched, label), name, anchor)
+        masks = ours == label, matched == label
+        rows.add_frames(f"hd95{suffix}_mm", hd95(*masks, spacing), name, anchor)
+        rows.add(f"hd95{suffix}_missing", np.delete(one_empty(*masks), anchor).mean(), name)
     for name in ("LV", "RV"):
         mine, real = (volume_curve(labels, STRUCTURES[name], spacing) for labels in (ours, theirs))
         of_mine, of_real = ventricular_function(mine, rr_ms), ventricular_function(real, rr_ms)
@@ -275,13 +297,47 @@ def _segmentation(
         _compare(rows, "ef", "pct", name, suffix, of_mine.ef_pct, of_real.ef_pct)
         _compare(rows, "co", "l_min", name, suffix, of_mine.co_l_min, of_real.co_l_min)
         if name == "LV":
-            correlation = curve_correlation(mine, resample_phase(real, len(mine)))
+            resampled = resample_phase(real, len(mine))
+            correlation = curve_correlation(mine, resampled)
             rows.add(f"lv_curve{suffix}_r", np.nan_to_num(correlation), name)
             rows.add(f"lv_curve{suffix}_flat", np.isnan(correlation), name)
+            rows.add(f"lv_curve{suffix}_nrmse", curve_error(mine, resampled), name)
             times = (time_to_end_systole(curve, rr_ms) for curve in (mine, real))
             _compare(rows, "t_es", "ms", name, suffix, *times)
+            my_shape, real_shape = curve_shape(mine, rr_ms), curve_shape(real, rr_ms)
+            for index, unit in (("peak_ejection", "ml_s"), ("peak_filling", "ml_s"), ("atrial_kick", "pct")):
+                shapes = (getattr(shape, f"{index}_{unit}") for shape in (my_shape, real_shape))
+                _compare(rows, index, unit, name, suffix, *shapes)
+            if not suffix:
+                rows.add("filling_waves", my_shape.filling_waves, name)
+            rows.add(f"filling_waves{suffix or '_reference'}", real_shape.filling_waves, name)
     masses = (myocardial_mass(labels[0], STRUCTURES["myocardium"], spacing) for labels in (ours, theirs))
     _compare(rows, "lvm", "g", "myocardium", suffix, *masses)
+
+
+def _slices(rows: Rows, ours: np.ndarray, reference: Reference, anchor: int) -> None:
+    """Add overlap and HD95 of each ranked slice: at ED, at the reference's ES, and over all frames after the anchor."""
+    theirs = reference.labels[frames_at_phases(len(reference.labels), len(ours))]
+    ranked = ranked_slices(theirs[0])
+    rows.add("ranked_slices", len(ranked))
+    systole = int((theirs == STRUCTURES["LV"]).sum(axis=(1, 2, 3)).argmin())
+    after = [frame for frame in range(len(ours)) if frame != anchor]
+    ours, theirs = about_structures(ours[:, ranked], theirs[:, ranked])
+    for name, label in STRUCTURES.items():
+        found = slice_agreement(ours, theirs, label, reference.spacing_mm[1:])
+        for suffix, frames in (("_ed", [0]), ("_es", [systole]), ("", after)):
+            for rank in range(1, len(ranked) + 1):
+                place = frames, rank - 1
+                rows.add(f"dice_slice{suffix}", _mean(found.dice[place]), name, rank=rank)
+                rows.add(f"iou_slice{suffix}", _mean(found.iou[place]), name, rank=rank)
+                rows.add(f"hd95_slice{suffix}_mm", _mean(found.hd95_mm[place]), name, rank=rank)
+                rows.add(f"hd95_slice{suffix}_missing", found.missing[place].mean(), name, rank=rank)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of the defined values; NaN if there is none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
 
 
 def _compare(rows: Rows, index: str, unit: str, structure: str, suffix: str, ours: float, theirs: float) -> None:
