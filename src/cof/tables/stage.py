@@ -116,7 +116,7 @@ def make_table(
             found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
         table = build_table(measured, settings, evaluation, provenance, attainable, found)
         if labeller is not None and any(metric.rests_on_labels for metric in shown):
-            table = replace(table, remarks=_labels_remark(labeller, subjects))
+            table = replace(table, remarks=(*_labels_remark(labeller, subjects), *table.remarks))
     for suffix, render in RENDERINGS.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
             aside.write_text(render(table), encoding="utf-8")

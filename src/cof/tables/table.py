@@ -19,6 +19,7 @@ from cof.tables.distances import Distances
 from cof.tables.few import few
 from cof.tables.paper import PaperTable, paper_table
 from cof.tables.statistics import STATISTICS
+from cof.tables.undefined import undefined_remark, undefined_shares
 
 CSV_COLUMNS = (
     *("row", "model", "metric", "unit", "better", "n", "mean", "sd", "ci_low", "ci_high"),
@@ -125,10 +126,12 @@ class Measured:
     Attributes:
         subjects: all subjects with a row.
         values: columns of `columns_of` by metric key, one row per subject.
+        undefined: share of each subject's values that are NaN, by metric key.
     """
 
     subjects: frozenset[str]
     values: Mapping[str, pd.DataFrame]
+    undefined: Mapping[str, pd.Series] = field(default_factory=dict)
 
 
 def summarise(batches: Iterable[pd.DataFrame], metrics: tuple[Metric, ...]) -> Measured:
@@ -141,12 +144,15 @@ def summarise(batches: Iterable[pd.DataFrame], metrics: tuple[Metric, ...]) -> M
     metrics = tuple(metric for metric in metrics if not metric.extractor)
     subjects: set[str] = set()
     parts: dict[str, list[pd.DataFrame]] = {metric.key: [] for metric in metrics}
+    shares: dict[str, list[pd.Series]] = {metric.key: [] for metric in metrics}
     for rows in batches:
         subjects.update(rows["subject"])
         for metric in metrics:
             parts[metric.key].append(columns_of(rows, metric))
+            shares[metric.key].append(undefined_shares(rows, metric))
     values = {key: pd.concat(found).sort_index() if found else pd.DataFrame() for key, found in parts.items()}
-    return Measured(frozenset(subjects), values)
+    undefined = {key: pd.concat(found) for key, found in shares.items() if found}
+    return Measured(frozenset(subjects), values, undefined)
 
 
 def build_table(
@@ -208,6 +214,12 @@ def build_table(
         evaluation.bootstrap,
         dict(distances or {}),
         settings.left_out,
+        remarks=undefined_remark(
+            {(model, key): shares for model in settings.models for key, shares in measured[model].undefined.items()},
+            settings.models,
+            metrics,
+            common,
+        ),
     )
 
 
