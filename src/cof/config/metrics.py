@@ -518,6 +518,50 @@ _INFARCT = (
     ),
 )
 
+_STRAIN = tuple(
+    metric
+    for suffix, label_suffix, against in (
+        ("", "", "the registered displacement"),
+        ("_true", " (exact)", "the exact displacement of the synthetic cohort"),
+    )
+    for metric in (
+        *(
+            Metric(
+                f"{short}{suffix}_error_pct",
+                f"{short.upper()} error{label_suffix}",
+                "%",
+                "down",
+                1,
+                f"Absolute error, in percentage points, of the global {direction} strain: the mean over 16 segments of "
+                f"the engineering strain from ED to the frame of the smallest LV in the real cine. Reference: the same "
+                f"from {against}.{note}",
+                f"{short}{suffix}_error_pct",
+                "LV",
+                absolute=True,
+            )
+            for short, direction, note in (
+                ("gcs", "circumferential", ""),
+                ("grs", "radial", " The voxels of a displacement are too coarse for the wall: all values are too low."),
+                ("gls", "longitudinal", " It is uncertain: slices 10 mm apart hardly show motion along the long axis."),
+            )
+        ),
+        *(
+            Metric(
+                f"strain_{direction}{suffix}_r",
+                f"{direction.capitalize()} strain r{label_suffix}",
+                "",
+                "up",
+                3,
+                f"Pearson correlation, over a subject's 16 segments, of the {direction} strain (see the error of its "
+                f"mean) with the same from {against}, averaged over subjects.",
+                f"strain_{direction}{suffix}_r",
+                "LV",
+            )
+            for direction in ("circumferential", "radial")
+        ),
+    )
+)
+
 _INTERVALS = tuple(
     metric
     for name, label, unit, unit_label, meaning in (
@@ -629,5 +673,6 @@ METRICS: dict[str, Metric] = {
         *_INFARCT,
         *_INTERVALS,
         *_FRECHET,
+        *_STRAIN,
     )
 }

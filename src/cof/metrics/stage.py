@@ -25,7 +25,6 @@ from cof.heart.function import (
     curve_error,
     curve_shape,
     myocardial_mass,
-    pearson,
     time_to_end_systole,
     ventricular_function,
     volume_curve,
@@ -38,7 +37,8 @@ from cof.metrics.image import psnr, ssim
 from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_frame, ssim_in_range
 from cof.metrics.overlap import about_structures, dice, iou
 from cof.metrics.region import heart_region
-from cof.metrics.regional import SEGMENTS, RegionalFunction, is_mirrored, regional_function
+from cof.metrics.regional import is_mirrored
+from cof.metrics.regions import regional_rows
 from cof.metrics.slices import ranked_slices, slice_agreement
 from cof.motion.jacobian import jacobian_determinant, regularity
 from cof.motion.resolution import motion_spacing
@@ -50,8 +50,6 @@ from cof.truth.sampling import frames_at_phases, labels_on_motion_grid
 log = logging.getLogger(__name__)
 
 HEART = "heart"
-# A segment counts as infarcted if more than this share of it is scar.
-SCARRED = 0.5
 
 
 @dataclass
@@ -350,28 +348,16 @@ def _compare(rows: Rows, index: str, unit: str, structure: str, suffix: str, our
 
 def _regions(rows: Rows, ours: np.ndarray, reference: Reference, exact: np.ndarray | None) -> None:
     """Add the regional function of the generated heart, compared with that of registered and exact displacement."""
-
-    def of(displacement: np.ndarray) -> RegionalFunction:
-        return regional_function(
-            reference.labels[0], displacement, reference.placement, reference.rr_ms, reference.mirrored
-        )
-
-    made = of(ours)
-    rows.add("peak_sd_ms", made.peak_sd_ms, "LV")
-    for suffix, name, displacement in (("", "_reference", reference.displacement), ("_true", "_true", exact)):
-        if displacement is None:
-            continue
-        real = of(displacement)
-        rows.add(f"peak_sd{name}_ms", real.peak_sd_ms, "LV")
-        rows.add(f"peak_sd{suffix}_error_ms", made.peak_sd_ms - real.peak_sd_ms, "LV")
-        both = np.isfinite(made.thickening_pct) & np.isfinite(real.thickening_pct)
-        if both.sum() > SEGMENTS / 2:
-            agreement = pearson(made.thickening_pct[both], real.thickening_pct[both])
-            rows.add(f"thickening{suffix}_r", np.nan_to_num(agreement), "LV")
-        scar = np.array(reference.truth.infarct_share) > SCARRED if reference.truth is not None else np.empty(0, bool)
-        if suffix and (scar := np.flatnonzero(scar)).size and both[scar].any():
-            rows.add("infarct_thickening_pct", np.nanmean(made.thickening_pct[scar]), "LV")
-            rows.add("infarct_thickening_true_pct", np.nanmean(real.thickening_pct[scar]), "LV")
+    for metric, value, structure in regional_rows(
+        reference.labels,
+        reference.placement,
+        reference.rr_ms,
+        reference.mirrored,
+        ours,
+        {"registered": reference.displacement, "exact": exact},
+        () if reference.truth is None else reference.truth.infarct_share,
+    ):
+        rows.add(metric, value, structure)
 
 
 def _displacement(
