@@ -20,6 +20,7 @@ from cof.outputs import Form, Output, claim
 from cof.twins.artefacts import BESIDE, FILES, NAME, notices
 from cof.twins.exports.formats import export, formats_of
 from cof.twins.exports.heart import Heart as Exported
+from cof.twins.exports.tables import regional
 from cof.twins.single import twin_from_files
 
 AnyPath = str | os.PathLike[str]
@@ -148,6 +149,16 @@ class Heart:
             CofError: a structure is missing in the labels of ED.
         """
         return self._exported.surfaces
+
+    @property
+    def regional(self) -> pd.DataFrame | None:
+        """Regional function of the left ventricle, one row for each AHA segment 1 to 16; None for a model of images.
+
+        Columns: segment, name, peak_ms, thickening_pct, wall_thickness_ed_mm; engineering strain at end systole in %:
+        strain_circumferential_pct, strain_radial_pct, strain_longitudinal_pct; and the same as Green-Lagrange strain:
+        green_lagrange_circumferential and so on. Longitudinal strain is uncertain: slices 10 mm apart hardly show it.
+        """
+        return regional(self._exported)
 
     def show(self) -> "Shown":
         """Show the heart: in a notebook as a frame below the cell, elsewhere as a page in the browser.

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from beating_heart import write_beating_heart
 from small_heart import FRAMES, RR_MS, SPACING_MM, small_heart, untimed
 
 from cof.twins.exports import tables
@@ -44,6 +45,37 @@ def test_a_heart_at_rest_neither_thickens_nor_has_a_time(heart: Heart) -> None:
     assert list(regional["segment"]) == list(range(1, 17))
     assert regional["peak_ms"].isna().all()
     np.testing.assert_allclose(regional["thickening_pct"].dropna(), 0, atol=1e-3)
+
+
+def test_a_heart_at_rest_has_no_strain_and_the_thickness_of_its_ring(heart: Heart) -> None:
+    regional = tables.tables(heart)["regional"]
+    assert regional["name"][0] == "basal anterior"
+    for direction in ("circumferential", "radial", "longitudinal"):
+        for strain in (f"strain_{direction}_pct", f"green_lagrange_{direction}"):
+            assert regional[strain].notna().sum() >= 12
+            np.testing.assert_allclose(regional[strain].dropna(), 0, atol=1e-3)
+    assert regional["wall_thickness_ed_mm"].mean() == pytest.approx(2 * SPACING_MM[1], rel=0.2)
+
+
+def test_strain_of_a_heart_is_that_of_its_smallest_lv(tmp_path: Path) -> None:
+    """In frame 3, tissue at r lay at R = r |1 + g / 2 + 0.15 g i| with g = exp(-(r / 42)^2); both strains follow."""
+    write_beating_heart(tmp_path / "twin")
+    regional = tables.regional(Heart.read(tmp_path / "twin"))
+    assert regional is not None
+    moved = np.linspace(5, 35, 601)
+    pulled = np.exp(-((moved / 42) ** 2))
+    rest = moved * np.hypot(1 + pulled / 2, 0.15 * pulled)
+    middle = 23 * 0.985 + 4  # of the wall, on average over the basal slices
+    np.testing.assert_allclose(
+        regional["strain_circumferential_pct"][:6], 100 * (np.interp(middle, rest, moved) / middle - 1), atol=1
+    )
+    np.testing.assert_allclose(
+        regional["strain_radial_pct"][:6], 100 * (np.interp(middle, rest, np.gradient(moved, rest)) - 1), atol=1.5
+    )
+    assert (regional["strain_longitudinal_pct"].dropna() < 0).all()
+    for direction in ("circumferential", "radial", "longitudinal"):
+        stretch = 1 + regional[f"strain_{direction}_pct"] / 100
+        np.testing.assert_allclose(regional[f"green_lagrange_{direction}"], (stretch**2 - 1) / 2, atol=0.01)
 
 
 def test_without_a_displacement_there_is_no_regional_function(heart: Heart) -> None:

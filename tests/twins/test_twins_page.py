@@ -15,6 +15,7 @@ from PIL import Image
 import cof
 from browser import NO_WEBGL, WEBGL, needs_browser, visit
 from cof.privacy import check_paths
+from cof.twins.exports import tables
 from cof.twins.exports.heart import Heart
 from cof.twins.page import bullseye
 from cof.twins.page.html import page
@@ -141,7 +142,7 @@ def test_colours_are_those_of_the_contours() -> None:
 
 
 def test_segments_fill_the_bulls_eye_and_lie_where_their_names_say() -> None:
-    drawn = bullseye.segments(np.r_[np.arange(15.0), np.nan])
+    drawn = bullseye.segments(np.r_[np.arange(15.0), np.nan], bullseye.THICKENING)
     assert [segment.value for segment in drawn] == [*map(str, range(15)), "–"]
     assert len({segment.name for segment in drawn}) == 16
     places = {segment.name: (segment.x, segment.y) for segment in drawn}
@@ -150,6 +151,30 @@ def test_segments_fill_the_bulls_eye_and_lie_where_their_names_say() -> None:
     assert places["apical septal"][0] < -20
     assert places["apical lateral"][0] > 20
     assert places["basal anteroseptal"][0] < 0 > places["basal anteroseptal"][1]
+
+
+def test_bulls_eyes_show_thickening_and_strain_and_say_what_limits_them(heart: Heart, elements: Elements) -> None:
+    regional = tables.regional(heart)
+    assert regional is not None
+    wall, strain = bullseye.charts(regional)
+    assert [segment.value for segment in strain.segments] == [
+        f"{value:.0f}" for value in regional["strain_circumferential_pct"]
+    ]
+    assert [segment.value for segment in wall.segments] == [f"{value:.0f}" for value in regional["thickening_pct"]]
+    for chart in (wall, strain):
+        assert chart.note in elements.text
+    assert "longitudinal strain is uncertain" in strain.note
+
+
+def test_shorter_is_darker_in_strain_and_thicker_is_in_thickening() -> None:
+    values = np.r_[-25.0, -18.0, -12.0, -5.0, 5.0, np.full(11, np.nan)]
+    fills = [segment.fill for segment in bullseye.segments(values, bullseye.SHORTENING)]
+    thicker = [
+        segment.fill for segment in bullseye.segments(np.r_[70.0, 50, 30, 10, -5, values[5:]], bullseye.THICKENING)
+    ]
+    assert fills == thicker
+    assert len(set(fills[:5])) == 5
+    assert set(fills[5:]) == {bullseye.UNKNOWN}
 
 
 def test_the_page_is_one_small_file_that_names_no_other(text: str) -> None:

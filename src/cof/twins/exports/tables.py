@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 
 from cof.heart.function import volume_curve
+from cof.heart.segments import NAMES
+from cof.heart.strain import by_segment, engineering_pct, green_lagrange
 from cof.heart.structures import STRUCTURES
-from cof.metrics.regional import SEGMENTS, is_mirrored, regional_function
+from cof.metrics.regional import is_mirrored, regional_function
+from cof.metrics.strain import wall_stretch
 from cof.twins.exports.heart import SYNTHETIC, Heart
 from cof.twins.function import DECIMALS, heart_function
 
@@ -49,8 +52,7 @@ def tables(heart: Heart) -> dict[str, pd.DataFrame]:
 
     Returns:
         `function`: ventricle, index, value, unit. `curves`: frame, time_ms and the volume of each structure in mL.
-        `regional`, of a heart with a displacement: segment (1 to 16 of the American Heart Association), peak_ms,
-        thickening_pct, as `cof.metrics.regional` defines them.
+        `regional`, of a heart with a displacement: that of `regional`.
     """
     cine = heart.cine
     if not heart.timed:
@@ -70,14 +72,40 @@ def tables(heart: Heart) -> dict[str, pd.DataFrame]:
         "function": pd.DataFrame(indices, columns=["ventricle", "index", "value", "unit"]).astype({"value": float}),
         "curves": pd.DataFrame({"frame": range(len(heart.labels)), "time_ms": cine.frame_times_ms} | curves),
     }
-    if heart.displacement is not None and heart.placement is not None:
-        moved = np.asarray(heart.displacement)
-        region = regional_function(heart.labels[0], moved, heart.placement, cine.rr_ms, is_mirrored(cine))
-        made["regional"] = pd.DataFrame(
-            {
-                "segment": range(1, SEGMENTS + 1),
-                "peak_ms": np.round(region.peak_ms, DECIMALS),
-                "thickening_pct": np.round(region.thickening_pct, DECIMALS),
-            }
-        )
+    region = regional(heart)
+    if region is not None:
+        made["regional"] = region
     return made
+
+
+def regional(heart: Heart) -> pd.DataFrame | None:
+    """Return the regional function of the left ventricle, one row per segment; None for a heart without a displacement.
+
+    Returns:
+        segment (1 to 16 of the American Heart Association), name, peak_ms, thickening_pct (`cof.metrics.regional`),
+        wall_thickness_ed_mm, and strain at the frame of the smallest LV (`cof.heart.strain`):
+        strain_{circumferential, radial, longitudinal}_pct (engineering) and green_lagrange_{...} (without unit). NaN
+        where undefined.
+    """
+    if heart.displacement is None or heart.placement is None:
+        return None
+    moved, labels, mirrored = np.asarray(heart.displacement), heart.labels[0], is_mirrored(heart.cine)
+    rr_ms = heart.cine.rr_ms if heart.timed else math.nan
+    function = regional_function(labels, moved, heart.placement, rr_ms, mirrored)
+    stretch = wall_stretch(labels, moved[[function.es_frame]], heart.placement, mirrored)
+    by_direction = {name: getattr(stretch, name) for name in ("circumferential", "radial", "longitudinal")}
+    measured = {
+        "peak_ms": function.peak_ms,
+        "thickening_pct": function.thickening_pct,
+        "wall_thickness_ed_mm": function.thickness_mm[0],
+        **{
+            f"strain_{name}_pct": by_segment(engineering_pct(values), stretch.segments)[0]
+            for name, values in by_direction.items()
+        },
+    }
+    lagrange = {
+        f"green_lagrange_{name}": by_segment(green_lagrange(values), stretch.segments)[0].round(4)
+        for name, values in by_direction.items()
+    }
+    rounded = {name: np.round(values, DECIMALS) for name, values in measured.items()}
+    return pd.DataFrame({"segment": range(1, len(NAMES) + 1), "name": NAMES} | rounded | lagrange)

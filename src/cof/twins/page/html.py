@@ -1,4 +1,4 @@
-"""One generated heart as one HTML file: moving surfaces, cine, ECG, volumes, wall thickening, numbers and warnings."""
+"""One generated heart as one HTML file: moving surfaces, cine, ECG, volumes, regional function, numbers, warnings."""
 
 import base64
 import json
@@ -14,6 +14,7 @@ from cof.errors import CofError, Reason, UsageError, redact
 from cof.heart.function import volume_curve
 from cof.heart.structures import STRUCTURES
 from cof.heart.surfaces import ENDS
+from cof.twins.exports import tables
 from cof.twins.exports.heart import SYNTHETIC, Heart
 from cof.twins.function import heart_function
 from cof.twins.page import bullseye
@@ -43,7 +44,6 @@ def page(heart: Heart) -> str:
     """
     surfaces, no_surfaces = _surfaces(heart)
     cine = _cine(heart)
-    thickening = bullseye.thickening(heart)
     data = {
         "rr_ms": round(float(heart.cine.rr_ms), _ROUND),
         "timed": heart.timed,
@@ -76,8 +76,7 @@ def page(heart: Heart) -> str:
         "remarks": [] if surfaces is None else [r for made in heart.surfaces.values() for r in made.remarks],
         "views": [] if surfaces is None else list(surfaces["views"]),
         "keys": [(name, colour) for name, (colour, _) in zip(("LV cavity", "LV wall", "RV cavity"), LOOKS.values())],
-        "segments": None if thickening is None else bullseye.segments(thickening),
-        "scale": bullseye.SCALE,
+        "bullseyes": bullseye.charts(tables.regional(heart)),
         "leads": [] if heart.beat_mv is None else LEADS,
         "data": _json(data),
         "mesh": _json(surfaces),
