@@ -163,7 +163,7 @@ def test_bulls_eyes_show_thickening_and_strain_and_say_what_limits_them(heart: H
     assert [segment.value for segment in wall.segments] == [f"{value:.0f}" for value in regional["thickening_pct"]]
     for chart in (wall, strain):
         assert chart.note in elements.text
-    assert "longitudinal strain is uncertain" in strain.note
+    assert "hardly show longitudinal strain" in strain.note
 
 
 def test_shorter_is_darker_in_strain_and_thicker_is_in_thickening() -> None:

@@ -541,7 +541,7 @@ _STRAIN = tuple(
             )
             for short, direction, note in (
                 ("gcs", "circumferential", ""),
-                ("grs", "radial", " The voxels of a displacement are too coarse for the wall: all values are too low."),
+                ("grs", "radial", " It is uncertain: a displacement has voxels nearly as coarse as the wall."),
                 ("gls", "longitudinal", " It is uncertain: slices 10 mm apart hardly show motion along the long axis."),
             )
         ),

@@ -6,7 +6,8 @@ elements are finite, some millimetres long, since the displacement is known in v
 
 - circumferential: along the centre line of the wall, in its slice.
 - radial: through the middle half of the wall. Nearer to its borders an interpolated displacement mixes the wall, which
-  thickens, with what lies beside it and does not.
+  thickens, with what lies beside it and does not. It is uncertain: a displacement has voxels nearly as coarse as the
+  wall.
 - longitudinal: along the centre line, from slice to slice on the same ray. It is uncertain: slices 10 mm apart hardly
   show it.
 """

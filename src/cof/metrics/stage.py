@@ -38,7 +38,7 @@ from cof.metrics.motion import anchor_referenced, end_point_error, frame_to_fram
 from cof.metrics.overlap import about_structures, dice, iou
 from cof.metrics.region import heart_region
 from cof.metrics.regional import is_mirrored
-from cof.metrics.regions import regional_rows
+from cof.metrics.regional_rows import regional_rows
 from cof.metrics.slices import ranked_slices, slice_agreement
 from cof.motion.jacobian import jacobian_determinant, regularity
 from cof.motion.resolution import motion_spacing

@@ -110,9 +110,8 @@ def charts(regional: pd.DataFrame | None) -> list[Chart]:
             "strain",
             "Circumferential strain",
             "Engineering strain from ED to ES along the centre line of the wall, of the tissue of 16 AHA segments. "
-            f"Mean of the other directions: {others or 'not known'}. Radial strain is too low, since motion is known "
-            "in voxels nearly as coarse as the wall; longitudinal strain is uncertain, since slices 10 mm apart "
-            "hardly show it.",
+            f"Mean of the other directions: {others or 'not known'}. Both are uncertain: motion is known in voxels "
+            "nearly as coarse as the wall, and slices 10 mm apart hardly show longitudinal strain.",
             regional["strain_circumferential_pct"].to_numpy(),
             SHORTENING,
         ),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cof.cine.grid import Placement
-from cof.metrics.regions import regional_rows
+from cof.metrics.regional_rows import regional_rows
 from cof.truth.sampling import motion_voxels
 from tube import INNER_MM, OUTER_MM, SHAPE, SPACING_MM, Contraction, tube
 
