@@ -25,7 +25,8 @@ from cof.options import TO_BE_TYPED, ConfigHash, OutTable, Results, SettingsOf, 
 from cof.progress import Progress, progress
 from cof.tables import costs
 from cof.tables.distances import distances
-from cof.tables.table import RENDERINGS, build_table, catalogued, shared_subjects, summarise
+from cof.tables.renderings import RENDERINGS
+from cof.tables.table import build_table, catalogued, shared_subjects, summarise
 
 log = logging.getLogger(__name__)
 
