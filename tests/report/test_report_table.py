@@ -305,7 +305,7 @@ def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_
         metrics=("ef_exact_r2", "ef_exact_partial_r", "ef_recovered"),
         repeats={"seeing": ("seeing_1",)},
     )
-    table = table_of(rows, chosen, EVALUATION, PROVENANCE, {"r2_ef_given_ecg_and_anchor": 0.5})
+    table = table_of(rows, chosen, EVALUATION, PROVENANCE, regressed(0.5))
     r2, r, recovered = (table.cells["seeing", key] for key in chosen.metrics)
     assert r2.mean == pytest.approx(0.5, abs=0.1)
     assert recovered.mean == pytest.approx(r2.mean / 0.5)
@@ -322,8 +322,18 @@ def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_
     text = to_markdown(table)
     assert "seeds ±" in text
     assert "statistic of all subjects together" in text
-    without = table_of(rows, chosen, EVALUATION, PROVENANCE)
-    assert without.cells["seeing", "ef_recovered"].n == 0
+    assert "learnt from 160 training subjects, attains an R² of 0.500 [0.400, 0.600]." in text
+    for reached in (None, regressed(-0.1), {"answers": {"ef_exact_r2": None}, "train": 0}):
+        without = table_of(rows, chosen, EVALUATION, PROVENANCE, reached)
+        assert without.cells["seeing", "ef_recovered"].n == 0
+    assert "A share of it is not defined" in to_markdown(
+        table_of(rows, chosen, EVALUATION, PROVENANCE, regressed(-0.1))
+    )
+
+
+def regressed(r2: float) -> dict:
+    """What a regression reaches, as the stage `attainable` writes it."""
+    return {"train": 160, "answers": {"ef_exact_r2": {"value": r2, "low": r2 - 0.1, "high": r2 + 0.1}}}
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

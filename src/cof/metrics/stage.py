@@ -2,7 +2,8 @@
 
 import json
 import logging
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,6 +83,7 @@ class Reference:
         truth: exact truth of a synthetic subject; None for real subjects.
         sex: "M", "F" or "", as the ECG states it.
         mirrored: whether the image is a mirror image of the short-axis view from the apex.
+        rr_ecg_ms: RR interval of the ECG that the generated heart got; NaN without an ECG.
     """
 
     cine: np.ndarray
@@ -93,6 +95,7 @@ class Reference:
     truth: Truth | None
     sex: str = ""
     mirrored: bool = False
+    rr_ecg_ms: float = math.nan
 
 
 def evaluate_batch(
@@ -117,7 +120,7 @@ def evaluate_batch(
     Args:
         sheet, twins: as annotated.
         key: raw participant and visit of every subject; they locate the exact truth.
-        beats: table of the beats, for the sex of every subject.
+        beats: table of the beats, for sex and RR interval of every subject.
         cine, labels, grid: the real hearts of the batch: native cines, their labels, canonical cines.
         fields: registered displacements, the reference of end-point errors.
         out: table with the columns `cof.config.metrics.LONG_FORM`.
@@ -128,7 +131,7 @@ def evaluate_batch(
     calibrated = Intervals.read(intervals) if intervals is not None else None
     excluded = Exclusions("metrics")
     raw = read_table(key).set_index("subject")
-    sexes = read_table(beats).set_index("subject")["sex"]
+    heard = read_table(beats).set_index("subject")
     rows: list[dict[str, Any]] = []
     for subject in progress(sorted(read_table(sheet)["subject"]), "evaluation", "subject"):
         twin = twins / f"{subject}.safetensors"
@@ -142,9 +145,11 @@ def evaluate_batch(
             if truth is not None:
                 name = f"{raw.loc[subject, 'participant']}_{raw.loc[subject, 'visit']}"
                 exact = Truth.read(truth, name, native)
-            reference = read_reference(subject, native, labels, grid, fields, exact, str(sexes.get(subject, "")))
+            reference = read_reference(subject, native, labels, grid, fields, exact, str(heard["sex"].get(subject, "")))
             generated_labels = read_labels(twins / f"{subject}.labels.nii.gz")
             record = json.loads(sidecar(twins / f"{subject}.nii").read_text())
+            rr_ecg_ms = record["measures"].get("ecg_rr_ms", heard["rr_ms"].get(subject, math.nan))
+            reference = replace(reference, rr_ecg_ms=float(rr_ecg_ms))
             rows += evaluate(subject, load_file(twin), generated_labels, reference, record["anchor_phase"])
             rows += interval_rows(subject, generated_labels, reference, record["measures"], calibrated)
     types = {"subject": "string", "structure": "string", "frame": "Int32", "slice": "Int32", "metric": "string"}
@@ -280,6 +285,8 @@ def _segmentation(
             rows.add(f"lv_curve{suffix}_flat", np.isnan(correlation), name)
             times = (time_to_end_systole(curve, rr_ms) for curve in (mine, real))
             _compare(rows, "t_es", "ms", name, suffix, *times)
+            in_own_time = time_to_end_systole(mine, reference.rr_ecg_ms) - time_to_end_systole(real, rr_ms)
+            rows.add(f"t_es_own{suffix}_error_ms", in_own_time, name)
     masses = (myocardial_mass(labels[0], STRUCTURES["myocardium"], spacing) for labels in (ours, theirs))
     _compare(rows, "lvm", "g", "myocardium", suffix, *masses)
 

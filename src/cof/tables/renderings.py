@@ -162,6 +162,7 @@ def _notes(table: Table) -> list[str]:
                     else "no interval is computed."
                 )
             )
+    notes += _attainable(table)
     if any(cell.at_floor for cell in table.cells.values()):
         notes.append(
             f"{AT_FLOOR}: not distinguishable from real: at or below the distance between halves of the real subjects. "
@@ -191,6 +192,36 @@ def _notes(table: Table) -> list[str]:
         f"Configuration {table.provenance['config_hash']}; metric definitions {table.provenance['definitions']}; "
         f"{versions}."
     )
+    return notes
+
+
+def _attainable(table: Table) -> list[str]:
+    """Return what a regression reaches, for the metrics that are compared with it."""
+    if table.attainable is None:
+        return []
+    answers = table.attainable["answers"]
+    learnt = f"a ridge regression, learnt from {table.attainable['train']} training subjects,"
+
+    def told(name: str, decimals: int) -> str:
+        found = answers.get(name)
+        return DASH if found is None else _spread(found["value"], (found["low"], found["high"]), decimals)
+
+    notes = []
+    for metric in table.metrics:
+        if metric.attainable:
+            reached = answers.get(metric.attainable)
+            without = reached is not None and not reached["value"] > 0
+            notes.append(
+                f"{metric.label}: from the measured features of ECG and anchor, {learnt} attains an R² of "
+                f"{told(metric.attainable, 3)}.{' A share of it is not defined.' if without else ''}"
+            )
+        elif metric.regression:
+            of_rate = metric.regression.replace("_error_ms", "_error_of_rate_ms")
+            notes.append(
+                f"{metric.label}: from the features of the ECG alone, {learnt} has an error of "
+                f"{told(metric.regression, metric.decimals)} {metric.unit}; from RR interval and sex, "
+                f"{told(of_rate, metric.decimals)} {metric.unit}."
+            )
     return notes
 
 

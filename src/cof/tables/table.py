@@ -65,6 +65,7 @@ class Table:
         distances: details of the columns with Fréchet distances, by metric key.
         left_out: printed names of the models that are left out because the cohort has no training subjects.
         remarks: further notes for the reader, such as the origin of the labeller.
+        attainable: result of `cof.tables.attainable`; None if the table has no metric that is compared with it.
     """
 
     title: str
@@ -78,6 +79,7 @@ class Table:
     distances: Mapping[str, Distances] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    attainable: Mapping[str, Any] | None = None
 
     @property
     def empty(self) -> bool:
@@ -150,7 +152,7 @@ def build_table(
     settings: TableSettings,
     evaluation: EvaluationSettings,
     provenance: Mapping[str, Any],
-    attainable: Mapping[str, float] | None = None,
+    attainable: Mapping[str, Any] | None = None,
     distances: Mapping[str, Distances] | None = None,
 ) -> Table:
     """Build one table of several models.
@@ -164,7 +166,7 @@ def build_table(
         settings: models in row order, metrics in column order.
         evaluation: number of resamples and their seed.
         provenance: provenance that the table records.
-        attainable: couplings from the synthetic cohort's card, for metrics that are shares of one of them.
+        attainable: result of `cof.tables.attainable`, for metrics that are compared with it.
         distances: result of `cof.tables.distances`, for every metric with an extractor.
 
     Raises:
@@ -175,6 +177,7 @@ def build_table(
     every = settings.trainings
     common = shared_subjects(measured, settings)
     cells: dict[tuple[str, str], Cell] = {}
+    answers = (attainable or {}).get("answers", {})
     first, *others = settings.models
     for metric in metrics:
         floor = math.nan
@@ -184,7 +187,8 @@ def build_table(
             floor = found.floor
         else:
             columns = {model: measured[model].values[metric.key] for model in every}
-            scale = (attainable or {}).get(metric.attainable, math.nan) if metric.attainable else 1.0
+            reached = answers.get(metric.attainable) or {"value": math.nan}
+            scale = reached["value"] if metric.attainable else 1.0
             samples = _samples(columns, common, metric, scale, evaluation)
         p = {model: _p(samples[model], samples[first], metric, evaluation) for model in others}
         corrected = holm(p)
@@ -208,6 +212,7 @@ def build_table(
         evaluation.bootstrap,
         dict(distances or {}),
         settings.left_out,
+        attainable=attainable,
     )
 
 
