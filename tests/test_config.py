@@ -40,6 +40,7 @@ BENEATH = {
     "baselines_demo.yaml": ("baselines.yaml",),
     "baselines_paper.yaml": ("paper.yaml", "baselines.yaml"),
     "trials.yaml": ("bench.yaml", "baselines.yaml"),
+    "seeds.yaml": ("bench.yaml", "baselines.yaml"),
 }
 
 

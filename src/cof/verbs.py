@@ -61,6 +61,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "cof.twins.exports.cohort:export_hearts",
             "Write chosen hearts of a cohort as pages or in other formats.",
         ),
+        "attainable": (
+            "cof.tables.attainable:measure_attainable",
+            "Measure what a regression of plain measurements predicts of the held-out subjects.",
+        ),
         "table": ("cof.tables.stage:make_table", "Make one table from the metrics of its models."),
         "cost": (
             "cof.tables.stage:make_cost",

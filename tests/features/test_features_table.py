@@ -14,6 +14,7 @@ from cof.config.metrics import DEFINITIONS_VERSION, LONG_FORM, METRICS
 from cof.errors import UsageError
 from cof.features.artefacts import Features, write_features
 from cof.features.stage import features_batch
+from cof.report.sections.radar import radar_shares
 from cof.tables.distances import distances
 from cof.tables.stage import make_table
 
@@ -82,23 +83,71 @@ def test_distances_are_those_of_the_gaussians_that_were_drawn(tmp_path):
         "shifted": written(tmp_path / "shifted", seed=3, shift=0.5),
         "wide": written(tmp_path / "wide", seed=4, scale=2.0),
     }
-    found = distances([METRIC, VIDEO], models, real, subjects_of(real), EvaluationSettings(bootstrap=60))
+    found = distances([METRIC, VIDEO], models, real, subjects_of(real), EvaluationSettings())
     frames = found["fd_imagenet"]
     assert (frames.subjects, frames.items, frames.dimensions) == (24, 24 * 11 * 5, 6)
-    assert frames.values["shifted"] == pytest.approx(6 * 0.5**2, abs=0.2)
-    assert frames.values["wide"] == pytest.approx(6 * 1.0, abs=0.4)
+    assert frames.estimates["shifted"].value == pytest.approx(6 * 0.5**2, abs=0.2)
+    assert frames.estimates["wide"].value == pytest.approx(6 * 1.0, abs=0.4)
     # Nothing but sampling separates the first model from the real hearts, as it does halves of these.
-    assert 0 < frames.values["same"] < frames.floor < 0.1
+    assert 0 < frames.estimates["same"].value < frames.floor < 0.1
     videos = found["fd_imagenet_video"]
     assert videos.dimensions == min(24 * 5 // 8, 4 * 6)
     # The mean over a cycle is shifted by .5 in all features, and the other coefficients are not.
-    assert videos.values["shifted"] == pytest.approx(6 * 0.5**2, rel=0.3)
-    for column in found.values():
-        for model, draws in column.draws.items():
-            assert len(draws) == 60
-            assert draws.std() > 0
-            # Resampled subjects repeat themselves, which adds a little to a distance.
-            assert abs(np.median(draws) - column.values[model]) < 0.5 * column.values[model] + column.floor
+    assert videos.estimates["shifted"].value == pytest.approx(6 * 0.5**2, rel=0.3)
+    assert all(len(of.left_out) == 24 for column in found.values() for of in column.estimates.values())
+
+
+def test_the_interval_of_a_distance_contains_it_and_is_as_wide_as_cohorts_differ(tmp_path):
+    """Cohorts are drawn again and again from Gaussians at the known distance 6 * .5^2 + 6 * .5^2."""
+    values, halves, held = [], [], 0
+    for draw in range(20):
+        real = written(tmp_path / "real", seed=2 * draw)
+        model = written(tmp_path / "model", seed=2 * draw + 1, shift=0.5, scale=1.5)
+        found = distances([METRIC], {"m": model}, real, subjects_of(real), EvaluationSettings())["fd_imagenet"]
+        low, high = found.estimates["m"].interval()
+        assert low < found.estimates["m"].value < high
+        held += low < 3.0 < high
+        values.append(found.estimates["m"].value)
+        halves.append((high - low) / 2)
+    assert np.mean(values) == pytest.approx(3.0, rel=0.05)
+    assert np.mean(halves) == pytest.approx(2 * np.std(values), rel=0.4)
+    assert held >= 16
+
+
+def test_models_at_the_floor_have_no_order(tmp_path):
+    """Two models that draw from the real hearts' own distribution, and one that does not."""
+    models = {"one": 0.0, "other": 0.0, "far": 1.0}
+    for index, (model, shift) in enumerate(models.items()):
+        written(tmp_path / f"{model}.safetensors", shift=shift, seed=index + 2)
+        rows = [(f"sub-{n:04d}-v2", "", pd.NA, pd.NA, "ssim", 0.5, DEFINITIONS_VERSION) for n in range(24)]
+        table = pd.DataFrame(rows, columns=list(LONG_FORM)).astype({"frame": "Int32", "slice": "Int32"})
+        write_table(tmp_path / f"{model}.parquet", table, {})
+    written(tmp_path / "real.safetensors", seed=1)
+    make_table(
+        subjects=tmp_path / "subjects.parquet",
+        metrics={model: [tmp_path / f"{model}.parquet"] for model in models},
+        settings=TableSettings(title="T", models={name: name.title() for name in models}, metrics=("fd_imagenet",)),
+        evaluation=EvaluationSettings(bootstrap=50),
+        out=tmp_path / "table",
+        features={name: [tmp_path / f"{name}.safetensors"] for name in ("real", *models)},
+    )
+    long = pd.read_csv(tmp_path / "table.csv").set_index("row")
+    assert (long.loc[["One", "Other"], "mean"] <= long["floor"].iloc[0]).all()
+    assert np.isnan(long.loc["Other", "difference"])
+    assert long.loc["Far", "difference_ci_low"] > 4
+    assert long["p"].isna().all()
+    assert (long["ci_low"] >= 0).all()
+    text = (tmp_path / "table.md").read_text()
+    values = {line.split(" |")[0]: line for line in text.splitlines() if line.startswith("| ")}
+    assert values["| One"].endswith("‡ |")
+    assert values["| Other"].endswith("‡ |")
+    assert "‡" not in values["| Far"]
+    assert "‡: not distinguishable from real" in text
+    assert r"$^\ddagger$" in (tmp_path / "table.tex").read_text()
+    rows = {str(row): {"fd_imagenet": cells} for row, cells in long.iterrows()}
+    shares = radar_shares(rows, [METRIC])
+    assert shares["One"] == shares["Other"] == 1
+    assert shares["Far"] == 0
 
 
 def test_a_model_that_scrambles_time_is_found_out_by_videos_alone(tmp_path):
@@ -115,10 +164,10 @@ def test_a_model_that_scrambles_time_is_found_out_by_videos_alone(tmp_path):
         write_features(tmp_path / name, of, NETWORK)
         batches[name] = Features([tmp_path / name])
     real = batches.pop("real")
-    found = distances([METRIC, VIDEO], batches, real, subjects_of(real), EvaluationSettings(bootstrap=2))
-    assert found["fd_imagenet"].values["scrambled"] < 0.1
-    assert found["fd_imagenet_video"].values["moving"] < 0.1
-    assert found["fd_imagenet_video"].values["scrambled"] > 1
+    found = distances([METRIC, VIDEO], batches, real, subjects_of(real), EvaluationSettings())
+    assert found["fd_imagenet"].estimates["scrambled"].value < 0.1
+    assert found["fd_imagenet_video"].estimates["moving"].value < 0.1
+    assert found["fd_imagenet_video"].estimates["scrambled"].value > 1
 
 
 def test_fid_and_fvd_compare_all_features_without_an_interval(tmp_path):
@@ -138,9 +187,9 @@ def test_fid_and_fvd_compare_all_features_without_an_interval(tmp_path):
     found = distances(chosen, {"m": model}, real, sorted(real.subjects("i3d")), EvaluationSettings())
     for column, items in ((found["fid"], 24 * 11 * 5), (found["fvd"], 24 * 20)):
         assert (column.items, column.dimensions) == (items, 8)
-        assert column.values["m"] == pytest.approx(8 * 0.25, rel=0.2)
+        assert column.estimates["m"].value == pytest.approx(8 * 0.25, rel=0.2)
         assert 0 < column.floor < 0.3
-        assert not len(column.draws["m"])
+        assert np.isnan(column.estimates["m"].interval()).all()
 
 
 def test_other_networks_are_refused_and_too_few_subjects_have_no_value(tmp_path):
@@ -156,7 +205,7 @@ def test_other_networks_are_refused_and_too_few_subjects_have_no_value(tmp_path)
     one = written(tmp_path / "one", subjects=1)
     found = distances([METRIC], {"m": one}, real, subjects_of(real), EvaluationSettings())["fd_imagenet"]
     assert found.subjects == 0
-    assert np.isnan(found.values["m"])
+    assert np.isnan(found.estimates["m"].value)
 
 
 def test_the_table_prints_them_under_their_own_names(tmp_path):

@@ -13,6 +13,7 @@ from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, read_cine, write_cine, write_labels
 from cof.config.metrics import LONG_FORM, METRICS
 from cof.errors import CofError
+from cof.heart.function import time_to_end_systole
 from cof.metrics import stage
 from cof.metrics.conformal import QUANTITIES, Intervals
 from cof.metrics.stage import Reference, evaluate, evaluate_batch, interval_rows
@@ -66,7 +67,10 @@ def motion(amplitude: float) -> np.ndarray:
 
 def reference(truth: Truth | None = None) -> Reference:
     labels = heart_labels(8)
-    return Reference(images_of(labels), PLACEMENT, labels, (10.0, SPACING, SPACING), RR, motion(1), truth)
+    registered = motion(1)
+    return Reference(
+        images_of(labels), PLACEMENT, labels, (10.0, SPACING, SPACING), RR, registered, truth, rr_ecg_ms=RR
+    )
 
 
 def native(motion_mm: float) -> np.ndarray:
@@ -132,6 +136,17 @@ def test_a_twin_that_never_moves() -> None:
     assert got["peak_ejection_error_ml_s"] == rates["peak_ejection_reference_ml_s"] > 0
     assert got["esv_error_ml"] == pytest.approx((counts[0] - counts.min()) * 0.04)
     assert got["epe_mm"] == pytest.approx(np.mean(5 * CONTRACTION[1:]), rel=1e-5)
+
+
+def test_time_to_es_at_the_ecgs_own_rate_is_off_by_the_difference_of_the_rates() -> None:
+    """A heart with the right phase of ES, whose ECG was 10 % slower than the scan, is late by 10 % of its time."""
+    real = dataclasses.replace(reference(), rr_ecg_ms=1.1 * RR)
+    got = values(evaluate("s", {"cine": real.cine}, real.labels, real))
+    volumes = (real.labels == 1).sum(axis=(1, 2, 3)).astype(float)
+    assert got["t_es_error_ms"] == 0
+    assert got["t_es_own_error_ms"] == pytest.approx(0.1 * time_to_end_systole(volumes, RR))
+    unheard = dataclasses.replace(real, rr_ecg_ms=float("nan"))
+    assert "t_es_own_error_ms" not in values(evaluate("s", {"cine": real.cine}, real.labels, unheard))
 
 
 def test_the_anchor_frame_counts_nowhere() -> None:
@@ -344,7 +359,9 @@ def results(tmp_path: Path) -> Path:
     write_table(tmp_path / "sheet.parquet", sheet, {})
     key = pd.DataFrame({"subject": names, "participant": ["p1", "p2", "p3", "p4"], "visit": 2})
     write_table(tmp_path / "key.parquet", key, {})
-    write_table(tmp_path / "beats.parquet", pd.DataFrame({"subject": names, "sex": ["M", "F", "", "F"]}), {})
+    write_table(
+        tmp_path / "beats.parquet", pd.DataFrame({"subject": names, "sex": ["M", "F", "", "F"], "rr_ms": RR}), {}
+    )
     affine = np.diag([SPACING, SPACING, 10.0, 1.0])
     labels = heart_labels(8)
     canonical = images_of(labels)

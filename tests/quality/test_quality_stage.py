@@ -100,7 +100,7 @@ def test_labels_that_cannot_be_warn_in_the_log_and_have_their_row(
     said = f"{HEALTHY}: RV EDV 0.0 mL, plausible is 40 to 500 mL (labels of the real cine)"
     assert said in caplog.messages
     table = read_table(tmp_path / "plausibility.parquet")
-    assert list(table.columns) == ["subject", *(check.key for check in CHECKS)]
+    assert list(table.columns) == ["subject", *(check.key for check in CHECKS), "lv_t_es_ms"]
     rows = table.set_index("subject")
     assert rows.loc[HEALTHY, "rv_edv_ml"] == 0
     assert rows.loc[SHIFTED, "rv_edv_ml"] > 40

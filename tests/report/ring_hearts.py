@@ -17,8 +17,9 @@ from cof.errors import Reason
 from cof.phantom.card import write_card
 from cof.phantom.population import sample
 from cof.quality.catalogue import MEASURES
+from cof.tables.renderings import to_csv
 from cof.tables.stage import make_cost
-from cof.tables.table import build_table, catalogued, summarise, to_csv
+from cof.tables.table import build_table, catalogued, summarise
 
 SPLITS = {
     "sub-0001-v2": "train",

@@ -16,7 +16,7 @@ from cof.report.plots import THEMES, render
 from cof.report.section import Sources
 from cof.report.sections import numbers, radar
 from cof.tables.paper import paper_table
-from cof.tables.table import CSV_COLUMNS
+from cof.tables.renderings import CSV_COLUMNS
 
 MODELS = {"cof": "COF", "baseline": "LFDM", "static": "Static anchor"}
 TABLE1 = {

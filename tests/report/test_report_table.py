@@ -16,18 +16,9 @@ from cof.report.plots import render
 from cof.report.sections.numbers import intervals
 from cof.tables.bootstrap import interval_of, resampled
 from cof.tables.paper import paper_table
+from cof.tables.renderings import CSV_COLUMNS, to_csv, to_latex, to_markdown
 from cof.tables.stage import make_table
-from cof.tables.table import (
-    CSV_COLUMNS,
-    Table,
-    build_table,
-    catalogued,
-    per_subject,
-    summarise,
-    to_csv,
-    to_latex,
-    to_markdown,
-)
+from cof.tables.table import Table, build_table, catalogued, per_subject, summarise
 
 PROVENANCE = {"config_hash": "abc123", "versions": {"cof": "1.0"}, "definitions": "1"}
 EVALUATION = EvaluationSettings(bootstrap=500)
@@ -75,6 +66,26 @@ def test_cells_are_means_with_paired_differences_over_the_shared_subjects() -> N
     assert second.difference == pytest.approx(np.mean([0.2, 0.1, -0.2]))
     low, high = second.difference_interval
     assert -0.2 - 1e-9 <= low < second.difference < high <= 0.2 + 1e-9
+
+
+def test_a_column_is_a_family_of_tests() -> None:
+    """Eight subjects of whom all improve: p is 2 in 256 exchanges, times the number of rows that are tested."""
+    base = np.random.default_rng(0).random(8)
+    shifts = {"first": 0.0, "better": 0.3, "worse": -0.3, "equal": 0.0}
+    rows = {name: long_form(ssim=numbered(list(base + shift))) for name, shift in shifts.items()}
+    rows["without"] = long_form(psnr=numbered(list(base)))
+    names = {name: name.title() for name in rows}
+    table = table_of(rows, settings("ssim", **names), EVALUATION, PROVENANCE)
+    cells = {name: table.cells[name, "ssim"] for name in rows}
+    assert [cells[name].p for name in ("better", "worse", "equal")] == [2 / 256, 2 / 256, 1]
+    assert [cells[name].p_holm for name in ("better", "worse", "equal")] == pytest.approx([6 / 256, 6 / 256, 1])
+    assert np.isnan([cells["first"].p, cells["without"].p, cells["without"].p_holm]).all()
+    text = to_markdown(table)
+    assert "| Better − First | +0.300 [+0.300, +0.300] * |" in text
+    assert "| Equal − First | +0.000 [+0.000, +0.000] |" in text
+    assert "corrected by Holm" in text
+    long = pd.read_csv(io.StringIO(to_csv(table))).set_index("model")
+    assert long.loc["better", "p_holm"] == pytest.approx(6 / 256)
 
 
 def test_a_constant_difference_has_an_interval_of_no_width() -> None:
@@ -294,7 +305,7 @@ def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_
         metrics=("ef_exact_r2", "ef_exact_partial_r", "ef_recovered"),
         repeats={"seeing": ("seeing_1",)},
     )
-    table = table_of(rows, chosen, EVALUATION, PROVENANCE, {"r2_ef_given_ecg_and_anchor": 0.5})
+    table = table_of(rows, chosen, EVALUATION, PROVENANCE, regressed(0.5))
     r2, r, recovered = (table.cells["seeing", key] for key in chosen.metrics)
     assert r2.mean == pytest.approx(0.5, abs=0.1)
     assert recovered.mean == pytest.approx(r2.mean / 0.5)
@@ -311,8 +322,18 @@ def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_
     text = to_markdown(table)
     assert "seeds ±" in text
     assert "statistic of all subjects together" in text
-    without = table_of(rows, chosen, EVALUATION, PROVENANCE)
-    assert without.cells["seeing", "ef_recovered"].n == 0
+    assert "learnt from 160 training subjects, attains an R² of 0.500 [0.400, 0.600]." in text
+    for reached in (None, regressed(-0.1), {"answers": {"ef_exact_r2": None}, "train": 0}):
+        without = table_of(rows, chosen, EVALUATION, PROVENANCE, reached)
+        assert without.cells["seeing", "ef_recovered"].n == 0
+    assert "A share of it is not defined" in to_markdown(
+        table_of(rows, chosen, EVALUATION, PROVENANCE, regressed(-0.1))
+    )
+
+
+def regressed(r2: float) -> dict:
+    """What a regression reaches, as the stage `attainable` writes it."""
+    return {"train": 160, "answers": {"ef_exact_r2": {"value": r2, "low": r2 - 0.1, "high": r2 + 0.1}}}
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

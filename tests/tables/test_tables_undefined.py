@@ -4,7 +4,8 @@ import pytest
 
 from cof.config.evaluation import EvaluationSettings, TableSettings
 from cof.config.metrics import LONG_FORM, METRICS
-from cof.tables.table import build_table, catalogued, summarise, to_markdown
+from cof.tables.renderings import to_markdown
+from cof.tables.table import build_table, catalogued, summarise
 from cof.tables.undefined import undefined_shares
 
 PROVENANCE = {"config_hash": "abc123", "versions": {"cof": "1.0"}, "definitions": "1"}

@@ -44,6 +44,7 @@ def test_exchanged_ecgs_are_those_of_held_out_subjects(chain):
         cine = read_cine(chain.root / "cine" / f"{name}.nii")
         wrong = generate(shuffled, subjects[name], cine, 0)
         assert wrong.made.measures["ecg_of"] == donor
+        assert wrong.made.measures["ecg_rr_ms"] == subjects[donor].rr_ms
         same = generate(cof, subjects[name].with_ecg_of(subjects[donor]), cine, 0)
         assert torch.equal(wrong.displacement, same.displacement)
 

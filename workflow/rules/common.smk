@@ -253,6 +253,19 @@ def table_features(wildcards):
     )
 
 
+def trained_regressions():
+    """Return the regressions of the run whose models this run borrows; empty if there are none."""
+    path = Path(f"{CONFIG.trained}/attainable.json")
+    return str(path) if CONFIG.trained and path.is_file() else []
+
+
+def table_attainable(wildcards):
+    """Return what a regression reaches; empty if no column of the table is compared with it."""
+    return (
+        f"{R}/attainable.json" if CONFIG.tables[wildcards.table].with_attainable else []
+    )
+
+
 def table_models(wildcards):
     """Return the trained models of a table."""
     return expand(f"{R}/models/{{model}}", model=CONFIG.tables[wildcards.table].models)

@@ -35,13 +35,37 @@ rule evaluate:
         "exec {params.command} {params.options} 2> {log:q}"
 
 
+rule attainable:
+    """Measure what a regression of plain measurements predicts of the held-out subjects."""
+    input:
+        subjects=rules.cohort.output.subjects,
+        key=rules.cohort.output.key,
+        beats=batches(rules.beats.output.table),
+        plausibility=batches(rules.quality.output.plausibility),
+        cine=batches(rules.cine.output.cine),
+        truth=rules.phantom.output.truth if SYNTHETIC else [],
+        trained=trained_regressions(),
+    output:
+        f"{R}/attainable.json",
+    log:
+        f"{R}/logs/attainable.log",
+    benchmark:
+        f"{R}/benchmarks/attainable.tsv"
+    conda:
+        "../../envs/cof.yaml"
+    params:
+        **cof("attainable", evaluation=dump(CONFIG.evaluation)),
+    shell:
+        "exec {params.command} {params.options} 2> {log:q}"
+
+
 rule table:
     """Write one table of metrics, with the paper's numbers beside ours."""
     input:
         table_metrics,
         table_features,
         subjects=rules.cohort.output.subjects,
-        card=rules.phantom.output.couplings if SYNTHETIC else [],
+        attainable=table_attainable,
         labeller=f"{R}/labeller",
     output:
         csv=f"{R}/tables/{{table}}.csv",

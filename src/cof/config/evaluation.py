@@ -95,6 +95,11 @@ class TableSettings(Settings):
         return (*self.models, *(name for names in self.repeats.values() for name in names))
 
     @property
+    def with_attainable(self) -> bool:
+        """Whether a column is compared with what a regression reaches."""
+        return any(METRICS[metric].attainable or METRICS[metric].regression for metric in self.metrics)
+
+    @property
     def with_features(self) -> bool:
         """Whether a column is a distance between features."""
         return any(METRICS[metric].extractor for metric in self.metrics)

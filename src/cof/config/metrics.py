@@ -31,7 +31,8 @@ class Metric:
         absolute: whether the long form holds signed errors whose absolute values are averaged over subjects.
         statistic: statistic over the subjects' values, by its name in `cof.tables.statistics`.
         beside: metric and structure, in the long form, of the further columns that the statistic needs.
-        attainable: key of a coupling in the synthetic cohort's card; the statistic is given as a share of it.
+        attainable: key in `attainable.json` of what a regression reaches; the statistic is given as a share of it.
+        regression: key in `attainable.json` of the error of a regression on the ECG, given in the table's notes.
         extractor: network of `cof.features` whose features a Fréchet distance compares. Such a metric belongs to the
             whole cohort and has no rows in the long form.
         video: whether the distance compares videos of slices, not images.
@@ -49,6 +50,7 @@ class Metric:
     statistic: StatisticName = "mean"
     beside: tuple[tuple[str, str], ...] = ()
     attainable: str = ""
+    regression: str = ""
     extractor: str = ""
     video: bool = False
 
@@ -303,10 +305,25 @@ _CURVE = tuple(
             "down",
             1,
             "Absolute error of the time to ES: the time after the R peak at which the periodic cubic spline of the LV "
-            f"volume falls below ESV + .1 SV, at the real cine's RR interval. Reference: {against}.",
+            "volume falls below ESV + .1 SV, at the real cine's RR interval for both hearts: an error of the phase. "
+            f"Reference: {against}.",
             f"t_es{suffix}_error_ms",
             "LV",
             absolute=True,
+        ),
+        Metric(
+            f"t_es_own{suffix}_error_ms",
+            f"Time-to-ES error, own RR{label_suffix}",
+            "ms",
+            "down",
+            1,
+            "Like the time-to-ES error, with the generated heart's phase of ES converted to ms at the RR interval of "
+            "the ECG that it was generated from, since no ECG knows that of the scan. Reference: "
+            f"{against}, at the scan's RR interval.",
+            f"t_es_own{suffix}_error_ms",
+            "LV",
+            absolute=True,
+            regression=f"t_es{suffix}_error_ms",
         ),
     )
 )
@@ -446,13 +463,13 @@ _RECOVERED = (
         "",
         "up",
         3,
-        "EF R² (exact) as a share of the attainable R²: the R² of a linear regression of EF on the latent features of "
-        "ECG and anchor, from the cohort's card (`r2_ef_given_ecg_and_anchor`).",
+        "EF R² (exact) as a share of the attainable R²: that of a ridge regression of the exact EF on the measured "
+        "features of ECG and anchor, learnt from the training subjects and applied to the held-out ones.",
         "ef_pct",
         "LV",
         statistic="r2",
         beside=(("ef_exact_pct", "LV"),),
-        attainable="r2_ef_given_ecg_and_anchor",
+        attainable="ef_exact_r2",
     ),
 )
 

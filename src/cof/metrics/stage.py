@@ -2,7 +2,8 @@
 
 import json
 import logging
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,6 +88,7 @@ class Reference:
         truth: exact truth of a synthetic subject; None for real subjects.
         sex: "M", "F" or "", as the ECG states it.
         mirrored: whether the image is a mirror image of the short-axis view from the apex.
+        rr_ecg_ms: RR interval of the ECG that the generated heart got; NaN without an ECG.
     """
 
     cine: np.ndarray
@@ -98,6 +100,7 @@ class Reference:
     truth: Truth | None
     sex: str = ""
     mirrored: bool = False
+    rr_ecg_ms: float = math.nan
 
 
 def evaluate_batch(
@@ -122,7 +125,7 @@ def evaluate_batch(
     Args:
         sheet, twins: as annotated.
         key: raw participant and visit of every subject; they locate the exact truth.
-        beats: table of the beats, for the sex of every subject.
+        beats: table of the beats, for sex and RR interval of every subject.
         cine, labels, grid: the real hearts of the batch: native cines, their labels, canonical cines.
         fields: registered displacements, the reference of end-point errors.
         out: table with the columns `cof.config.metrics.LONG_FORM`.
@@ -133,7 +136,7 @@ def evaluate_batch(
     calibrated = Intervals.read(intervals) if intervals is not None else None
     excluded = Exclusions("metrics")
     raw = read_table(key).set_index("subject")
-    sexes = read_table(beats).set_index("subject")["sex"]
+    heard = read_table(beats).set_index("subject")
     rows: list[dict[str, Any]] = []
     for subject in progress(sorted(read_table(sheet)["subject"]), "evaluation", "subject"):
         twin = twins / f"{subject}.safetensors"
@@ -147,9 +150,11 @@ def evaluate_batch(
             if truth is not None:
                 name = f"{raw.loc[subject, 'participant']}_{raw.loc[subject, 'visit']}"
                 exact = Truth.read(truth, name, native)
-            reference = read_reference(subject, native, labels, grid, fields, exact, str(sexes.get(subject, "")))
+            reference = read_reference(subject, native, labels, grid, fields, exact, str(heard["sex"].get(subject, "")))
             generated_labels = read_labels(twins / f"{subject}.labels.nii.gz")
             record = json.loads(sidecar(twins / f"{subject}.nii").read_text())
+            rr_ecg_ms = record["measures"].get("ecg_rr_ms", heard["rr_ms"].get(subject, math.nan))
+            reference = replace(reference, rr_ecg_ms=float(rr_ecg_ms))
             rows += evaluate(subject, load_file(twin), generated_labels, reference, record["anchor_phase"])
             rows += interval_rows(subject, generated_labels, reference, record["measures"], calibrated)
     types = {"subject": "string", "structure": "string", "frame": "Int32", "slice": "Int32", "metric": "string"}
@@ -295,20 +300,7 @@ def _segmentation(
         _compare(rows, "ef", "pct", name, suffix, of_mine.ef_pct, of_real.ef_pct)
         _compare(rows, "co", "l_min", name, suffix, of_mine.co_l_min, of_real.co_l_min)
         if name == "LV":
-            resampled = resample_phase(real, len(mine))
-            correlation = curve_correlation(mine, resampled)
-            rows.add(f"lv_curve{suffix}_r", np.nan_to_num(correlation), name)
-            rows.add(f"lv_curve{suffix}_flat", np.isnan(correlation), name)
-            rows.add(f"lv_curve{suffix}_nrmse", curve_error(mine, resampled), name)
-            times = (time_to_end_systole(curve, rr_ms) for curve in (mine, real))
-            _compare(rows, "t_es", "ms", name, suffix, *times)
-            my_shape, real_shape = curve_shape(mine, rr_ms), curve_shape(real, rr_ms)
-            for index, unit in (("peak_ejection", "ml_s"), ("peak_filling", "ml_s"), ("atrial_kick", "pct")):
-                shapes = (getattr(shape, f"{index}_{unit}") for shape in (my_shape, real_shape))
-                _compare(rows, index, unit, name, suffix, *shapes)
-            if not suffix:
-                rows.add("filling_waves", my_shape.filling_waves, name)
-            rows.add(f"filling_waves{suffix or '_reference'}", real_shape.filling_waves, name)
+            _curve(rows, mine, real, reference, suffix)
     masses = (myocardial_mass(labels[0], STRUCTURES["myocardium"], spacing) for labels in (ours, theirs))
     _compare(rows, "lvm", "g", "myocardium", suffix, *masses)
 
@@ -336,6 +328,25 @@ def _mean(values: np.ndarray) -> float:
     """Return the mean of the defined values; NaN if there is none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
+
+
+def _curve(rows: Rows, ours: np.ndarray, theirs: np.ndarray, reference: Reference, suffix: str) -> None:
+    """Add agreement, timing and shape of the generated LV volume curve [T] in mL, compared with a reference [T']."""
+    rr_ms = reference.rr_ms
+    resampled = resample_phase(theirs, len(ours))
+    correlation = curve_correlation(ours, resampled)
+    rows.add(f"lv_curve{suffix}_r", np.nan_to_num(correlation), "LV")
+    rows.add(f"lv_curve{suffix}_flat", np.isnan(correlation), "LV")
+    rows.add(f"lv_curve{suffix}_nrmse", curve_error(ours, resampled), "LV")
+    times = time_to_end_systole(ours, rr_ms), time_to_end_systole(theirs, rr_ms)
+    _compare(rows, "t_es", "ms", "LV", suffix, *times)
+    rows.add(f"t_es_own{suffix}_error_ms", time_to_end_systole(ours, reference.rr_ecg_ms) - times[1], "LV")
+    shapes = curve_shape(ours, rr_ms), curve_shape(theirs, rr_ms)
+    for index, unit in (("peak_ejection", "ml_s"), ("peak_filling", "ml_s"), ("atrial_kick", "pct")):
+        _compare(rows, index, unit, "LV", suffix, *(getattr(shape, f"{index}_{unit}") for shape in shapes))
+    if not suffix:
+        rows.add("filling_waves", shapes[0].filling_waves, "LV")
+    rows.add(f"filling_waves{suffix or '_reference'}", shapes[1].filling_waves, "LV")
 
 
 def _compare(rows: Rows, index: str, unit: str, structure: str, suffix: str, ours: float, theirs: float) -> None:

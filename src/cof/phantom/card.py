@@ -151,7 +151,7 @@ def _markdown(card: dict[str, Any]) -> str:
                     ("r(QRS voltage, LV mass index)", "r_voltage_lvm_index", "about .3"),
                     ("R2 of EF on ECG latents", "r2_ef_given_ecg", ".2 to .3"),
                     (f"R2 of EF on anchor features ({', '.join(_ANCHOR)})", "r2_ef_given_anchor", "about .1"),
-                    ("R2 of EF on both", "r2_ef_given_ecg_and_anchor", ""),
+                    ("latent ceiling: R2 of EF on both", "r2_ef_given_ecg_and_anchor", ""),
                 )
             ],
         ),

@@ -16,6 +16,7 @@ from cof.cine.volume import Cine, read_cine, read_labels
 from cof.config.data import QualityLimits
 from cof.ecg.record import Ecg
 from cof.errors import CofError
+from cof.heart.function import time_to_end_systole
 from cof.heart.structures import STRUCTURES
 from cof.inputs import Folder
 from cof.options import BeatTable, CineBatch, EcgTable, ExclusionsOut, LabelBatch, OutFile, SettingsOf
@@ -57,7 +58,8 @@ def measure_batch(
         out: table with one row per labelled subject and one column for each of `cof.quality.catalogue.MEASURES`; NaN
             where an earlier stage left out what is measured. Subjects that are left out here have a row, too.
         exclusions: table of the subjects beyond a limit, one row for every limit.
-        checked: table with one row per labelled subject and one column for each of `cof.quality.plausibility.CHECKS`.
+        checked: table with one row per labelled subject, one column for each of `cof.quality.plausibility.CHECKS`, and
+            lv_t_es_ms, the time to ES.
             An implausible number gives a warning in the log, and excludes nobody.
         labeller: folder of the labeller; without it, the trust in the labels is NaN.
     """
@@ -75,10 +77,12 @@ def measure_batch(
             cycle: Any = cycles.loc[subject] if subject in cycles.index else None
             measured |= measure_ecg(strip, cycle, scan.rr_ms)
             rr_ecg_ms = float("nan") if cycle is None else float(cycle["rr_ms"])
-            values = plausibility.measure(plausibility.Heart.of(drawn, scan.spacing_mm, scan.rr_ms, rr_ecg_ms))
+            heart = plausibility.Heart.of(drawn, scan.spacing_mm, scan.rr_ms, rr_ecg_ms)
+            values = plausibility.measure(heart)
             for doubt in plausibility.doubts(values):
                 log.warning("%s: %s", subject, doubt.of("labels of the real cine"))
-            checks.append({"subject": subject} | values)
+            t_es_ms = time_to_end_systole(heart.lv_ml, scan.rr_ms) if scan.kind == "cycle" else float("nan")
+            checks.append({"subject": subject} | values | {"lv_t_es_ms": t_es_ms})
             rows.append({"subject": subject} | measured)
             for measure in beyond(measured, settings):
                 limit = getattr(settings, measure.key)
@@ -87,7 +91,7 @@ def measure_batch(
     columns = ["subject", *(measure.key for measure in MEASURES)]
     write_table(out, pd.DataFrame(rows, columns=columns), stamp(settings.model_dump(mode="json")))
     if checked is not None:
-        columns = ["subject", *(check.key for check in plausibility.CHECKS)]
+        columns = ["subject", *(check.key for check in plausibility.CHECKS), "lv_t_es_ms"]
         write_table(checked, pd.DataFrame(checks, columns=columns), stamp({}))
     excluded.write(exclusions)
     log.info("measured %d subjects", len(rows))

@@ -11,11 +11,12 @@ from cof.config.metrics import Metric
 from cof.errors import UsageError
 from cof.features.artefacts import Features
 from cof.metrics.frechet import Components, Moments, frechet_distance, split_halves, temporal_cosines
+from cof.tables.bootstrap import GROUPS, Estimate
 
 # Networks provided by the user. Their distances are those of the literature: they use all features, not components.
 NAMED = ("inception", "i3d")
 HALVES = 10
-# Number of resamples computed at once.
+# Number of distances computed at once.
 _AT_ONCE = 50
 
 
@@ -30,9 +31,8 @@ class Distances:
         network: name of the network.
         sha256: hash of its weights.
         floor: mean distance between random halves of the real subjects.
-        values: distance from the real hearts, by model.
-        draws: distances in resamples of the subjects, by model, paired between models; empty for FID and FVD, whose
-            covariances are too large to be resampled.
+        estimates: distance from the real hearts, by model, with a jackknife over groups of subjects that is paired
+            between models. FID and FVD have none: their covariances are too large to be computed for every group.
     """
 
     subjects: int
@@ -41,8 +41,7 @@ class Distances:
     network: str
     sha256: str
     floor: float
-    values: Mapping[str, float]
-    draws: Mapping[str, np.ndarray]
+    estimates: Mapping[str, Estimate]
 
 
 def distances(
@@ -59,7 +58,7 @@ def distances(
         features: features of the generated hearts, by model.
         real: features of the real hearts.
         subjects: subjects that every model has; a subject whose features are missing anywhere is left out.
-        evaluation: number of components and resamples, and their seed.
+        evaluation: number of components, and seed of the halves.
 
     Raises:
         UsageError: the features were computed by different networks.
@@ -77,8 +76,8 @@ def distances(
         every = (real.subjects(network), *(of.subjects(network) for of in features.values()))
         shared = sorted(set(subjects).intersection(*every))
         if len(shared) < 2:  # too few for a covariance
-            none, nothing = dict.fromkeys(features, math.nan), dict.fromkeys(features, np.empty(0))
-            found[metric.key] = Distances(0, 0, 0, known["name"], known["sha256"], math.nan, none, nothing)
+            none = dict.fromkeys(features, Estimate.none())
+            found[metric.key] = Distances(0, 0, 0, known["name"], known["sha256"], math.nan, none)
             continue
         if network not in spaces:
             spaces[network] = _Space(network, shared, real, evaluation)
@@ -89,34 +88,34 @@ def distances(
 class _Space:
     """The compared features of one network: all of them, or principal components of the real hearts' features.
 
-    Resampling needs the moments of every subject, which is possible only with few components. Without resampling, the
-    moments of two halves are enough.
+    A jackknife needs the moments of every group of subjects, which is possible only with few components. Without it,
+    the moments of two halves are enough.
     """
 
     def __init__(self, network: str, subjects: list[str], real: Features, evaluation: EvaluationSettings) -> None:
         self.network, self.subjects, self.real, self.evaluation = network, subjects, real, evaluation
         self.images: Components | None = None
         self.videos: Components | None = None
-        self.resampled = network not in NAMED
-        if self.resampled:
+        self.reduced = network not in NAMED
+        if self.reduced:
             self.images = Components.of(self._moments(real, False, 1), evaluation.components)
             self.videos = Components.of(self._moments(real, True, 1), evaluation.components)
-        self.units = len(subjects) if self.resampled else 2
+        self.units = len(subjects) if self.reduced else 2
 
     def column(self, metric: Metric, features: Mapping[str, Features], known: Mapping[str, str]) -> Distances:
         """Return the distances of one metric."""
         real = self._moments(self.real, metric.video, self.units)
         halves = split_halves(self.units, HALVES, self.evaluation.seed)
         floor = frechet_distance(*real.gaussian(halves[:, 0]), *real.gaussian(halves[:, 1])).mean()
-        values, draws, items = {}, {}, 0
+        estimates, items = {}, 0
         for model, of in features.items():
             ours = self._moments(of, metric.video, self.units)
             items = int(ours.count.sum())
-            values[model] = float(_distance(ours, real, np.ones(self.units)))
-            parts = [_distance(ours, real, weights) for weights in self._resamples()]
-            draws[model] = np.concatenate([np.empty(0), *parts])
+            value = float(_distance(ours, real, np.ones(self.units)))
+            left_out = [np.empty(0), *(_distance(ours, real, weights) for weights in self._jackknife())]
+            estimates[model] = Estimate(len(self.subjects), value, np.empty(0), np.concatenate(left_out))
         width = real.total.shape[1]
-        return Distances(len(self.subjects), items, width, known["name"], known["sha256"], float(floor), values, draws)
+        return Distances(len(self.subjects), items, width, known["name"], known["sha256"], float(floor), estimates)
 
     def _moments(self, features: Features, video: bool, units: int) -> Moments:
         moments: Moments | None = None
@@ -137,14 +136,16 @@ class _Space:
         courses = temporal_cosines(seen, self.evaluation.cosines)
         return courses if self.videos is None else self.videos(courses)
 
-    def _resamples(self) -> list[np.ndarray]:
-        """Return how often each subject is drawn in each resample, [r, n], in parts."""
-        if not self.resampled:
+    def _jackknife(self) -> list[np.ndarray]:
+        """Return weights [g, n] that leave out each group of subjects, in parts; none for FID and FVD.
+
+        Fewer than three subjects have none either: the covariance of a single heart is not that of a cohort.
+        """
+        if not self.reduced or self.units < 3:
             return []
-        replicates = self.evaluation.bootstrap
-        drawn = np.random.default_rng(self.evaluation.seed).integers(self.units, size=(replicates, self.units))
-        counted = np.stack([np.bincount(row, minlength=self.units) for row in drawn]).astype(float)
-        return np.array_split(counted, -(-replicates // _AT_ONCE))
+        group = np.arange(self.units) % GROUPS
+        kept = (group != np.arange(min(self.units, GROUPS))[:, None]).astype(float)
+        return np.array_split(kept, -(-len(kept) // _AT_ONCE))
 
 
 def _distance(ours: Moments, real: Moments, weights: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The warning beside means and intervals of few subjects."""
 
-# With fewer subjects, a percentile bootstrap interval is clearly too narrow.
+# With fewer subjects, an interval of skewed values is too narrow (docs/science/method.md).
 FEW = 10
 
 
@@ -13,7 +13,7 @@ def few(subjects: int, intervals: bool = True) -> str | None:
     """
     if subjects >= FEW:
         return None
-    what = "95 % intervals are too narrow and" if intervals else "means and SDs"
+    what = "95 % intervals may be too narrow and" if intervals else "means and SDs"
     return (
         f"Only {subjects} subject{'' if subjects == 1 else 's'}, fewer than {FEW}: {what} change with every subject. "
         "Read these numbers as examples, not as estimates."

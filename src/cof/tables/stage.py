@@ -25,7 +25,8 @@ from cof.options import TO_BE_TYPED, ConfigHash, OutTable, Results, SettingsOf, 
 from cof.progress import Progress, progress
 from cof.tables import costs
 from cof.tables.distances import distances
-from cof.tables.table import RENDERINGS, build_table, catalogued, shared_subjects, summarise
+from cof.tables.renderings import RENDERINGS
+from cof.tables.table import build_table, catalogued, shared_subjects, summarise
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def make_table(
     out: OutTable,
     evaluation: Annotated[EvaluationSettings, typer.Option(help="Settings of the evaluation."), SettingsText()],
     config_hash: ConfigHash = "",
-    card: Annotated[Path | None, typer.Option(help="phantom/card.json of a synthetic cohort."), File()] = None,
+    attainable: Annotated[Path | None, typer.Option(help="attainable.json: what a regression reaches."), File()] = None,
     features: Annotated[
         dict[str, list[Path]] | None,
         typer.Option(help="Folder of the features, for Fréchet distances."),
@@ -93,7 +94,7 @@ def make_table(
         metrics: files of the metrics' batches, by model.
         evaluation: settings of the bootstrap.
         out, config_hash: as annotated.
-        card: card of the synthetic cohort, for the share of EF that can be predicted.
+        attainable: result of `cof.tables.attainable`, for metrics that are compared with it.
         features: files of the features' batches, by model and for `real`, for tables with Fréchet distances.
         labeller: folder of the labeller. If it was trained on another cohort, a table whose numbers depend on its
             labels gets a remark.
@@ -106,7 +107,7 @@ def make_table(
     read = progress(metrics.items(), "reading metrics", "model")
     measured = {model: summarise(_rows(model, paths), shown) for model, paths in read}
     provenance = {"config_hash": config_hash, "versions": versions(), "definitions": DEFINITIONS_VERSION}
-    attainable = json.loads(card.read_text())["couplings"] if card else None
+    regressed = json.loads(attainable.read_text()) if attainable else None
     found = {}
     with Progress(f"table {out.name}", None):
         if settings.with_features:
@@ -114,7 +115,7 @@ def make_table(
             real = made.pop(REAL, Features([]))
             wanted = [metric for metric in shown if metric.extractor]
             found = distances(wanted, made, real, sorted(shared_subjects(measured, settings)), evaluation)
-        table = build_table(measured, settings, evaluation, provenance, attainable, found)
+        table = build_table(measured, settings, evaluation, provenance, regressed, found)
         if labeller is not None and any(metric.rests_on_labels for metric in shown):
             table = replace(table, remarks=(*_labels_remark(labeller, subjects), *table.remarks))
     for suffix, render in RENDERINGS.items():

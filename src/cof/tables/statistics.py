@@ -40,7 +40,7 @@ def pearson(values: np.ndarray) -> np.ndarray:
     """Return the Pearson correlation of two columns."""
     centred = values - values.mean(-2, keepdims=True)
     a, b = centred[..., 0], centred[..., 1]
-    return _ratio((a * b).sum(-1), np.sqrt((a**2).sum(-1) * (b**2).sum(-1)))
+    return np.clip(_ratio((a * b).sum(-1), np.sqrt((a**2).sum(-1) * (b**2).sum(-1))), -1, 1)
 
 
 def partial_correlation(values: np.ndarray) -> np.ndarray:

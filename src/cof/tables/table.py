@@ -1,32 +1,22 @@
 """One table: models by metrics, over the same subjects, with intervals, differences and the paper's numbers."""
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cof.artefacts.markup import DASH, markdown_lines, tabular, tex
 from cof.config.evaluation import EvaluationSettings, TableSettings
 from cof.config.metrics import METRICS, Metric
 from cof.errors import UsageError
-from cof.tables.bootstrap import interval_of, resampled
+from cof.tables.bootstrap import Estimate
+from cof.tables.comparison import exchange_p, holm
 from cof.tables.distances import Distances
-from cof.tables.few import few
 from cof.tables.paper import PaperTable, paper_table
 from cof.tables.statistics import STATISTICS
 from cof.tables.undefined import undefined_remark, undefined_shares
-
-CSV_COLUMNS = (
-    *("row", "model", "metric", "unit", "better", "n", "mean", "sd", "ci_low", "ci_high"),
-    *("difference", "difference_ci_low", "difference_ci_high", "seed_sd", "paper", "paper_cohort"),
-    *("floor", "items_a_subject", "dimensions", "network", "sha256"),
-    *("config_hash", "definitions", "versions"),
-)
 
 
 @dataclass(frozen=True)
@@ -37,11 +27,14 @@ class Cell:
         n: number of subjects; the same for every model that has the metric.
         mean: mean over subjects, or another statistic of the metric; NaN if there is no value.
         sd: SD over subjects; NaN for a statistic other than the mean.
-        interval: 95 % bootstrap interval of the statistic.
+        interval: 95 % interval of the statistic (`cof.tables.bootstrap.Estimate`).
         difference, difference_interval: statistic of this model minus that of the table's first model, and its paired
-            interval; NaN in the first row and if either model has no value.
+            interval; NaN in the first row, if either model has no value, and between two distances at the floor.
+        p: p of the difference, by exchanges of both models' values within subjects; NaN where there is no test.
+        p_holm: the same, corrected for the other rows of this metric.
         seed_sd: SD of the statistic over trainings of the model with different seeds; NaN if there is only one.
         paper: the paper's number, from another data set; None if the paper has none.
+        at_floor: whether a distance is no larger than the one between halves of the real subjects.
     """
 
     n: int
@@ -50,8 +43,11 @@ class Cell:
     interval: tuple[float, float]
     difference: float
     difference_interval: tuple[float, float]
+    p: float
+    p_holm: float
     seed_sd: float
     paper: float | None
+    at_floor: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,10 +62,11 @@ class Table:
         cells: cells by model name and metric key.
         paper_cohort: data set of the paper's numbers; None if the table shows none of them.
         provenance: configuration hash, package versions and version of the metric definitions.
-        bootstrap: number of resamples.
+        bootstrap: number of resamples, and largest number of exchanges of a test.
         distances: details of the columns with Fréchet distances, by metric key.
         left_out: printed names of the models that are left out because the cohort has no training subjects.
         remarks: further notes for the reader, such as the origin of the labeller.
+        attainable: result of `cof.tables.attainable`; None if the table has no metric that is compared with it.
     """
 
     title: str
@@ -83,6 +80,7 @@ class Table:
     distances: Mapping[str, Distances] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    attainable: Mapping[str, Any] | None = None
 
     @property
     def empty(self) -> bool:
@@ -160,7 +158,7 @@ def build_table(
     settings: TableSettings,
     evaluation: EvaluationSettings,
     provenance: Mapping[str, Any],
-    attainable: Mapping[str, float] | None = None,
+    attainable: Mapping[str, Any] | None = None,
     distances: Mapping[str, Distances] | None = None,
 ) -> Table:
     """Build one table of several models.
@@ -174,7 +172,7 @@ def build_table(
         settings: models in row order, metrics in column order.
         evaluation: number of resamples and their seed.
         provenance: provenance that the table records.
-        attainable: couplings from the synthetic cohort's card, for metrics that are shares of one of them.
+        attainable: result of `cof.tables.attainable`, for metrics that are compared with it.
         distances: result of `cof.tables.distances`, for every metric with an extractor.
 
     Raises:
@@ -185,22 +183,28 @@ def build_table(
     every = settings.trainings
     common = shared_subjects(measured, settings)
     cells: dict[tuple[str, str], Cell] = {}
+    answers = (attainable or {}).get("answers", {})
+    first, *others = settings.models
     for metric in metrics:
+        floor = math.nan
         if metric.extractor:
             found = (distances or {})[metric.key]
-            samples = {
-                model: _Sample(found.subjects, found.values[model], math.nan, found.draws[model]) for model in every
-            }
+            samples = {model: _Sample(found.estimates[model], math.nan, np.empty((0, 1))) for model in every}
+            floor = found.floor
         else:
             columns = {model: measured[model].values[metric.key] for model in every}
-            scale = (attainable or {}).get(metric.attainable, math.nan) if metric.attainable else 1.0
+            reached = answers.get(metric.attainable) or {"value": math.nan}
+            scale = reached["value"] if metric.attainable else 1.0
             samples = _samples(columns, common, metric, scale, evaluation)
-        first = next(iter(settings.models))
+        p = {model: _p(samples[model], samples[first], metric, evaluation) for model in others}
+        corrected = holm(p)
         for model in settings.models:
             cells[model, metric.key] = _cell(
                 samples[model],
                 samples[first] if model != first else None,
-                [samples[name].value for name in (model, *settings.repeats.get(model, ()))],
+                floor,
+                (p.get(model, math.nan), corrected.get(model, math.nan)),
+                [samples[name].estimate.value for name in (model, *settings.repeats.get(model, ()))],
                 paper.value(settings.models[model], metric.key) if paper else None,
             )
     return Table(
@@ -220,6 +224,7 @@ def build_table(
             metrics,
             common,
         ),
+        attainable=attainable,
     )
 
 
@@ -240,12 +245,17 @@ def shared_subjects(measured: Mapping[str, Measured], settings: TableSettings) -
 
 @dataclass(frozen=True)
 class _Sample:
-    """A statistic of one model over its n subjects, and in resamples of them [replicates]; empty without a value."""
+    """One metric of one model.
 
-    n: int
-    value: float
+    Attributes:
+        estimate: the statistic over the subjects.
+        sd: SD over subjects; NaN for a statistic other than the mean.
+        values: values [n, k] of the subjects; empty for a Fréchet distance, which has none.
+    """
+
+    estimate: Estimate
     sd: float
-    draws: np.ndarray
+    values: np.ndarray
 
 
 def _samples(
@@ -266,213 +276,50 @@ def _samples(
 
 
 def _sample(values: np.ndarray, metric: Metric, scale: float, evaluation: EvaluationSettings) -> _Sample:
-    """Return the metric's statistic of values [n, k], divided by `scale`, and its resamples."""
-    statistic = STATISTICS[metric.statistic]
-    if not len(values) or math.isnan(scale):
-        return _Sample(0, math.nan, math.nan, np.empty(0))
-    draws = resampled(values, evaluation.bootstrap, evaluation.seed, statistic) / scale
+    """Return the metric's statistic of values [n, k], divided by `scale`; no value without a scale above zero."""
+    if not len(values) or not scale > 0:
+        return _Sample(Estimate.none(), math.nan, values[:0])
+    estimate = Estimate.of(values, evaluation.bootstrap, evaluation.seed, STATISTICS[metric.statistic]) / scale
     spread = metric.statistic == "mean" and len(values) > 1 and np.isfinite(values).all()
-    sd = float(values[:, 0].std(ddof=1)) if spread else math.nan
-    return _Sample(len(values), float(statistic(values)) / scale, sd, draws)
+    return _Sample(estimate, float(values[:, 0].std(ddof=1)) if spread else math.nan, values)
 
 
-def _cell(own: _Sample, first: _Sample | None, seeds: list[float], paper: float | None) -> Cell:
-    paired = first is not None and own.n > 0 and first.n == own.n and math.isfinite(own.value - first.value)
+def _p(own: _Sample, first: _Sample, metric: Metric, evaluation: EvaluationSettings) -> float:
+    """Return the p of the difference between two models; NaN if it has no test."""
+    if not len(own.values) or own.values.shape != first.values.shape:
+        return math.nan
+    return exchange_p(own.values, first.values, evaluation.bootstrap, evaluation.seed, STATISTICS[metric.statistic])
+
+
+def _cell(
+    own: _Sample,
+    first: _Sample | None,
+    floor: float,
+    p: tuple[float, float],
+    seeds: list[float],
+    paper: float | None,
+) -> Cell:
+    """Return the cell of a model; `first` is None in the first row, `floor` NaN unless the metric is a distance."""
+    at_floor = own.estimate.value <= floor
+    difference = Estimate.none()
+    # Distances at the floor have no order: what separates them does not separate real hearts from each other.
+    if first is not None and not (at_floor and first.estimate.value <= floor):
+        difference = own.estimate - first.estimate
+    low, high = own.estimate.interval()
     return Cell(
-        own.n,
-        own.value,
+        own.estimate.n,
+        own.estimate.value,
         own.sd,
-        interval_of(own.draws),
-        own.value - first.value if first is not None and paired else math.nan,
-        interval_of(own.draws - first.draws) if first is not None and paired else (math.nan, math.nan),
+        (max(low, 0.0), high) if not math.isnan(floor) else (low, high),
+        difference.value,
+        difference.interval(),
+        *p,
         float(np.std(seeds, ddof=1)) if len(seeds) > 1 else math.nan,
         paper,
+        at_floor,
     )
 
 
 def _cohort_shown(paper: PaperTable | None, cells: Mapping[tuple[str, str], Cell]) -> str | None:
     shown = paper is not None and any(cell.paper is not None for cell in cells.values())
     return paper.cohort if paper is not None and shown else None
-
-
-def to_csv(table: Table) -> str:
-    """Return the long form as CSV: one row per model and metric, numbers unrounded, missing ones empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-
-    def number(value: float | None) -> str:
-        return "" if value is None or math.isnan(value) else repr(float(value))
-
-    versions = " ".join(f"{name}={version}" for name, version in sorted(table.provenance["versions"].items()))
-    for model, name in table.models.items():
-        for metric in table.metrics:
-            cell = table.cells[model, metric.key]
-            exact = (
-                cell.mean,
-                cell.sd,
-                *cell.interval,
-                cell.difference,
-                *cell.difference_interval,
-                cell.seed_sd,
-                cell.paper,
-            )
-            cohort = "" if cell.paper is None else table.paper_cohort
-            found = table.distances.get(metric.key)
-            seen = ("",) * 5
-            if found is not None:
-                # A count of millions could be mistaken for a participant's id, so it is given per subject.
-                counts = number(found.items / max(found.subjects, 1)), str(found.dimensions)
-                seen = (number(found.floor), *counts, found.network, found.sha256)
-            made_by = (table.provenance["config_hash"], table.provenance["definitions"], versions)
-            named = (name, model, metric.key, metric.unit, metric.better, cell.n)
-            writer.writerow((*named, *map(number, exact), cohort, *seen, *made_by))
-    return out.getvalue()
-
-
-def _rounded(value: float, decimals: int, sign: bool = False) -> str:
-    return DASH if math.isnan(value) else f"{value:{'+' if sign else ''}.{decimals}f}"
-
-
-def _spread(value: float, interval: tuple[float, float], decimals: int, sign: bool = False) -> str:
-    if math.isnan(value) or math.isnan(interval[0]):
-        return _rounded(value, decimals, sign)
-    low, high = (_rounded(end, decimals, sign) for end in interval)
-    return f"{_rounded(value, decimals, sign)} [{low}, {high}]"
-
-
-def _heading(metric: Metric) -> str:
-    return f"{metric.label}{f' ({metric.unit})' if metric.unit else ''} {metric.arrow}"
-
-
-def _counts(table: Table, metric: Metric) -> int:
-    return max(table.cells[model, metric.key].n for model in table.models)
-
-
-def _with_paper(table: Table, metric: Metric) -> bool:
-    return any(table.cells[model, metric.key].paper is not None for model in table.models)
-
-
-def _grid(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Return headings and body of the printed table: name, one column per metric and one for the paper's number."""
-    headings = [""]
-    for metric in table.metrics:
-        headings.append(_heading(metric))
-        if _with_paper(table, metric):
-            headings.append(f"paper's {metric.label} †")
-    body = []
-    for model, name in table.models.items():
-        line = [name]
-        for metric in table.metrics:
-            cell = table.cells[model, metric.key]
-            text = _spread(cell.mean, cell.interval, metric.decimals)
-            if not math.isnan(cell.sd):
-                text = text.replace(" [", f" ± {_rounded(cell.sd, metric.decimals)} [")
-            if not math.isnan(cell.seed_sd):
-                text += f"; seeds ± {_rounded(cell.seed_sd, metric.decimals)}"
-            line.append(text)
-            if _with_paper(table, metric):
-                line.append(DASH if cell.paper is None else f"{cell.paper:.{metric.decimals}f}")
-        body.append(line)
-    return headings, body
-
-
-def _differences(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Return headings and body of the paired differences from the first row, without metrics that no other row has."""
-    first, *others = table.models
-    shown = [m for m in table.metrics if any(not math.isnan(table.cells[model, m.key].difference) for model in others)]
-    body = []
-    for model in others:
-        cells = [table.cells[model, metric.key] for metric in shown]
-        body.append(
-            [f"{table.models[model]} − {table.models[first]}"]
-            + [_spread(c.difference, c.difference_interval, m.decimals, sign=True) for c, m in zip(cells, shown)]
-        )
-    return ["", *map(_heading, shown)], body if shown else []
-
-
-def _notes(table: Table) -> list[str]:
-    """Return the notes below the table."""
-    count = len(table.subjects)
-    notes = [
-        f"{count} subject{'' if count == 1 else 's'}, the same in every row: mean ± SD over subjects "
-        f"[95 % bootstrap interval of the mean, {table.bootstrap} resamples of subjects]."
-    ]
-    if table.empty:
-        notes = ["Left out: none of its metrics is defined for these hearts."]
-    elif warning := few(count):
-        notes.append(warning)
-    notes += table.remarks
-    if any(metric.statistic != "mean" or metric.extractor for metric in table.metrics):
-        notes.append(
-            "A value without ± is a statistic of all subjects together, such as R² or a correlation. Its interval and "
-            "that of its difference come from the same resamples of subjects."
-        )
-    for metric in table.metrics:
-        if (found := table.distances.get(metric.key)) is not None and found.subjects:
-            notes.append(
-                f"{metric.label}: {found.network} (SHA-256 {found.sha256[:12]}), {found.items:,} "
-                f"{'videos' if metric.video else 'images'} per model in {found.dimensions} dimensions; the distance "
-                f"between random halves of the real subjects is {found.floor:.{metric.decimals}f}"
-                f"{'' if len(next(iter(found.draws.values()))) else '; no interval is computed'}."
-            )
-    if any(not math.isnan(cell.seed_sd) for cell in table.cells.values()):
-        notes.append("seeds ±: SD over trainings that differ only in their seed; the value is that of the first one.")
-    fewer = [f"{m.label} {_counts(table, m)}" for m in table.metrics if 0 < _counts(table, m) < count]
-    if fewer:
-        notes.append(f"Defined for fewer subjects (n): {', '.join(fewer)}.")
-    if any(table.cells[model, metric.key].n == 0 for model in table.models for metric in table.metrics):
-        notes.append(f"{DASH}: the model has no such quantity.")
-    if any(math.isinf(cell.mean) for (_, key), cell in table.cells.items() if "_interval_width_" in key):
-        notes.append("inf: there are too few validation subjects to calibrate a bounded interval.")
-    if table.left_out:
-        notes.append(
-            f"Left out, because this cohort has no training subjects and no other run has trained them: "
-            f"{', '.join(table.left_out)}."
-        )
-    if table.paper_cohort:
-        notes.append(
-            f"† The paper's numbers, measured on another data set ({table.paper_cohort}) with its own, partly "
-            "undocumented definitions. They are printed for orientation, not for comparison."
-        )
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(table.provenance["versions"].items()))
-    notes.append(
-        f"Configuration {table.provenance['config_hash']}; metric definitions {table.provenance['definitions']}; "
-        f"{versions}."
-    )
-    return notes
-
-
-def to_markdown(table: Table) -> str:
-    """Return the table as Markdown: values, paired differences from the first row, notes and definitions."""
-    parts = [f"# {table.title}", ""]
-    if not table.empty:
-        parts += [*markdown_lines(*_grid(table)), ""]
-    headings, body = _differences(table)
-    if body:
-        first = next(iter(table.models.values()))
-        parts += [f"Paired differences from {first}, mean over subjects [95 % interval]:", ""]
-        parts += [*markdown_lines(headings, body), ""]
-    for note in _notes(table):
-        parts += [note, ""]
-    parts += [f"- **{metric.label}** ({metric.arrow}): {metric.definition}" for metric in table.metrics]
-    return "\n".join(parts) + "\n"
-
-
-def to_latex(table: Table) -> str:
-    """Return the table as LaTeX for a manuscript: values, then paired differences; it needs the package booktabs."""
-    headings, body = _grid(table)
-    parts = [
-        "% " + " ".join(_notes(table)[-1].split()),
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{tex(table.title)}. {tex(' '.join(_notes(table)[:-1]))}}}",
-        *([] if table.empty else tabular(headings, body)),
-    ]
-    headings, body = _differences(table)
-    if body:
-        parts += [r"\par\medskip", *tabular(headings, body)]
-    return "\n".join([*parts, r"\end{table}"]) + "\n"
-
-
-RENDERINGS: dict[str, Callable[[Table], str]] = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}

@@ -28,12 +28,12 @@ class ShuffledModel:
         self.donors = donors
 
     def generate(self, subject: Subject, frames: int, seed: int) -> Generated:
-        """Generate a heart from the subject's anchor and the donor's ECG; `measures` names the donor."""
+        """Generate a heart from the subject's anchor and the donor's ECG; `measures` has the donor and its RR."""
         donor = self.donors.get(subject.subject) or self._any(subject.subject)
         beat, rr_ms, features = (self.ecgs[f"{donor}/{part}"] for part in ("beat", "rr_ms", "features"))
         given = subject.with_ecg_of(SubjectEcg(donor, beat, float(rr_ms), features=features))
         made = self.model.generate(given, frames, seed)
-        return replace(made, measures={**made.measures, "ecg_of": donor})
+        return replace(made, measures={**made.measures, "ecg_of": donor, "ecg_rr_ms": float(rr_ms)})
 
     def _any(self, subject: str) -> str:
         """Choose a donor for a subject that is not part of the exchange."""

@@ -225,7 +225,10 @@ def _card(card: dict[str, Any]) -> dict[str, Any]:
                 ("r_voltage_lvm_index", "correlation of QRS voltage and LV mass index"),
                 ("r2_ef_given_ecg", "share of the variance of EF that ECG features explain (R²)"),
                 ("r2_ef_given_anchor", "share that features of the anchor explain"),
-                ("r2_ef_given_ecg_and_anchor", "share that both explain"),
+                (
+                    "r2_ef_given_ecg_and_anchor",
+                    "share that both explain: the latent ceiling of the simulator",
+                ),
             )
         ],
         "prevalence": [

@@ -64,6 +64,7 @@ def context(sources: Sources) -> dict[str, Any]:
                 "rows": [
                     (row, [_cell(cells[metric.key], metric) for metric in metrics]) for row, cells in rows.items()
                 ],
+                "floored": bool((long["mean"] <= long["floor"]).any()),
                 "unbounded": bool(np.isinf(long.loc[long["metric"].str.contains("_interval_width_"), "mean"]).any()),
                 "paper_cohort": next(iter(long["paper_cohort"].dropna()), None),
                 "config_hash": str(long["config_hash"].iloc[0]),
@@ -100,6 +101,8 @@ def _cell(cell: pd.Series, metric: Metric) -> dict[str, str]:
         "interval": interval("ci_low", "ci_high"),
         "difference": text("difference", "+"),
         "difference_interval": interval("difference_ci_low", "difference_ci_high", "+"),
+        "p_holm": "" if pd.isna(cell["p_holm"]) else f"{cell['p_holm']:.3f}",
+        "at_floor": "yes" if cell["mean"] <= cell["floor"] else "",
         "paper": text("paper"),
     }
 

@@ -106,9 +106,16 @@ def radar(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> C
 def radar_shares(rows: dict[str, dict[str, pd.Series]], metrics: Sequence[Metric]) -> dict[str, np.ndarray]:
     """Return each model's position between the worst (0) and the best (1) model per metric; NaN without a value.
 
-    If all models are equal, all get 1.
+    If all models are equal, all get 1. A distance below its floor counts as the floor, so that distances which do not
+    tell generated hearts from real ones have no order.
     """
-    values = np.array([[float(cells[metric.key]["mean"]) for metric in metrics] for cells in rows.values()])
+    values = np.array(
+        [
+            [np.fmax(cells[metric.key]["mean"], cells[metric.key].get("floor", np.nan)) for metric in metrics]
+            for cells in rows.values()
+        ],
+        float,
+    )
     signed = values * [1 if metric.better == "up" else -1 for metric in metrics]
     low, high = np.nanmin(signed, axis=0), np.nanmax(signed, axis=0)
     spread = np.where(high > low, high - low, 1)
