@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from monai.networks.blocks import Warp
 
 from cof.motion.resolution import motion_shape, motion_spacing, to_canonical, to_motion
-from cof.motion.warp import fill_invalid, reachable, warp, warp_labels
+from cof.motion.warp import fill_invalid, reachable, warp
 
 SPACING = (10.0, 3.6, 1.8)
 
@@ -52,13 +52,12 @@ def test_beyond_the_box_that_a_mask_reaches_nothing_arrives(corner, size, length
     assert not whole.any()
 
 
-def test_labels_move_with_the_image_and_stay_labels():
-    labels = torch.zeros(1, 5, 10, 10, dtype=torch.uint8)
-    labels[:, :, 3:6, 4:7] = 2
-    labels[:, :, 4, 5] = 1
-    out = warp_labels(labels, _constant((5, 10, 10), [0.0, 3.6, 0.0]), SPACING)
-    assert out.dtype == torch.uint8
-    assert torch.equal(out[:, :, :-1], labels[:, :, 1:])
+def test_beyond_the_edges_a_mask_fades_within_one_voxel():
+    mask = torch.ones(1, 1, 6, 12, 14)
+    for voxels, first in ((0.0, 1.0), (-0.25, 0.75), (-1.0, 0.0), (-3.0, 0.0)):
+        out = warp(mask, _constant((6, 12, 14), [voxels * SPACING[0], 0, 0]), SPACING, "zeros")[0, 0]
+        torch.testing.assert_close(out[0], torch.full((12, 14), first), atol=1e-5, rtol=0)
+        assert (out[3:] == 1).all()
 
 
 def test_invalid_slices_repeat_their_valid_neighbour():

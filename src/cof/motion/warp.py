@@ -2,13 +2,13 @@
 
 import math
 from functools import lru_cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cof.config.base import Triple
-from cof.heart.structures import CLASSES
 
 
 @lru_cache(maxsize=16)
@@ -25,15 +25,19 @@ def normalising_factors(shape: tuple[int, int, int], spacing_mm: Triple) -> Trip
     return z, y, x
 
 
-def warp(volume: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
+def warp(
+    volume: Tensor, displacement_mm: Tensor, spacing_mm: Triple, beyond: Literal["border", "zeros"] = "border"
+) -> Tensor:
     """Warp `volume` by a displacement: out(x) = volume(x + u(x)).
 
-    Interpolation is linear; beyond the edges the border values continue.
+    Interpolation is linear.
 
     Args:
         volume: [B, C, Z, Y, X], or [1, C, Z, Y, X] for one volume warped by every displacement.
         displacement_mm: [B, 3, Z, Y, X], channels (z, y, x) in mm, on the grid of the result.
         spacing_mm: voxel spacing (z, y, x) of both.
+        beyond: what lies beyond the edges. "border": the border values continue. "zeros": nothing, so that values fade
+            to zero over one voxel; this is for masks, which can then leave the grid.
     """
     z, y, x = displacement_mm.shape[2:]
     factors = normalising_factors((z, y, x), spacing_mm)
@@ -43,16 +47,7 @@ def warp(volume: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
     )
     if len(volume) != len(grid):
         volume = volume.expand(len(grid), -1, -1, -1, -1)
-    return F.grid_sample(volume, grid, mode="bilinear", padding_mode="border", align_corners=True)
-
-
-def warp_labels(labels: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
-    """Warp label maps [B, Z, Y, X] (integers) as one-hot maps with linear interpolation.
-
-    Every voxel of the result, uint8 [B, Z, Y, X], gets the label with the largest share.
-    """
-    one_hot = F.one_hot(labels.long(), CLASSES).movedim(-1, 1).to(displacement_mm.dtype)
-    return warp(one_hot, displacement_mm, spacing_mm).argmax(dim=1).to(torch.uint8)
+    return F.grid_sample(volume, grid, mode="bilinear", padding_mode=beyond, align_corners=True)
 
 
 def reachable(mask: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> tuple[slice, slice, slice]:
