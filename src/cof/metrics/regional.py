@@ -18,7 +18,7 @@ from cof.heart.function import time_to_end_systole
 from cof.heart.segments import SEGMENTS, WIDTHS_RAD, aha_segments
 from cof.heart.structures import STRUCTURES
 from cof.motion.resolution import to_canonical
-from cof.motion.warp import fill_invalid, reachable, warp
+from cof.motion.warp import reachable, warp
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,15 @@ def _carried_sums(
 ) -> np.ndarray:
     """Return the voxel counts [M, T, 16] of warped masks [M, Z, Y, X] in each segment.
 
-    Partly covered voxels count with their share, so that small motion changes the counts.
+    Partly covered voxels count with their share, so that small motion changes the counts. Beyond the stack lies nothing,
+    so that the base can leave it.
     """
     fields = torch.from_numpy(np.asarray(displacement, np.float32))
-    filled = fill_invalid(torch.from_numpy(masks.astype(np.float32)), placement.valid)
-    box = reachable(filled.any(0), fields, placement.spacing_mm)
-    within, part = segments[box].ravel(), filled[(slice(None), *box)][None]
+    shares = torch.from_numpy((masks * np.array(placement.valid)[:, None, None]).astype(np.float32))
+    box = reachable(shares.any(0), fields, placement.spacing_mm)
+    within, part = segments[box].ravel(), shares[(slice(None), *box)][None]
     sums = []
     for field in fields:
-        moved = warp(part, to_canonical(field[None])[(..., *box)], placement.spacing_mm)[0].numpy()
+        moved = warp(part, to_canonical(field[None])[(..., *box)], placement.spacing_mm, "zeros")[0].numpy()
         sums.append([np.bincount(within, mask.ravel(), SEGMENTS + 1)[1:] for mask in moved])
     return np.array(sums).swapaxes(0, 1)

@@ -9,18 +9,20 @@ from cof.cine.grid import Placement
 from cof.heart.structures import STRUCTURES
 from cof.models.base import Subject
 from cof.motion.resolution import to_canonical
-from cof.motion.warp import fill_invalid, warp
+from cof.motion.warp import warp
 
 # Range of the factor by which a motion is scaled.
 FACTORS = (0.0, 3.0)
 
 
 def _lv_voxels(labels: np.ndarray, displacement: Tensor, placement: Placement) -> list[float]:
-    """Sum the LV shares of all voxels of valid slices in every frame, of the LV of the anchor after warping."""
-    cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32))
-    filled = fill_invalid(cavity, placement.valid)[None, None]
+    """Sum the LV shares of all voxels of valid slices in every frame, of the LV of the anchor after warping.
+
+    Beyond the stack lies no LV, so that the base can leave it.
+    """
     valid = torch.tensor(placement.valid)
-    frames = (warp(filled, to_canonical(u[None]), placement.spacing_mm)[0, 0] for u in displacement)
+    cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32)) * valid[:, None, None]
+    frames = (warp(cavity[None, None], to_canonical(u[None]), placement.spacing_mm, "zeros")[0, 0] for u in displacement)
     return [float(frame[valid].sum()) for frame in frames]
 
 
