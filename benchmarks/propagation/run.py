@@ -1,4 +1,4 @@
-"""Measure the EF of labels that the exact motion of phantoms moves, against the exact labels, by rules of moving labels.
+"""Measure the EF of labels that the exact motion of phantoms moves, against the exact labels, by several rules.
 
 Run with `--help`; README.md explains the comparison.
 """
@@ -7,6 +7,7 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -27,10 +28,11 @@ from cof.phantom.stack import SLICE_DISTANCE_MM
 from cof.phantom.stage import scan_heart
 from cof.truth.artefacts import Truth
 
-# Stacks of 10 slices reach above the base; those of 8 begin below it in some hearts.
-COHORTS = [("population", 10, 10), ("enriched", 10, 4), ("population", 8, 4)]
-SHIFTS_MM = (1.5, 0.0)
 Spacing = tuple[float, float, float]
+Arm = Literal["population", "enriched"]
+# Stacks of 10 slices reach above the base; those of 8 begin below it in some hearts.
+COHORTS: list[tuple[Arm, int, int]] = [("population", 10, 10), ("enriched", 10, 4), ("population", 8, 4)]
+SHIFTS_MM = (1.5, 0.0)
 
 
 def largest_share(labels: Tensor, u: Tensor, spacing_mm: Spacing) -> Tensor:
@@ -52,7 +54,7 @@ RULES: dict[str, Callable[[Tensor, Tensor, Spacing], Tensor]] = {
 }
 
 
-def measure(name: str, arm: str, slices: int, shift_mm: float, grid: GridSettings) -> list[dict[str, float | str]]:
+def measure(name: str, arm: Arm, slices: int, shift_mm: float, grid: GridSettings) -> list[dict[str, float | str]]:
     """Return a row for each field and rule of one phantom at ES: EF error in points, Dice, and CPU seconds."""
     settings = PhantomSettings(frames=20, slices=slices, slice_shift_mm=shift_mm)
     _, stack, scan = scan_heart(sample(name, 0, arm), settings, 0, truth=True)
@@ -103,7 +105,9 @@ def main() -> None:
     )
     if arguments.out:
         found.to_csv(arguments.out, index=False)
-    print("| breath-hold shifts, SD | exact motion at | rule | n | bias | MAE | largest | LV | myocardium | RV | CPU ms |")
+    print(
+        "| breath-hold shifts, SD | exact motion at | rule | n | bias | MAE | largest | LV | myocardium | RV | CPU ms |"
+    )
     print("|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for (shift, field, rule), rows in found.groupby(["shift_mm", "field", "rule"], sort=False):
         error = rows["ef_error"]

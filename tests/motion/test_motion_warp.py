@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from monai.networks.blocks import Warp
 
 from cof.motion.resolution import motion_shape, motion_spacing, to_canonical, to_motion
-from cof.motion.warp import fill_invalid, reachable, warp
+from cof.motion.warp import fill_invalid, reachable, stack_share, warp
 
 SPACING = (10.0, 3.6, 1.8)
 
@@ -52,12 +52,13 @@ def test_beyond_the_box_that_a_mask_reaches_nothing_arrives(corner, size, length
     assert not whole.any()
 
 
-def test_beyond_the_edges_a_mask_fades_within_one_voxel():
-    mask = torch.ones(1, 1, 6, 12, 14)
-    for voxels, first in ((0.0, 1.0), (-0.25, 0.75), (-1.0, 0.0), (-3.0, 0.0)):
-        out = warp(mask, _constant((6, 12, 14), [voxels * SPACING[0], 0, 0]), SPACING, "zeros")[0, 0]
-        torch.testing.assert_close(out[0], torch.full((12, 14), first), atol=1e-5, rtol=0)
-        assert (out[3:] == 1).all()
+def test_the_stack_reaches_one_slice_distance_beyond_its_ends():
+    for slices, share in ((0, 1), (0.5, 1), (0.75, 0.75), (1, 0.5), (1.25, 0.25), (1.5, 0), (4, 0)):
+        for first, last in ((0, 5), (1, 4)):
+            up, down = (stack_share(torch.full((6, 3, 2), by * 10.0), 10.0, first, last) for by in (-slices, slices))
+            assert (up[first] == share).all()
+            assert (down[last] == share).all()
+    assert (stack_share(torch.full((6, 3, 2), -20.0), 10.0, 0, 5)[2:] == 1).all()
 
 
 def test_invalid_slices_repeat_their_valid_neighbour():

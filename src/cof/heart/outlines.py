@@ -66,7 +66,7 @@ def _distances(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
     for index in held:
         result[index] = signed_distance(mask[index], spacing_mm)
     if len(held):
-        for index in set(range(len(mask))) - set(held.tolist()):
-            apart = np.abs(held - index)
-            result[index] = -np.abs(result[held[apart == apart.min()]]).min(axis=0)
+        for empty in np.setdiff1d(np.arange(len(mask)), held):
+            apart = np.abs(held - empty)
+            result[empty] = -np.abs(result[held[apart == apart.min()]]).min(axis=0)
     return result

@@ -14,14 +14,15 @@ from cof.cine.grid import Placement
 from cof.config.base import Triple
 from cof.heart.outlines import labels_within, outline_distances
 from cof.motion.native import native_displacement
-from cof.motion.warp import reachable, warp
+from cof.motion.warp import reachable, stack_share, warp
 
 
 def warp_labels(labels: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
     """Move a label map by displacements: the label at x is that of x + u(x) among the outlines of the map.
 
-    Outlines are those of `cof.heart.outlines`: distances within the slices, interpolated linearly. What lies more than
-    half a slice distance beyond the first or the last slice is background, so that a ventricle can leave the stack.
+    Outlines are those of `cof.heart.outlines`: distances within the slices, interpolated linearly. What comes from more
+    than one slice distance beyond the first or the last slice is background (`stack_share`), so that a ventricle can
+    leave the stack.
 
     Args:
         labels: [Z, Y, X], whole numbers.
@@ -72,6 +73,5 @@ def _moved(outlines: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Ten
     """Warp outlines [3, Z, Y, X] by one displacement [3, Z, Y, X] in mm, and return the labels: uint8 [Z, Y, X]."""
     warped = warp(outlines.to(displacement_mm)[None], displacement_mm[None], spacing_mm)[0]
     found = torch.from_numpy(labels_within(warped.cpu().numpy()))
-    depth = len(found)
-    index = torch.arange(depth)[:, None, None] + displacement_mm[0].cpu() / spacing_mm[0]
-    return found.masked_fill_((index < -0.5) | (index > depth - 0.5), 0)
+    there = stack_share(displacement_mm[0], spacing_mm[0], 0, len(found) - 1) >= 0.5
+    return found.masked_fill_(~there.cpu(), 0)

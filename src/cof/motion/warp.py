@@ -2,7 +2,6 @@
 
 import math
 from functools import lru_cache
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,19 +24,15 @@ def normalising_factors(shape: tuple[int, int, int], spacing_mm: Triple) -> Trip
     return z, y, x
 
 
-def warp(
-    volume: Tensor, displacement_mm: Tensor, spacing_mm: Triple, beyond: Literal["border", "zeros"] = "border"
-) -> Tensor:
+def warp(volume: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
     """Warp `volume` by a displacement: out(x) = volume(x + u(x)).
 
-    Interpolation is linear.
+    Interpolation is linear; beyond the edges the border values continue.
 
     Args:
         volume: [B, C, Z, Y, X], or [1, C, Z, Y, X] for one volume warped by every displacement.
         displacement_mm: [B, 3, Z, Y, X], channels (z, y, x) in mm, on the grid of the result.
         spacing_mm: voxel spacing (z, y, x) of both.
-        beyond: what lies beyond the edges. "border": the border values continue. "zeros": nothing, so that values fade
-            to zero over one voxel; this is for masks, which can then leave the grid.
     """
     z, y, x = displacement_mm.shape[2:]
     factors = normalising_factors((z, y, x), spacing_mm)
@@ -47,7 +42,24 @@ def warp(
     )
     if len(volume) != len(grid):
         volume = volume.expand(len(grid), -1, -1, -1, -1)
-    return F.grid_sample(volume, grid, mode="bilinear", padding_mode=beyond, align_corners=True)
+    return F.grid_sample(volume, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def stack_share(along_z_mm: Tensor, distance_mm: float, first: int, last: int) -> Tensor:
+    """Return for each voxel the share, 0 to 1, of what is warped there from the stack, and not from beyond its ends.
+
+    In the first and the last slice of a stack a ventricle may be cut off anywhere within one slice distance beyond: a
+    further slice was not needed to show it. The border values therefore continue up to there, and no farther. The share
+    is 1 up to half a slice distance beyond, 1/2 at one, and 0 from one and a half on.
+
+    Args:
+        along_z_mm: component z of a displacement, [..., Z, Y, X] in mm.
+        distance_mm: of the slices.
+        first, last: indices along z of the ends of the stack.
+    """
+    depth = along_z_mm.shape[-3]
+    index = torch.arange(depth, device=along_z_mm.device)[:, None, None] + along_z_mm / distance_mm
+    return (1.5 - torch.maximum(first - index, index - last)).clamp(0, 1)
 
 
 def reachable(mask: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> tuple[slice, slice, slice]:

@@ -160,7 +160,7 @@ def label(cine: Cine, anchor: np.ndarray, anchor_labels: np.ndarray, labeller: "
 
 
 def propagate(twin: Twin, anchor_labels: np.ndarray, placement: Placement) -> np.ndarray:
-    """Warp the labels of the anchor by the generated displacement.
+    """Move the labels of the anchor by the generated displacement.
 
     `cof.motion.labels` defines how. What leaves the stack is gone.
 
