@@ -28,6 +28,9 @@ CSV_COLUMNS = (
     *("config_hash", "definitions", "versions"),
 )
 
+# Metrics of frame 0, which most families copy from the anchor.
+_OF_ANCHOR = ("edv_", "lvm_")
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -403,6 +406,12 @@ def _notes(table: Table) -> list[str]:
     elif warning := few(count):
         notes.append(warning)
     notes += table.remarks
+    if of_anchor := [metric.label for metric in table.metrics if metric.metric.startswith(_OF_ANCHOR)]:
+        notes.append(
+            f"{', '.join(of_anchor)}: a heart whose anchor shows end diastole, and is warped, has the anchor as its "
+            "frame 0. The error is then that of the anchor's labels by construction (0 against those of the same "
+            "labeller), and says nothing about the model."
+        )
     if any(metric.statistic != "mean" or metric.extractor for metric in table.metrics):
         notes.append(
             "A value without ± is a statistic of all subjects together, such as R² or a correlation. Its interval and "
