@@ -248,6 +248,7 @@ def test_a_registration_has_no_trials() -> None:
 def test_table_three_has_the_papers_eight_rows() -> None:
     parsed = config.parse(merged("table3.yaml"))
     table = parsed.tables["table3"]
+    assert parsed.twins.labels == "nnunet"  # the network that the segmentation loss trains against
     assert list(table.models.values()) == list(paper_table("table3").values)
     rows = {printed: parsed.models[name] for name, printed in table.models.items()}
     registrations = {printed: parsed.registrations[model.registration] for printed, model in rows.items()}

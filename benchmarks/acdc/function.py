@@ -27,9 +27,9 @@ from cof.models.carried import carried_ef
 from cof.models.contraction import AnatomyRegression, ContractedModel
 from cof.models.controls.motion import MeanMotionModel, mean_motion
 from cof.models.trained import Trained
+from cof.motion.labels import warp_labels
 from cof.motion.native import native_displacement
 from cof.motion.resolution import motion_shape
-from cof.motion.warp import warp_labels
 from cof.phantom.cardiosoft import write_ecg
 from cof.phantom.population import sample
 
@@ -192,7 +192,7 @@ def carried(case: Case, motion: Tensor) -> dict[str, float]:
     soft = [carried_ef(example.anchor_labels, frame, example.placement) for frame in motion]
     es = int(np.argmax(soft))
     native = native_displacement(motion[es : es + 1].float(), example.placement)
-    moved = warp_labels(torch.from_numpy(heart.labels[:1]), native, heart.spacing_mm).numpy()
+    moved = warp_labels(torch.from_numpy(heart.labels[0]), native, heart.spacing_mm).numpy()
     ed_voxels = int((heart.labels[0] == STRUCTURES["LV"]).sum())
     hard = 100 * (1 - int((moved == STRUCTURES["LV"]).sum()) / ed_voxels)
     made, drawn = about_structures(moved, heart.labels[1:])

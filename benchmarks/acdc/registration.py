@@ -14,10 +14,11 @@ from cof.cine.grid import Placement, label_shares, place, to_canonical
 from cof.config.data import GridSettings
 from cof.config.motion import PathSettings, RefinementSettings
 from cof.motion.jacobian import jacobian_determinant, regularity
+from cof.motion.labels import warp_labels
 from cof.motion.native import TAPER_VOXELS, NativeCrop, native_displacement
 from cof.motion.refinement import refine
 from cof.motion.stage import Trained
-from cof.motion.warp import fill_invalid, warp_labels
+from cof.motion.warp import fill_invalid
 from labels import agreement
 
 MARGIN_MM = 10.0
@@ -167,7 +168,7 @@ def registration_rows(pair: Pair, displacement: Tensor) -> list[dict[str, Any]]:
         displacement: [1, 3, Z, Y, X] in mm on the native voxels.
     """
     heart = pair.heart
-    moved = warp_labels(torch.from_numpy(heart.labels[:1]), displacement, heart.spacing_mm).numpy()[0]
+    moved = warp_labels(torch.from_numpy(heart.labels[0]), displacement, heart.spacing_mm).numpy()[0]
     determinant = jacobian_determinant(displacement[(..., *_about(pair))].contiguous(), heart.spacing_mm)
     found = regularity(determinant)
     topology = {"folded_pct": 100 * found.folded_share, "sd_log_jacobian": found.sd_log_jacobian}

@@ -17,7 +17,7 @@ from cof.heart.structures import STRUCTURES
 from cof.models.data import Artefacts
 from cof.models.trained import load as load_model
 from cof.motion.cycle import register_cycle
-from cof.motion.native import warp_native_labels
+from cof.motion.labels import warp_native_labels
 from cof.motion.stage import load
 from cof.tables.statistics import pearson, r2, r2_centred
 from cof.truth.artefacts import Truth

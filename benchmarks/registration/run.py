@@ -27,12 +27,13 @@ from cof.heart.structures import STRUCTURES
 from cof.metrics.overlap import dice
 from cof.motion.cycle import register_cycle
 from cof.motion.jacobian import jacobian_determinant
+from cof.motion.labels import warp_labels
 from cof.motion.native import native_displacement
 from cof.motion.refinement import refine
 from cof.motion.resolution import to_canonical as motion_to_canonical
 from cof.motion.resolution import to_motion
 from cof.motion.stage import Trained, load
-from cof.motion.warp import fill_invalid, warp_labels
+from cof.motion.warp import fill_invalid
 from cof.tables.bootstrap import interval_of, resampled
 from cof.truth.artefacts import Truth
 
@@ -179,7 +180,7 @@ def to_native(displacement: np.ndarray, placement: Placement) -> np.ndarray:
 def measure(pair: Pair, found: Found) -> dict[str, float]:
     """Return the quality of a displacement: overlap on the native grid, end-point error, and topology."""
     spacing = pair.placement.native_spacing_mm
-    warped = warp_labels(torch.from_numpy(pair.labels[:1]), found.native, spacing).numpy()[:, pair.slices]
+    warped = warp_labels(torch.from_numpy(pair.labels[0]), found.native, spacing).numpy()[:, pair.slices]
     target = pair.labels[1:][:, pair.slices]
     structures = {"lv": "LV"} if pair.cohort == "real" else {"lv": "LV", "myo": "myocardium", "rv": "RV"}
     row = {f"dice_{name}": float(dice(warped, target, STRUCTURES[label])[0]) for name, label in structures.items()}

@@ -5,7 +5,8 @@ import pytest
 import trimesh
 
 from cof.errors import CofError, Reason
-from cof.heart.surfaces import SURFACES, enclosed_ml, surface_of
+from cof.heart.structures import SURFACES
+from cof.heart.surfaces import enclosed_ml, surface_of
 
 SHAPE, SPACING = (12, 70, 64), (9.0, 1.4, 1.6)
 LV, MUSCLE, RV = 1, 2, 3

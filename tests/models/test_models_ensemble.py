@@ -78,6 +78,16 @@ def test_volumes_are_those_of_the_carried_cavity(toy_hearts):
     assert carried_volumes(heart.anchor_labels, rest, hidden)[0] == pytest.approx(0.75 * volumes[0])
 
 
+@pytest.mark.parametrize(("slices", "left"), [(0.5, 5), (1, 4.5), (2, 3.5), (9, 0)])
+def test_a_carried_cavity_leaves_the_stack_from_one_slice_distance_on(slices, left, toy_hearts):
+    heart = toy_hearts(1)[0]
+    everywhere = np.ones_like(heart.anchor_labels)
+    sunk = torch.zeros(1, 3, 5, 16, 16)
+    sunk[:, 0] = -slices * 10.0
+    volume = carried_volumes(everywhere, sunk, heart.placement)[0]
+    assert volume == pytest.approx(left * everywhere[0].size * 10 * 4 * 4 / 1000)
+
+
 def test_members_that_agree_have_no_spread_and_the_spread_grows_with_disagreement(toy_hearts):
     heart = toy_hearts(1)[0]
     measures = [

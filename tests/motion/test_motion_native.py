@@ -5,7 +5,7 @@ from scipy.ndimage import map_coordinates
 
 from cof.cine.grid import Placement
 from cof.errors import CofError, Reason
-from cof.motion.native import TAPER_VOXELS, NativeCrop, native_displacement, warp_native, warp_native_labels
+from cof.motion.native import TAPER_VOXELS, NativeCrop, native_displacement, warp_native
 
 SHAPE, SPACING = (6, 24, 20), (10.0, 3.6, 3.6)
 NATIVE_SHAPE, NATIVE_SPACING = (9, 70, 64), (10.0, 1.8, 1.5)
@@ -63,40 +63,6 @@ def test_warped_stack_agrees_with_scipy():
         voxels = motion / np.array(NATIVE_SPACING)[:, None, None, None]
         expected = map_coordinates(anchor.numpy(), np.indices(NATIVE_SHAPE) + voxels, order=1, mode="nearest")
         np.testing.assert_allclose(frame.numpy(), expected, atol=1e-4)
-
-
-def test_channels_move_as_each_would_alone():
-    generator = torch.Generator().manual_seed(1)
-    channels = torch.rand(3, *NATIVE_SHAPE, generator=generator)
-    u = 4 * torch.randn(2, 3, 6, 12, 10, generator=generator)
-    together = warp_native(channels, u, _placement())
-    alone = [warp_native(channel, u, _placement()) for channel in channels]
-    torch.testing.assert_close(together, torch.stack(alone, 1))
-
-
-def test_the_largest_share_of_moved_labels_wins():
-    rng = np.random.default_rng(4)
-    labels = torch.from_numpy(np.kron(rng.integers(0, 4, (9, 14, 16)), np.ones((1, 5, 4), int)).astype(np.uint8))
-    u = 8 * torch.randn(3, 3, 6, 12, 10, generator=torch.Generator().manual_seed(5))
-    u[0] = 0
-    moved = warp_native_labels(labels, u, _placement())
-    shares = warp_native(torch.stack([labels == label for label in range(4)]), u, _placement())
-    assert moved.dtype == torch.uint8
-    assert torch.equal(moved[0], labels)
-    assert (moved[1:] != labels).float().mean() > 0.1
-    np.testing.assert_array_equal(moved, shares.numpy().argmax(1))  # the first of equal ones
-
-
-def test_labels_in_a_corner_move_as_those_of_a_whole_stack():
-    labels = torch.zeros(NATIVE_SHAPE, dtype=torch.uint8)
-    labels[2:5, 20:34, 24:40] = 2
-    labels[3:5, 25:30, 30:36] = 1
-    u = 8 * torch.randn(2, 3, 6, 12, 10, generator=torch.Generator().manual_seed(6))
-    moved = warp_native_labels(labels, u, _placement())
-    shares = warp_native(torch.stack([labels == label for label in range(4)]), u, _placement())
-    assert (moved != labels).any()
-    np.testing.assert_array_equal(moved, shares.numpy().argmax(1))
-    assert not warp_native_labels(torch.zeros_like(labels), u, _placement()).any()
 
 
 def test_no_motion_copies_the_anchor_bit_by_bit():

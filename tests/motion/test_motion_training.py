@@ -10,12 +10,12 @@ import torch
 from cof.config.motion import RegistrationSettings
 from cof.config.training import AffineSettings
 from cof.motion.cycle import register_cycle
+from cof.motion.labels import warp_labels
 from cof.motion.native import native_displacement, warp_native
 from cof.motion.objective import draw_slices, evaluate_pairs, teacher_loss
 from cof.motion.pairs import DrawnPair, NativePair, Pair, PairBatch, draw_pairs
 from cof.motion.toppr import Registration, Toppr
 from cof.motion.training import LOG_COLUMNS, fit
-from cof.motion.warp import warp_labels
 from cof.training.run import Run
 
 SMALL = RegistrationSettings(
@@ -219,8 +219,8 @@ def test_training_finds_the_motion_of_hearts_it_has_not_seen(ring, segmenter, tm
         assert cycle.regularity.folded_share < 1e-3
         systole = 4
         u = native_displacement(cycle.displacement[systole : systole + 1], subject.placement)
-        anchor, real = (subject.native_labels(frame)[None] for frame in (0, systole))
-        warped = warp_labels(anchor, u, subject.placement.native_spacing_mm)
+        anchor, real = (subject.native_labels(frame) for frame in (0, systole))
+        (warped,) = warp_labels(anchor, u, subject.placement.native_spacing_mm)
         for structure in (1, 2):
             assert _dice(warped == structure, real == structure) > 0.5 + 0.5 * _dice(
                 anchor == structure, real == structure

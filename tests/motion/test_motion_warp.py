@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from monai.networks.blocks import Warp
 
 from cof.motion.resolution import motion_shape, motion_spacing, to_canonical, to_motion
-from cof.motion.warp import fill_invalid, reachable, warp, warp_labels
+from cof.motion.warp import fill_invalid, reachable, stack_share, warp
 
 SPACING = (10.0, 3.6, 1.8)
 
@@ -52,13 +52,13 @@ def test_beyond_the_box_that_a_mask_reaches_nothing_arrives(corner, size, length
     assert not whole.any()
 
 
-def test_labels_move_with_the_image_and_stay_labels():
-    labels = torch.zeros(1, 5, 10, 10, dtype=torch.uint8)
-    labels[:, :, 3:6, 4:7] = 2
-    labels[:, :, 4, 5] = 1
-    out = warp_labels(labels, _constant((5, 10, 10), [0.0, 3.6, 0.0]), SPACING)
-    assert out.dtype == torch.uint8
-    assert torch.equal(out[:, :, :-1], labels[:, :, 1:])
+def test_the_stack_reaches_one_slice_distance_beyond_its_ends():
+    for slices, share in ((0, 1), (0.5, 1), (0.75, 0.75), (1, 0.5), (1.25, 0.25), (1.5, 0), (4, 0)):
+        for first, last in ((0, 5), (1, 4)):
+            up, down = (stack_share(torch.full((6, 3, 2), by * 10.0), 10.0, first, last) for by in (-slices, slices))
+            assert (up[first] == share).all()
+            assert (down[last] == share).all()
+    assert (stack_share(torch.full((6, 3, 2), -20.0), 10.0, 0, 5)[2:] == 1).all()
 
 
 def test_invalid_slices_repeat_their_valid_neighbour():

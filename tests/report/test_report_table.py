@@ -52,6 +52,19 @@ def settings(*metrics: str, paper: str | None = None, **models: str) -> TableSet
     return TableSettings(title="Test & table", models=models, metrics=metrics, paper=paper)
 
 
+@pytest.mark.parametrize("key", [key for key in METRICS if "edv" in key.split("_")[:2] or key.startswith("lvm")])
+def test_a_table_with_edv_says_that_it_is_the_anchors(key: str) -> None:
+    rows = {"a": long_form(ssim=numbered([0.1, 0.2]))}
+    rows["a"] = pd.concat([rows["a"], long_form(**{METRICS[key].metric: numbered([0.0, 0.0])})])
+    rows["a"].loc[rows["a"]["metric"] == METRICS[key].metric, "structure"] = METRICS[key].structure
+    table = table_of(rows, settings("ssim", key, a="A"), EVALUATION, PROVENANCE)
+    said = f"{METRICS[key].label}: a heart whose anchor shows end diastole"
+    assert said in to_markdown(table)
+    assert "by construction" in to_latex(table)
+    without = table_of(rows, settings("ssim", a="A"), EVALUATION, PROVENANCE)
+    assert "by construction" not in to_markdown(without)
+
+
 def test_cells_are_means_with_paired_differences_over_the_shared_subjects() -> None:
     rows = {
         "a": long_form(ssim=numbered([0.1, 0.2, 0.3, 0.9])),

@@ -11,7 +11,7 @@ from cof.artefacts.folders import write_manifest
 from cof.cine.grid import Placement
 from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
 from cof.models.base import Generated
-from cof.motion.native import warp_native_labels
+from cof.motion.labels import warp_native_labels
 from cof.motion.resolution import motion_shape
 from cof.truth.sampling import motion_voxels
 from cof.twins.artefacts import write_beat, write_twin

@@ -5,7 +5,7 @@ import torch
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from cof.cine.grid import Placement
-from cof.heart.surfaces import SURFACES
+from cof.heart.structures import SURFACES
 from cof.motion.native import native_displacement
 from cof.motion.path import DisplacementPath
 

@@ -17,7 +17,7 @@ from vtkmodules.vtkIOXML import vtkXMLPolyDataReader
 import cof
 from cof.cli import main
 from cof.errors import UsageError
-from cof.heart.surfaces import SURFACES
+from cof.heart.structures import SURFACES
 from cof.twins.exports.formats import FORMATS, export, formats_of
 from cof.twins.exports.heart import Heart
 

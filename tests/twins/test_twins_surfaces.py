@@ -11,7 +11,8 @@ from moved_labels import moved_volumes
 
 from cof.cine.grid import Placement, place
 from cof.config.data import GridSettings, PhantomSettings
-from cof.heart.surfaces import SURFACES, Surface, surface_of
+from cof.heart.structures import SURFACES
+from cof.heart.surfaces import Surface, surface_of
 from cof.motion.points import follow
 from cof.phantom.motion import Deformation, polar_points
 from cof.phantom.population import sample

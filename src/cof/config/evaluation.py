@@ -30,7 +30,7 @@ class TwinSettings(Settings):
     labels: Labelling = Field(
         "nnunet",
         description="nnunet: every frame is labelled by nnU-Net, as in the real cines; propagated: the displacement "
-        "warps the anchor's labels, in a fraction of the time. Families that generate images are always labelled by "
+        "moves the anchor's labels, in a fraction of the time. Families that generate images are always labelled by "
         "nnU-Net",
     )
     exports: tuple[ExportFormat, ...] = Field(

@@ -10,7 +10,7 @@ from typing import Literal
 StatisticName = Literal["mean", "r2", "r2_centred", "r", "partial_r"]
 
 # Written into every row of metrics/. Raise it when a definition changes, so that old rows are not taken for new ones.
-DEFINITIONS_VERSION = "2"
+DEFINITIONS_VERSION = "3"
 
 LONG_FORM = ("subject", "structure", "frame", "slice", "metric", "value", "version")
 

@@ -15,10 +15,9 @@ from skimage.morphology import ball
 from trimesh.smoothing import filter_taubin
 
 from cof.errors import CofError, Reason
-from cof.heart.structures import STRUCTURES
+from cof.heart.outlines import signed_distance
+from cof.heart.structures import STRUCTURES, SURFACES
 
-# Surfaces, and the structures that each of them encloses.
-SURFACES = {"LV endocardium": ("LV",), "LV epicardium": ("LV", "myocardium"), "RV endocardium": ("RV",)}
 ENDS = (
     "Base and apex are cut where the labels end, which the heart does not: the base is a plane half a slice distance "
     "above the centre of the most basal labelled slice, the apex a cap at most three quarters of one below the last."
@@ -118,7 +117,7 @@ def _level(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np
     """
     distance, down, across = spacing_mm
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
-    planes = np.stack([_signed_distance(mask[index], (down, across)) for index in slices])
+    planes = np.stack([signed_distance(ndimage.binary_fill_holes(mask[index]), (down, across)) for index in slices])
     rows, columns = (
         _ticks(np.flatnonzero(mask.any(axis=(0, axis))), spacing) for axis, spacing in ((2, down), (1, across))
     )
@@ -137,13 +136,6 @@ def _level(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np
     shrunk = planes[-1].max() * (1 - np.sqrt(1 - np.clip(beyond, 0, 1) ** 2)) + cap * np.clip(beyond - 1, 0, None)
     level = ndimage.gaussian_filter1d(level, _BLUR, axis=0, mode="nearest") - shrunk[:, None, None]
     return np.minimum(level, (heights - base)[:, None, None]), np.array([heights[0], rows[0], columns[0]])
-
-
-def _signed_distance(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Distance in mm from the outline of a filled mask [Y, X], positive inside."""
-    filled = np.pad(ndimage.binary_fill_holes(mask), 1)
-    inside, outside = (ndimage.distance_transform_edt(part, spacing_mm) for part in (filled, ~filled))
-    return np.asarray(inside - outside)[1:-1, 1:-1]
 
 
 def _ticks(indices: np.ndarray, spacing_mm: float) -> np.ndarray:

@@ -18,7 +18,7 @@ from cof.heart.function import time_to_end_systole
 from cof.heart.segments import SEGMENTS, WIDTHS_RAD, aha_segments
 from cof.heart.structures import STRUCTURES
 from cof.motion.resolution import to_canonical
-from cof.motion.warp import fill_invalid, reachable, warp
+from cof.motion.warp import fill_invalid, reachable, stack_share, warp
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,18 @@ def _carried_sums(
 ) -> np.ndarray:
     """Return the voxel counts [M, T, 16] of warped masks [M, Z, Y, X] in each segment.
 
-    Partly covered voxels count with their share, so that small motion changes the counts.
+    Partly covered voxels count with their share, so that small motion changes the counts. The heart can leave the stack
+    (`stack_share`).
     """
     fields = torch.from_numpy(np.asarray(displacement, np.float32))
     filled = fill_invalid(torch.from_numpy(masks.astype(np.float32)), placement.valid)
     box = reachable(filled.any(0), fields, placement.spacing_mm)
     within, part = segments[box].ravel(), filled[(slice(None), *box)][None]
+    valid = np.flatnonzero(placement.valid) - box[0].start
     sums = []
     for field in fields:
-        moved = warp(part, to_canonical(field[None])[(..., *box)], placement.spacing_mm)[0].numpy()
+        u = to_canonical(field[None])[(..., *box)]
+        share = stack_share(u[0, 0], placement.spacing_mm[0], int(valid[0]), int(valid[-1]))
+        moved = (warp(part, u, placement.spacing_mm)[0] * share).numpy()
         sums.append([np.bincount(within, mask.ravel(), SEGMENTS + 1)[1:] for mask in moved])
     return np.array(sums).swapaxes(0, 1)

@@ -9,19 +9,27 @@ from cof.cine.grid import Placement
 from cof.heart.structures import STRUCTURES
 from cof.models.base import Subject
 from cof.motion.resolution import to_canonical
-from cof.motion.warp import fill_invalid, warp
+from cof.motion.warp import fill_invalid, stack_share, warp
 
 # Range of the factor by which a motion is scaled.
 FACTORS = (0.0, 3.0)
 
 
 def _lv_voxels(labels: np.ndarray, displacement: Tensor, placement: Placement) -> list[float]:
-    """Sum the LV shares of all voxels of valid slices in every frame, of the LV of the anchor after warping."""
+    """Sum the LV shares of all voxels of valid slices in every frame, of the LV of the anchor after warping.
+
+    The LV can leave the stack (`stack_share`).
+    """
     cavity = torch.from_numpy((labels == STRUCTURES["LV"]).astype(np.float32))
     filled = fill_invalid(cavity, placement.valid)[None, None]
     valid = torch.tensor(placement.valid)
-    frames = (warp(filled, to_canonical(u[None]), placement.spacing_mm)[0, 0] for u in displacement)
-    return [float(frame[valid].sum()) for frame in frames]
+    held = np.flatnonzero(placement.valid)
+    voxels = []
+    for motion in displacement:
+        u = to_canonical(motion[None])
+        share = stack_share(u[0, 0], placement.spacing_mm[0], int(held[0]), int(held[-1]))
+        voxels.append(float((warp(filled, u, placement.spacing_mm)[0, 0] * share)[valid].sum()))
+    return voxels
 
 
 def carried_volumes(labels: np.ndarray, displacement: Tensor, placement: Placement) -> np.ndarray:

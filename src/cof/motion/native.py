@@ -4,7 +4,7 @@ Both grids have parallel axes, so trilinear interpolation is a product with thre
 part of the stack inside the canonical grid moves. A cosine taper at its in-plane edges keeps the image continuous.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,8 @@ from torch import Tensor
 
 from cof.cine.grid import Placement
 from cof.errors import CofError, Reason
-from cof.heart.structures import CLASSES
 from cof.motion.resolution import motion_shape, voxel_to_motion
-from cof.motion.warp import identity_grid, normalising_factors, reachable
+from cof.motion.warp import identity_grid, normalising_factors
 
 TAPER_VOXELS = 5
 
@@ -128,19 +127,19 @@ def warp_native(anchor: Tensor, u: Tensor, placement: Placement) -> Tensor:
     Frames are computed one by one in reused memory, without gradients. `NativeCrop.sample` has gradients.
 
     Args:
-        anchor: [Z, Y, X] or [C, Z, Y, X], native intensities of any number type; all channels get the same warp.
+        anchor: [Z, Y, X], native intensities of any number type.
         u: [T, 3, Z, Y/2, X/2] in mm (z, y, x) on the motion grid.
         placement: where the canonical grid lies in the native stack.
 
     Returns:
-        float32 [T, Z, Y, X] or [T, C, Z, Y, X]; a frame whose u is zero is exactly the anchor.
+        float32 [T, Z, Y, X]; a frame whose u is zero is exactly the anchor.
     """
     crop = NativeCrop.of(placement).to(u.device)
     shape = placement.native_shape
     factors = normalising_factors(shape, placement.native_spacing_mm)
     with torch.no_grad():
-        source = anchor.to(u.device, torch.float32).reshape(-1, *shape)
-        frames = source.repeat(len(u), 1, 1, 1, 1)
+        source = anchor.to(u.device, torch.float32)
+        frames = source.repeat(len(u), 1, 1, 1)
         rest = identity_grid(shape, u.device)[(slice(None), *crop.box)].contiguous()
         grid = torch.empty_like(rest)
         for frame, motion in zip(frames, u):
@@ -149,31 +148,7 @@ def warp_native(anchor: Tensor, u: Tensor, placement: Placement) -> Tensor:
             moved = crop.displacement(motion[None].float())
             for channel, factor in enumerate(factors):
                 torch.add(rest[..., 2 - channel], moved[:, channel], alpha=factor, out=grid[..., 2 - channel])
-            frame[(slice(None), *crop.box)] = F.grid_sample(
-                source[None], grid, mode="bilinear", padding_mode="border", align_corners=True
-            )[0]
-    return frames.reshape(len(u), *anchor.shape)
-
-
-def warp_native_labels(labels: Tensor, u: Tensor, placement: Placement) -> Tensor:
-    """Warp native labels [Z, Y, X] as `warp_native` warps images; each voxel of uint8 [T, Z, Y, X] gets the label with
-    the largest share.
-    """
-    moved = labels.to(u.device, torch.uint8).repeat(len(u), 1, 1, 1)
-    _, rows, columns = reachable(labels > 0, u, placement.native_spacing_mm)
-    part = labels[:, rows, columns]
-    depth, height, width = part.shape
-    along_z, down, across = placement.offset
-    within = replace(
-        placement,
-        offset=(along_z, down - rows.start, across - columns.start),
-        native_shape=(depth, height, width),
-    )
-    shares = warp_native(F.one_hot(part.long(), CLASSES).movedim(-1, 0), u, within)
-    # The same as argmax over the classes (the first of equal shares), in a ninth of the time.
-    largest, found = shares[:, 0].clone(), torch.zeros_like(shares[:, 0], dtype=torch.uint8)
-    for label in range(1, CLASSES):
-        found.masked_fill_(shares[:, label] > largest, label)
-        torch.maximum(largest, shares[:, label], out=largest)
-    moved[:, :, rows, columns] = found
-    return moved
+            frame[crop.box] = F.grid_sample(
+                source[None, None], grid, mode="bilinear", padding_mode="border", align_corners=True
+            )[0, 0]
+    return frames

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cof.config.base import Triple
-from cof.heart.structures import CLASSES
 
 
 @lru_cache(maxsize=16)
@@ -46,13 +45,21 @@ def warp(volume: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
     return F.grid_sample(volume, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def warp_labels(labels: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> Tensor:
-    """Warp label maps [B, Z, Y, X] (integers) as one-hot maps with linear interpolation.
+def stack_share(along_z_mm: Tensor, distance_mm: float, first: int, last: int) -> Tensor:
+    """Return for each voxel the share, 0 to 1, of what is warped there from the stack, and not from beyond its ends.
 
-    Every voxel of the result, uint8 [B, Z, Y, X], gets the label with the largest share.
+    In the first and the last slice of a stack a ventricle may be cut off anywhere within one slice distance beyond: a
+    further slice was not needed to show it. The border values therefore continue up to there, and no farther. The share
+    is 1 up to half a slice distance beyond, 1/2 at one, and 0 from one and a half on.
+
+    Args:
+        along_z_mm: component z of a displacement, [..., Z, Y, X] in mm.
+        distance_mm: of the slices.
+        first, last: indices along z of the ends of the stack.
     """
-    one_hot = F.one_hot(labels.long(), CLASSES).movedim(-1, 1).to(displacement_mm.dtype)
-    return warp(one_hot, displacement_mm, spacing_mm).argmax(dim=1).to(torch.uint8)
+    depth = along_z_mm.shape[-3]
+    index = torch.arange(depth, device=along_z_mm.device)[:, None, None] + along_z_mm / distance_mm
+    return (1.5 - torch.maximum(first - index, index - last)).clamp(0, 1)
 
 
 def reachable(mask: Tensor, displacement_mm: Tensor, spacing_mm: Triple) -> tuple[slice, slice, slice]:

@@ -21,6 +21,9 @@ UNLIKELY = "*"  # beside a difference that chance does not explain
 LEVEL_OF_TEST = 0.05
 AT_FLOOR = "‡"  # beside a distance that does not tell generated hearts from real ones
 
+# Metrics of frame 0, which most families copy from the anchor.
+_OF_ANCHOR = ("edv_", "lvm_")
+
 
 def to_csv(table: Table) -> str:
     """Return the long form as CSV: one row per model and metric, numbers unrounded, missing ones empty."""
@@ -139,6 +142,12 @@ def _notes(table: Table) -> list[str]:
     elif warning := few(count):
         notes.append(warning)
     notes += table.remarks
+    if of_anchor := [metric.label for metric in table.metrics if metric.metric.startswith(_OF_ANCHOR)]:
+        notes.append(
+            f"{', '.join(of_anchor)}: a heart whose anchor shows end diastole, and is warped, has the anchor as its "
+            "frame 0. The error is then that of the anchor's labels by construction (0 against those of the same "
+            "labeller), and says nothing about the model."
+        )
     if any(metric.statistic != "mean" or metric.extractor for metric in table.metrics):
         notes.append(
             "A value without ± is a statistic of all subjects together, such as R² or a correlation. Its interval and "

@@ -12,7 +12,8 @@ from cof.cine.volume import Cine, uniform_times
 from cof.errors import CofError, Reason
 from cof.models.base import Generated, Subject
 from cof.models.trained import Trained
-from cof.motion.native import warp_native, warp_native_labels
+from cof.motion.labels import warp_native_labels
+from cof.motion.native import warp_native
 from cof.motion.path import DisplacementPath
 from cof.motion.resolution import motion_spacing, to_canonical
 from cof.motion.warp import fill_invalid, warp
@@ -159,9 +160,9 @@ def label(cine: Cine, anchor: np.ndarray, anchor_labels: np.ndarray, labeller: "
 
 
 def propagate(twin: Twin, anchor_labels: np.ndarray, placement: Placement) -> np.ndarray:
-    """Warp the labels of the anchor by the generated displacement.
+    """Move the labels of the anchor by the generated displacement.
 
-    The mask of every structure is warped; each native voxel gets the label whose warped mask is largest there.
+    `cof.motion.labels` defines how. What leaves the stack is gone.
 
     Args:
         twin: a heart whose family generated a displacement.

@@ -84,8 +84,8 @@ def generate_batch(
         labeller: folder of the labeller, which labels generated cines in the same way as real ones.
         out: folder of the hearts; docs/reference/files.md lists the files.
         seed: seed of families that draw at random; it is combined with the subject's name.
-        labelling: `nnunet` runs the labeller on every generated frame. `propagated` warps the anchor's labels in the
-            same way as its image, if the family generates a displacement.
+        labelling: `nnunet` runs the labeller on every generated frame. `propagated` moves the anchor's labels by the
+            displacement (`cof.motion.labels`), if the family generates one.
         fields: folder of registered displacements, for a family that may see the motion.
         anchor_phase: phase of the frame that is the anchor, and of a single anchor volume. None takes the frame of a
             cine that the model's settings name, and end diastole for a single anchor volume.

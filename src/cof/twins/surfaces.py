@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from cof.cine.grid import Placement
-from cof.heart.surfaces import SURFACES, Surface, enclosed_ml, surface_of
+from cof.heart.structures import SURFACES
+from cof.heart.surfaces import Surface, enclosed_ml, surface_of
 from cof.motion.path import DisplacementPath
 from cof.motion.points import follow
 

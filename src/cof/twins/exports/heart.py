@@ -110,7 +110,7 @@ class Heart:
 
     @cached_property
     def surfaces(self) -> dict[str, Surface]:
-        """The moving surfaces by name (`cof.heart.surfaces.SURFACES`), vertices in RAS coordinates in mm.
+        """The moving surfaces by name (`cof.heart.structures.SURFACES`), vertices in RAS coordinates in mm.
 
         Raises:
             UsageError: the heart has no displacement, or its file does not tell where it lies.
