@@ -89,7 +89,7 @@ def command_of(verb: str, target: str, summary: str) -> Any:
     """Return the command of a verb.
 
     A path annotated with a `Form` is an output, and adds `--overwrite` to the command. A path annotated with a kind of
-    `cof.inputs` must be of that kind. The command ends with the closing line of the function.
+    `cof.inputs` must be of that kind. The command prints what the function `shows`, and ends with its closing line.
     """
     function = function_at(target)
     options = {option.key: option for option in options_of(function)}
@@ -113,7 +113,10 @@ def command_of(verb: str, target: str, summary: str) -> Any:
         for key, value in given.items():
             if typed := options[key].typed:
                 given[key] = typed.read(value, options[key].wanted, given)
-        said = _said(function, function(**given), given)
+        made = function(**given)
+        if shown_text := getattr(function, "shows", None):
+            typer.echo(redact(shown_text(made, given)))
+        said = _said(function, made, given)
         if said or outputs:
             close(verb, said or _written(given))
 

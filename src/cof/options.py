@@ -111,6 +111,20 @@ def says(sentence: Callable[[Any, Mapping[str, Any]], str]) -> Callable[[_Functi
     return give
 
 
+def shows(text: Callable[[Any, Mapping[str, Any]], str]) -> Callable[[_Function], _Function]:
+    """Give a verb's function what its command prints on standard output, before the closing line.
+
+    Args:
+        text: function of the result and of the arguments by name, which returns the text.
+    """
+
+    def give(function: _Function) -> _Function:
+        function.shows = text  # type: ignore[attr-defined]
+        return function
+
+    return give
+
+
 # Outputs.
 Out = Annotated[Path, typer.Option(help="Folder of the result."), Form.FOLDER]
 OutFile = Annotated[Path, typer.Option(help="File of the result."), Form.FILE]

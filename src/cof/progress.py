@@ -2,6 +2,7 @@
 
 The first line is logged after five seconds, then one every ten seconds. In long work the interval is a twentieth of
 the time taken so far, at most ten minutes. A separate thread logs them, so that they appear during a long step too.
+A command that handles one person has a line for each of its steps instead of one for the end of each piece of work.
 """
 
 import logging
@@ -9,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -22,6 +25,7 @@ SILENT_S = 5.0
 _EVERY_S = 10.0
 _SHARE = 1 / 20
 _AT_MOST_S = 600.0
+_IN_STEP = ContextVar("in a step", default=False)
 
 
 class Progress:
@@ -69,7 +73,9 @@ class Progress:
         """Start to show the progress, where a `with` block cannot be used."""
         self._started = time.monotonic()
         if self.shown and sys.stderr.isatty():
-            self._bar = tqdm(total=self.total, initial=self._before, desc=self.what, unit=self.unit)
+            self._bar = tqdm(
+                total=self.total, initial=self._before, desc=self.what, unit=self.unit, leave=not _IN_STEP.get()
+            )
         elif self.shown:
             self._thread = threading.Thread(target=self._speak, daemon=True)
             self._thread.start()
@@ -81,7 +87,7 @@ class Progress:
             self._bar.close()
         if self._thread is not None:
             self._thread.join()
-            if whole and self.seconds > SILENT_S:
+            if whole and self.seconds > SILENT_S and not _IN_STEP.get():
                 log.info("%s", self.ended())
 
     @property
@@ -143,6 +149,17 @@ def progress(items: Iterable[_Item], what: str, unit: str = "step", total: int |
         for item in items:
             yield item
             shown.step()
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Log how long one step of a command took, once it is complete; work within the step then does not log its end."""
+    token, started = _IN_STEP.set(True), time.monotonic()
+    try:
+        yield
+    finally:
+        _IN_STEP.reset(token)
+    log.info("%s: %s", what, duration(time.monotonic() - started))
 
 
 def duration(seconds: float) -> str:

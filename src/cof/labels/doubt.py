@@ -141,9 +141,10 @@ class Doubt:
         return f"labels doubtful, {_numbered(self.slices)}" if self.slices else "labels doubtful"
 
     def record(self) -> dict[str, Any]:
-        """Return trust and doubtful slices as JSON values."""
+        """Return trust and doubtful slices as JSON values, with a message where there is any doubt."""
         trust = {phase: round(value, 3) for phase, value in self.trust.items()}
-        return {"trust": trust, "doubtful": self.doubtful, "doubtful_slices": list(self.slices)}
+        found = {"trust": trust, "doubtful": self.doubtful, "doubtful_slices": list(self.slices)}
+        return found | {"message": str(self) if self.slices or self.doubtful else ""}
 
     def warning(self) -> dict[str, Any]:
         """Return the warning that `summary.json` gets if the labels are doubtful."""

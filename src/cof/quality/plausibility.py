@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from cof.config.base import Triple
+from cof.heart import reference_ranges
 from cof.heart.function import myocardial_mass, volume_curve
 from cof.heart.structures import STRUCTURES
 
-NORMAL = "Petersen et al., J Cardiovasc Magn Reson 19:18, 2017 (normal hearts of UK Biobank)"
+NORMAL = f"{reference_ranges.SOURCE} (normal hearts of UK Biobank)"
 DISEASE = "Bernard et al., IEEE Trans Med Imaging 37:2514, 2018 (ACDC: hearts of five groups labelled by experts)"
 NORMAL_AND_DISEASE = f"wide ranges around {NORMAL} and {DISEASE}"
 

@@ -17,13 +17,14 @@ import typer
 from cof import config
 from cof.artefacts.folders import whole_folder
 from cof.artefacts.parquet import read_table, write_table
+from cof.cine.patient import read_patient
 from cof.cine.reader import read_cine_source
 from cof.cine.stage import grid_batch, stack_batch
-from cof.cine.volume import read_cine, sidecar
+from cof.cine.volume import read_cine, read_labels, sidecar
 from cof.config.data import LABEL_TRUST, BeatSettings, CineSettings, EcgSettings, GridSettings, LabelSettings
 from cof.config.motion import PathSettings
 from cof.ecg.reader import read_ecg
-from cof.ecg.record import LEADS
+from cof.ecg.record import LEADS, Ecg
 from cof.ecg.stage import beats_batch, parse_batch
 from cof.errors import CofError, Reason, UsageError
 from cof.inputs import AnyPath, Folder
@@ -31,13 +32,19 @@ from cof.labels.stage import label_batch
 from cof.metrics.conformal import Intervals, Scale
 from cof.models.trained import Trained, load
 from cof.motion.stage import register_batch
-from cof.options import Out, Seed, says
-from cof.progress import Progress
+from cof.options import Out, Read, Seed, says, shows
+from cof.progress import step
 from cof.twins.artefacts import BEAT, NAME, SCAN, write_beat
 from cof.twins.cautions import caution
+from cof.twins.exports.formats import ALL, FORMATS, export
+from cof.twins.exports.heart import Heart
+from cof.twins.exports.stage import formats_named
+from cof.twins.function import heart_function
+from cof.twins.patient import POSSIBLE, Patient, options_of, patient_of
 from cof.twins.shipped import HINT, model_or_default, weights_or_default
 from cof.twins.stage import generate_batch
-from cof.twins.summary import ecg_record, scan_record
+from cof.twins.summary import ecg_record, index_records, reference_record, scan_record
+from cof.twins.text import text_of
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +85,11 @@ class Reading:
         return cls(EcgSettings(), beats, CineSettings(), LabelSettings(), grid, PathSettings())
 
 
+def _shown(_: None, given: Mapping[str, Any]) -> str:
+    """Return what the command prints: the summary of the heart as text."""
+    return text_of(json.loads((given["out"] / "summary.json").read_text()))
+
+
 def _told(_: None, given: Mapping[str, Any]) -> str:
     """Return the last line of the command: LV function, if the labels can be trusted, and which files to open."""
     out = given["out"]
@@ -88,12 +100,14 @@ def _told(_: None, given: Mapping[str, Any]) -> str:
     if summary["labels"]["doubtful"]:
         doubt = next(warning for warning in summary["warnings"] if warning["check"] == LABEL_TRUST)
         function = f"{doubt['message']}: LV function is not shown, look at the labels first"
+    written = ", ".join(name for name in FORMATS if (out / name).is_dir())
     return (
-        f"{function}. The heart is in {out}: twin.nii and "
-        f"twin.labels.nii.gz for a viewer, volumes.csv. {out / 'summary.json'} says what was read and repaired"
+        f"{function}. The heart is in {out}: twin.nii and twin.labels.nii.gz for a viewer, volumes.csv"
+        f"{f', and the formats {written}' if written else ''}. {out / 'summary.json'} has these numbers"
     )
 
 
+@shows(_shown)
 @says(_told)
 def twin_from_files(
     *,
@@ -126,6 +140,23 @@ def twin_from_files(
         float | None,
         typer.Option(help="Phase of the anchor in the cycle, from ECG gating, in [0, 1). Default: 0 (ED)."),
     ] = None,
+    sex: Annotated[
+        str | None,
+        typer.Option(help="F or M, for the reference ranges. Default: as the scan states it, or else the ECG."),
+    ] = None,
+    age: Annotated[float | None, typer.Option(help="Age in years. Default: likewise.")] = None,
+    height: Annotated[float | None, typer.Option(help="Height in cm. Default: likewise.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Weight in kg. Default: likewise.")] = None,
+    formats: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            help=f"Formats to export, too, separated by commas: {', '.join(FORMATS)}, or {ALL}. Default: none."
+        ),
+        Read(str, formats_named),
+    ] = (),
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Export a picture of all slices and a film of three: the format preview.")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Generate one heart with trained models: shipped weights, or the results of a run.
@@ -141,17 +172,25 @@ def twin_from_files(
             choice of the files). Beside it lies what it was made from (`cof.twins.artefacts.BESIDE`): a whole cine
             (`scan.nii`, its sidecar and labels) and the cycle of the ECG (`beat.csv`). With a calibrated
             model, `volumes.csv` and `summary.json` have intervals for EF, ESV and every LV volume. Repairs are also
-            logged.
+            logged. Each format has a folder of its name.
         ed_frame: index of the recorded frame of a cine that shows end diastole; None finds it.
         anchor_phase: in [0, 1). For an anchor volume, the phase that it shows, as known from ECG gating; for a cine,
             the phase of the frame that the model may see. None takes the model's own: end diastole, but for the family
             `anchored`.
+        sex, age, height, weight: of the patient, as annotated. They choose the reference ranges beside the numbers of
+            `summary.json`; the model does not see them.
+        formats: keys of `cof.twins.exports.formats.FORMATS`, or `ALL`, as `cof export` writes them.
+        preview: add the format `preview`.
         seed: seed of models that draw at random.
 
     Raises:
-        UsageError: a file or a model does not exist, the model needs an ECG, or `anchor_phase` is out of range.
+        UsageError: a file or a model does not exist, the model needs an ECG, `anchor_phase` is out of range, an option
+            on the patient is not that of a person, or a format needs surfaces and the model generates images.
         CofError: the ECG or the scan cannot be used; its reason says why.
     """
+    stated = options_of(sex, age, height, weight)
+    if preview and not {"preview", ALL} & set(formats):
+        formats = (*formats, "preview")
     for path, what in ((ecg, "ECG"), (scan, "scan")):
         if path is not None and not path.exists():
             raise UsageError(f"there is no such {what}: {path}")
@@ -169,24 +208,24 @@ def twin_from_files(
             f"the model {weights / 'models' / model} needs an ECG: give one by --ecg, or take a model that was trained "
             "with field.ecg_dropout, such as that of weights/real"
         )
-    lone = _check_kinds(ecg, scan, reading)
+    with step("ECG and scan opened" if ecg else "scan opened"):
+        lone = _check_kinds(ecg, scan, reading)
+        in_header = read_patient(scan)
     sees_motion = "displacement" in trained.settings.sees
-    steps = 4 + 2 * (ecg is not None) + sees_motion
-    with (
-        Progress("twin", steps, even=False) as shown,
-        tempfile.TemporaryDirectory() as scratch,
-        whole_folder(out) as folder,
-    ):
+    with tempfile.TemporaryDirectory() as scratch, whole_folder(out) as folder:
         root = Path(scratch)
         _write_cohort(root, ecg, scan, lone, ed_frame)
-        run = partial(_run, root / "exclusions", shown, f"--scan {scan}")
+        run = partial(_run, root / "exclusions", f"--scan {scan}")
         if ecg is None:
             write_table(root / "beats", pd.DataFrame(columns=["subject", "beat", "rr_ms", "features", "sex"]), {})
         else:
-            heard = partial(_run, root / "exclusions", shown, f"--ecg {ecg}")
-            heard(parse_batch, sheet=root / "sheet", key=root / "key", out=root / "ecg", settings=reading.ecg)
-            heard(beats_batch, ecg=root / "ecg", out=root / "beats", settings=reading.beats)
+            heard = partial(_run, root / "exclusions", f"--ecg {ecg}")
+            heard(
+                "ECG read", parse_batch, sheet=root / "sheet", key=root / "key", out=root / "ecg", settings=reading.ecg
+            )
+            heard("cycle of the ECG chosen", beats_batch, ecg=root / "ecg", out=root / "beats", settings=reading.beats)
         run(
+            "scan stacked",
             stack_batch,
             sheet=root / "sheet",
             key=root / "key",
@@ -195,11 +234,26 @@ def twin_from_files(
             settings=reading.cine,
         )
         _say_repairs(root)
-        run(label_batch, cine=root / "cine", labeller=labeller, out=root / "labels", settings=reading.labels)
-        run(grid_batch, cine=root / "cine", labels=root / "labels", out=root / "grid", settings=reading.grid)
+        run(
+            "labels of the scan",
+            label_batch,
+            cine=root / "cine",
+            labeller=labeller,
+            out=root / "labels",
+            settings=reading.labels,
+        )
+        run(
+            "scan on the model's grid",
+            grid_batch,
+            cine=root / "cine",
+            labels=root / "labels",
+            out=root / "grid",
+            settings=reading.grid,
+        )
         if sees_motion:
             registration = weights / "registrations" / (trained.settings.motion or "")
             run(
+                "motion of the scan",
                 register_batch,
                 grid=root / "grid",
                 weights=registration,
@@ -208,6 +262,7 @@ def twin_from_files(
                 labels=root / "labels",
             )
         run(
+            "heart generated and labelled",
             generate_batch,
             sheet=root / "sheet",
             beats=root / "beats",
@@ -226,12 +281,17 @@ def twin_from_files(
             absent_ecg=ecg is None,
         )
         shutil.copytree(root / "twins", folder, dirs_exist_ok=True)
-        _summarise(root, folder, model, lone)
-        caution(root, folder, weights, model, trained)
-        _keep(root, folder)
-        calibration = weights / "intervals" / f"{model}.json"
-        if calibration.is_file():
-            _bound(folder, Intervals.read(calibration), trained.anchor_phase)
+        with step("labels and numbers checked"):
+            _summarise(root, folder, model, lone)
+            caution(root, folder, weights, model, trained)
+            _keep(root, folder)
+            calibration = weights / "intervals" / f"{model}.json"
+            if calibration.is_file():
+                _bound(folder, Intervals.read(calibration), trained.anchor_phase)
+            _compare(root, folder, patient_of({"option": stated, "scan": in_header, "ECG": _stated_by_ecg(root)}))
+        if formats:
+            with step(f"formats {', '.join(formats)}"):
+                export(Heart.read(folder), folder, formats)
 
 
 def _write_cohort(root: Path, ecg: Path | None, scan: Path, lone: bool, ed_frame: int | None) -> None:
@@ -248,23 +308,23 @@ def _write_cohort(root: Path, ecg: Path | None, scan: Path, lone: bool, ed_frame
     write_table(root / "sheet", pd.DataFrame([who | {"split": SPLIT, "batch": NAME, "annotated": False}]), {})
 
 
-def _run(exclusions: Path, shown: Progress, said: str, stage: Callable[..., None], **arguments: Any) -> None:
+def _run(exclusions: Path, said: str, done: str, stage: Callable[..., None], **arguments: Any) -> None:
     """Run one stage, and raise what would exclude a subject of a cohort.
 
     Args:
         exclusions: path of the stage's table of exclusions.
-        shown: progress to advance by one step.
         said: the option and file to name in the error.
+        done: name of the step.
         stage: function of the stage.
         arguments: arguments of the stage.
 
     Raises:
         CofError: the stage excluded the subject.
     """
-    stage(**arguments, exclusions=exclusions)
-    for _, row in read_table(exclusions).iterrows():
-        raise CofError(Reason(row["reason"]), f"{said}: {row['message']}")
-    shown.step()
+    with step(done):
+        stage(**arguments, exclusions=exclusions)
+        for _, row in read_table(exclusions).iterrows():
+            raise CofError(Reason(row["reason"]), f"{said}: {row['message']}")
 
 
 def _check_kinds(ecg: Path | None, scan: Path, reading: Reading) -> bool:
@@ -314,15 +374,31 @@ def _say_repairs(root: Path) -> None:
         log.warning("the scan is synthetic according to its header: it shows no recorded heart")
 
 
+def _strip(root: Path) -> pd.Series | None:
+    """Return the row of the ECG in the table of its stage; None without an ECG."""
+    return read_table(root / "ecg").iloc[0] if (root / "ecg").is_file() else None
+
+
 def _ecg_repairs(root: Path) -> list[str]:
-    """Read the repairs of the ECG; an empty list without an ECG."""
-    return list(read_table(root / "ecg").iloc[0]["repairs"]) if (root / "ecg").is_file() else []
+    """Return the repairs of the ECG; an empty list without an ECG."""
+    strip = _strip(root)
+    return [] if strip is None else list(strip["repairs"])
 
 
 def _told_by_ecg(root: Path) -> dict[str, Any] | None:
     """Return the measures of the ECG for `summary.json`; None without an ECG."""
     beats = read_table(root / "beats")
-    return None if beats.empty else ecg_record(beats.iloc[0], _ecg_repairs(root))
+    return None if beats.empty else ecg_record(beats.iloc[0], _strip(root))
+
+
+def _stated_by_ecg(root: Path) -> dict[str, Any]:
+    """Return what the ECG states about the patient, as `cof.twins.patient.patient_of` takes it."""
+    strip = _strip(root)
+    if strip is None:
+        return {}
+    ecg = Ecg.from_row(strip)
+    numbers = {name: ecg.measurements[name] for name in POSSIBLE if name in ecg.measurements}
+    return ({"sex": ecg.sex} if ecg.sex else {}) | numbers
 
 
 def _keep(root: Path, folder: Path) -> None:
@@ -378,3 +454,25 @@ def _bound(folder: Path, intervals: Intervals, anchor_phase: float) -> None:
         volumes.assign(lv_low_ml=curve["low"], lv_high_ml=curve["high"]).to_csv(folder / "volumes.csv", index=False)
         summary["intervals"] = found
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
+
+
+def _compare(root: Path, folder: Path, patient: Patient) -> None:
+    """Add `patient`, `reference` and `indices` to `summary.json`: the numbers beside those of the scan and of health.
+
+    Args:
+        root: folder of the stages' results.
+        folder: folder of the heart.
+        patient: the patient.
+    """
+    file = folder / "summary.json"
+    summary = json.loads(file.read_text())
+    scan = read_cine(root / "cine" / f"{NAME}.nii")
+    recorded = None
+    if scan.kind == "cycle":
+        recorded = heart_function(scan, read_labels(root / "labels" / f"{NAME}.nii.gz"))
+    described = patient.record()
+    indices = index_records(
+        summary["function"], recorded, summary.get("intervals", {}), described["sex"], described["bsa_m2"]
+    )
+    summary |= {"patient": described, "reference": reference_record(), "indices": indices}
+    file.write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))

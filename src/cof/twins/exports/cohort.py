@@ -133,7 +133,7 @@ def read_member(member: Member, learnt: dict[str, Any]) -> Heart:
             "notice": NOTICE,
             "model": member.model,
             "function": _function(json.loads(member.path(twins, ".function.json").read_text())),
-            "ecg": None if beat is None else ecg_record(beat, [] if strip is None else list(strip["repairs"])),
+            "ecg": None if beat is None else ecg_record(beat, strip),
             "scan": scan_record(scan.cine, len(scan.cine.frames) == 1, record["anchor_phase"]),
             "warnings": implausible(_pair(scan), (cine, labels), {} if beat is None else {"rr_ecg_ms": beat["rr_ms"]}),
             "trained_on": learnt,

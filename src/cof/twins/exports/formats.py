@@ -41,18 +41,25 @@ FORMATS = {
         "cof.twins.exports.tables:write", "LV and RV function, volume curves, regional function: CSV, JSON"
     ),
     "page": Format("cof.twins.exports.page:write", "one HTML file that shows the heart in a browser, without network"),
+    "preview": Format("cof.twins.exports.preview:write", "all slices at ED and ES as PNG, three beating ones as GIF"),
 }
+# Stands for every format that a heart can have.
+ALL = "all"
 
 
 def formats_of(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of formats that are asked for.
+    """Return the names of formats that are asked for; `ALL` alone stands for all that the heart can have.
 
     Raises:
         UsageError: there is no such format, or it is named twice.
     """
+    if tuple(names) == (ALL,):
+        return (ALL,)
     for name in names:
+        if name == ALL:
+            raise UsageError(f"'{ALL}' stands for every format: name no other beside it")
         if name not in FORMATS:
-            raise UsageError(f"there is no format '{name}'; there are {', '.join(FORMATS)}")
+            raise UsageError(f"there is no format '{name}'; there are {', '.join(FORMATS)}, or {ALL}")
     if len(set(names)) < len(names):
         raise UsageError(f"a format is named twice: {', '.join(names)}")
     return tuple(names)
@@ -64,16 +71,17 @@ def export(heart: Heart, folder: Path, names: Sequence[str] = ()) -> dict[str, l
     Args:
         heart: the heart.
         folder: folder that exists.
-        names: keys of `FORMATS`; none of them for every format that this heart can have.
+        names: keys of `FORMATS`; none of them, or `ALL`, for every format that this heart can have.
 
     Returns:
-        The files written, by format. Without `names`, a heart that has no displacement lacks the formats of surfaces.
+        The files written, by format. Where all are asked for, a heart without a displacement lacks those of surfaces.
 
     Raises:
         UsageError: a format is unknown, or one of surfaces is named and the heart has none.
     """
     possible = (name for name, known in FORMATS.items() if not known.moves or heart.displacement is not None)
-    chosen = formats_of(names) or tuple(possible)
+    named = formats_of(names)
+    chosen = tuple(possible) if named in ((), (ALL,)) else named
     if not chosen or any(FORMATS[name].moves for name in chosen):
         heart.surfaces  # noqa: B018 refused before anything is written
     written = {}

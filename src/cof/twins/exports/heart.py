@@ -104,6 +104,16 @@ class Heart:
         return notices(self.summary)
 
     @property
+    def doubtful_slices(self) -> list[int]:
+        """Numbers of the slices of the scan with doubtful labels, from 1 at the base."""
+        return list(self.summary.get("labels", {}).get("doubtful_slices", []))
+
+    @property
+    def doubt_message(self) -> str:
+        """Doubt about the labels of the scan in words, such as "labels doubtful, slices 1 and 9"; "" without any."""
+        return str(self.summary.get("labels", {}).get("message", ""))
+
+    @property
     def es_frame(self) -> int:
         """Frame in which the labels of the LV are smallest."""
         return int((self.labels == STRUCTURES["LV"]).sum(axis=(1, 2, 3)).argmin())

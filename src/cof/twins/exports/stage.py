@@ -9,7 +9,7 @@ import typer
 from cof.artefacts.folders import whole_folder
 from cof.inputs import Folder
 from cof.options import Out, Read, says
-from cof.twins.exports.formats import FORMATS, export, formats_of
+from cof.twins.exports.formats import ALL, FORMATS, export, formats_of
 from cof.twins.exports.heart import Heart
 
 
@@ -21,7 +21,7 @@ def formats_named(typed: str) -> tuple[str, ...]:
 def _told(written: Mapping[str, list[Path]], given: Mapping[str, Any]) -> str:
     """Return the last line of the command: what was written, where, and what this heart cannot have."""
     files = ", ".join(f"{name} ({len(paths)} file{'s' * (len(paths) > 1)})" for name, paths in written.items())
-    left_out = [name for name in FORMATS if name not in written and not given.get("formats")]
+    left_out = [name for name in FORMATS if name not in written and given.get("formats", ()) in ((), (ALL,))]
     why = f"; no {', '.join(left_out)}: the model generates images and no motion" if left_out else ""
     return f"wrote {files} to {given['out']}{why}. Generated, not for diagnosis"
 
@@ -33,7 +33,9 @@ def export_twin(
     out: Out,
     formats: Annotated[
         tuple[str, ...],
-        typer.Option(help=f"Formats, separated by commas: {', '.join(FORMATS)}. Default: all that the heart can have."),
+        typer.Option(
+            help=f"Formats, separated by commas: {', '.join(FORMATS)}. Default: {ALL} that the heart can have."
+        ),
         Read(str, formats_named),
     ] = (),
 ) -> dict[str, list[Path]]:

@@ -69,7 +69,10 @@ def page(heart: Heart) -> str:
         "columns": _columns(heart),
         "rows": _numbers(heart),
         "intervals": heart.summary.get("intervals", {}).get("note", ""),
-        "levels": [(name, index + 1) for name, index in zip(LEVELS, cine["slices"])],
+        "levels": [
+            (name, index + 1, index + 1 in heart.doubtful_slices) for name, index in zip(LEVELS, cine["slices"])
+        ],
+        "doubt": heart.doubt_message,
         "sheets": {name: _image(image) for name, image in cine["sheets"].items()},
         "no_surfaces": no_surfaces,
         "ends": ENDS,
