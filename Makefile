@@ -42,11 +42,12 @@ demo: install ## run the whole chain on the embedded synthetic cohort, to result
 HEART := results/heart
 PERSON := {"first": 9001, "train": 0, "validation": 0, "test": 1, "frames": 25, "slices": 10, "matrix": 144}
 
-heart: install ## one generated heart as a page for the browser: a synthetic person's, by the weights in weights/bench (minutes)
+FORMATS ?= all
+
+heart: install ## one generated heart in every format (FORMATS=page: that alone): a synthetic person's, by weights/bench (minutes)
 	$(BIN)/cof phantom --out $(HEART)/phantom --settings '$(PERSON)' --workers 1 --overwrite
-	$(BIN)/cof twin --weights weights/bench --ecg $(HEART)/phantom/raw/ecg/* --scan $(HEART)/phantom/raw/cine/* --out $(HEART)/twin --overwrite
-	$(BIN)/cof export $(HEART)/twin --formats page --out $(HEART)/export --overwrite
-	@echo "Open $(CURDIR)/$(HEART)/export/page/twin.html in a browser."
+	$(BIN)/cof twin --weights weights/bench --ecg $(HEART)/phantom/raw/ecg/* --scan $(HEART)/phantom/raw/cine/* --formats $(FORMATS) --out $(HEART)/twin --overwrite
+	@echo "The heart is in $(CURDIR)/$(HEART)/twin: each format in a folder of its name, such as page/twin.html for a browser."
 
 surfaces: ## rebuild the script of the page's 3-D view with node and npm (web/README.md)
 	cd web && npm ci --no-audit --no-fund --ignore-scripts && npm run build

@@ -170,6 +170,8 @@ def test_a_heart_says_what_has_to_be_said_and_no_id(folder: Path) -> None:
     assert "<li>ECG: lead V1 &lt;flat&gt; bridged</li><li>labels of the scan: EDV of &lt;id&gt; mL</li>" in html
     assert "repairs: 1, warnings: 1" in text
     assert len(text.splitlines()) == 1
+    assert "ECG: lead V1 <flat> bridged" in str(heart)
+    assert ID not in str(heart)
 
 
 def test_a_twin_is_made_by_the_command_lines_own_function_and_leaves_nothing(
@@ -183,11 +185,12 @@ def test_a_twin_is_made_by_the_command_lines_own_function_and_leaves_nothing(
 
     monkeypatch.setattr(api, "twin_from_files", make)
     monkeypatch.setenv("HOME", str(tmp_path))
-    heart = cof.twin(ecg="ecg.xml", scan=Path("scan"), weights="~/run", model="static", ed_frame=3, seed=7)
+    heart = cof.twin(ecg="ecg.xml", scan=Path("scan"), weights="~/run", model="static", ed_frame=3, sex="F", seed=7)
     assert heart.rr_ms == 800
     assert not given.pop("out").parent.exists()
     paths = {"ecg": Path("ecg.xml"), "scan": Path("scan"), "weights": tmp_path / "run"}
-    assert given == paths | {"model": "static", "ed_frame": 3, "anchor_phase": None, "seed": 7}
+    unknown = {"age": None, "height": None, "weight": None}
+    assert given == paths | unknown | {"model": "static", "ed_frame": 3, "anchor_phase": None, "sex": "F", "seed": 7}
 
 
 def test_missing_weights_say_where_there_are_some(tmp_path: Path) -> None:

@@ -102,3 +102,17 @@ def test_other_processes_of_a_training_are_silent(hasty: pytest.LogCaptureFixtur
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_a_step_says_once_how_long_it_took(hasty: pytest.LogCaptureFixture) -> None:
+    with progress.step("labels of the scan"):
+        for _ in progress.progress(iter(range(2)), "labels", "subject", total=2):
+            time.sleep(0.1)
+    assert hasty.messages[-1] == "labels of the scan: 0.2 s"
+    assert not any(" in 0." in line for line in hasty.messages)
+
+
+def test_a_step_that_fails_says_nothing(hasty: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ValueError, match="broken"), progress.step("reading"):
+        raise ValueError("broken")
+    assert hasty.messages == []

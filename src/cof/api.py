@@ -22,6 +22,7 @@ from cof.twins.exports.formats import export, formats_of
 from cof.twins.exports.heart import Heart as Exported
 from cof.twins.exports.tables import regional
 from cof.twins.single import twin_from_files
+from cof.twins.text import text_of
 
 AnyPath = str | os.PathLike[str]
 
@@ -69,8 +70,8 @@ class Heart:
             gives the length of the cycle.
         rr_ms: RR interval in ms, or NaN.
         volumes: one row per frame: frame, time_ms, lv_ml, rv_ml; with a calibrated model also lv_low_ml and lv_high_ml.
-        summary: content of `summary.json`: function, repairs of ECG and scan, what the networks were trained on,
-            warnings, provenance.
+        summary: content of `summary.json`: function, its numbers beside reference ranges, the patient, repairs of ECG
+            and scan, what the networks were trained on, warnings, provenance. `print(heart)` shows it as text.
     """
 
     frames: np.ndarray
@@ -179,8 +180,8 @@ class Heart:
         Args:
             folder: folder that does not exist yet, or is empty.
             overwrite: replace a folder that cof has made.
-            formats: names of formats, such as `["stl", "glb"]`; each is written into a folder of its name, as
-                `cof export` does.
+            formats: names of formats, such as `["stl", "glb"]`, or `["all"]`; each is written into a folder of its
+                name, as `cof export` does.
 
         Raises:
             UsageError: the folder is not empty, or cannot be written; a format is unknown, or needs surfaces that this
@@ -203,6 +204,10 @@ class Heart:
         said = f"{self.summary['model']}: {grid}, {spacing}; LV {lv}; {self._rate}"
         counts = f"repairs: {len(self.repairs)}, warnings: {len(self.warnings)}"
         return redact(f"<Heart by {said}; {counts}; {'; '.join(self.notices)}>")
+
+    def __str__(self) -> str:
+        """Return the summary that `cof twin` prints: the numbers beside reference ranges, repairs, doubts, notices."""
+        return text_of(self.summary)
 
     def _repr_html_(self) -> str:
         """Return the heart as HTML for a notebook: a small table, repairs and warnings, and the notices."""
@@ -233,6 +238,10 @@ def twin(
     model: str | None = None,
     ed_frame: int | None = None,
     anchor_phase: float | None = None,
+    sex: str | None = None,
+    age: float | None = None,
+    height: float | None = None,
+    weight: float | None = None,
     seed: int = 0,
 ) -> Heart:
     """Make one heart, as `cof twin` does. Nothing stays on disk until it is saved.
@@ -247,10 +256,15 @@ def twin(
         ed_frame: recorded frame of a cine that shows end diastole, counted from 0; None: it is found from the images.
         anchor_phase: phase in [0, 1) of the anchor, from ECG gating; None takes the phase that the model was trained
             with, mostly 0 (end diastole).
+        sex: "F" or "M", which chooses the reference ranges of `summary`; None takes what the scan or the ECG states.
+        age: age in years; None likewise.
+        height: height in cm; None likewise.
+        weight: weight in kg; None likewise.
         seed: random seed, for models that sample.
 
     Raises:
-        UsageError: a file, the weights or the model do not exist, or the phase is outside [0, 1).
+        UsageError: a file, the weights or the model do not exist, the phase is outside [0, 1), or sex, age or size are
+            not those of a person.
         CofError: ECG or scan cannot be used; `reason` and message say why.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -264,6 +278,10 @@ def twin(
                 out=out,
                 ed_frame=ed_frame,
                 anchor_phase=anchor_phase,
+                sex=sex,
+                age=age,
+                height=height,
+                weight=weight,
                 seed=seed,
             )
         except UsageError as error:  # a notebook keeps what it shows, and paths may name a participant

@@ -101,10 +101,12 @@ def test_doubtful_labels_are_said_with_their_slices(tmp_path: Path, caplog: pyte
     assert f"{SCAN}: labels doubtful, slices 1 and 9" in caplog.messages
     (warning,) = summary["warnings"]
     assert (warning["check"], warning["value"], warning["of"]) == ("label_trust", 0.43, SCAN)
-    assert summary["labels"] == {"trust": {"ED": 0.71, "ES": 0.43}, "doubtful": True, "doubtful_slices": [1, 9]}
+    told = {"trust": {"ED": 0.71, "ES": 0.43}, "doubtful": True, "doubtful_slices": [1, 9]}
+    assert summary["labels"] == told | {"message": "labels doubtful, slices 1 and 9"}
 
 
 def test_labels_that_can_be_trusted_are_no_warning(tmp_path: Path) -> None:
     summary = run(tmp_path, beating(144, 60), beating(144, 60), 800.0, {"real": 800}, Doubt({"ED": 0.7}, (9,)))
     assert summary["warnings"] == []
-    assert summary["labels"] == {"trust": {"ED": 0.7}, "doubtful": False, "doubtful_slices": [9]}
+    told = {"trust": {"ED": 0.7}, "doubtful": False, "doubtful_slices": [9]}
+    assert summary["labels"] == told | {"message": "labels doubtful, slice 9"}

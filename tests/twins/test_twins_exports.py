@@ -18,7 +18,7 @@ import cof
 from cof.cli import main
 from cof.errors import UsageError
 from cof.heart.structures import SURFACES
-from cof.twins.exports.formats import FORMATS, export, formats_of
+from cof.twins.exports.formats import FORMATS, chosen_of, export, formats_of
 from cof.twins.exports.heart import Heart
 
 JS = Path(__file__).parents[1] / "js"
@@ -210,6 +210,7 @@ def test_the_command_says_what_it_wrote(folder: Path, tmp_path: Path, capsys):
     [
         ("stl,obj", "there is no format 'obj'; there are stl, vtp, glb"),
         ("stl,stl", "a format is named twice: stl, stl"),
+        ("all,stl", "'all' stands for every format: name no other beside it"),
     ],
 )
 def test_a_wrong_format_is_one_line(folder: Path, tmp_path: Path, capsys, typed: str, said: str):
@@ -241,6 +242,13 @@ def test_every_format_has_a_line_and_a_writer():
         assert known.told
         assert known.writer == f"cof.twins.exports.{name}:write"
     assert formats_of(()) == ()
+
+
+def test_all_formats_are_those_that_the_heart_can_have(folder: Path, tmp_path: Path):
+    write_beating_heart(tmp_path / "images", moved=False)
+    images = Heart.read(tmp_path / "images")
+    assert set(FORMATS) - set(chosen_of(images, ["all"])) == {name for name, known in FORMATS.items() if known.moves}
+    assert chosen_of(Heart.read(folder), ["all"]) == chosen_of(Heart.read(folder), ()) == tuple(FORMATS)
 
 
 def test_from_python_a_heart_has_surfaces_and_saves_formats(folder: Path, heart: Heart, tmp_path: Path):

@@ -236,6 +236,20 @@ def test_warnings_are_shown_and_an_id_in_them_is_not(heart: Heart, tmp_path: Pat
     assert list(check_paths([tmp_path / "twin.html"])) == []
 
 
+def test_doubtful_slices_are_named_and_marked_in_the_cine(heart: Heart, elements: Elements) -> None:
+    number = re.search(r"base \(slice (\d+)\)", elements.text)
+    assert number is not None
+    slices = [int(number[1]), heart.labels.shape[1]]
+    words = f"labels doubtful, slices {slices[0]} and {slices[1]}"
+    labels = {"doubtful": False, "doubtful_slices": slices, "message": words}
+    made = Elements(page(Heart(**{**vars_of(heart), "summary": heart.summary | {"labels": labels}})))
+    assert f"{words.capitalize()} (counted from 1 at the base)" in made.text
+    assert f"base (slice {slices[0]}, labels doubtful)" in made.text
+    marked = [attributes for tag, attributes, _ in made.elements if tag == "canvas" and attributes.get("class")]
+    assert [(attributes["class"], attributes["data-level"]) for attributes in marked] == [("doubted", "0")] * 2
+    assert "doubtful" not in elements.text
+
+
 def test_the_privacy_check_reads_the_page_but_no_picture_in_it(text: str, tmp_path: Path) -> None:
     path = tmp_path / "twin.html"
     path.write_text(text)

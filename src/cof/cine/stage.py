@@ -130,7 +130,8 @@ def read_subject(files: Any, settings: CineSettings, es_phase: float = math.nan)
     if len(cine.frames) < settings.min_frames:
         raise CofError(
             Reason.CINE_TOO_FEW_FRAMES,
-            f"{len(cine.frames)} frames; at least {settings.min_frames} are needed (cine.min_frames)",
+            f"{len(cine.frames)} frames; at least {settings.min_frames} are needed (cine.min_frames): give the whole "
+            "cycle, or a single volume as the anchor",
         )
     if anchor is None:
         return cine
@@ -163,7 +164,9 @@ def _check_slices(cine: Cine, settings: CineSettings) -> None:
     slices = cine.frames.shape[1]
     if slices < settings.min_slices:
         raise CofError(
-            Reason.CINE_TOO_FEW_SLICES, f"{slices} slices; at least {settings.min_slices} are needed (cine.min_slices)"
+            Reason.CINE_TOO_FEW_SLICES,
+            f"{slices} slice{'s' * (slices > 1)}; at least {settings.min_slices} are needed (cine.min_slices): give "
+            "the whole short-axis stack",
         )
 
 

@@ -127,7 +127,10 @@ def label_batch(
                 found = np.unique(labels[0])
                 for name in ("LV", "myocardium"):
                     if STRUCTURES[name] not in found:
-                        raise CofError(Reason.HEART_NOT_FOUND, f"the labeller finds no {name} in the anchor frame")
+                        raise CofError(
+                            Reason.HEART_NOT_FOUND,
+                            f"the labeller finds no {name} in the anchor frame: is it a short-axis stack of the heart?",
+                        )
                 write_labels(folder / f"{path.stem}.nii.gz", labels, stack.affine)
             shown.reach(number)
     excluded.write(exclusions)

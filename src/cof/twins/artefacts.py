@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def read_beat(path: Path) -> np.ndarray:
     return pd.read_csv(path)[list(LEADS)].to_numpy(float).T
 
 
-def notices(summary: dict[str, Any]) -> list[str]:
+def notices(summary: Mapping[str, Any]) -> list[str]:
     """Return the notices to repeat wherever a heart is shown, from the content of its `summary.json`."""
     learnt = summary["trained_on"].get("labeller", {}).get("notice")
     unheard = ["made without an ECG"] if summary["ecg"] is None else []

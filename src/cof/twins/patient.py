@@ -80,7 +80,7 @@ def options_of(sex: str | None, age: float | None, height: float | None, weight:
         UsageError: the sex is neither F nor M, or a number is not that of a person.
     """
     given = {"sex": sex, "age_y": age, "height_cm": height, "weight_kg": weight}
-    stated = {name: value for name, value in given.items() if value is not None}
+    stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if sex is not None:
         stated["sex"] = stated_sex(sex)
         if not stated["sex"]:

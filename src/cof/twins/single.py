@@ -4,7 +4,8 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ from cof.options import Out, Read, Seed, says, shows
 from cof.progress import step
 from cof.twins.artefacts import BEAT, NAME, SCAN, write_beat
 from cof.twins.cautions import caution
-from cof.twins.exports.formats import ALL, FORMATS, export
+from cof.twins.exports.formats import ALL, FORMATS, chosen_of, export
 from cof.twins.exports.heart import Heart
 from cof.twins.exports.stage import formats_named
 from cof.twins.function import heart_function
@@ -49,6 +50,8 @@ from cof.twins.text import text_of
 log = logging.getLogger(__name__)
 
 SPLIT = "test"
+# Stages count a cohort's subjects in these logs; about one person they repeat what the command says itself.
+_COUNTS_OF_COHORTS = ("cof.artefacts.exclusions", "cof.ecg.stage")
 _LV_INDICES = (("EDV", "edv_ml", "mL"), ("ESV", "esv_ml", "mL"), ("EF", "ef_pct", "%"))
 NOTICE = (
     "The user chose the ECG and the scan. The software does not check that both come from one person and one visit. "
@@ -289,9 +292,9 @@ def twin_from_files(
             if calibration.is_file():
                 _bound(folder, Intervals.read(calibration), trained.anchor_phase)
             _compare(root, folder, patient_of({"option": stated, "scan": in_header, "ECG": _stated_by_ecg(root)}))
-        if formats:
-            with step(f"formats {', '.join(formats)}"):
-                export(Heart.read(folder), folder, formats)
+        faults = _export(folder, formats)
+    if faults:
+        raise UsageError(f"the heart is in {out}, but not in every format: {'; '.join(faults)}")
 
 
 def _write_cohort(root: Path, ecg: Path | None, scan: Path, lone: bool, ed_frame: int | None) -> None:
@@ -321,10 +324,27 @@ def _run(exclusions: Path, said: str, done: str, stage: Callable[..., None], **a
     Raises:
         CofError: the stage excluded the subject.
     """
-    with step(done):
+    with step(done), _without_counts():
         stage(**arguments, exclusions=exclusions)
         for _, row in read_table(exclusions).iterrows():
             raise CofError(Reason(row["reason"]), f"{said}: {row['message']}")
+
+
+@contextmanager
+def _without_counts() -> Iterator[None]:
+    """Keep the counts of a cohort out of the log; details for `--verbose` stay."""
+
+    def is_detail(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.INFO
+
+    loggers = [logging.getLogger(name) for name in _COUNTS_OF_COHORTS]
+    for logger in loggers:
+        logger.addFilter(is_detail)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_detail)
 
 
 def _check_kinds(ecg: Path | None, scan: Path, reading: Reading) -> bool:
@@ -454,6 +474,25 @@ def _bound(folder: Path, intervals: Intervals, anchor_phase: float) -> None:
         volumes.assign(lv_low_ml=curve["low"], lv_high_ml=curve["high"]).to_csv(folder / "volumes.csv", index=False)
         summary["intervals"] = found
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False))
+
+
+def _export(folder: Path, formats: tuple[str, ...]) -> list[str]:
+    """Write the heart in some formats, each into a folder of its name, and return why others could not be written.
+
+    A heart takes minutes, and is not given up because one format cannot show it.
+    """
+    if not formats:
+        return []
+    faults = []
+    heart = Heart.read(folder)
+    for name in chosen_of(heart, formats):
+        try:
+            with step(f"format {name}"):
+                export(heart, folder, [name])
+        except (UsageError, CofError) as error:
+            shutil.rmtree(folder / name, ignore_errors=True)
+            faults.append(f"{name}: {error}")
+    return faults
 
 
 def _compare(root: Path, folder: Path, patient: Patient) -> None:

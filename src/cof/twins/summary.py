@@ -41,7 +41,7 @@ def ecg_record(beat: pd.Series, strip: pd.Series | None) -> dict[str, Any]:
         beat: its row of the table beats.
         strip: its row of the table ecg; None where there is none.
     """
-    read = {"repairs": [], "categories": [], "soft_categories": []} if strip is None else strip
+    read: Any = {} if strip is None else strip
     return {
         "rr_ms": round(float(beat["rr_ms"]), 1),
         "correlation": round(float(beat["correlation"]), 3),
@@ -50,7 +50,7 @@ def ecg_record(beat: pd.Series, strip: pd.Series | None) -> dict[str, Any]:
         "ectopic_beats": int(beat["ectopic_beats"]),
         "paced": bool(beat["paced"]),
         "suspected_reversal": str(beat.get("suspected_reversal", "")),
-        **{name: [str(part) for part in read[name]] for name in ("categories", "soft_categories", "repairs")},
+        **{name: [str(part) for part in read.get(name, [])] for name in ("categories", "soft_categories", "repairs")},
     }
 
 
@@ -113,8 +113,13 @@ def index_records(
         values = [None if one is None else one[index.ventricle][index.key] for one in (function, recorded)]
         found = intervals.get(index.key, {}) if index.ventricle == "LV" else {}
         interval = None if found.get("low") is None else [found["low"], found["high"]]
-        record = {"name": index.name, "key": f"{index.ventricle.lower()}_{index.key}", "unit": index.unit}
-        record |= {"decimals": index.decimals, "interval": interval}
+        record: dict[str, Any] = {
+            "name": index.name,
+            "key": f"{index.ventricle.lower()}_{index.key}",
+            "unit": index.unit,
+            "decimals": index.decimals,
+            "interval": interval,
+        }
         record |= _beside(values, ABSOLUTE.get(key, {}), sex, index.decimals)
         if bsa_m2 is not None:
             scaled = [None if value is None else round(value / bsa_m2, 2) for value in values]

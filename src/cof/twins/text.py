@@ -17,6 +17,7 @@ _ED_BY = {
     "trigger": "by the trigger times",
     "image": "by the images: the frame with most blood",
 }
+_MARK_OF = {"": "", "low": "L", "high": "H"}
 _MARKS = (("low_quality", "low quality"), ("irregular", "irregular rhythm"), ("paced", "paced"))
 
 
@@ -30,7 +31,8 @@ def text_of(summary: Mapping[str, Any]) -> str:
 
 
 def _paragraph(label: str, said: str) -> str:
-    return textwrap.fill(said, WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=" " * _LABEL)
+    label, indent = label.ljust(_LABEL), " " * _LABEL
+    return textwrap.fill(said, WIDTH, initial_indent=label, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _patient(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -92,10 +94,8 @@ def numbers(summary: Mapping[str, Any]) -> list[str]:
     sexes = [sex for sex in SEXES if any(sex in record["ranges"] for record in records)]
     columns = [_column("", [record[name] for record in records], left=True) for name in ("name", "unit")]
     columns += _side(records, sexes, "generated", records)
-    intervals = summary.get("intervals", {})
     if any(record["interval"] for record in records):
-        header = f"{100 * intervals['coverage']:.0f} % interval"
-        columns.insert(3, _column(header, [_limits(record["interval"], record) for record in records]))
+        columns.insert(3, _column("interval", [_limits(record["interval"], record) for record in records]))
     indexed = [record.get("per_m2") for record in records]
     if any(indexed):
         columns += _side(indexed, sexes, "per m2", records)
@@ -110,12 +110,11 @@ def _side(sides: list[Any], sexes: list[str], header: str, records: list[Any]) -
     if absolute and any(record["scan"] is not None for record in records):
         columns.append(_column("scan", [_value(side["scan"], record, absolute) for side, record in pairs]))
     for sex in sexes:
-        ranges = [_limits(side and side["ranges"].get(sex), record) for side, record in pairs]
-        marks = [(side or {}).get("outside", {}).get(sex, "").upper() for side in sides]
         missing = "no range" if absolute else ""
-        columns.append(_column(f"healthy {SEXES[sex]}", [limits or missing for limits in ranges]))
-        if any(marks):
-            columns.append(_column("", marks, left=True))
+        ranges = [_limits(side and side["ranges"].get(sex), record) or missing for side, record in pairs]
+        marks = [_MARK_OF[(side or {}).get("outside", {}).get(sex, "")] for side in sides]
+        marked = [f"{limits} {mark or ' '}" if any(marks) else limits for limits, mark in zip(ranges, marks)]
+        columns.append(_column(f"{SEXES[sex]}  " if any(marks) else SEXES[sex], marked))
     return columns
 
 
@@ -126,7 +125,7 @@ def _column(header: str, cells: list[str], left: bool = False) -> list[str]:
 
 def _value(value: float | None, record: Mapping[str, Any], absolute: bool) -> str:
     if value is None:
-        return "not known" if absolute else ""
+        return "unknown" if absolute else ""
     return f"{value:.{record['decimals']}f}"
 
 
@@ -134,7 +133,7 @@ def _limits(limits: Any, record: Mapping[str, Any]) -> str:
     if not limits:
         return ""
     low, high = (f"{limit:.{record['decimals']}f}" for limit in limits)
-    return f"{low} to {high}"
+    return f"{low}-{high}"
 
 
 def _ranges(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -142,7 +141,9 @@ def _ranges(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if reference is None or patient is None:
         return []
     low, high = reference["ages_y"]
-    said = f"of {reference['population']} ({reference['source']}, doi {reference['doi']}); {reference['limits']}"
+    source = f"{reference['source']}, doi {reference['doi']}"
+    said = f"95 % of {reference['population']} ({source}); {reference['limits']}. "
+    said += "H or L: the generated value is higher or lower"
     found = [("Ranges", said)]
     if patient["sex"] is None:
         found.append(("", "The sex is not known: both ranges are shown (--sex)."))
@@ -161,7 +162,10 @@ def _cautions(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     labels = summary.get("labels", {})
     if labels.get("message") and not labels["doubtful"]:
         doubts.append(f"labels of the scan: {labels['message']} (from 1 at the base); the stack as a whole is trusted")
-    note = summary.get("intervals", {}).get("note", "")
+    intervals = summary.get("intervals", {})
+    note = intervals.get("note", "")
+    if "coverage" in intervals:
+        note = f"for {100 * intervals['coverage']:.0f} % of hearts. {note}"
     lists = (("Repairs", repairs), ("Doubts", doubts or ["none"]), ("Intervals", [note] if note else []))
     found = [(label if not at else "", said) for label, texts in lists for at, said in enumerate(texts)]
     first, *more = notices(summary)

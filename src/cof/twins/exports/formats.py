@@ -65,6 +65,18 @@ def formats_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def chosen_of(heart: Heart, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the formats to write: those asked for or, without names or for `ALL`, every one that the heart can have.
+
+    Raises:
+        UsageError: as `formats_of`.
+    """
+    named = formats_of(names)
+    if named not in ((), (ALL,)):
+        return named
+    return tuple(name for name, known in FORMATS.items() if not known.moves or heart.displacement is not None)
+
+
 def export(heart: Heart, folder: Path, names: Sequence[str] = ()) -> dict[str, list[Path]]:
     """Write a heart in several formats, each into a folder of its own name.
 
@@ -79,9 +91,7 @@ def export(heart: Heart, folder: Path, names: Sequence[str] = ()) -> dict[str, l
     Raises:
         UsageError: a format is unknown, or one of surfaces is named and the heart has none.
     """
-    possible = (name for name, known in FORMATS.items() if not known.moves or heart.displacement is not None)
-    named = formats_of(names)
-    chosen = tuple(possible) if named in ((), (ALL,)) else named
+    chosen = chosen_of(heart, names)
     if not chosen or any(FORMATS[name].moves for name in chosen):
         heart.surfaces  # noqa: B018 refused before anything is written
     written = {}

@@ -4,6 +4,7 @@ Every picture says that the heart is synthetic. The same heart always gives the 
 """
 
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,13 +32,14 @@ _PLATE = {"facecolor": _PAPER, "edgecolor": "none", "pad": 1.5}
 
 _WIDTH_IN, _DPI = 11.0, 100
 _MONO = 0.602  # width of a character of DejaVu Sans Mono over its size
+_COLUMNS = 78  # characters of a line of notices
 _PER_ROW = 7  # slices of a phase side by side; more than these stand in two rows
 
 _TILE = 208  # pixels of the longer side of a slice in the film
 _BAND = 26  # pixels of a line of text
 _GREYS = 48  # levels of grey in the film, few so that it is small
 _TICK_MS = 10  # unit of time in a GIF
-_LEAST_MS = 30  # browsers slow down frames that are shown for less than two units
+_LEAST_MS = 20  # browsers show frames of less than two units for ten
 
 
 def write(heart: Heart, folder: Path) -> list[Path]:
@@ -64,11 +66,13 @@ def film_times(times_ms: np.ndarray, rr_ms: float) -> tuple[list[int], list[int]
         rr_ms: duration of the cycle.
 
     Returns:
-        Frames, frame 0 first, evenly chosen so that none is shown for less than `_LEAST_MS` on average; and how long
-        each is shown, in whole multiples of 10 ms, whose sum is the cycle to within 5 ms.
+        Frames, frame 0 first, as many as there can be if none is shown for less than `_LEAST_MS`; and how long each is
+        shown, in whole multiples of 10 ms, whose sum is the cycle to within 5 ms.
     """
-    count = max(1, min(len(times_ms), int(rr_ms / _LEAST_MS)))
-    frames = [round(k * len(times_ms) / count) for k in range(count)]
+    frames = [0]
+    for frame, time in enumerate(times_ms):
+        if min(time - times_ms[frames[-1]], rr_ms - time) >= _LEAST_MS:
+            frames.append(frame)
     ends = np.rint(np.append(times_ms[frames], rr_ms) / _TICK_MS).astype(int)
     return frames, (np.diff(ends) * _TICK_MS).tolist()
 
@@ -89,6 +93,7 @@ def _write_picture(heart: Heart, crop: Crop, path: Path) -> None:
         words = [*words, "", f"Ranges: {heart.summary['reference']['source']}"]
     if heart.doubt_message:
         words = [*words, heart.doubt_message]
+    words = [*words, "", *textwrap.wrap(redact("; ".join(heart.notices)), _COLUMNS, break_on_hyphens=False)]
     head, foot, gap = 0.75, max(2.6, 0.16 * len(words) + 0.5), 0.28
     height = head + 2 * (gap + per_phase * tall) + foot
     lines = contours(heart.labels[list(phases.values())], whole)
