@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from beating_heart import write_beating_heart
 
 from cof.artefacts.parquet import write_table
 from cof.cine.volume import Cine, read_cine, read_labels, uniform_times, write_cine
@@ -128,3 +129,12 @@ def test_every_repair_is_printed_once(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "cof"):
         single._say_repairs(tmp_path)
     assert caplog.messages == ["ECG: a gap of 3 samples filled", *(f"scan: {repair}" for repair in repairs)]
+
+
+def test_a_format_that_fails_costs_neither_the_heart_nor_the_others(tmp_path):
+    write_beating_heart(tmp_path / "images", moved=False)
+    (fault,) = single._export(tmp_path / "images", ("stl", "tables"))
+    assert fault.startswith("stl: the model lfdm generates images and no motion")
+    assert not (tmp_path / "images/stl").exists()
+    assert (tmp_path / "images/tables/function.csv").is_file()
+    assert single._export(tmp_path / "images", ()) == []
