@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from cof import config
+from cof.artefacts.provenance import differences
 from cof.config.baselines import (
     DiffusionSettings,
     EchoDiffusionSettings,
@@ -75,7 +76,7 @@ def test_at_the_papers_scale_every_network_sees_as_many_examples_as_cof() -> Non
     trainings = [
         part for model in models.values() if isinstance(model, TrainingSettings) for part in parts(model).values()
     ]
-    assert len(trainings) == 10
+    assert len(trainings) == 11
     assert {training.iterations * training.batch for training in trainings} == {8000 * 32}
 
 
@@ -231,7 +232,7 @@ def test_every_network_of_every_system_has_the_same_trials() -> None:
 
     models = config.parse(merged("trials.yaml")).models.values()
     found = [one for model in models if isinstance(model, TrainingSettings) for one in networks(model)]
-    assert len(found) == 1 + 1 + 1 + 3 + 2 + 2
+    assert len(found) == 1 + 1 + 1 + 1 + 3 + 2 + 2
     assert {one.trials for one in found} == {TrialSettings(factors=(0.5, 1, 2), share=0.25)}
 
 
@@ -245,16 +246,19 @@ def test_a_registration_has_no_trials() -> None:
         RegistrationSettings(trials={})
 
 
-def test_table_three_has_the_papers_eight_rows() -> None:
+OWN_ROWS = ("COF, to the letter (no seg loss)", "No REA encoder")
+
+
+def test_table_three_has_the_papers_eight_rows_and_two_of_our_own() -> None:
     parsed = config.parse(merged("table3.yaml"))
     table = parsed.tables["table3"]
     assert parsed.twins.labels == "nnunet"  # the network that the segmentation loss trains against
-    assert list(table.models.values()) == list(paper_table("table3").values)
+    assert [row for row in table.models.values() if row not in OWN_ROWS] == list(paper_table("table3").values)
     rows = {printed: parsed.models[name] for name, printed in table.models.items()}
     registrations = {printed: parsed.registrations[model.registration] for printed, model in rows.items()}
     weights = {printed: registration.lambda_seg for printed, registration in registrations.items()}
     assert weights == {
-        "COF (no seg loss)": 0, "w/o REA": 0, "w/o Temp. ECG": 0, "w/o TOPPR": 0,
+        "COF (no seg loss)": 0, **dict.fromkeys(OWN_ROWS, 0), "w/o REA": 0, "w/o Temp. ECG": 0, "w/o TOPPR": 0,
         "No max field": 1, "lambda_seg 0.5": 0.5, "lambda_seg 1.0": 1, "lambda_seg 3.0": 3,
     }  # fmt: skip
     assert registrations["No max field"].max_field == "none"
@@ -262,12 +266,44 @@ def test_table_three_has_the_papers_eight_rows() -> None:
     assert (free.parameterisation, free.max_field, free.similarity, free.pairing) == (
         "displacement", "none", "mse", "composed"
     )  # fmt: skip
-    assert not rows["w/o REA"].field.anatomy
-    assert rows["w/o Temp. ECG"].field.ecg == "spatial"
-    # Nothing else differs from the row of the module's own.
     whole = rows["COF (no seg loss)"]
-    assert rows["w/o REA"].field.model_copy(update={"anatomy": True}) == whole.field
+    for row, changes in (
+        ("w/o REA", ['field.anatomy true (here "zeros")']),
+        ("No REA encoder", ["field.anatomy true (here false)"]),
+        ("w/o Temp. ECG", ['field.ecg "temporal" (here "spatial")']),
+        ("COF, to the letter (no seg loss)", LETTER),
+    ):
+        assert sorted(differences(whole.model_dump(mode="json"), rows[row].model_dump(mode="json"))) == changes
     assert {model.iterations for model in rows.values()} == {whole.iterations}
+
+
+# What differs between COF on the bench and COF by the text of the paper alone.
+LETTER = [
+    'augmentation {"rotation_deg": 5.0, "scale": 0.05, "translation_mm": 3.0, "mirror": 0.0} (here null)',
+    "displacement_weight 1.0 (here 0.0)",
+    "field.ecg_features true (here false)",
+    "field.ecg_local true (here false)",
+    "field.modes 32 (here 0)",
+    "field.rr_scalar true (here false)",
+    "heart_weight 4.0 (here 0.0)",
+    'ode.closure "project" (here "none")',
+    "scaled_axes true (here false)",
+]
+
+
+@pytest.mark.parametrize("files", ["baselines.yaml", "baselines_paper.yaml"])
+def test_cof_to_the_letter_is_the_same_at_every_scale(files: str) -> None:
+    models = config.parse(merged(files)).models
+    letter = models["cof_letter"].model_dump(mode="json")
+    changed = {one.split(" ")[0] for one in differences(models["cof"].model_dump(mode="json"), letter)}
+    names = {one.split(" ")[0] for one in LETTER}
+    assert changed == names if files == "baselines.yaml" else changed < names  # there COF has the network of the paper
+    other = config.parse(merged("table3.yaml")).models["cof_letter_seg_0"].model_dump(mode="json")
+    for key in ("displacement_weight", "scaled_axes", "heart_weight", "augmentation"):
+        assert letter[key] == other[key]
+    for key in ("modes", "ecg_features", "ecg_local", "rr_scalar", "anatomy", "ecg"):
+        assert letter["field"][key] == other["field"][key]
+    assert letter["ode"]["closure"] == other["ode"]["closure"] == "none"
 
 
 def test_settings_survive_the_command_line(tmp_path: Path) -> None:

@@ -74,7 +74,12 @@ def test_what_acts_at_use_stays_this_runs_own(tmp_path: Path) -> None:
     assert remarks == [
         "registrations/toppr as trained there, with iterations 600 (here 5)",
         "models/cof as trained there, with iterations 7 (here 300)",
+        "whether registrations/toppr, models/cof learnt from held-out subjects of this cohort is unknown, since "
+        f"{tmp_path} has no learnt_from.txt of them",
     ]
+    for name in ("models/cof", "registrations/toppr"):
+        (tmp_path / name / "learnt_from.txt").write_text("")
+    assert borrow(asked)[2] == remarks[:2]
 
 
 def test_a_labeller_alone_brings_no_grid(tmp_path: Path) -> None:

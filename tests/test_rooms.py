@@ -17,7 +17,7 @@ FLOORS = (
     ("options",),
     ("privacy", "training", "ecg", "cine"),
     ("cohort",),
-    ("sheets", "phantom", "labels", "lookup"),
+    ("sheets", "phantom", "labels", "lookup", "overlap"),
     ("motion",),
     ("quality", "features", "truth", "viewer"),
     ("models",),

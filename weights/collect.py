@@ -5,7 +5,9 @@ With each goes Snakemake's benchmark of its training, from which a run that borr
 Weights of models are stored in half precision, for files of half the size; labeller and registrations are copied as is.
 `--cohort` and `--terms` are written into what each has learnt from, so that whatever shows its results says them.
 Models that hold participants' cines or ECGs are refused; those that hold sizes and EF of single participants need
-`--public`, which says that everybody may have them.
+`--public`, which says that everybody may have them. The hashes of the training subjects' ECGs and anchors
+(`learnt_from.txt`) are left out unless `--hashes` is given: they name nobody, but tell whoever has a subject's files
+whether the subject was trained on.
 """
 
 import argparse
@@ -16,15 +18,16 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from cof.artefacts.contents import HASHES
+
 HOLDS_SUBJECTS = ("random", "shuffled")
 HOLDS_SHAPES = ("contracted",)
 
 
-def copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder's files, readable for everybody, without Snakemake's marks."""
-    shutil.copytree(
-        source, target, ignore=shutil.ignore_patterns(".snakemake_timestamp"), copy_function=shutil.copyfile
-    )
+def copy_folder(source: Path, target: Path, hashes: bool) -> None:
+    """Copy a folder's files, readable for everybody, without Snakemake's marks, and without hashes unless asked for."""
+    left_out = shutil.ignore_patterns(".snakemake_timestamp", *([] if hashes else [HASHES]))
+    shutil.copytree(source, target, ignore=left_out, copy_function=shutil.copyfile)
 
 
 def halved(tensor: torch.Tensor) -> torch.Tensor:
@@ -32,7 +35,7 @@ def halved(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.half().contiguous() if tensor.is_floating_point() else tensor
 
 
-def copy_model(source: Path, target: Path, public: bool) -> None:
+def copy_model(source: Path, target: Path, public: bool, hashes: bool) -> None:
     """Copy the folder of one model."""
     family = json.loads((source / "settings.json").read_text())["settings"]["family"]
     if family in HOLDS_SUBJECTS:
@@ -42,7 +45,7 @@ def copy_model(source: Path, target: Path, public: bool) -> None:
             f"{source.name}: a model of the family '{family}' holds heart size and EF of every training participant; "
             "where everybody may have those, say --public"
         )
-    copy_folder(source, target)
+    copy_folder(source, target, hashes)
     for weights in target.rglob("weights.safetensors"):
         save_file({name: halved(tensor) for name, tensor in load_file(weights).items()}, weights)
 
@@ -72,6 +75,12 @@ def main() -> None:
     parser.add_argument("--cohort", default="", help="what the training cohort is called")
     parser.add_argument("--terms", default="", help="licence of the weights, such as 'weights CC BY-NC-SA 4.0'")
     parser.add_argument("--public", action="store_true", help="the cohort's numbers are anybody's")
+    parser.add_argument(
+        "--hashes",
+        action="store_true",
+        help="also give away the hashes of the training subjects' ECGs and anchors: runs that borrow the weights then "
+        "refuse to be tested on these subjects, and whoever has a subject's files learns that it was trained on",
+    )
     parser.add_argument("models", nargs="+", metavar="MODEL")
     arguments = parser.parse_args()
     out = arguments.out
@@ -79,13 +88,14 @@ def main() -> None:
     if not (out / "config.json").exists():
         shutil.copyfile(arguments.results / "config.json", out / "config.json")
     if not (out / "labeller").exists():
-        copy_folder(arguments.results / "labeller", out / "labeller")
+        copy_folder(arguments.results / "labeller", out / "labeller", arguments.hashes)
     if not (out / "registrations").exists():
-        copy_folder(arguments.results / "registrations", out / "registrations")
+        copy_folder(arguments.results / "registrations", out / "registrations", arguments.hashes)
         for registration in (out / "registrations").iterdir():
             copy_benchmark(arguments.results, out, "toppr", registration.name)
     for name in arguments.models:
-        copy_model(arguments.results / "models" / name, out / "models" / name, arguments.public)
+        target = out / "models" / name
+        copy_model(arguments.results / "models" / name, target, arguments.public, arguments.hashes)
         copy_benchmark(arguments.results, out, "train", name)
     told = {"cohort": arguments.cohort, "terms": arguments.terms}
     for folder in (out / "labeller", *(out / "registrations").iterdir(), *(out / "models").iterdir()):

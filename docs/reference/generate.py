@@ -132,7 +132,7 @@ def _allowed(told: dict[str, Any]) -> str:
     if "const" in told:
         return f"`{json.dumps(told['const'])}`"
     if "enum" in told:
-        return ", ".join(f"`{value}`" for value in told["enum"])
+        return ", ".join(f"`{value if isinstance(value, str) else json.dumps(value)}`" for value in told["enum"])
     if "prefixItems" in told:
         return f"list of {len(told['prefixItems'])}: {_allowed(told['prefixItems'][0])}"
     if told.get("type") == "array":

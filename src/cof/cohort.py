@@ -112,6 +112,12 @@ class OfEveryBatch:
 _STAGE = typer.Option(help="Folder of the stage, with one file or folder per batch.")
 EveryFolder = Annotated[list[Path], _STAGE, Folder(), OfEveryBatch()]
 EveryTable = Annotated[list[Path], _STAGE, Folder(), OfEveryBatch(".parquet")]
+EveryHashes = Annotated[
+    list[Path] | None,
+    typer.Option(help="Folder of the hashes; those of the training subjects are written into the result."),
+    Folder(),
+    OfEveryBatch(".parquet", needed=False),
+]
 
 
 def _told(split: Split, given: Mapping[str, Any]) -> str:

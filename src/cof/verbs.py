@@ -16,6 +16,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "ecg": ("cof.ecg.stage:parse_batch", "Parse the ECG files of a batch."),
         "beats": ("cof.ecg.stage:beats_batch", "Crop one representative R-R cycle of each ECG."),
         "cine": ("cof.cine.stage:stack_batch", "Stack short-axis cines on their native grid."),
+        "hashes": ("cof.overlap:hash_batch", "Hash the ECGs and anchors of a batch, to recognise them in other runs."),
+        "overlap": (
+            "cof.overlap:refuse_overlap",
+            "Refuse borrowed networks that have learnt from held-out subjects of a batch.",
+        ),
         "labeller": ("cof.labels.stage:train", "Train nnU-Net on the annotated ED and ES stacks."),
         "label": ("cof.labels.stage:label_batch", "Label every frame of a batch with nnU-Net."),
         "quality": (

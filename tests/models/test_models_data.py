@@ -179,12 +179,12 @@ def test_the_ef_is_that_of_the_labels_and_is_measured_once(cohort, monkeypatch):
     assert lazily(cohort, [])[0].ef_pct is None
 
 
-def run(root, out="model", settings=SETTINGS, base=None, **changes):
+def run(root, out="model", settings=SETTINGS, base=None, hashes=None, **changes):
     inputs = {name: [root / name / "b000"] for name in ("grid", "labels", "fields")}
     train(
         subjects=root / "subjects.parquet", beats=[root / "beats/b000.parquet"], **inputs,
         out=root / out, work=root / "work", settings=settings.model_copy(update=changes), seed=0,
-        base=base,
+        base=base, hashes=hashes,
     )  # fmt: skip
 
 
@@ -287,6 +287,15 @@ def test_a_cohort_that_is_all_test_makes_what_learns_nothing_and_no_more(cohort)
     assert (record["shape"], record["subjects"]) == (list(SHAPE), {"train": 0, "validation": 0})
     with pytest.raises(UsageError, match="random: no train subject has everything that is needed"):
         run(cohort, "random", RandomSettings())
+
+
+def test_a_model_records_the_hashes_of_what_it_has_learnt_from_and_of_nothing_else(cohort):
+    rows = [{"subject": name, "ecg": f"e{index}", "anchor": f"a{index}"} for index, name in enumerate(NAMES)]
+    write_table(cohort / "hashes.parquet", pd.DataFrame(rows), {})
+    run(cohort, "random", RandomSettings(), hashes=[cohort / "hashes.parquet"])
+    assert (cohort / "random/learnt_from.txt").read_text().split() == ["a0", "a1", "a2", "e0", "e1", "e2"]
+    run(cohort, "static", StaticSettings(), hashes=[cohort / "hashes.parquet"])
+    assert (cohort / "static/learnt_from.txt").read_text() == ""
 
 
 def test_a_pair_of_ed_and_es_is_no_cycle_to_learn_from(cohort):

@@ -29,6 +29,23 @@ def test_loss_of_an_untrained_field_is_the_weighted_power_of_the_reference(toy_h
     torch.testing.assert_close(matching_loss(network, batch), expected)
 
 
+def test_without_scaled_axes_the_loss_is_eq_9_times_a_constant(toy_hearts):
+    """A field's error along one axis counts by its square in mm, whatever the velocity along that axis."""
+    batch = MatchingBatch.of(toy_hearts(2), np.array([[0.1, 0.6], [0.3, 0.9]]), heart_weight=0.0)
+    network = VelocityField(TINY)
+    network.sigma.copy_(torch.tensor([0.5, 20.0, 40.0]))
+    constant = network.sigma.square().mean()
+    seen = []
+    for axis in range(3):
+        target = torch.zeros_like(batch.target)
+        target[:, :, axis] = 3.0
+        seen.append(matching_loss(network, replace(batch, target=target), scaled_axes=False) * constant)
+    torch.testing.assert_close(torch.stack(seen), torch.full((3,), 3.0**2 / 3))
+    plain = matching_loss(network, batch, scaled_axes=False) * constant
+    valid = batch.weight[:, None, None] > 0
+    torch.testing.assert_close(plain, batch.target.square()[valid.expand_as(batch.target)].mean())
+
+
 def test_velocity_scale_is_the_root_mean_square_in_the_heart(toy_hearts):
     hearts = toy_hearts(2, end_systole=0.4, amplitude=5.0, moved_mm=0.0)
     scale = velocity_scale(hearts)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -70,6 +72,10 @@ def test_field_is_periodic_and_each_subject_and_phase_stands_alone(changes, mode
         ({"anatomy": False}, {"beat", "rate"}),
         ({"anatomy": False, "ecg": "spatial"}, {"beat", "rate"}),
         ({"anatomy": False, "ecg": "none"}, set()),
+        ({"anatomy": "zeros"}, {"beat", "rate"}),
+        ({"anatomy": "zeros", "ecg": "spatial"}, {"beat", "rate"}),
+        ({"anatomy": "zeros", "ecg": "none"}, set()),
+        ({"ecg_local": False, "rr_scalar": False}, {"beat", "anchor"}),  # to the letter of the paper
     ],
 )
 def test_each_setting_opens_exactly_its_own_path(changes, heard, modes):
@@ -90,6 +96,40 @@ def test_each_setting_opens_exactly_its_own_path(changes, heard, modes):
     }
     assert {name for name, other in changed.items() if not torch.equal(other, reference)} == heard
     assert not torch.equal(run(valid=valid * torch.arange(6).ge(2)), reference)
+
+
+@torch.no_grad()
+@both_ways_in_time
+def test_zeros_in_place_of_the_anatomy_leave_all_the_rest(modes):
+    """The same weights give the same velocity as a whole field whose features of the anatomy are set to zero."""
+    whole, without = awake(modes=modes), awake(modes=modes, anatomy="zeros")
+    kept = {name: value for name, value in whole.state_dict().items() if not name.startswith("anatomy.")}
+    without.load_state_dict(kept)
+    condition = whole._inputs(*inputs())
+    condition = replace(condition, reference=[torch.zeros_like(features) for features in condition.reference])
+    if modes:
+        embedding = whole.still + condition.code
+        condition = replace(condition, maps=whole.modes.spread(whole._unet(condition, embedding)))
+    phase = torch.tensor([[0.1, 0.6]] * 2)
+    expected = whole(phase, condition)
+    torch.testing.assert_close(without(phase, without.encode(*inputs())), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(whole(phase, whole.encode(*inputs())), expected, atol=1e-3)
+
+
+@torch.no_grad()
+@both_ways_in_time
+def test_an_ecg_in_the_spatial_branch_has_no_part_in_time(modes):
+    """Phase alone decides what scales the blocks, and the courses of modes; the anatomy's features hear the ECG."""
+    phase = torch.tensor([[0.1, 0.6]] * 2)
+    anchor, valid, beat, rr_ms, features = inputs()
+    for how, hears in (("temporal", True), ("spatial", False)):
+        network = awake(modes=modes, ecg=how)
+        one, other = (network.encode(anchor, valid, which, rr_ms, features) for which in (beat, beat.flip(0)))
+        embedded = [network._embedding(phase, condition) for condition in (one, other)]
+        assert torch.equal(*embedded) is not hears
+        if modes:
+            assert torch.equal(*(network.courses(phase, condition) for condition in (one, other))) is not hears
+        assert any(not torch.equal(*maps) for maps in zip(one.reference, other.reference)) is not hears
 
 
 @torch.no_grad()

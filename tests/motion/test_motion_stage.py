@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cof.artefacts.parquet import write_table
 from cof.cine.grid import INTENSITY_UNIT, write_grid
 from cof.cine.volume import Cine, uniform_times, write_cine, write_labels
 from cof.config.motion import PathSettings, RefinementSettings, RegistrationSettings
@@ -46,7 +47,7 @@ def cohort(ring, tmp_path):
     return tmp_path
 
 
-def _train(root, out="toppr", settings=QUICK, seed=0):
+def _train(root, out="toppr", settings=QUICK, seed=0, hashes=None):
     batches = ("b000", "b001")
     train(
         subjects=root / "subjects.parquet",
@@ -58,14 +59,19 @@ def _train(root, out="toppr", settings=QUICK, seed=0):
         work=root / "work",
         settings=settings,
         seed=seed,
+        hashes=hashes,
     )
 
 
 def test_training_and_registration_of_a_cohort(cohort):
+    found = [("ring-0", "e0", "a0"), ("ring-1", "", "a1"), ("ring-2", "e2", "a2"), ("lone-0", "e3", "a3")]
+    write_table(cohort / "hashes.parquet", pd.DataFrame(found, columns=["subject", "ecg", "anchor"]), {})
     # How paths are made later is no part of a training.
-    _train(cohort, settings=QUICK.model_copy(update={"path": PathSettings(harmonics=3)}))
+    path = PathSettings(harmonics=3)
+    _train(cohort, settings=QUICK.model_copy(update={"path": path}), hashes=[cohort / "hashes.parquet"])
     names = {path.name for path in (cohort / "toppr").glob("[!.]*")}
-    assert names == {"weights.safetensors", "settings.json", "log.csv"}
+    assert names == {"weights.safetensors", "settings.json", "log.csv", "learnt_from.txt"}
+    assert (cohort / "toppr/learnt_from.txt").read_text().split() == ["a0", "a1", "e0"]
     record = json.loads((cohort / "toppr" / "settings.json").read_text())
     assert record["subjects"] == 2
     assert record["provenance"]["config_hash"]

@@ -13,6 +13,7 @@ from ring_hearts import BATCH, FRAMES, SPACING, SPLITS, amplitude_mm, ring_heart
 from cof.artefacts.parquet import read_table, write_table
 from cof.cine.volume import write_labels
 from cof.config import load, parse
+from cof.config.metrics import DEFINITIONS_VERSION
 from cof.metrics.overlap import dice
 from cof.quality.plausibility import CHECKS, Heart, measure
 from cof.report import origins
@@ -111,7 +112,7 @@ def patients(tiny_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             path = results / f"metrics/{model}/{batch}.parquet"
             rows = read_table(path)
             more = rows[rows["metric"] == "ssim"].assign(metric="dice", structure="LV")
-            write_table(path, pd.concat([rows, more]).assign(version="2"), {})
+            write_table(path, pd.concat([rows, more]).assign(version=DEFINITIONS_VERSION), {})
     chosen = parse(config)
     for name, settings in chosen.tables.items():
         make_table(
@@ -244,6 +245,10 @@ def test_few_subjects_are_said_and_the_impossible_is_left_out(patients: Path, pa
     printed = (patients / "results/tables/table1.md").read_text()
     assert "Only 2 subjects, fewer than 10" in printed
     assert f"{NOTICE}: 32 simulated hearts (weights/bench)." in printed
+    unknown = "Whether it has learnt from held-out subjects of this run is unknown: it has no learnt_from.txt."
+    assert printed.count(unknown) == page.text["head"].count(unknown) == 1
+    run = Results(patients / "results", load(patients / "results/config.json"))
+    assert {name: held_out for name, *_, held_out in origins.networks(run)}["nnU-Net, the labeller"] == "unknown"
     empty = (patients / "results/tables/exact.md").read_text()
     assert "Left out: none of its metrics is defined for these hearts." in empty
     assert "| COF" not in empty
@@ -261,7 +266,7 @@ def test_a_run_of_its_own_cohort_has_no_banner(tiny_results: Path, tmp_path: Pat
     assert origins.models_banner(run, {"cof": "COF"}) == []
     assert experts.context(Sources(run, Assets(tmp_path))) is None
     assert origins.labeller_heading(run) == "The labeller on participants that it never saw"
-    assert ("nnU-Net, the labeller", "simulated hearts", "unknown", "this run") in origins.networks(run)
+    assert ("nnU-Net, the labeller", "simulated hearts", "unknown", "this run", "none") in origins.networks(run)
 
 
 def test_hearts_of_a_sheet_are_called_what_it_states(patients: Path, tmp_path: Path) -> None:

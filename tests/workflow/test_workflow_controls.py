@@ -80,12 +80,14 @@ def test_what_another_run_has_not_trained_is_trained_here(tmp_path: Path) -> Non
     files = [str(SCALES / "bench.yaml"), str(tmp_path / "own.yaml")]
     run = snakemake(tmp_path, "-n", "--configfile", *files, "--", "table1")
     counts = jobs(run.stdout)
-    assert (run.stdout + run.stderr).count("trained: ") == 1
+    assert (run.stdout + run.stderr).count("trained: ") == 2
     assert "trained: models/cof as trained there, with iterations 7 (here 600)" in run.stdout + run.stderr
+    assert "whether labeller, registrations/toppr, models/cof learnt from held-out subjects of this" in run.stdout
     (tmp_path / "elsewhere/registrations/toppr/settings.json").write_text("{}")
     refused = snakemake(tmp_path, "-n", "--configfile", *files, "--", "table1", check=False)
     assert "trained: elsewhere/registrations/toppr/settings.json does not hold the" in refused.stdout + refused.stderr
     assert not {"labeller", "toppr"} & counts.keys()
+    assert counts["overlap"] == counts["hashes"] == counts["label"]
     assert (counts["borrow"], counts["train"]) == (3, 4)  # random, static, mean motion and oracle
 
 

@@ -90,7 +90,7 @@ def test_table_three_trains_every_variant_once(tmp_path: Path) -> None:
     variants = REPOSITORY / "workflow/config/table3.yaml"
     done = snakemake(tmp_path, "-n", "table3", config=TINY, more=variants)
     counts = jobs(done.stdout)
-    assert (counts["toppr"], counts["train"], counts["table"]) == (6, 8, 1)
+    assert (counts["toppr"], counts["train"], counts["table"]) == (6, 10, 1)
 
 
 def test_anchors_train_two_models_and_apply_them_at_other_phases(tmp_path: Path) -> None:

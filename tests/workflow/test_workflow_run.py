@@ -16,6 +16,9 @@ import yaml
 from running import ENVIRONMENT, FEWER, REPOSITORY, TINY, fingerprints, snakemake
 from test_workflow_dag import jobs
 
+from cof.artefacts.contents import HASHES, read_learnt
+from unseen import BENCH
+
 pytestmark = pytest.mark.slow
 
 MODELS = ("cof", "random", "static", "mean_motion", "oracle")
@@ -41,6 +44,42 @@ def test_no_training_subject_is_generated(finished: Path) -> None:
     made = {path.name.split(".")[0] for path in (results / "twins").rglob("*.nii")}
     assert made
     assert set(subjects[sorted(made)]) == {"test"}
+
+
+def test_networks_record_the_hashes_of_training_subjects_alone(finished: Path) -> None:
+    results = finished / "results/tiny"
+    hashes = pd.read_parquet(results / "hashes")
+    training = set(pd.read_parquet(results / "cohort/subjects.parquet").query("split == 'train'")["subject"])
+    theirs = hashes[hashes["subject"].isin(training)]
+    known = set(theirs[["ecg", "anchor"]].to_numpy().ravel())
+    learnt = {name: read_learnt(results / name) for name in ("labeller", "registrations/toppr", "models/cof")}
+    assert all(found and found <= known for found in learnt.values())
+    assert learnt["registrations/toppr"] >= set(theirs["anchor"]) - {""}
+    assert read_learnt(results / "models/static") == frozenset()
+
+
+def test_a_borrowed_network_that_has_learnt_from_a_held_out_subject_ends_the_run(tmp_path: Path) -> None:
+    """The subject is known by its ECG; nothing is labelled, and the subject's name is in a table only."""
+    own = {"results": "results/own", "trained": "elsewhere", "phantom": {"train": 0, "validation": 0, "test": 2}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    for record in ("labeller/labeller.json", "registrations/toppr/settings.json", "models/cof/settings.json"):
+        copied = tmp_path / "elsewhere" / record
+        copied.parent.mkdir(parents=True)
+        copied.write_bytes((BENCH / record).read_bytes())
+        copied.with_name(HASHES).write_text("")
+    hashed = "results/own/hashes/b000.parquet", "results/own/hashes/b001.parquet"
+    snakemake(tmp_path, "--cores", "2", *hashed, more=tmp_path / "own.yaml")
+    found = pd.concat(pd.read_parquet(tmp_path / path) for path in hashed).set_index("subject")
+    (tmp_path / "elsewhere/models/cof" / HASHES).write_text(found.loc["sub-0002-v2", "ecg"] + "\n")
+    labels = "results/own/labels/b000", "results/own/labels/b001"
+    done = snakemake(tmp_path, "--cores", "2", *labels, more=tmp_path / "own.yaml", check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert re.search(r"1 of \d held-out subjects of this batch are among those that borrowed networks", said)
+    assert "(results/own/models/cof from 1)" in said
+    assert not re.search(r"rule label:", said)
+    (listed,) = (tmp_path / "results/own/logs/overlap").glob("*.parquet")
+    assert list(pd.read_parquet(listed)["subject"]) == ["sub-0002-v2"]
 
 
 def test_the_key_is_protected(finished: Path) -> None:

@@ -217,6 +217,14 @@ def calibration(wildcards):
     return f"{R}/intervals/{wildcards.model}.json" if calibrated else []
 
 
+def overlap_check(wildcards):
+    """Return the check that no borrowed network has learnt from a batch's held-out subjects; empty if none is borrowed.
+
+    Labelling waits for it, and so everything that takes long.
+    """
+    return f"{R}/overlap/{wildcards.batch}.json" if CONFIG.trained else []
+
+
 def own_fields(wildcards):
     """Return the subjects' own registered motion, for a family (an oracle) that may use it; else empty."""
     model = CONFIG.models[wildcards.model]

@@ -4,6 +4,7 @@ rule labeller:
         subjects=rules.cohort.output.subjects,
         cine=batches(rules.cine.output.cine),
         annotations=batches(rules.cine.output.annotations),
+        hashes=batches(rules.hashes.output.table),
     output:
         labeller=directory(f"{R}/labeller"),
     log:
@@ -27,6 +28,7 @@ rule labeller:
 rule label:
     """Label every frame with nnU-Net."""
     input:
+        overlap_check,
         cine=rules.cine.output.cine,
         labeller=f"{R}/labeller",
     output:

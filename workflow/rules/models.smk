@@ -7,6 +7,7 @@ rule train:
         grid=batches(rules.grid.output.grid),
         labels=batches(rules.label.output.labels),
         fields=model_fields,
+        hashes=batches(rules.hashes.output.table),
         base=base_model,
     output:
         model=directory(f"{R}/models/{{model}}"),

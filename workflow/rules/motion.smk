@@ -10,6 +10,7 @@ rule toppr:
             if CONFIG.registrations[wildcards.registration].lambda_labels
             else []
         ),
+        hashes=batches(rules.hashes.output.table),
         labeller=f"{R}/labeller",
     output:
         weights=directory(f"{R}/registrations/{{registration}}"),

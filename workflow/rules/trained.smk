@@ -38,6 +38,33 @@ if CONFIG.trained:
             " && mv {output:q}.part {output:q}) 2> {log:q}"
 
     localrules:
+        overlap,
+
+    rule overlap:
+        """Refuse borrowed networks that have learnt from held-out subjects of this run."""
+        input:
+            [f"{R}/{name}" for name in BORROWED],
+            sheet=rules.batch.output.sheet,
+            hashes=rules.hashes.output.table,
+        output:
+            f"{R}/overlap/{{batch}}.json",
+        log:
+            f"{R}/logs/overlap/{{batch}}.log",
+        benchmark:
+            f"{R}/benchmarks/overlap/{{batch}}.tsv"
+        conda:
+            "../../envs/cof.yaml"
+        params:
+            **cof(
+                "overlap",
+                artefact=[f"{R}/{name}" for name in BORROWED],
+                names=lambda wildcards: f"{R}/logs/overlap/{wildcards.batch}.parquet",
+            ),
+        shell:
+            # The error is also printed, since it is about the choice of the run's networks.
+            "exec {params.command} {params.options} > >(tee {log:q}) 2>&1"
+
+    localrules:
         borrow_intervals,
 
     ruleorder: borrow_intervals > intervals

@@ -17,7 +17,8 @@ ORIGINS = (SIMULATED, REAL)
 LEARNT_FROM = "learnt_from"
 # File beside a network that a run has borrowed.
 BORROWED = "borrowed.json"
-_RECORDS = ("labeller.json", "settings.json")
+# Record in the folder of a trained artefact: of the labeller, or of a registration or model.
+RECORDS = ("labeller.json", "settings.json")
 
 
 def origins(cohort: pd.DataFrame) -> pd.Series:
@@ -71,7 +72,7 @@ class Origin:
 
         It is unknown for an artefact that was trained before origins were recorded.
         """
-        file = next((folder / name for name in _RECORDS if (folder / name).is_file()), None)
+        file = next((folder / name for name in RECORDS if (folder / name).is_file()), None)
         if file is None:
             return None
         borrowed = folder / BORROWED

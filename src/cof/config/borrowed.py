@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from cof.artefacts.contents import HASHES, read_learnt
 from cof.artefacts.provenance import differences
 from cof.config import Config
 from cof.config.base import Settings
@@ -70,8 +71,8 @@ def borrow(config: Config) -> tuple[Config, list[str], list[str]]:
         config: the configuration; `trained` may name another run's results.
 
     Returns:
-        The configuration, the names of the borrowed artefacts, and one remark per group of settings that differs from
-        the configured one.
+        The configuration, the names of the borrowed artefacts, and remarks: one per group of settings that differs from
+        the configured one, and one on the artefacts that do not record which subjects they have learnt from.
 
     Raises:
         UsageError: the folder holds nothing of the configuration, or an artefact does not record its settings, is of
@@ -107,6 +108,11 @@ def borrow(config: Config) -> tuple[Config, list[str], list[str]]:
     if config.cohort.sheet and config.cohort.split is None and not set(_networks(config)) - {one.name for one in found}:
         changed["cohort"] = config.cohort.model_copy(update={"split": {"test": 1.0}})
     said = [f"{name} as trained there, with {', '.join(others)}" for name, others in remarks.items() if others]
+    if unknown := [artefact.name for artefact in found if read_learnt(folder / artefact.name) is None]:
+        said.append(
+            f"whether {', '.join(unknown)} learnt from held-out subjects of this cohort is unknown, since {folder} has "
+            f"no {HASHES} of them"
+        )
     if "cohort" in changed:
         said.append(
             "no network is trained here: subjects whose sheet names no split go into the test split (cohort.split)"

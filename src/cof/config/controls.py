@@ -60,6 +60,22 @@ class ScaledMotionSettings(FamilySettings):
     )
 
 
+class RidgeSettings(FamilySettings):
+    """Baseline: ridge regression of the motion on the anchor's anatomy, the RR interval and the sex; no network."""
+
+    implementation = "cof.models.controls.ridge:RidgeFamily"
+    learns_from = frozenset({"displacement"})
+    anchors = "ed"
+
+    family: Literal["ridge"] = "ridge"
+    registration: str = Field("toppr", description="the registration whose motion is predicted")
+    components: Count = Field(
+        10,
+        description="principal components of the anchor's aligned labels, used as regressors beside volumes and size; "
+        "always fewer than the training hearts",
+    )
+
+
 class ShuffledSettings(FamilySettings):
     """Control: a trained model that gets the ECG of another held-out participant."""
 

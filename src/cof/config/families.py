@@ -27,6 +27,7 @@ FAMILIES = {
     "random": "cof.config.controls:RandomSettings",
     "mean_motion": "cof.config.controls:MeanMotionSettings",
     "scaled_motion": "cof.config.controls:ScaledMotionSettings",
+    "ridge": "cof.config.controls:RidgeSettings",
     "shuffled": "cof.config.controls:ShuffledSettings",
     "anchored": "cof.config.controls:AnchoredSettings",
     "true_ef": "cof.config.controls:TrueEfSettings",

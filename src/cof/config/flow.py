@@ -28,7 +28,11 @@ class VelocitySettings(Settings):
         "network then runs once per heart. With 0 the phase scales every residual block, as in the paper, and the "
         "network runs once per phase",
     )
-    anatomy: bool = Field(True, description="use reference-anatomy features (REA); false is the ablation w/o REA")
+    anatomy: Literal[True, False, "zeros"] = Field(
+        True,
+        description="use reference-anatomy features (REA); zeros: feed zeros in their place, the paper's ablation w/o "
+        "REA; false: leave out their encoder and their fusion too",
+    )
     ecg: Literal["temporal", "spatial", "features", "rate", "none"] = Field(
         "temporal",
         description="how the ECG enters. temporal: its cycle, with the embedding of the phase; spatial: its cycle, "
@@ -135,6 +139,11 @@ class CofSettings(MotionSettings, FamilySettings):
         ge=0,
         description="weight of the error of the displacement (the integrated velocity), added to the error of the "
         "velocity; 0 is the paper's eq (9)",
+    )
+    scaled_axes: bool = Field(
+        True,
+        description="divide the error along each axis by the root mean square of the velocity along it; false: a "
+        "millimetre counts alike along all axes, as in the paper's eq (9)",
     )
     ode: OdeSettings = OdeSettings()
 

@@ -6,12 +6,13 @@ from functools import partial
 
 import numpy as np
 
+from cof.artefacts.contents import write_learnt
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import whole_folder
 from cof.artefacts.origin import LEARNT_FROM, learnt_from
 from cof.artefacts.provenance import digest, stamp
 from cof.cine.volume import read_cine, write_labels
-from cof.cohort import EveryFolder
+from cof.cohort import EveryFolder, EveryHashes
 from cof.config.data import LabelSettings
 from cof.errors import CofError, Reason, UsageError
 from cof.heart.structures import STRUCTURES
@@ -30,15 +31,16 @@ def train(
     work: Work,
     settings: SettingsOf[LabelSettings],
     seed: Seed = 0,
+    hashes: EveryHashes = None,
 ) -> None:
     """Train nnU-Net v2 (2D) on the annotated ED and ES stacks of the training subjects.
 
     Args:
         subjects: the annotated subjects of the training split are used. With `held_out: null`, those of the validation
             split evaluate the trained network.
-        cine, annotations, settings: as annotated.
-        out: an nnU-Net model folder, `log.csv` (one row per epoch) and `labeller.json` (hashes, Dice and volume bias on
-            the held-out participants, origin of the training hearts, provenance).
+        cine, annotations, settings, hashes: as annotated.
+        out: an nnU-Net model folder, `log.csv` (one row per epoch), `labeller.json` (hashes, Dice and volume bias on
+            the held-out participants, origin of the training hearts, provenance) and `learnt_from.txt`.
         work: folder of preprocessed data and checkpoints. A killed training with the same data, settings and seed
             resumes from it. What belongs to this training is removed when it is done.
         seed: seed of split, weights, sampling and augmentation.
@@ -72,6 +74,7 @@ def train(
     root = work / digest([provenance, seed, sorted(held_out), dataset.fingerprint(cases)])
     training.prepare(cases, held_out, settings, root)
     tests = [case for case in cases if case.participant in held_out]
+    learnt = sorted({case.subject for case in cases if case.participant not in held_out})
     with whole_folder(out) as folder:
         training.fit(root, settings, seed, folder).to_csv(folder / "log.csv", index=False, float_format="%.6g")
         description = {
@@ -85,8 +88,9 @@ def train(
                 "held_out": sorted(held_out),
             },
             "left_out": exclusions.rows,
-            LEARNT_FROM: learnt_from(subjects, [case.subject for case in cases if case.participant not in held_out]),
+            LEARNT_FROM: learnt_from(subjects, learnt),
         }
+        write_learnt(folder, hashes, learnt)
         artefact.describe(folder, description)
         labeller = Labeller.load(folder, settings.mirroring)
         with Progress("labelling the held-out participants", None):

@@ -1,5 +1,6 @@
 """Affine maps between hearts: the displacement after a map, and the pose of a heart in its anchor."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,23 @@ class HeartPose:
         var_z, var_y, var_x = places.var(0)
         in_plane = float(np.sqrt((var_y + var_x) / 2))
         return cls((float(z), float(y), float(x)), (float(np.sqrt(var_z)), in_plane, in_plane))
+
+    @classmethod
+    def mean(cls, poses: Sequence["HeartPose"]) -> "HeartPose":
+        """Return the pose with the mean position and the mean size of several."""
+        z, y, x = np.mean([pose.centre_mm for pose in poses], 0).tolist()
+        size_z, size_y, size_x = np.mean([pose.size_mm for pose in poses], 0).tolist()
+        return cls((z, y, x), (size_z, size_y, size_x))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors for `of_tensors`."""
+        return {name: torch.tensor(values, dtype=torch.float64) for name, values in vars(self).items()}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> "HeartPose":
+        """Make the pose from the result of `tensors`."""
+        (z, y, x), (size_z, size_y, size_x) = tensors["centre_mm"].tolist(), tensors["size_mm"].tolist()
+        return cls((z, y, x), (size_z, size_y, size_x))
 
     def onto(self, other: "HeartPose") -> AffineMaps:
         """Return the map from positions around this heart to the corresponding positions around `other`."""

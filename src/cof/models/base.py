@@ -26,7 +26,7 @@ class SubjectEcg:
         beat: float32 [12, L] mV, one R-R cycle.
         rr_ms: RR interval of the ECG cycle.
         features: float32 [12], features of the cycle by `cof.ecg.features`; NaN where not measurable.
-        sex: "M", "F" or "", as stated in the ECG file. It only defines strata; no family generates from it.
+        sex: "M", "F" or "", as stated in the ECG file. It defines strata, and the family `ridge` generates from it.
 
     An absent ECG has NaN in `beat` and `rr_ms`; `absent` makes one.
     """

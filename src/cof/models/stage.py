@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cof.artefacts.contents import write_learnt
 from cof.artefacts.folders import MANIFEST, whole_folder
 from cof.artefacts.markup import markdown_lines
 from cof.artefacts.origin import LEARNT_FROM, Origin, learnt_from
@@ -16,7 +17,7 @@ from cof.artefacts.parquet import read_table
 from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
 from cof.cine.volume import shows_cycle
-from cof.cohort import SPLITS, EveryFolder, EveryTable, OfEveryBatch
+from cof.cohort import SPLITS, EveryFolder, EveryHashes, EveryTable, OfEveryBatch
 from cof.config.families import package
 from cof.config.models import ModelSettings
 from cof.errors import UsageError
@@ -54,6 +55,7 @@ def train(
         Folder(),
         Read(list[Path], tuple),
     ] = (),
+    hashes: EveryHashes = None,
     seed: Seed = 0,
     curves: Curves = None,
     devices: Devices = "auto",
@@ -62,8 +64,8 @@ def train(
 
     Args:
         subjects: table of the cohort; subjects that an earlier stage left out are skipped.
-        beats, grid, labels, fields, work, curves: as annotated.
-        out: folder of `settings.json`, `card.md` and the files of the family.
+        beats, grid, labels, fields, hashes, work, curves: as annotated.
+        out: folder of `settings.json`, `card.md`, `learnt_from.txt` and the files of the family.
         settings: settings of the model; they name its family.
         base: folder of the model that the family applies; it is copied into the new model.
         members: folders of the members of an ensemble; they are copied into it under their names.
@@ -154,6 +156,7 @@ def train(
     own = shutil.ignore_patterns(MANIFEST)
     with whole_folder(out) as folder:
         save(folder)
+        write_learnt(folder, hashes, train.subjects)
         if base is not None:
             shutil.copytree(base, folder / MODEL, ignore=own)
         for member in members:

@@ -12,6 +12,7 @@ import torch
 import typer
 from safetensors.torch import load_model, save_model
 
+from cof.artefacts.contents import write_learnt
 from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import beside, whole_folder
 from cof.artefacts.origin import LEARNT_FROM, learnt_from
@@ -19,7 +20,7 @@ from cof.artefacts.provenance import digest, stamp
 from cof.artefacts.sources import source
 from cof.cine.grid import Placement, label_shares, nearest_frame, read_grid
 from cof.cine.volume import read_labels
-from cof.cohort import EveryFolder, OfEveryBatch
+from cof.cohort import EveryFolder, EveryHashes, OfEveryBatch
 from cof.config.motion import PathSettings, RegistrationSettings
 from cof.errors import CofError, Reason, UsageError
 from cof.inputs import Batch, Folder
@@ -67,15 +68,16 @@ def train(
         Folder(),
         OfEveryBatch(needed=False),
     ] = (),
+    hashes: EveryHashes = None,
     devices: Devices = "auto",
 ) -> None:
     """Train one variant of TOPPR on the training split.
 
     Args:
         subjects: table of the cohort; subjects that an earlier stage left out are skipped.
-        cine, labels, grid, curves: as annotated.
+        cine, labels, grid, curves, hashes: as annotated.
         labeller: folder of the labeller, which is the frozen teacher.
-        out: folder of `weights.safetensors`, `settings.json` and `log.csv` (one row per iteration).
+        out: folder of `weights.safetensors`, `settings.json`, `log.csv` (one row per iteration) and `learnt_from.txt`.
         work: folder of checkpoints. A killed training with the same data, code, settings and seed resumes from it. The
             checkpoint is removed when the training is done.
         settings: settings of the variant; the training does not use its `path`.
@@ -115,6 +117,7 @@ def train(
     with whole_folder(out) as folder:
         save_model(network, str(folder / WEIGHTS))
         table.to_csv(folder / LOG, index=False, float_format="%.6g")
+        write_learnt(folder, hashes, [subject.name for subject in files])
         record = {
             "settings": settings.model_dump(mode="json"),
             "shape": list(data[0].placement.shape),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cof.artefacts.contents import overlap_notice
 from cof.artefacts.origin import SIMULATED, UNKNOWN, Origin, origins
 from cof.artefacts.parquet import read_provenance, read_table, read_tables
 from cof.cine.volume import Cine
@@ -74,6 +75,10 @@ class Results:
     def origin(self, folder: str) -> Origin | None:
         """Return the origin of `labeller`, `registrations/{name}` or `models/{name}`; None if it is absent."""
         return Origin.read(self.root / folder)
+
+    def overlap_notice(self, folder: str) -> str:
+        """Return a sentence if such an artefact may have learnt from held-out subjects of this run; "" otherwise."""
+        return overlap_notice(self.root / folder)
 
     @cached_property
     def batches(self) -> list[str]:

@@ -26,6 +26,7 @@ from cof.config.evaluation import EvaluationSettings
 from cof.heart.function import time_to_end_systole, ventricular_function
 from cof.inputs import File, Folder
 from cof.models.controls.scaled import EfRegression
+from cof.models.controls.standard import Standard
 from cof.options import Key, OutFile, SettingsText, Subjects
 from cof.tables.bootstrap import Estimate
 from cof.tables.statistics import mean, r2
@@ -174,8 +175,8 @@ def fit(question: Question, train: pd.DataFrame) -> dict[str, Any] | None:
         return None
     fitted = EfRegression.of(known[_columns(question, train)].to_numpy(float), known[question.target].to_numpy(float))
     return {
-        "centre": fitted.centre.tolist(),
-        "scale": [value if math.isfinite(value) else None for value in fitted.scale],
+        "centre": fitted.standard.centre.tolist(),
+        "scale": [value if math.isfinite(value) else None for value in fitted.standard.scale],
         "coefficients": fitted.coefficients.tolist(),
         "intercept": fitted.intercept,
     }
@@ -190,7 +191,7 @@ def answer(
         return None
     scale = np.array([math.inf if value is None else value for value in regression["scale"]])
     centre, coefficients = (np.array(regression[name]) for name in ("centre", "coefficients"))
-    ridge = EfRegression(centre, scale, coefficients, regression["intercept"])
+    ridge = EfRegression(Standard(centre, scale), coefficients, regression["intercept"])
     predicted = [ridge.predict(row) for row in known[_columns(question, test)].to_numpy(float)]
     pairs = np.column_stack([predicted, known[question.target]])
     estimate = Estimate.of(pairs, evaluation.bootstrap, evaluation.seed, question.statistic)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+from cof.artefacts.contents import overlap_notice
 from cof.artefacts.folders import whole_file
 from cof.artefacts.origin import Origin, labels_notice, origins
 from cof.artefacts.parquet import read_table
@@ -97,7 +98,7 @@ def make_table(
         attainable: result of `cof.tables.attainable`, for metrics that are compared with it.
         features: files of the features' batches, by model and for `real`, for tables with Fréchet distances.
         labeller: folder of the labeller. If it was trained on another cohort, a table whose numbers depend on its
-            labels gets a remark.
+            labels gets a remark, and another one if it may have learnt from the subjects of the table.
 
     Raises:
         UsageError: a metric or paper table is unknown, a model has no rows, metrics follow another version of the
@@ -131,7 +132,7 @@ def _labels_remark(labeller: Path, subjects: Path | None) -> tuple[str, ...]:
     if origin is None or not origin.foreign(kinds):
         return ()
     notice = labels_notice(origin)
-    return (f"{notice[0].upper()}{notice[1:]}: {origin.counted}.",)
+    return (*filter(None, (f"{notice[0].upper()}{notice[1:]}: {origin.counted}.", overlap_notice(labeller))),)
 
 
 def _rows(model: str, paths: list[Path]) -> Iterator[pd.DataFrame]:

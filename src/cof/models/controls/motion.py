@@ -159,19 +159,13 @@ class MeanMotionFamily:
     def load(self, folder: Path, settings: MeanMotionSettings) -> MeanMotionModel:
         """Load the mean motion in `folder`."""
         tensors = load_file(folder / WEIGHTS)
-        return MeanMotionModel(
-            tensors["displacement"], HeartPose(_triple(tensors["centre_mm"]), _triple(tensors["size_mm"]))
-        )
+        return MeanMotionModel(tensors["displacement"], HeartPose.of_tensors(tensors))
 
 
 def mean_motion_tensors(examples: Sequence[Example]) -> dict[str, Tensor]:
     """Return the tensors that a model stores: the mean motion and its pose."""
     displacement, pose = mean_motion(examples)
-    return {
-        "displacement": displacement,
-        "centre_mm": torch.tensor(pose.centre_mm, dtype=torch.float64),
-        "size_mm": torch.tensor(pose.size_mm, dtype=torch.float64),
-    }
+    return {"displacement": displacement} | pose.tensors()
 
 
 def mean_motion(examples: Sequence[Example]) -> tuple[Tensor, HeartPose]:
@@ -179,9 +173,7 @@ def mean_motion(examples: Sequence[Example]) -> tuple[Tensor, HeartPose]:
     canonical = examples[0].placement.spacing_mm
     spacing = motion_spacing(canonical)
     poses = [HeartPose.of(example.anchor_labels, canonical) for example in examples]
-    z, y, x = np.mean([pose.centre_mm for pose in poses], 0).tolist()
-    size_z, size_y, size_x = np.mean([pose.size_mm for pose in poses], 0).tolist()
-    mean_pose = HeartPose((z, y, x), (size_z, size_y, size_x))
+    mean_pose = HeartPose.mean(poses)
     frames = len(reference_path(examples[0]))
     shape = motion_shape(examples[0].placement.shape)
     total = torch.zeros(frames, 3, *shape, dtype=torch.float64)
@@ -203,8 +195,3 @@ def see_through(here: HeartPose, there: HeartPose, displacement: Tensor, spacing
     maps = here.onto(there)
     each = AffineMaps(maps.matrices.expand(len(displacement), -1, -1), maps.shifts.expand(len(displacement), -1))
     return map_displacement(each, displacement.float(), spacing_mm)
-
-
-def _triple(values: Tensor) -> Triple:
-    z, y, x = values.tolist()
-    return z, y, x

@@ -13,10 +13,10 @@ from cof.heart.structures import STRUCTURES
 from cof.models.base import Example, Generated, Save, Subject
 from cof.models.carried import scale_to_ef
 from cof.models.controls.motion import WEIGHTS, MeanMotionFamily, MeanMotionModel, mean_motion_tensors
+from cof.models.controls.standard import Standard
 from cof.training.run import Run
 
 PENALTIES = np.logspace(-2, 4, 25)
-_REGRESSION = ("centre", "scale", "coefficients", "intercept")
 
 
 def predictors(subject: Subject, which: str) -> np.ndarray:
@@ -32,26 +32,32 @@ def predictors(subject: Subject, which: str) -> np.ndarray:
 class EfRegression:
     """Ridge regression of EF (%) on standardised predictors; a missing predictor gets its mean."""
 
-    def __init__(self, centre: np.ndarray, scale: np.ndarray, coefficients: np.ndarray, intercept: float) -> None:
-        self.centre, self.scale, self.coefficients, self.intercept = centre, scale, coefficients, intercept
+    def __init__(self, standard: Standard, coefficients: np.ndarray, intercept: float) -> None:
+        self.standard, self.coefficients, self.intercept = standard, coefficients, intercept
 
     @classmethod
     def of(cls, values: np.ndarray, ef_pct: np.ndarray) -> "EfRegression":
         """Fit the regression to predictors [N, P] and EF [N] in %; the leave-one-out error chooses the penalty."""
-        columns = values.shape[1]
-        measured = np.isfinite(values)
-        count = np.maximum(measured.sum(0), 1)
-        centre = np.where(measured, values, 0).sum(0) / count
-        spread = np.sqrt((np.where(measured, values - centre, 0) ** 2).sum(0) / count)
-        scale = np.where(spread > 0, spread, np.inf)
-        if not columns:
-            return cls(centre, scale, np.empty(0), float(ef_pct.mean()))
-        fitted = RidgeCV(alphas=PENALTIES).fit(np.nan_to_num((values - centre) / scale), ef_pct)
-        return cls(centre, scale, fitted.coef_, float(fitted.intercept_))
+        standard = Standard.of(values)
+        if not values.shape[1]:
+            return cls(standard, np.empty(0), float(ef_pct.mean()))
+        fitted = RidgeCV(alphas=PENALTIES).fit(standard.apply(values), ef_pct)
+        return cls(standard, fitted.coef_, float(fitted.intercept_))
 
     def predict(self, values: np.ndarray) -> float:
         """Predict the EF in % from the predictors [P] of one subject."""
-        return float(np.nan_to_num((values - self.centre) / self.scale) @ self.coefficients + self.intercept)
+        return float(self.standard.apply(values) @ self.coefficients + self.intercept)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the tensors for `of_tensors`."""
+        values = vars(self.standard) | {"coefficients": self.coefficients, "intercept": self.intercept}
+        return {name: torch.as_tensor(value, dtype=torch.float64) for name, value in values.items()}
+
+    @classmethod
+    def of_tensors(cls, tensors: dict[str, torch.Tensor]) -> "EfRegression":
+        """Make the regression from the result of `tensors`."""
+        standard = Standard(tensors["centre"].numpy(), tensors["scale"].numpy())
+        return cls(standard, tensors["coefficients"].numpy(), float(tensors["intercept"]))
 
 
 class ScaledMotionModel:
@@ -88,16 +94,13 @@ class ScaledMotionFamily:
         told = [(predictors(example, settings.predictors), example.ef_pct) for example in train]
         values, ef_pct = np.stack([each for each, _ in told]), np.array([ef for _, ef in told], float)
         fitted = EfRegression.of(values, ef_pct)
-        tensors = {name: torch.as_tensor(getattr(fitted, name), dtype=torch.float64) for name in _REGRESSION}
-        tensors |= mean_motion_tensors(train)
+        tensors = fitted.tensors() | mean_motion_tensors(train)
         return lambda out: save_file(tensors, out / WEIGHTS)
 
     def load(self, folder: Path, settings: ScaledMotionSettings) -> ScaledMotionModel:
         """Load mean motion and regression in `folder`."""
-        tensors = load_file(folder / WEIGHTS)
-        centre, scale, coefficients, intercept = (tensors[name].numpy() for name in _REGRESSION)
         return ScaledMotionModel(
             MeanMotionFamily().load(folder, MeanMotionSettings(registration=settings.registration)),
-            EfRegression(centre, scale, coefficients, float(intercept)),
+            EfRegression.of_tensors(load_file(folder / WEIGHTS)),
             settings.predictors,
         )

@@ -75,7 +75,7 @@ class CofFamily:
         """Train by flow matching, as `cof.models.flow.training.fit` does."""
         from cof.models.flow import training  # here, because the import is slow and generation does not need it
 
-        objective = flow_matching(settings.displacement_weight)
+        objective = flow_matching(settings.displacement_weight, settings.scaled_axes)
         return saving(*training.fit(train, validation, settings, seed, run, objective))
 
     def load(self, folder: Path, settings: CofSettings) -> CofModel:

@@ -168,8 +168,10 @@ def reference_path(example: Example) -> DisplacementPath:
     return DisplacementPath(torch.from_numpy(example.displacement), example.anchor_phase)
 
 
-def matching_loss(network: VelocityField, batch: MatchingBatch, displacement_weight: float = 0.0) -> Tensor:
-    """Compute the weighted mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v along each axis.
+def matching_loss(
+    network: VelocityField, batch: MatchingBatch, displacement_weight: float = 0.0, scaled_axes: bool = True
+) -> Tensor:
+    """Compute the weighted mean of |v_theta - v*|^2 over positions and phases, in units of sigma_v.
 
     Args:
         network: the velocity field; with a displacement weight, it must be a field of modes.
@@ -177,10 +179,13 @@ def matching_loss(network: VelocityField, batch: MatchingBatch, displacement_wei
         displacement_weight: weight of a second term, the same mean of |int v_theta - u|^2 in units of sigma_v / 2 pi
             (the displacement of a sinusoidal motion with one period per cycle and velocity sigma_v). Eq (9) alone does
             not penalise small errors of equal sign, which add up over the cycle.
+        scaled_axes: take sigma_v of each axis; otherwise the root mean square of all three, which makes the loss
+            proportional to eq (9).
     """
     condition = network.encode(batch.anchor, batch.valid, batch.beat, batch.rr_ms, batch.features, batch.anchor_phase)
     predicted = network(batch.phase, condition)
-    scale = network.sigma[:, None, None, None]
+    sigma = network.sigma if scaled_axes else network.sigma.square().mean().sqrt().expand(AXES)
+    scale = sigma[:, None, None, None]
     known = batch.cycle[:, None, None, None, None, None]
     loss = weighted_mean(known * (predicted - batch.target) / scale, batch)
     if displacement_weight:

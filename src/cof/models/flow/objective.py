@@ -116,9 +116,11 @@ class Phases:
         return self.hearts(items)
 
 
-def loss(network: VelocityField, batch: MatchingBatch, displacement_weight: float = 0.0) -> Loss:
+def loss(
+    network: VelocityField, batch: MatchingBatch, displacement_weight: float = 0.0, scaled_axes: bool = True
+) -> Loss:
     """Compute the matching loss of a batch, and the weight of the batch in a mean over batches."""
-    return Loss(matching_loss(network, batch, displacement_weight), batch.weight.sum())
+    return Loss(matching_loss(network, batch, displacement_weight, scaled_axes), batch.weight.sum())
 
 
 @dataclass(frozen=True)
@@ -145,10 +147,10 @@ class Objective:
 FLOW_MATCHING = Objective(VelocityField, DisplacementPath.velocity)
 
 
-def flow_matching(displacement_weight: float) -> Objective:
-    """Return the objective of flow matching, with a weight of the displacement in the loss; 0 for none."""
+def flow_matching(displacement_weight: float, scaled_axes: bool = True) -> Objective:
+    """Return the objective of flow matching; the arguments are those of `matching_loss`."""
+    weighed = partial(loss, displacement_weight=displacement_weight, scaled_axes=scaled_axes)
     if not displacement_weight:
-        return FLOW_MATCHING
-    weighed = partial(loss, displacement_weight=displacement_weight)
+        return replace(FLOW_MATCHING, loss=weighed)
     entries = (*FLOW_MATCHING.entries, "courses")
     return replace(FLOW_MATCHING, loss=weighed, entries=entries, with_displacement=True)

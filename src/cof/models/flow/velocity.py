@@ -194,8 +194,8 @@ class VelocityField(nn.Module):
 
     The input is the position: normalised coordinates and the mask of valid slices. Phase and ECG scale and shift every
     residual block and the last layer. The anchor enters only by its features, which are fused at every level of encoder
-    and decoder, so a field with `anatomy: false` has no information about the anatomy. With `anchor: any`, the velocity
-    is that of the displacement to the anchor, whichever frame this is.
+    and decoder, so a field with `anatomy: false` or `anatomy: zeros` has no information about the anatomy. With
+    `anchor: any`, the velocity is that of the displacement to the anchor, whichever frame this is.
     """
 
     sigma: Tensor
@@ -219,11 +219,11 @@ class VelocityField(nn.Module):
             self.local = nn.Linear(embedding, embedding)
         if settings.ecg == "spatial":
             self.broadcast = nn.ModuleList(nn.Linear(embedding, width) for width in channels)
-        if settings.anatomy:
+        if settings.anatomy is True:
             self.anatomy = AnatomyEncoder(channels)
         if settings.ecg_dropout:
             self.absent = AbsentEcg(embedding)
-        self.fused = settings.anatomy or settings.ecg == "spatial"
+        self.fused = bool(settings.anatomy) or settings.ecg == "spatial"
 
         def blocks(width: int) -> nn.ModuleList:
             return nn.ModuleList(FilmBlock(width, width, embedding) for _ in range(settings.blocks))
@@ -281,7 +281,7 @@ class VelocityField(nn.Module):
         depth, rows, columns = anchor.shape[1:]
         shape = depth, rows // IN_PLANE, columns // IN_PLANE
         position = self.stem(position_channels(valid, shape).to(anchor))
-        reference = self.anatomy(anchor) if self.settings.anatomy else []
+        reference = self._reference(anchor, shape)
         if self.settings.ecg == "none":
             return Condition(position, reference, None, None)
         if self.settings.ecg == "features":
@@ -303,13 +303,16 @@ class VelocityField(nn.Module):
             tokens, code = self.absent(tokens, code, known)
         if self.settings.ecg == "spatial":
             spread = [layer(code)[:, :, None, None, None] for layer in self.broadcast]
-            if reference:
-                reference = [features + added for features, added in zip(reference, spread)]
-            else:
-                shapes = level_shapes(shape, self.strides)
-                reference = [added.expand(-1, -1, *shape) for added, shape in zip(spread, shapes)]
+            reference = [features + added for features, added in zip(reference, spread)]
             return Condition(position, reference, None, None)
         return Condition(position, reference, tokens if self.settings.ecg_local else None, code)
+
+    def _reference(self, anchor: Tensor, shape: tuple[int, int, int]) -> list[Tensor]:
+        """Return the features of the anchor at every level; zeros without anatomy, and none without fusion."""
+        if self.settings.anatomy is True:
+            return self.anatomy(anchor)
+        levels = zip(self.settings.channels, level_shapes(shape, self.strides)) if self.fused else ()
+        return [anchor.new_zeros(len(anchor), width, *size) for width, size in levels]
 
     def forward(self, phase: Tensor, condition: Condition) -> Tensor:
         """Predict velocities [B, P, 3, Z, Y/2, X/2] in mm per cycle (z, y, x) at phases [B, P] of B subjects."""
