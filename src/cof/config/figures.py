@@ -32,6 +32,8 @@ class FigureSettings(Settings):
 
 # What a figure reads, as paths below the results folder.
 METRICS = "metrics/{model}/{batch}.parquet"
+POPULATION_MEAN = "metrics/{population_mean}/{batch}.parquet"
+ECGS = "ecg/{batch}.parquet"
 
 
 @dataclass(frozen=True)
@@ -71,5 +73,48 @@ FIGURES: dict[str, PaperFigure] = {
         "structure is missing in either slice, so its n counts defined values. At ED the generated frame is the anchor "
         "itself: a model that begins at ED is exact there by construction.",
         (METRICS,),
+    ),
+    "spacing": PaperFigure(
+        "Segmentation against in-plane resolution",
+        "Three-dimensional Dice, IoU and 95th-percentile Hausdorff distance (HD95, in mm by the voxel spacing) of the "
+        "generated hearts' labels, compared with those of the real ones in every frame after the anchor and averaged "
+        "over frames, against the in-plane pixel spacing of the scan. Left: mean and SD over the subjects of bins of "
+        "equal width over the observed range, with their number n. Right: one point per subject; large outlined "
+        "markers are the bins' means; lines are least-squares fits over all subjects, with their slope and its 95 % "
+        "bootstrap interval over subjects.",
+        (METRICS,),
+    ),
+    "categories": PaperFigure(
+        "Functional agreement by ECG category",
+        "Pearson correlation r of generated with reference function of the LV over the subjects of each ECG category; "
+        "a subject may be in several categories. Boxes show the quartiles and whiskers the 2.5th and 97.5th percentile "
+        "of r in bootstrap resamples of the subjects; the point is r itself. The last panel shows the correlation of "
+        "generated and real LV volume curve of each subject, by the same percentiles over subjects; its point is the "
+        "mean. Beside the model are what r is without an ECG: the population-mean motion applied to the same anchor; "
+        "the reference EDV alone as predictor of each index; and the partial r of the model given that EDV. EDV is "
+        "known from the anchor, so r of EDV is 1 by construction for a model that begins at ED, and a correlation of "
+        "ESV, SV or CO is partly that of heart size. EF shows most.",
+        (METRICS, POPULATION_MEAN, ECGS),
+    ),
+    "agreement": PaperFigure(
+        "Agreement of function",
+        "Bland-Altman plots of the functional indices: the difference of generated and reference value against their "
+        "mean, one point per subject, with the bias (line) and the 95 % limits of agreement, bias ± 1.96 SD (dashes). "
+        "The table has mean absolute error (MAE), root of the mean squared error (RMSE), bias, limits of agreement, "
+        "Pearson's r, Spearman's rho and the intraclass correlation ICC(2,1) for absolute agreement, over all subjects "
+        "and over those of each ECG category; a subject may be in several. Both hearts are measured on labels of the "
+        "same labeller. The error of EDV and of LV mass is 0 by construction for a model that begins at ED, because "
+        "its first frame is the anchor.",
+        (METRICS, ECGS),
+        numbers_first=True,
+    ),
+    "curves": PaperFigure(
+        "Shape of the LV volume curve",
+        "Time to ES, peak ejection rate, peak filling rate and atrial kick (share of the filling volume after "
+        "diastasis) of the LV volume curve: generated against real, one point per subject, with the line of identity. "
+        "Open grey points are the population-mean motion, which knows no ECG. Both hearts have the RR interval of the "
+        "scan, so that a correlation of rates is partly that of heart rate and size. A subject without a defined value "
+        "of either heart is left out of a panel; n is the number of the others.",
+        (METRICS, POPULATION_MEAN),
     ),
 }

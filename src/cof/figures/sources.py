@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from cof.artefacts.parquet import read_table, read_tables
 from cof.config.evaluation import EvaluationSettings
-from cof.config.figures import METRICS, FigureSettings
+from cof.config.figures import ECGS, METRICS, FigureSettings
 from cof.config.metrics import DEFINITIONS_VERSION
+from cof.ecg.categories import ORDER
 from cof.errors import UsageError
 
 
@@ -81,6 +82,13 @@ class Sources:
                 )
             found.append(rows)
         return pd.concat([rows for rows in found if len(rows)] or found, ignore_index=True)
+
+    @cached_property
+    def categories(self) -> dict[str, list[str]]:
+        """Subjects of every ECG category, in the order of `cof.ecg.categories.ORDER`; a subject may be in several."""
+        table = self.table(ECGS, ["subject", "categories"])
+        found = {name: [one for one, of in zip(table["subject"], table["categories"]) if name in of] for name in ORDER}
+        return {name: sorted(subjects) for name, subjects in found.items() if subjects}
 
     def values(self, metric: str, structure: str = "", model: str | None = None) -> pd.Series:
         """Return one value per subject of a metric: the mean over its frames and slices, NaN left out.

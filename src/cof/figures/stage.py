@@ -16,7 +16,7 @@ from cof.config.evaluation import EvaluationSettings
 from cof.config.figures import FIGURES, FigureSettings
 from cof.config.metrics import DEFINITIONS_VERSION
 from cof.errors import UsageError
-from cof.figures import slice_ranks, style
+from cof.figures import agreement, categories, curves, slice_ranks, spacing, style
 from cof.figures.sources import NotDrawn, Sources
 from cof.options import ConfigHash, Read, Results, SettingsOf, SettingsText, says
 from cof.outputs import Form
@@ -43,6 +43,10 @@ class Drawing(Protocol):
 
 DRAWINGS: dict[str, Drawing] = {
     "slice_ranks": slice_ranks,
+    "spacing": spacing,
+    "categories": categories,
+    "agreement": agreement,
+    "curves": curves,
 }
 
 

@@ -1,6 +1,7 @@
 """Style of the figures: colours, type, and the bytes of SVG and PNG, which are the same in every run."""
 
 import io
+import math
 import textwrap
 from typing import Any
 
@@ -8,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from cof import __version__
+from cof.artefacts.markup import DASH
 
 WIDTH = 7.2  # of a page of two columns, in inches
 DPI = 300
@@ -49,6 +51,11 @@ _STYLE = {
     "figure.facecolor": "white",
     "image.interpolation": "none",
 }
+
+
+def number(value: float, form: str) -> str:
+    """Return a number as text, with a minus sign; a dash if it is undefined."""
+    return DASH if math.isnan(value) else f"{value:{form}}".replace("-", "−")
 
 
 def printed() -> Any:
