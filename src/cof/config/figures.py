@@ -34,6 +34,8 @@ class FigureSettings(Settings):
 METRICS = "metrics/{model}/{batch}.parquet"
 POPULATION_MEAN = "metrics/{population_mean}/{batch}.parquet"
 ECGS = "ecg/{batch}.parquet"
+BEATS = "beats/{batch}.parquet"
+TWINS, CINES, LABELS = "twins/{model}/{batch}", "cine/{batch}", "labels/{batch}"
 
 
 @dataclass(frozen=True)
@@ -116,5 +118,37 @@ FIGURES: dict[str, PaperFigure] = {
         "scan, so that a correlation of rates is partly that of heart rate and size. A subject without a defined value "
         "of either heart is left out of a panel; n is the number of the others.",
         (METRICS, POPULATION_MEAN),
+    ),
+    "cases": PaperFigure(
+        "Cases",
+        "Subjects of the ECG categories hypertrophy and ischaemia, chosen by rule and not by eye: of each category the "
+        "one with the median absolute EF error, and the one with the largest. Top: mid-ventricular slice of the real "
+        "and of the generated heart at ED and at ES (smallest real LV), each with the LV contour of the real (solid "
+        "blue) and of the generated labels (dashed orange). Bottom: LV volume over the cycle, real alone and both; "
+        "points mark ED and the smallest volume of each curve. At ED the generated frame of a model that begins there "
+        "is the anchor itself.",
+        (METRICS, ECGS, TWINS, CINES, LABELS),
+    ),
+    "panel": PaperFigure(
+        "One subject from the ECG to the heart",
+        "Top: lead II of the chosen R-R interval with its P, R, S and T waves; dashed lines mark the phases shown "
+        "below, which are phases of the scan's own cycle: ED, ES (smallest real LV), and the middle of systole and of "
+        "diastole. Left: the real stack at ED, from base to apex; the slices shown are framed. Right, for each phase a "
+        "basal, a mid-ventricular and an apical slice: real heart, generated heart, and the labels of both by the same "
+        "labeller (LV orange, myocardium green, RV blue). At ED the generated frame of a model that begins there is "
+        "the anchor itself.",
+        (METRICS, BEATS, TWINS, CINES, LABELS),
+    ),
+    "bullseye": PaperFigure(
+        "Regional function",
+        "Circumferential strain, radial strain and wall thickening in the 16 segments of the American Heart "
+        "Association, mean over subjects: of the real heart by its registered displacement, of the generated heart, "
+        "and, for simulated hearts, by the exact displacement. Strain is the change of length from ED to ES in % of "
+        "the length at ED. The segments are shown as a reader sees them: base outside, anterior on top, septum on the "
+        "left. Then "
+        "Pearson's r of generated with real over the subjects, in every segment; and the segments' means, generated "
+        "against real, with the line of identity. All motion is on the coarse grid of the displacement and "
+        "underestimates strain across the wall: compare hearts with each other, not levels.",
+        (METRICS,),
     ),
 }

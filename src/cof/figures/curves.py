@@ -61,9 +61,13 @@ def _scatter(axes: Axes, rows: pd.DataFrame, index: Index, model: str) -> None:
         axes.set_xticks([])
         axes.set_yticks([])
         return
-    null, colour = {"facecolors": "none", "edgecolors": "#9aa3ad", "linewidths": 0.5}, style.GENERATED
-    axes.scatter(mean["real"], mean["generated"], 9, **null, label="population mean")
-    axes.scatter(own["real"], own["generated"], 9, color=colour, alpha=0.7, linewidths=0, label=f"model {model}")
+    axes.scatter(
+        mean["real"], mean["generated"], 9, facecolors="none", edgecolors="#9aa3ad", linewidths=0.5,
+        label="population mean",
+    )  # fmt: skip
+    axes.scatter(
+        own["real"], own["generated"], 9, color=style.GENERATED, alpha=0.7, linewidths=0, label=f"model {model}"
+    )
     values = rows[["generated", "real"]].to_numpy(float)
     margin = 0.06 * (np.ptp(values) or 1)
     ends = values.min() - margin, values.max() + margin

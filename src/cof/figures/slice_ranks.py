@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from cof.figures import style
 from cof.figures.sources import NotDrawn, Sources
@@ -38,14 +39,15 @@ def data(sources: Sources) -> pd.DataFrame:
     if rows.empty:
         raise NotDrawn(f"the metrics of '{sources.model}' have no rows by slice rank, such as {next(iter(names))}")
     each = rows.groupby(["metric", "structure", "slice", "subject"])["value"].mean()
-    found = each.groupby(level=[0, 1, 2]).agg(["mean", "std", "count", "size"])
+    found = each.groupby(level=[0, 1, 2]).agg(["mean", "std", "count", "size"]).to_dict("index")
+    none = {"mean": math.nan, "std": math.nan, "count": 0, "size": 0}
     table = []
     for name, (measure, phase) in names.items():
         for structure in style.STRUCTURE:
             for rank in RANKS:
-                key = (name, structure, rank)
-                mean, sd, n, size = found.loc[key] if key in found.index else (math.nan, math.nan, 0, 0)
-                table.append((measure, phase, structure, rank, mean, sd, int(n), int(size)))
+                cell = found.get((name, structure, rank), none)
+                values = cell["mean"], cell["std"], int(cell["count"]), int(cell["size"])
+                table.append((measure, phase, structure, rank, *values))
     return pd.DataFrame(table, columns=["measure", "phase", "structure", "rank", "mean", "sd", "n", "subjects"])
 
 
@@ -55,7 +57,6 @@ def draw(frame: pd.DataFrame, sources: Sources) -> Figure:
     grid = figure.subplots(len(MEASURES), len(PHASES), sharex=True, sharey=True)
     for line, (measure, (printed, _)) in zip(grid, MEASURES.items()):
         top = 1.0 if measure != "hd95" else _top(frame[frame["measure"] == measure]["mean"])
-        shown = None
         for axes, phase in zip(line, PHASES):
             cells = frame[(frame["measure"] == measure) & (frame["phase"] == phase)]
             shown = _heatmap(axes, cells, _SHADES[measure], top, 3 if measure != "hd95" else 2)
@@ -75,15 +76,15 @@ def _top(values: pd.Series) -> float:
     return float(largest) if largest > 0 else 1.0
 
 
-def _heatmap(axes: Axes, cells: pd.DataFrame, shades: str, top: float, decimals: int) -> object:
+def _heatmap(axes: Axes, cells: pd.DataFrame, shades: str, top: float, decimals: int) -> AxesImage:
     values = cells.pivot(index="structure", columns="rank", values="mean").loc[list(style.STRUCTURE)]
-    counts = cells.pivot(index="structure", columns="rank", values="n").loc[list(style.STRUCTURE)]
+    counts = cells.pivot(index="structure", columns="rank", values="n").loc[list(style.STRUCTURE)].to_numpy(int)
     shown = axes.imshow(values, cmap=shades, vmin=0, vmax=top, aspect="auto")
     for (row, column), value in np.ndenumerate(values.to_numpy()):
         # White ink on the dark half of the scale.
         ink = "white" if value > 0.6 * top else style.INK
         text = "–" if math.isnan(value) else f"{value:.{decimals}f}"
-        for words, down, size in ((text, -0.1, 6.5), (f"n {counts.iat[row, column]}", 0.3, 4.8)):
+        for words, down, size in ((text, -0.1, 6.5), (f"n {counts[row, column]}", 0.3, 4.8)):
             cell = axes.text(column, row + down, words, ha="center", va="center", color=ink, fontsize=size)
             cell.set_in_layout(False)  # it is inside, and measuring it takes most of the layout's time
     axes.set_xticks(range(len(values.columns)), [str(rank) for rank in values.columns])
@@ -102,7 +103,8 @@ def remark(frame: pd.DataFrame, sources: Sources) -> str:
     subjects = int(frame["subjects"].max())
     said = [f"Model {sources.model}, {subjects} subject{'' if subjects == 1 else 's'}."]
     counts = frame.groupby(["measure", "phase"])["subjects"].max()
-    if lacking := [row_name(*key) for key, count in counts.items() if count == 0]:
+    pairs = [(measure, phase) for measure in MEASURES for phase in PHASES]
+    if lacking := [row_name(*pair) for pair in pairs if counts[pair] == 0]:
         said.append(f"The metrics lack the rows {', '.join(lacking)}.")
     hidden = frame[(frame["subjects"] > frame["n"])]
     undefined = int((hidden["subjects"] - hidden["n"]).sum())

@@ -60,6 +60,20 @@ class Sources:
         """Return these columns of `pattern`, a path below the results folder with `{batch}`, of all batches."""
         return read_tables([self._path(pattern.format(batch=batch)) for batch in self._batch_names], columns)
 
+    def row(self, pattern: str, subject: str) -> pd.Series | None:
+        """Return a subject's row of `pattern`, a table below the results folder with `{batch}`; None without one."""
+        path = self._path(pattern.format(batch=self.batches[subject]))
+        found = pq.read_table(path, filters=[("subject", "==", subject)]).to_pandas()
+        return None if found.empty else found.iloc[0]
+
+    def file(self, pattern: str, subject: str, end: str) -> Path:
+        """Return the path of a subject's file in `pattern`, a folder below the results folder; `end` is its suffix.
+
+        Raises:
+            UsageError: there is no such file.
+        """
+        return self._path(f"{pattern.format(batch=self.batches[subject], model=self.model)}/{subject}{end}")
+
     def rows(self, metrics: list[str], model: str | None = None) -> pd.DataFrame:
         """Return the long-form rows of these metrics, of all subjects of a model (default: the drawn one).
 

@@ -57,8 +57,8 @@ def _rows(sources: Sources, measure: str, structure: str, spacing: pd.Series) ->
     at = spacing[values.index]
     told = {"measure": measure, "structure": structure}
     rows: list[dict[str, object]] = [
-        told | {"kind": "case", "subject": subject, "spacing_mm": at[subject], "value": value}
-        for subject, value in values.items()
+        told | {"kind": "case", "subject": subject, "spacing_mm": place, "value": value}
+        for subject, place, value in zip(values.index, at, values)
     ]
     edges = bin_edges(spacing.to_numpy(), sources.settings.bins)
     place = np.clip(np.searchsorted(edges, at.to_numpy(), side="right") - 1, 0, len(edges) - 2)
@@ -177,5 +177,7 @@ def numbers(frame: pd.DataFrame) -> pd.DataFrame:
             for _, one in bins.iterrows()
         }
         trend = rows[rows["kind"] == "trend"].iloc[0]
-        table.append({"measure": MEASURES[measure], "structure": structure, **cells, "slope per mm": _slope(trend)})
+        table.append(
+            {"measure": MEASURES[str(measure)], "structure": structure, **cells, "slope per mm": _slope(trend)}
+        )
     return pd.DataFrame(table)

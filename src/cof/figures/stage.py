@@ -16,7 +16,7 @@ from cof.config.evaluation import EvaluationSettings
 from cof.config.figures import FIGURES, FigureSettings
 from cof.config.metrics import DEFINITIONS_VERSION
 from cof.errors import UsageError
-from cof.figures import agreement, categories, curves, slice_ranks, spacing, style
+from cof.figures import agreement, bullseye, cases, categories, curves, panel, slice_ranks, spacing, style
 from cof.figures.sources import NotDrawn, Sources
 from cof.options import ConfigHash, Read, Results, SettingsOf, SettingsText, says
 from cof.outputs import Form
@@ -47,6 +47,9 @@ DRAWINGS: dict[str, Drawing] = {
     "categories": categories,
     "agreement": agreement,
     "curves": curves,
+    "cases": cases,
+    "panel": panel,
+    "bullseye": bullseye,
 }
 
 

@@ -22,7 +22,7 @@ MARKER = {"LV": "o", "myocardium": "^", "RV": "s"}
 REAL, GENERATED, EXACT = "#0f6ba8", "#c2410c", "#3f7d20"
 
 _MADE_BY = f"chain-of-flow {__version__}"
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "chain-of-flow",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
