@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from constructed import make_run, name
 from scipy import stats
 
 from cof.config.figures import FigureSettings
 from cof.figures import agreement, curves
 from cof.figures.function import ALL
 from cof.figures.sources import NotDrawn
+from constructed import make_run, name
 
 NAMES = [name(k) for k in range(1, 9)]
 CATEGORIES = {one: ["normal"] if int(one[4:8]) % 2 else ["rhythm"] for one in NAMES}

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from constructed import make_run, name
 from matplotlib.patches import Wedge
 
 from cof.figures import bullseye
 from cof.figures.sources import NotDrawn
 from cof.heart.segments import NAMES, SEGMENTS
+from constructed import make_run, name
 
 SUBJECTS = [name(k) for k in range(1, 7)]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from constructed import make_run, name
 
 from cof.config.figures import FigureSettings
 from cof.figures import categories
 from cof.figures.function import ALL, INDICES
 from cof.figures.sources import NotDrawn, Sources
+from constructed import make_run, name
 
 COUNT = 24
 NAMES = [name(k) for k in range(1, COUNT + 1)]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from constructed import FRAMES, RR_MS, SPACING, add_beats, add_hearts, area, make_run, name
 
 from cof.config.figures import FigureSettings
 from cof.ecg.record import LEADS
@@ -13,6 +12,7 @@ from cof.errors import UsageError
 from cof.figures import cases, panel
 from cof.figures.hearts import Pair, ef_errors, median_of
 from cof.figures.sources import NotDrawn, Sources
+from constructed import FRAMES, RR_MS, SPACING, add_beats, add_hearts, area, make_run, name
 
 # Subject to absolute EF error; 1 to 5 have hypertrophy, 5 and 6 ischaemia, 7 neither.
 ERRORS = dict(zip(map(name, range(1, 8)), (4.0, -1.0, 3.0, -9.0, 2.0, 0.5, 20.0)))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from constructed import SETTINGS, make_run, name
 
 from cof.figures import slice_ranks
 from cof.figures.sources import NotDrawn
+from constructed import SETTINGS, make_run, name
 
 STRUCTURES = ("LV", "myocardium", "RV")
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from constructed import make_run, name
 from scipy import stats
 
 from cof.figures import spacing
 from cof.figures.sources import NotDrawn
+from cof.tables.bootstrap import bca_interval, normal_quantile
+from constructed import make_run, name
 
 AT = {name(k): 1.2 + 0.1 * (k - 1) for k in range(1, 12)}  # 1.2 to 2.2 mm
 
@@ -57,15 +58,18 @@ def test_slopes_of_resamples_are_those_of_scipy() -> None:
     assert math.isnan(float(spacing.slope(np.column_stack([np.ones(5), np.arange(5.0)]))))
 
 
-def test_the_interval_is_that_of_resampled_subjects(tmp_path: Path) -> None:
+def test_the_interval_is_that_of_the_tables(tmp_path: Path) -> None:
     noise = dict(zip(AT, np.random.default_rng(1).normal(0, 0.05, len(AT))))
     sources = make_run(tmp_path, {"cof": rows(lambda one: 0.9 + noise[one])})
     trend = spacing.data(sources).query("kind == 'trend'").iloc[0]
     x, y = np.array(list(AT.values())), 0.9 + np.array(list(noise.values()))
     drawn = np.random.default_rng(0).integers(len(x), size=(200, len(x)))
-    slopes = [np.polyfit(x[part], y[part], 1)[0] for part in drawn if np.ptp(x[part])]
-    np.testing.assert_allclose(trend[["slope_low", "slope_high"]].astype(float), np.quantile(slopes, [0.025, 0.975]))
-    assert trend["slope"] == pytest.approx(np.polyfit(x, y, 1)[0])
+    slopes = np.array([np.polyfit(x[of], y[of], 1)[0] for of in drawn])
+    without = np.array([np.polyfit(np.delete(x, one), np.delete(y, one), 1)[0] for one in range(len(x))])
+    found = np.polyfit(x, y, 1)[0]
+    assert trend["slope"] == pytest.approx(found)
+    expected = bca_interval(found, slopes, without, normal_quantile(len(x)))
+    np.testing.assert_allclose(trend[["slope_low", "slope_high"]].astype(float), expected)
 
 
 def test_undefined_frames_are_left_out_and_a_case_without_a_value_is_none(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from constructed import SETTINGS, make_run, name
 from PIL import Image
 
 from cof.artefacts.parquet import read_table, write_table
@@ -20,6 +19,7 @@ from cof.figures.sources import NotDrawn
 from cof.figures.stage import DRAWINGS, figure_named, make_figure
 from cof.outputs import Form
 from cof.privacy import check_paths
+from constructed import SETTINGS, make_run, name
 
 HASH = "0123456789ab"
 

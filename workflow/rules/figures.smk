@@ -1,7 +1,3 @@
-localrules:
-    figures,
-
-
 def figure_inputs(wildcards):
     """Return what a figure reads, for all batches."""
     return [
@@ -51,7 +47,9 @@ rule figure:
         "exec {params.command} {wildcards.figure} {params.options} 2> {log:q}"
 
 
-rule figures:
-    """Draw every figure of the paper."""
+# Every figure: `snakemake figures`.
+rule:
+    name:
+        "figures"
     input:
         expand(rules.figure.output, figure=FIGURES),

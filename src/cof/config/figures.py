@@ -90,7 +90,8 @@ FIGURES: dict[str, PaperFigure] = {
         "Functional agreement by ECG category",
         "Pearson correlation r of generated with reference function of the LV over the subjects of each ECG category; "
         "a subject may be in several categories. Boxes show the quartiles and whiskers the 2.5th and 97.5th percentile "
-        "of r in bootstrap resamples of the subjects; the point is r itself. The last panel shows the correlation of "
+        "of r in bootstrap resamples of the subjects, without the corrections of the tables' intervals; the point is r "
+        "itself. The last panel shows the correlation of "
         "generated and real LV volume curve of each subject, by the same percentiles over subjects; its point is the "
         "mean. Beside the model are what r is without an ECG: the population-mean motion applied to the same anchor; "
         "the reference EDV alone as predictor of each index; and the partial r of the model given that EDV. EDV is "

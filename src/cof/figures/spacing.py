@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cof.figures import style
 from cof.figures.sources import NotDrawn, Sources
-from cof.tables.bootstrap import interval_of, resampled
+from cof.tables.bootstrap import Estimate
 from cof.tables.few import few
 
 SPACING = "spacing_in_plane_mm"
@@ -31,7 +31,7 @@ def data(sources: Sources) -> pd.DataFrame:
     """Return the cases, the bins and the trends of every measure and structure, told apart by the column kind.
 
     case: spacing_mm and value of a subject, the mean over frames. bin: limits, mean spacing, mean, sd, n. trend: slope
-    per mm with its 95 % bootstrap interval and the intercept of the least-squares line over all cases.
+    per mm of the least-squares line over all cases, its 95 % interval (`cof.tables.bootstrap`), and its intercept.
 
     Raises:
         NotDrawn: the metrics have no spacing, or fewer than two subjects have a measure.
@@ -70,9 +70,10 @@ def _rows(sources: Sources, measure: str, structure: str, spacing: pd.Series) ->
             | {"spacing_mm": at[inside.index].mean(), "value": inside.mean(), "sd": inside.std(ddof=1)}
         )
     pairs = np.column_stack([at, values]).astype(float)
-    found = float(slope(pairs)) if len(pairs) > 1 else math.nan
-    low, high = interval_of(resampled(pairs, sources.evaluation.bootstrap, sources.evaluation.seed, slope))
-    trend = {"slope": found, "slope_low": low, "slope_high": high, "intercept": values.mean() - found * at.mean()}
+    found = Estimate.of(pairs, sources.evaluation.bootstrap, sources.evaluation.seed, slope)
+    low, high = found.interval()
+    trend = {"slope": found.value, "slope_low": low, "slope_high": high}
+    trend["intercept"] = values.mean() - found.value * at.mean()
     return [*rows, told | {"kind": "trend", "n": len(pairs)} | trend]
 
 
