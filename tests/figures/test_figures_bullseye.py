@@ -1,16 +1,17 @@
 """Bull's-eyes: means and agreement of every segment against closed forms, and where a segment is drawn."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.patches import Wedge
 
-from cof.figures import bullseye
+from cof.figures import bullseye, style
 from cof.figures.sources import NotDrawn
 from cof.heart.segments import NAMES, SEGMENTS
-from constructed import make_run, name
+from constructed import SETTINGS, make_run, name
 
 SUBJECTS = [name(k) for k in range(1, 7)]
 
@@ -62,6 +63,28 @@ def test_an_undefined_segment_is_counted_and_left_out(tmp_path: Path) -> None:
     bullseye.draw(frame, sources)
 
 
+def test_an_infinite_value_is_undefined(tmp_path: Path) -> None:
+    given = [(*row[:4], math.inf if row[:2] == (SUBJECTS[0], "LV-03") else row[4]) for row in rows()]
+    sources = make_run(tmp_path, {"cof": given})
+    frame = bullseye.data(sources)
+    third = frame[frame["segment"] == 3]
+    assert set(third["n"]) == {len(SUBJECTS) - 1}
+    assert np.isfinite(third[third["kind"] == "mean"]["mean"]).all()
+    bullseye.draw(frame, sources)
+
+
+def test_a_quantity_that_nobody_has_is_drawn_empty(tmp_path: Path) -> None:
+    given = [(*row[:4], math.nan if "radial" in row[3] else row[4]) for row in rows()]
+    sources = make_run(tmp_path, {"cof": given})
+    frame = bullseye.data(sources)
+    figure = bullseye.draw(frame, sources)
+    assert "no segment has\nboth values" in [text.get_text() for axes in figure.axes for text in axes.texts]
+    with style.printed():
+        style.encoded(figure)
+    radial = frame[(frame["quantity"] == "strain_radial") & (frame["kind"] == "agreement")]
+    assert set(radial["n"]) == {0}
+
+
 def test_without_exact_motion_there_are_two_hearts(tmp_path: Path) -> None:
     sources = make_run(tmp_path, {"cof": rows(hearts=("real", "generated"))})
     frame = bullseye.data(sources)
@@ -90,3 +113,17 @@ def test_a_quantity_that_is_missing_is_named_and_no_segments_are_not_drawn(tmp_p
     bullseye.draw(frame, sources)
     with pytest.raises(NotDrawn, match="no rows by segment"):
         bullseye.data(make_run(tmp_path / "b", {"cof": rows(hearts=("real",))}))
+
+
+def test_a_correlation_of_few_subjects_is_listed_and_not_drawn(tmp_path: Path) -> None:
+    sources = make_run(tmp_path, {"cof": rows()})
+    frame = bullseye.data(sources)
+
+    def drawn(least: int) -> set[str]:
+        settings = SETTINGS.model_copy(update={"least_subjects": least})
+        figure = bullseye.draw(frame, replace(sources, settings=settings))
+        (axes,) = (axes for axes in figure.axes if axes.get_title() == "r over subjects")
+        return {text.get_text() for text in axes.texts}
+
+    assert drawn(len(SUBJECTS)) == {"1.00"}
+    assert drawn(len(SUBJECTS) + 1) == {"–"}

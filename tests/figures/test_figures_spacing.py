@@ -91,7 +91,18 @@ def test_one_spacing_is_one_bin_without_a_slope(tmp_path: Path) -> None:
     assert (frame["kind"] == "bin").sum() == 9
     assert frame[frame["kind"] == "trend"]["slope"].isna().all()
     spacing.draw(frame, sources)
-    assert set(spacing.numbers(frame)["slope per mm"]) == {"no slope, all spacings are equal"}
+    assert set(spacing.numbers(frame)["slope per mm"]) == {"none: equal spacings or too few"}
+
+
+def test_spacings_that_differ_by_rounding_are_equal_and_two_subjects_make_no_trend(tmp_path: Path) -> None:
+    nearly = {one: 1.8 + 1e-4 * k for k, one in enumerate(AT)}
+    frame = spacing.data(make_run(tmp_path / "a", {"cof": rows(lambda one: int(one[4:8]) / 100, at=nearly)}))
+    assert (frame["kind"] == "bin").sum() == 9
+    assert frame[frame["kind"] == "bin"]["n"].eq(11).all()
+    assert frame[frame["kind"] == "trend"]["slope"].isna().all()
+    two = dict(list(AT.items())[:2])
+    frame = spacing.data(make_run(tmp_path / "b", {"cof": rows(lambda _: 0.9, at=two)}))
+    assert frame[frame["kind"] == "trend"]["slope"].isna().all()
 
 
 def test_too_little_says_so(tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def test_what_is_undefined_is_nan_and_left_out() -> None:
     nan = math.nan
     found = Agreement.of(np.array([1.0, nan, 3, 4]), np.array([1.0, 2, nan, 6]))
     assert (found.n, found.mae) == (2, 1.0)
+    assert math.isnan(found.pearson)  # a line goes through any two points
+    assert math.isnan(found.spearman)
     constant = Agreement.of(np.ones(5), np.arange(5.0))
     assert math.isnan(constant.pearson)
     assert math.isnan(constant.spearman)

@@ -286,3 +286,12 @@ def table_twins(wildcards):
     """Return the generated hearts of a table."""
     models = CONFIG.tables[wildcards.table].models
     return expand(f"{R}/twins/{{model}}/{{batch}}", model=models, batch=BATCHES)
+
+
+def figure_inputs(wildcards):
+    """Return what a figure reads, for all batches."""
+    return [
+        path
+        for pattern in FIGURES[wildcards.figure].inputs(DRAWN)
+        for path in batches(f"{R}/{pattern}")
+    ]

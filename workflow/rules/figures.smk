@@ -1,12 +1,3 @@
-def figure_inputs(wildcards):
-    """Return what a figure reads, for all batches."""
-    return [
-        path
-        for pattern in FIGURES[wildcards.figure].inputs(DRAWN)
-        for path in batches(f"{R}/{pattern}")
-    ]
-
-
 rule figure:
     """Draw one figure of the paper; write its picture, its numbers and its caption."""
     input:

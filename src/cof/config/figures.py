@@ -18,7 +18,9 @@ class FigureSettings(Settings):
     )
     bins: Count = Field(5, description="bins of equal width of the in-plane spacing")
     least_subjects: Count = Field(
-        10, description="smallest number of subjects of an ECG category that is drawn; smaller ones are only listed"
+        10,
+        description="smallest number of subjects over which a correlation is drawn, of an ECG category or of a segment "
+        "of the LV; those of fewer are only listed",
     )
     cases: tuple[str, ...] = Field(
         (),
@@ -147,7 +149,8 @@ FIGURES: dict[str, PaperFigure] = {
         "and, for simulated hearts, by the exact displacement. Strain is the change of length from ED to ES in % of "
         "the length at ED. The segments are shown as a reader sees them: base outside, anterior on top, septum on the "
         "left. Then "
-        "Pearson's r of generated with real over the subjects, in every segment; and the segments' means, generated "
+        "Pearson's r of generated with real over the subjects, in every segment with enough of them; and the segments' "
+        "means, generated "
         "against real, with the line of identity. All motion is on the coarse grid of the displacement and "
         "underestimates strain across the wall: compare hearts with each other, not levels.",
         (METRICS,),

@@ -74,7 +74,8 @@ def draw(frame: pd.DataFrame, sources: Sources) -> Figure:
     grid = figure.subplots(len(shown), across, squeeze=False, width_ratios=[1] * (across - 1) + [1.1])
     for line, name in zip(grid, shown):
         own = means[means["quantity"] == name]
-        norm = Normalize(own["mean"].min(), own["mean"].max())
+        low, high = own["mean"].min(), own["mean"].max()
+        norm = Normalize(low, high) if math.isfinite(low) else Normalize(0, 1)
         for axes, heart in zip(line, hearts):
             _bullseye(axes, _of_segments(own[own["heart"] == heart], "mean"), norm, _SHADES[name], ".0f")
         bar = figure.colorbar(
@@ -83,7 +84,8 @@ def draw(frame: pd.DataFrame, sources: Sources) -> Figure:
         bar.set_label(QUANTITIES[name])
         bar.outline.set_visible(False)
         agreed = frame[(frame["kind"] == "agreement") & (frame["quantity"] == name)]
-        _bullseye(line[-2], _of_segments(agreed, "pearson"), Normalize(0, 1), "Greys", ".2f")
+        enough = agreed[agreed["n"] >= sources.settings.least_subjects]
+        _bullseye(line[-2], _of_segments(enough, "pearson"), Normalize(-1, 1), "PuOr", ".2f")
         _scatter(line[-1], own)
     titles = {"real": "real (registered)", "generated": "generated", "exact": "exact"}
     for axes, title in zip(grid[0], [*(titles[heart] for heart in hearts), "r over subjects", "means of the segments"]):
@@ -115,18 +117,24 @@ def _bullseye(axes: Axes, values: np.ndarray, norm: Normalize, shades: str, form
 def _scatter(axes: Axes, means: pd.DataFrame) -> None:
     real, generated = (means[means["heart"] == heart].set_index("segment") for heart in ("real", "generated"))
     both = real.join(generated, lsuffix="_real", rsuffix="_generated", how="inner")
+    both = both.dropna(subset=["mean_real", "mean_generated"])
+    axes.set_box_aspect(1)
+    if both.empty:
+        axes.text(0.5, 0.5, "no segment has\nboth values", ha="center", transform=axes.transAxes, color=style.MUTED)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return
     for level, (marker, colour) in _LEVEL.items():
         own = both[[NAMES[segment - 1].startswith(level) for segment in both.index]]
         axes.scatter(
             own["mean_real"], own["mean_generated"], 12, color=colour, marker=marker, linewidths=0, label=level
         )
     values = both[["mean_real", "mean_generated"]].to_numpy(float)
-    margin = 0.08 * (np.nanmax(values) - np.nanmin(values) or 1)
-    limits = np.nanmin(values) - margin, np.nanmax(values) + margin
+    margin = 0.08 * (np.ptp(values) or 1)
+    limits = values.min() - margin, values.max() + margin
     axes.plot(limits, limits, color=style.MUTED, linewidth=0.7, zorder=0)
     axes.set_xlim(limits)
     axes.set_ylim(limits)
-    axes.set_box_aspect(1)
     axes.locator_params(nbins=4)
     axes.set_xlabel("real", labelpad=1)
     axes.set_ylabel("generated", labelpad=1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -78,7 +79,8 @@ class Sources:
         """Return the long-form rows of these metrics, of all subjects of a model (default: the drawn one).
 
         Returns:
-            The columns subject, structure, slice, metric and value; no rows for a metric that the run lacks.
+            The columns subject, structure, slice, metric and value; no rows for a metric that the run lacks. An
+            infinite value, such as a relative change of nothing, is undefined: NaN.
 
         Raises:
             UsageError: the model has no metrics, or they follow other definitions.
@@ -95,7 +97,8 @@ class Sources:
                     "evaluate the model again"
                 )
             found.append(rows)
-        return pd.concat([rows for rows in found if len(rows)] or found, ignore_index=True)
+        rows = pd.concat([rows for rows in found if len(rows)] or found, ignore_index=True)
+        return rows.assign(value=rows["value"].where(np.isfinite(rows["value"])))
 
     @cached_property
     def categories(self) -> dict[str, list[str]]:

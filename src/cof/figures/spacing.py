@@ -16,6 +16,10 @@ from cof.tables.few import few
 SPACING = "spacing_in_plane_mm"
 # Rows by frame, and the printed name.
 MEASURES = {"dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 (mm)"}
+# Spacings that differ less are equal: headers round them.
+LEAST_RANGE_MM = 0.01
+_HALF_RANGE_MM = 0.05  # of the smallest range that is drawn
+_LEAST_CASES = 3  # of a trend: a line goes through any two
 _COLUMNS = ["kind", "measure", "structure", "subject", "low_mm", "high_mm", "spacing_mm", "value", "sd", "n"]
 _TREND = ["slope", "slope_low", "slope_high", "intercept"]
 
@@ -31,7 +35,8 @@ def data(sources: Sources) -> pd.DataFrame:
     """Return the cases, the bins and the trends of every measure and structure, told apart by the column kind.
 
     case: spacing_mm and value of a subject, the mean over frames. bin: limits, mean spacing, mean, sd, n. trend: slope
-    per mm of the least-squares line over all cases, its 95 % interval (`cof.tables.bootstrap`), and its intercept.
+    per mm of the least-squares line over all cases, its 95 % interval (`cof.tables.bootstrap`), and its intercept; NaN
+    for fewer than three cases, and if their spacings are equal.
 
     Raises:
         NotDrawn: the metrics have no spacing, or fewer than two subjects have a measure.
@@ -70,7 +75,10 @@ def _rows(sources: Sources, measure: str, structure: str, spacing: pd.Series) ->
             | {"spacing_mm": at[inside.index].mean(), "value": inside.mean(), "sd": inside.std(ddof=1)}
         )
     pairs = np.column_stack([at, values]).astype(float)
-    found = Estimate.of(pairs, sources.evaluation.bootstrap, sources.evaluation.seed, slope)
+    possible = len(pairs) >= _LEAST_CASES and np.ptp(pairs[:, 0]) > LEAST_RANGE_MM
+    found = Estimate.none()
+    if possible:
+        found = Estimate.of(pairs, sources.evaluation.bootstrap, sources.evaluation.seed, slope)
     low, high = found.interval()
     trend = {"slope": found.value, "slope_low": low, "slope_high": high}
     trend["intercept"] = values.mean() - found.value * at.mean()
@@ -78,9 +86,9 @@ def _rows(sources: Sources, measure: str, structure: str, spacing: pd.Series) ->
 
 
 def bin_edges(spacing_mm: np.ndarray, bins: int) -> np.ndarray:
-    """Return the edges [bins + 1] of equal bins over the observed range; of one bin if all spacings are equal."""
+    """Return the edges [bins + 1] of equal bins over the observed range; of one bin if the spacings are equal."""
     low, high = float(spacing_mm.min()), float(spacing_mm.max())
-    return np.linspace(low, high, bins + 1) if high > low else np.array([low, high])
+    return np.linspace(low, high, bins + 1) if high - low > LEAST_RANGE_MM else np.array([low, high])
 
 
 def draw(frame: pd.DataFrame, sources: Sources) -> Figure:
@@ -141,6 +149,9 @@ def _cloud(axes: Axes, rows: pd.DataFrame) -> None:
             axes.plot(ends, trend["intercept"] + trend["slope"] * ends, color=colour, linewidth=1.3, label=label)
         else:
             axes.plot([], [], color=colour, label=label)
+    axes.ticklabel_format(axis="x", useOffset=False)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, (low + high) / 2 - _HALF_RANGE_MM), max(high, (low + high) / 2 + _HALF_RANGE_MM))
     axes.legend(
         loc="center left", bbox_to_anchor=(1, 0.5), title="slope per mm (95 % interval)", title_fontsize=6.5,
         alignment="left", handlelength=1.2,
@@ -149,7 +160,7 @@ def _cloud(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _slope(trend: pd.Series) -> str:
     if not math.isfinite(trend["slope"]):
-        return "no slope, all spacings are equal"
+        return "none: equal spacings or too few"
     found, low, high = (style.number(trend[name], "+.3f") for name in ("slope", "slope_low", "slope_high"))
     return f"{found} ({low} to {high})"
 

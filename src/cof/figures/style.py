@@ -54,8 +54,8 @@ _STYLE: Any = {
 
 
 def number(value: float, form: str) -> str:
-    """Return a number as text, with a minus sign; a dash if it is undefined."""
-    return DASH if math.isnan(value) else f"{value:{form}}".replace("-", "−")
+    """Return a number as text, with a minus sign and no negative zero; a dash if it is undefined."""
+    return DASH if math.isnan(value) else f"{value:{form.replace('.', 'z.')}}".replace("-", "−")
 
 
 def printed() -> Any:

@@ -13,6 +13,7 @@ from cof.tables.statistics import pearson
 
 # Normal quantile of the 95 % limits of agreement.
 _LIMITS = 1.96
+_LEAST = 3  # subjects of a correlation
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Agreement:
         rmse: root of the mean squared error.
         bias: mean of generated minus real.
         low, high: 95 % limits of agreement, the bias minus and plus 1.96 sample SD of the differences.
-        pearson: correlation of the values; undefined if either is constant.
-        spearman: correlation of their ranks; ties share their mean rank.
+        pearson: correlation of the values; undefined if either is constant, and for fewer than three subjects, as a
+            line goes through any two.
+        spearman: correlation of their ranks, undefined in the same cases; ties share their mean rank.
         icc: intraclass correlation (2,1): absolute agreement of single values, two-way random effects.
     """
 
@@ -58,8 +60,8 @@ class Agreement:
             bias,
             bias - half,
             bias + half,
-            float(pearson(pair)),
-            float(pearson(rankdata(pair, axis=0))),
+            float(pearson(pair)) if count >= _LEAST else math.nan,
+            float(pearson(rankdata(pair, axis=0))) if count >= _LEAST else math.nan,
             icc_2_1(pair),
         )
 
