@@ -32,6 +32,7 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/trained.smk"
 include: "workflow/rules/twins.smk"
 include: "workflow/rules/features.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/intervals.smk"
 

@@ -25,6 +25,7 @@ FLOORS = (
     ("models.controls",),
     ("metrics",),
     ("twins", "tables"),
+    ("figures",),
     ("report", "estimate"),
     ("commands",),
     ("cli", "api"),

@@ -20,11 +20,12 @@ _SEARCHED_BYTES = 2**20
 
 
 class Form(Enum):
-    """The form of an output: a folder, a file, or a table in files that share a name and differ in their suffix."""
+    """The form of an output: a folder, a file, or a table or figure in files that differ in their suffix."""
 
     FOLDER = ()
     FILE = ("",)
     TABLE = (".csv", ".md", ".tex")
+    FIGURE = (".svg", ".png", ".csv", ".md", ".json")
 
 
 @dataclass(frozen=True)

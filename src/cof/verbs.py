@@ -75,6 +75,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "cof.tables.stage:make_cost",
             "List what each model of a table has cost: parameters, samples, hours, seconds per heart, memory.",
         ),
+        "figure": ("cof.figures.stage:make_figure", "Draw one figure of the paper from the results of a run."),
         "report": ("cof.report.stage:make_report", "Make the HTML report."),
     },
     "Tools": {

@@ -13,6 +13,8 @@ from cof.cine.grid import Placement, write_grid
 from cof.cine.volume import Cine, read_cine, write_cine, write_labels
 from cof.config.metrics import LONG_FORM, METRICS
 from cof.errors import CofError
+from cof.figures import bullseye, curves, slice_ranks, spacing, style
+from cof.figures.function import INDICES, MASS
 from cof.heart.function import time_to_end_systole
 from cof.metrics import stage
 from cof.metrics.conformal import QUANTITIES, Intervals
@@ -114,6 +116,25 @@ def test_a_perfect_twin() -> None:
             assert value == float("inf")
         else:
             assert value == pytest.approx(0, abs=5e-3), key  # the exact displacement is stored in half precision
+
+
+def test_every_row_that_a_figure_reads_is_written() -> None:
+    truth = Truth(heart_labels(8), native(1), (0, 0, 0), 400.0, (1.0,) * 3 + (0.0,) * 13)
+    real = reference(truth)
+    rows = evaluate("s", {"cine": real.cine, "displacement": real.displacement}, real.labels, real)
+    written = {(row["metric"], row["structure"]) for row in rows}
+    indices = (*INDICES, MASS, *curves.SHAPES)
+    wanted = {(f"{one.key}{which}_{one.suffix}", one.structure) for one in indices for which in ("", "_reference")}
+    wanted |= {(spacing.SPACING, ""), ("lv_curve_r", "LV")}
+    sliced = [slice_ranks.row_name(of, phase) for of in slice_ranks.MEASURES for phase in slice_ranks.PHASES]
+    wanted |= {(metric, structure) for metric in (*spacing.MEASURES, *sliced) for structure in style.STRUCTURE}
+    wanted |= {
+        (f"{name}{which}_pct", f"LV-{segment:02d}")
+        for name in bullseye.QUANTITIES
+        for which in bullseye.HEARTS.values()
+        for segment in range(1, 17)
+    }
+    assert wanted <= written
 
 
 def test_a_twin_that_never_moves() -> None:

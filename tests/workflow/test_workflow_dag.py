@@ -8,6 +8,8 @@ import pytest
 import yaml
 from running import REPOSITORY, TINY, snakemake
 
+from cof.config.figures import FIGURES
+
 
 def jobs(text: str) -> dict[str, int]:
     """Job counts of a dry run."""
@@ -73,6 +75,17 @@ def test_targets_that_people_type(tmp_path: Path) -> None:
     """Snakemake refuses all if it does not know one."""
     done = snakemake(tmp_path, "-n", "table1", "results/tiny/cine/b000", "results/tiny/beats/b001.parquet", "report")
     assert jobs(done.stdout)["report"] == 1
+
+
+def test_every_figure_is_one_command_of_the_drawn_model_and_the_population_mean(tmp_path: Path, planned: str) -> None:
+    done = snakemake(tmp_path, "-n", "-p", "figures")
+    counts = jobs(done.stdout)
+    assert counts["figure"] == len(FIGURES) == jobs(planned)["figure"]
+    assert counts["train"] == 2  # COF, and the population mean that some figures draw beside it
+    assert counts.keys().isdisjoint({"table", "report", "features"})
+    commands = re.findall(r"cof figure (\w+) .*--settings '(\{.*?\})'", done.stdout)
+    assert sorted(name for name, _ in commands) == sorted(FIGURES)
+    assert {json.loads(settings)["model"] for _, settings in commands} == {"cof"}
 
 
 def test_rows_that_are_laid_over_come_after_those_of_the_configuration(tmp_path: Path) -> None:

@@ -153,8 +153,8 @@ def test_one_subject_runs_through_the_trained_models(continued: Path) -> None:
     ("module", "again"),
     [
         ("tables/costs.py", {"table", "cost", "report"}),
-        ("metrics/overlap.py", {"evaluate", "table", "report"}),
-        ("viewer/cines.py", {"report", "twins_export"}),
+        ("metrics/overlap.py", {"evaluate", "table", "figure", "report"}),
+        ("viewer/cines.py", {"figure", "report", "twins_export"}),
     ],
 )
 def test_an_edit_of_a_module_runs_what_imports_it_again(

@@ -18,6 +18,7 @@ from cof.config.untrained import without_untrained
 from cof.errors import UsageError
 from cof import renamed
 from cof.config.families import package
+from cof.config.figures import FIGURES
 from cof.artefacts.origin import BORROWED as BORROWED_NOTE
 from cof.artefacts.provenance import digest
 from cof.artefacts.sources import source_of
@@ -69,6 +70,7 @@ RUN_BATCHES = (
     else BATCHES
 )
 # Rules need them once per job, so they are computed once.
+DRAWN = CONFIG.drawn
 MODEL_SETTINGS = {name: dump(model) for name, model in CONFIG.models.items()}
 # Options of every generation, for held-out and for validation subjects.
 TWINS = dict(
@@ -85,6 +87,7 @@ wildcard_constraints:
     registration="|".join(CONFIG.registrations),
     model="|".join(CONFIG.models),
     table="|".join(CONFIG.tables) or "none",
+    figure="|".join(FIGURES),
 
 
 def known_subjects():
@@ -283,3 +286,12 @@ def table_twins(wildcards):
     """Return the generated hearts of a table."""
     models = CONFIG.tables[wildcards.table].models
     return expand(f"{R}/twins/{{model}}/{{batch}}", model=models, batch=BATCHES)
+
+
+def figure_inputs(wildcards):
+    """Return what a figure reads, for all batches."""
+    return [
+        path
+        for pattern in FIGURES[wildcards.figure].inputs(DRAWN)
+        for path in batches(f"{R}/{pattern}")
+    ]

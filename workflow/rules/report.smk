@@ -172,6 +172,7 @@ rule report:
         batches(rules.quality.output.table),
         batches(rules.quality.output.plausibility),
         [] if ONLY else rules.twins_export.output,
+        [] if ONLY else expand(rules.figure.output, figure=FIGURES),
         config=rules.configuration.output[0],
     output:
         directory(f"{R}/report"),

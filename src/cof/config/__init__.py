@@ -26,6 +26,7 @@ from cof.config.data import (
 )
 from cof.config.evaluation import EvaluationSettings, IntervalSettings, ReportSettings, TableSettings, TwinSettings
 from cof.config.families import settings_of
+from cof.config.figures import FigureSettings
 from cof.config.metrics import METRICS
 from cof.config.models import ModelSettings
 from cof.config.motion import RegistrationSettings
@@ -61,6 +62,7 @@ class Config(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     intervals: IntervalSettings = IntervalSettings()
     tables: dict[str, TableSettings]
+    figures: FigureSettings = FigureSettings()
     report: ReportSettings = ReportSettings()
 
     @property
@@ -68,6 +70,16 @@ class Config(Settings):
         """Names of the hearts whose features a table compares: `real` and the models; empty without such a column."""
         models = [model for table in self.tables.values() if table.with_features for model in table.trainings]
         return tuple(dict.fromkeys((REAL, *models))) if models else ()
+
+    @property
+    def drawn(self) -> FigureSettings:
+        """Settings of the figures, with the names of the models that they draw."""
+        means = (name for name, model in self.models.items() if model.family == "mean_motion")
+        chosen = {
+            "model": self.figures.model or self.report.model,
+            "population_mean": self.figures.population_mean or next(means, None),
+        }
+        return self.figures.model_copy(update=chosen)
 
     @property
     def exact_motion(self) -> bool:
@@ -167,8 +179,11 @@ def parse(raw: dict[str, Any], where: str = "config.yaml") -> Config:
         raise UsageError(
             f"{where}: evaluation.registration: no registration is called '{config.evaluation.registration}'"
         )
-    if config.report.model not in config.models:
-        raise UsageError(f"{where}: report.model: no model is called '{config.report.model}'")
+    named = {"report.model": config.report.model, "figures.model": config.figures.model}
+    named |= {"figures.population_mean": config.figures.population_mean}
+    for key, chosen in named.items():
+        if chosen is not None and chosen not in config.models:
+            raise UsageError(f"{where}: {key}: no model is called '{chosen}'")
     return config
 
 

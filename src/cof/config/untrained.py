@@ -22,7 +22,8 @@ def without_untrained(config: Config, borrowed: Collection[str]) -> tuple[Config
         The configuration, and the names of the models that were left out.
 
     Raises:
-        UsageError: the labeller, the registration of the evaluation or the model of the report is not borrowed.
+        UsageError: the labeller, the registration of the evaluation or a model that report or figures name is not
+            borrowed.
     """
     needed = ["labeller", f"registrations/{config.evaluation.registration}"]
     if config.models[config.report.model].learns:
@@ -40,8 +41,11 @@ def without_untrained(config: Config, borrowed: Collection[str]) -> tuple[Config
         without_motion = registration not in (None, TRUTH) and f"registrations/{registration}" not in borrowed
         if without_motion or gone.intersection(model.applies):
             gone.add(name)
-    if config.report.model in gone:
-        raise UsageError(f"report.model: '{config.report.model}' is left out: the cohort has no training subject")
+    shown = {"report.model": config.report.model, "figures.model": config.figures.model}
+    shown |= {"figures.population_mean": config.figures.population_mean}
+    for key, chosen in shown.items():
+        if chosen in gone:
+            raise UsageError(f"{key}: '{chosen}' is left out: the cohort has no training subject")
     changed = {
         "models": {name: model for name, model in config.models.items() if name not in gone},
         "tables": {name: kept for name, table in config.tables.items() if (kept := _table(table, gone)).models},

@@ -9,7 +9,7 @@ from cof.report import cost, origins, qc
 from cof.report.artefacts import Results
 from cof.report.assets import Assets
 from cof.report.section import Section, Sources
-from cof.report.sections import cohort, ecg, experts, glossary, hearts, numbers, quality, training
+from cof.report.sections import cohort, ecg, experts, figures, glossary, hearts, numbers, quality, training
 from cof.tables.costs import NOTES
 from cof.viewer.templates import STATIC, as_hash, environment
 
@@ -22,6 +22,7 @@ SCRIPTS = ("report.css", "report.js", "qc.js")
 SECTIONS = (
     Section("hearts", "Real and generated hearts", hearts.context),
     Section("numbers", "Numbers", numbers.context),
+    Section("figures", "Figures of the paper", figures.context),
     Section("experts", "Against the experts", experts.context),
     Section("shows", "What this shows, and what not"),
     Section("ecg", "From ECG to cycle", ecg.context),
