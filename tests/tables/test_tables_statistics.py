@@ -56,3 +56,13 @@ def test_what_is_not_defined_is_nan():
     assert np.isnan(r2(constant[:, ::-1]))
     assert np.isnan(partial_correlation(np.column_stack([np.arange(9.0), np.arange(9.0) ** 2, np.arange(9.0)])))
     assert mean(constant) == 1
+
+
+@pytest.mark.parametrize("covariates", range(3))
+def test_no_correlation_is_claimed_where_it_can_only_be_one_or_minus_one(covariates):
+    """Two subjects lie on a line, and so does what a regression on k covariates leaves of k + 2 subjects."""
+    values = np.random.default_rng(4).normal(size=(7, covariates + 3, covariates + 2))
+    assert np.isnan(partial_correlation(values[:, :-1])).all()
+    assert (np.abs(partial_correlation(values)) < 1 - 1e-9).all()
+    assert np.isnan(pearson(values[:, :2, :2])).all()
+    assert (np.abs(pearson(values[:, :3, :2])) < 1 - 1e-9).all()

@@ -37,14 +37,18 @@ def r2_centred(values: np.ndarray) -> np.ndarray:
 
 
 def pearson(values: np.ndarray) -> np.ndarray:
-    """Return the Pearson correlation of two columns."""
+    """Return the Pearson correlation of two columns; NaN for fewer than three subjects, whose r can only be 1 or -1."""
     centred = values - values.mean(-2, keepdims=True)
     a, b = centred[..., 0], centred[..., 1]
-    return np.clip(_ratio((a * b).sum(-1), np.sqrt((a**2).sum(-1) * (b**2).sum(-1))), -1, 1)
+    r = np.clip(_ratio((a * b).sum(-1), np.sqrt((a**2).sum(-1) * (b**2).sum(-1))), -1, 1)
+    return r if values.shape[-2] > 2 else np.full_like(r, np.nan)
 
 
 def partial_correlation(values: np.ndarray) -> np.ndarray:
-    """Return the correlation of the first two columns after a linear regression of both on the other columns."""
+    """Return the correlation of the first two columns after a linear regression of both on the other columns.
+
+    NaN for fewer than three subjects more than covariates: what a regression then leaves correlates with 1 or -1.
+    """
     covariates = values[..., 2:] - values[..., 2:].mean(-2, keepdims=True)
     pair = values[..., :2] - values[..., :2].mean(-2, keepdims=True)
     # The pseudo-inverse ignores a covariate that is constant.
@@ -52,7 +56,8 @@ def partial_correlation(values: np.ndarray) -> np.ndarray:
     left = pair - explained
     # If the covariates explain a column completely, its residual is rounding, and the correlation is undefined.
     small = (left**2).sum(-2) < 1e-18 * (pair**2).sum(-2)
-    return np.where(small.any(-1), np.nan, pearson(left))
+    few = values.shape[-2] < 3 + covariates.shape[-1]
+    return np.where(small.any(-1) | few, np.nan, pearson(left))
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
