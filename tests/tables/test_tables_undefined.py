@@ -6,7 +6,7 @@ from cof.config.evaluation import EvaluationSettings, TableSettings
 from cof.config.metrics import LONG_FORM, METRICS
 from cof.tables.renderings import to_markdown
 from cof.tables.table import build_table, catalogued, summarise
-from cof.tables.undefined import undefined_shares
+from cof.tables.undefined import undefined_remark, undefined_shares
 
 PROVENANCE = {"config_hash": "abc123", "versions": {"cof": "1.0"}, "definitions": "1"}
 
@@ -38,3 +38,10 @@ def test_a_table_says_which_cells_lack_values(gap: float) -> None:
     said = "Not defined for a share of the frames or hearts, which the mean leaves out: LV HD95 (Random 16.7 %)."
     assert (said in to_markdown(table)) == np.isnan(gap)
     assert table.remarks == ((said,) if np.isnan(gap) else ())
+
+
+def test_a_small_share_is_not_printed_as_none() -> None:
+    """One value of 2,000."""
+    shares = {("cof", "hd95_lv"): undefined_shares(rows_of({"a": [np.nan] + [1.0] * 1999}), METRICS["hd95_lv"])}
+    (said,) = undefined_remark(shares, {"cof": "COF"}, (METRICS["hd95_lv"],), {"a"})
+    assert said.endswith("LV HD95 (COF < 0.1 %).")

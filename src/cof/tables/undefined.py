@@ -6,6 +6,9 @@ import pandas as pd
 
 from cof.config.metrics import Metric
 
+# A smaller share is not printed as 0.0 %, which would say that there is none.
+LEAST_SHARE = 0.001
+
 
 def undefined_shares(rows: pd.DataFrame, metric: Metric) -> pd.Series:
     """Return for each subject of long-form `rows` which share of the metric's values is NaN.
@@ -37,7 +40,7 @@ def undefined_remark(
             of_model = shares.get((model, metric.key), pd.Series(dtype=float))
             share = of_model[of_model.index.isin(subjects)].mean()
             if share > 0:
-                cells.append(f"{name} {100 * share:.1f} %")
+                cells.append(f"{name} {f'{100 * share:.1f}' if share >= LEAST_SHARE else '< 0.1'} %")
         if cells:
             columns.append(f"{metric.label} ({', '.join(cells)})")
     if not columns:
