@@ -80,3 +80,15 @@ def test_a_scar_does_not_thicken(labels):
     still = regional_function(labels, np.zeros((FRAMES, 3, 6, 32, 32)), PLACEMENT, RR, False)
     assert np.isnan(still.peak_sd_ms)
     assert np.abs(still.thickening_pct).max() < 1e-3
+
+
+def test_a_segment_without_a_wall_has_no_thickness(labels):
+    """The anterior and anteroseptal wall of the two most basal slices is not labelled."""
+    angle = polar(SPACING[1], SHAPE[1])[1]
+    open_ring = labels.copy()
+    open_ring[:2][(labels[:2] == 2) & (angle > 55) & (angle < 185)] = 0
+    made = regional_function(open_ring, beating(lambda a: 6 + 0 * a, lambda a: 0 * a), PLACEMENT, RR, False)
+    gone = np.isin(np.arange(SEGMENTS), [0, 1])
+    assert np.isnan(made.thickness_mm[:, gone]).all()
+    assert np.isnan(made.thickening_pct[gone]).all()
+    assert np.isfinite(made.thickness_mm[:, ~gone]).all()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cof.cine.grid import Placement
-from cof.metrics.regional_rows import regional_rows
+from cof.metrics.regional import RegionalFunction
+from cof.metrics.regional_rows import Regions, _infarct, regional_rows
 from cof.truth.sampling import motion_voxels
 from tube import INNER_MM, OUTER_MM, SHAPE, SPACING_MM, Contraction, tube
 
@@ -107,3 +108,19 @@ def test_without_any_reference_the_own_values_remain() -> None:
 def test_the_infarct_is_compared_with_exact_motion(rows: Table) -> None:
     assert rows["infarct_thickening_pct"]["LV"] == rows["wall_thickening_pct"]["LV-07"]
     assert rows["infarct_thickening_true_pct"]["LV"] == rows["wall_thickening_true_pct"]["LV-07"]
+
+
+def test_the_infarct_is_averaged_over_the_segments_that_both_hearts_have() -> None:
+    """The generated heart lacks one of three scars, in which the real one thickens most."""
+
+    def heart(thickening_pct: list[float]) -> Regions:
+        thickness = np.ones((2, 16))
+        thickness[1, :3] = 1 + np.array(thickening_pct) / 100
+        return Regions(RegionalFunction(np.zeros(16), thickness, 1), {})
+
+    found = {metric: value for metric, value, _ in _infarct(heart([4, 6, np.nan]), heart([1, 3, 50]), np.arange(3))}
+    assert found == {
+        "infarct_thickening_pct": pytest.approx(5),
+        "infarct_thickening_true_pct": pytest.approx(2),
+    }
+    assert not list(_infarct(heart([np.nan] * 3), heart([1, 3, 50]), np.arange(3)))

@@ -28,7 +28,7 @@ class RegionalFunction:
     Attributes:
         peak_ms: [16], time at which the segment's cavity has lost 90 % of its volume loss, computed as the time to ES
             of the whole LV; NaN for a segment that never shrinks.
-        thickness_mm: [T, 16], mean wall thickness in every frame; NaN where a segment has no cavity or no wall.
+        thickness_mm: [T, 16], mean wall thickness in every frame; NaN where a segment has no wall.
         es_frame: frame with the smallest LV.
     """
 
@@ -71,7 +71,8 @@ def regional_function(
     with np.errstate(invalid="ignore", divide="ignore"):
         # A sector with angle w and area A has the radius sqrt(2 A / w).
         thickness = np.sqrt(2 * whole / (WIDTHS_RAD * slices)) - np.sqrt(2 * inside / (WIDTHS_RAD * slices))
-    # A smaller change is rounding, not motion.
+    # What is smaller is rounding, and neither wall nor motion.
+    thickness[whole - inside <= 1e-3 * whole] = math.nan
     moves = np.ptp(inside, axis=0) > 1e-3 * np.maximum(inside[0], 1e-9)
     peak = [time_to_end_systole(curve, rr_ms) if moved else math.nan for curve, moved in zip(inside.T, moves)]
     return RegionalFunction(np.array(peak), thickness, int(inside.sum(1).argmin()))
