@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cof.config.controls import ScaledMotionSettings
+from cof.errors import CofError, Reason
 from cof.models.carried import FACTORS, carried_ef, scale_to_ef
 from cof.models.controls.scaled import EfRegression, ScaledMotionFamily
 from cof.training.run import Run
@@ -59,3 +60,11 @@ def test_what_was_not_measured_counts_as_the_mean():
     fitted = EfRegression.of(values, ef)
     assert fitted.predict(np.array([np.nan, 5.0])) == pytest.approx(ef.mean(), abs=0.6)
     assert fitted.predict(np.array([7.0, 5.0])) - fitted.predict(np.array([5.0, 5.0])) == pytest.approx(6, abs=0.5)
+
+
+def test_an_anchor_without_lv_excludes_its_subject(hearts, tmp_path):
+    heart = hearts[0]
+    mean = made_by("none", hearts, tmp_path / "model").mean.generate(heart, 12, 0).displacement
+    with pytest.raises(CofError, match="no LV") as caught:
+        carried_ef(np.where(heart.anchor_labels == 1, 0, heart.anchor_labels), mean[3], heart.placement)
+    assert caught.value.reason is Reason.HEART_NOT_FOUND

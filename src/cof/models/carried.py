@@ -6,6 +6,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from cof.cine.grid import Placement
+from cof.errors import CofError, Reason
 from cof.heart.structures import STRUCTURES
 from cof.models.base import Subject
 from cof.motion.resolution import to_canonical
@@ -57,9 +58,15 @@ def carried_ef(labels: np.ndarray, displacement: Tensor, placement: Placement) -
 
     Returns:
         EF in %. It is computed from sums of the LV shares of voxels, so it changes continuously with the displacement.
+
+    Raises:
+        CofError: HEART_NOT_FOUND, the labels of the anchor have no LV on a valid slice.
     """
+    voxels = np.count_nonzero(labels[np.array(placement.valid)] == STRUCTURES["LV"])
+    if not voxels:
+        raise CofError(Reason.HEART_NOT_FOUND, "the labels of the anchor show no LV, so that it has no EF")
     (moved,) = _lv_voxels(labels, displacement[None], placement)
-    return 100 * (1 - moved / np.count_nonzero(labels[np.array(placement.valid)] == STRUCTURES["LV"]))
+    return 100 * (1 - moved / voxels)
 
 
 def scale_to_ef(subject: Subject, displacement: Tensor, wanted_pct: float) -> float:
