@@ -14,6 +14,7 @@ from cof.config.metrics import DEFINITIONS_VERSION, LONG_FORM, METRICS
 from cof.errors import UsageError
 from cof.features.artefacts import Features, write_features
 from cof.features.stage import features_batch
+from cof.metrics.frechet import frechet_distance
 from cof.report.sections.radar import radar_shares
 from cof.tables.distances import distances
 from cof.tables.stage import make_table
@@ -245,3 +246,28 @@ def test_the_table_prints_them_under_their_own_names(tmp_path):
     for name in ("| FID", "| FVD", "paper's FID", "paper's FD"):
         assert name not in text
     assert "FD (ImageNet)" in (tmp_path / "table.tex").read_text()
+
+
+def test_a_large_cohort_is_kept_as_groups_that_leave_its_distance_as_it_is(tmp_path):
+    """Of 450 subjects, the jackknife leaves out 0, 200 and 400 first, and 199 and 399 last."""
+    rng = np.random.default_rng(0)
+    hearts = {name: 0.1 * index + rng.normal(size=(450, 2, 1, 3)) for index, name in enumerate(("real", "model"))}
+    batches = {}
+    for name, values in hearts.items():
+        of = {f"sub-{index:04d}-v2": {"imagenet": torch.from_numpy(value)} for index, value in enumerate(values)}
+        write_features(tmp_path / name, of, NETWORK)
+        batches[name] = Features([tmp_path / name])
+    real = batches.pop("real")
+    (column,) = distances([METRIC], batches, real, subjects_of(real), EvaluationSettings()).values()
+
+    def direct(kept):
+        ours, theirs = (hearts[name][kept, 1, 0] for name in ("model", "real"))
+        return frechet_distance(ours.mean(0), np.cov(ours.T), theirs.mean(0), np.cov(theirs.T))
+
+    assert (column.subjects, column.items) == (450, 450)
+    assert column.estimates["model"].value == pytest.approx(direct(np.arange(450)), rel=1e-3)
+    left_out = column.estimates["model"].left_out
+    assert len(left_out) == 200
+    for group in (0, 199):
+        assert left_out[group] == pytest.approx(direct(np.arange(450) % 200 != group), rel=1e-3)
+    assert 0 < column.floor < column.estimates["model"].value

@@ -88,8 +88,8 @@ def distances(
 class _Space:
     """The compared features of one network: all of them, or principal components of the real hearts' features.
 
-    A jackknife needs the moments of every group of subjects, which is possible only with few components. Without it,
-    the moments of two halves are enough.
+    A jackknife needs the moments of every group of subjects (of every subject in a small cohort), which is possible
+    only with few components. Without it, the moments of two halves are enough.
     """
 
     def __init__(self, network: str, subjects: list[str], real: Features, evaluation: EvaluationSettings) -> None:
@@ -100,7 +100,7 @@ class _Space:
         if self.reduced:
             self.images = Components.of(self._moments(real, False, 1), evaluation.components)
             self.videos = Components.of(self._moments(real, True, 1), evaluation.components)
-        self.units = len(subjects) if self.reduced else 2
+        self.units = min(len(subjects), GROUPS) if self.reduced else 2
 
     def column(self, metric: Metric, features: Mapping[str, Features], known: Mapping[str, str]) -> Distances:
         """Return the distances of one metric."""
@@ -137,14 +137,13 @@ class _Space:
         return courses if self.videos is None else self.videos(courses)
 
     def _jackknife(self) -> list[np.ndarray]:
-        """Return weights [g, n] that leave out each group of subjects, in parts; none for FID and FVD.
+        """Return weights [g, g] that leave out each group of subjects, in parts; none for FID and FVD.
 
         Fewer than three subjects have none either: the covariance of a single heart is not that of a cohort.
         """
         if not self.reduced or self.units < 3:
             return []
-        group = np.arange(self.units) % GROUPS
-        kept = (group != np.arange(min(self.units, GROUPS))[:, None]).astype(float)
+        kept = 1 - np.eye(self.units)
         return np.array_split(kept, -(-len(kept) // _AT_ONCE))
 
 
