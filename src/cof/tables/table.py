@@ -145,6 +145,7 @@ def summarise(batches: Iterable[pd.DataFrame], metrics: tuple[Metric, ...]) -> M
     shares: dict[str, list[pd.Series]] = {metric.key: [] for metric in metrics}
     for rows in batches:
         subjects.update(rows["subject"])
+        rows = rows.astype({"metric": "category", "structure": "category"})  # compared for every metric
         for metric in metrics:
             parts[metric.key].append(columns_of(rows, metric))
             shares[metric.key].append(undefined_shares(rows, metric))
