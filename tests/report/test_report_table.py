@@ -335,8 +335,8 @@ def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_
     text = to_markdown(table)
     assert "seeds ±" in text
     assert "statistic of all subjects together" in text
-    assert "learnt from 160 training subjects, attains an R² of 0.500 [0.400, 0.600]." in text
-    for reached in (None, regressed(-0.1), {"answers": {"ef_exact_r2": None}, "train": 0}):
+    assert "learnt from 160 training subjects, attains an R² of 0.500 [0.400, 0.600] on 40 held-out subjects." in text
+    for reached in (None, regressed(-0.1), {"answers": {"ef_exact_r2": None}, "train": 0, "test": 40}):
         without = table_of(rows, chosen, EVALUATION, PROVENANCE, reached)
         assert without.cells["seeing", "ef_recovered"].n == 0
     assert "A share of it is not defined" in to_markdown(
@@ -346,7 +346,7 @@ def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_
 
 def regressed(r2: float) -> dict:
     """What a regression reaches, as the stage `attainable` writes it."""
-    return {"train": 160, "answers": {"ef_exact_r2": {"value": r2, "low": r2 - 0.1, "high": r2 + 0.1}}}
+    return {"train": 160, "test": 40, "answers": {"ef_exact_r2": {"value": r2, "low": r2 - 0.1, "high": r2 + 0.1}}}
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

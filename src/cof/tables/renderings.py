@@ -210,6 +210,7 @@ def _attainable(table: Table) -> list[str]:
         return []
     answers = table.attainable["answers"]
     learnt = f"a ridge regression, learnt from {table.attainable['train']} training subjects,"
+    tested = table.attainable["test"]
 
     def told(name: str, decimals: int) -> str:
         found = answers.get(name)
@@ -222,14 +223,15 @@ def _attainable(table: Table) -> list[str]:
             without = reached is not None and not reached["value"] > 0
             notes.append(
                 f"{metric.label}: from the measured features of ECG and anchor, {learnt} attains an R² of "
-                f"{told(metric.attainable, 3)}.{' A share of it is not defined.' if without else ''}"
+                f"{told(metric.attainable, 3)} on {tested} held-out subjects. "
+                + ("A share of it is not defined." if without else "The interval of the share takes it for exact.")
             )
         elif metric.regression:
             of_rate = metric.regression.replace("_error_ms", "_error_of_rate_ms")
             notes.append(
                 f"{metric.label}: from the features of the ECG alone, {learnt} has an error of "
                 f"{told(metric.regression, metric.decimals)} {metric.unit}; from RR interval and sex, "
-                f"{told(of_rate, metric.decimals)} {metric.unit}."
+                f"{told(of_rate, metric.decimals)} {metric.unit}; on {tested} held-out subjects."
             )
     return notes
 
