@@ -349,6 +349,14 @@ def regressed(r2: float) -> dict:
     return {"train": 160, "test": 40, "answers": {"ef_exact_r2": {"value": r2, "low": r2 - 0.1, "high": r2 + 0.1}}}
 
 
+@pytest.mark.parametrize("last", [0.0, 1.0])
+def test_an_interval_of_no_width_is_not_taken_for_certainty(last: float) -> None:
+    """All twelve subjects are covered, or all but one."""
+    rows = long_form(ef_covered=numbered([1.0] * 11 + [last])).assign(structure="LV")
+    text = to_markdown(table_of({"a": rows}, settings("ef_covered", a="A"), EVALUATION, PROVENANCE))
+    assert ("An interval of no width" in text) == (last == 1)
+
+
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_an_interval_without_bounds_is_said_plainly() -> None:
     def rows(width: float) -> pd.DataFrame:

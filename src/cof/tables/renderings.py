@@ -153,6 +153,10 @@ def _notes(table: Table) -> list[str]:
             "A value without ± is a statistic of all subjects together, such as R² or a correlation. Its interval and "
             "that of its difference come from the same resamples of subjects."
         )
+    if any(_of_one_value(table.cells[model, m.key], m) for model in table.models for m in table.metrics):
+        notes.append(
+            "An interval of no width: all subjects here have the same value, which does not show that others have it."
+        )
     if any(not math.isnan(cell.p) for cell in table.cells.values()):
         notes.append(
             f"{UNLIKELY}: p < .05 that exchanging both rows within subjects makes so large a difference (two-sided "
@@ -202,6 +206,11 @@ def _notes(table: Table) -> list[str]:
         f"{versions}."
     )
     return notes
+
+
+def _of_one_value(cell: Cell, metric: Metric) -> bool:
+    """Tell whether the interval has no width, and not because the metric is of the anchor alone."""
+    return cell.interval[0] == cell.interval[1] and not metric.metric.startswith(_OF_ANCHOR)
 
 
 def _attainable(table: Table) -> list[str]:
