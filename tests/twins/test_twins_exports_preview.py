@@ -1,5 +1,6 @@
 """The preview: small pictures that say what they are, in the right rhythm, and the same bytes every time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from cof.cine.volume import uniform_times
 from cof.twins.exports import preview
 from cof.twins.exports.heart import SYNTHETIC, Heart
 from cof.twins.exports.preview import COLOURS, film_times, write
+from cof.twins.summary import reference_record
+from cof.twins.text import WIDTH
 
 
 @pytest.fixture(scope="module")
@@ -93,4 +96,32 @@ def test_a_heart_of_unknown_duration_and_few_voxels(tmp_path: Path) -> None:
     png, gif = write(untimed(small_heart()), tmp_path)
     with Image.open(gif) as film:
         assert film.n_frames == 4
+    assert png.is_file()
+
+
+@pytest.mark.parametrize("width", [120, 135, 208])
+def test_no_line_of_the_film_is_cut_off(width: int) -> None:
+    """The doubt about a slice is the end of its line; its last pixels are dark, where a cut line has letters."""
+    band = preview._band("slice 12, labels doubtful", width)
+    assert band.shape == (preview._BAND, width)
+    columns = np.flatnonzero(band.any(axis=0))
+    assert columns[-1] < width - 4
+    assert columns[-1] - columns[0] > 90  # and it is not left out
+
+
+def test_the_words_of_the_picture_hold_the_doubt_and_explain_the_marks(heart: Heart) -> None:
+    """A list of many slices is wrapped, so that it does not shrink all numbers."""
+    doubt = "labels doubtful, slices " + ", ".join(map(str, range(1, 40)))
+    told = {"reference": reference_record(), "labels": {"doubtful": False, "doubtful_slices": [], "message": doubt}}
+    words = preview._words(replace(heart, summary=heart.summary | told))
+    assert max(map(len, words)) <= WIDTH
+    assert doubt in " ".join(words)
+    assert "H, L: the generated value is above, below the range" in words
+
+
+def test_dollars_in_a_notice_are_no_formula(tmp_path: Path) -> None:
+    """Text between two dollar signs is a formula to matplotlib, which raises an error at one that it cannot read."""
+    heart = small_heart()
+    terms = {"terms": ["free up to $\\no$ of sales"]}
+    png, _ = write(replace(heart, summary=heart.summary | terms), tmp_path)
     assert png.is_file()

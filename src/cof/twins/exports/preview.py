@@ -37,6 +37,8 @@ _PER_ROW = 7  # slices of a phase side by side; more than these stand in two row
 
 _TILE = 208  # pixels of the longer side of a slice in the film
 _BAND = 26  # pixels of a line of text
+_TYPE = 14, 6  # type size in the film, pixels: the usual one, and the smallest to which long lines shrink
+_MARGIN = 8  # pixels beside a line of text
 _GREYS = 48  # levels of grey in the film, few so that it is small
 _TICK_MS = 10  # unit of time in a GIF
 _LEAST_MS = 20  # browsers show frames of less than two units for ten
@@ -88,16 +90,12 @@ def _write_picture(heart: Heart, crop: Crop, path: Path) -> None:
     side = _WIDTH_IN / across
     tall = side * rows * crop.spacing_mm[0] / (columns * crop.spacing_mm[1])
     doubtful = heart.doubtful_slices
-    words = numbers(heart.summary)
-    if "reference" in heart.summary:
-        words = [*words, "", f"Ranges: {heart.summary['reference']['source']}"]
-    if heart.doubt_message:
-        words = [*words, heart.doubt_message]
-    words = [*words, "", *textwrap.wrap(redact("; ".join(heart.notices)), _COLUMNS, break_on_hyphens=False)]
+    words = _words(heart)
     head, foot, gap = 0.75, max(2.6, 0.16 * len(words) + 0.5), 0.28
     height = head + 2 * (gap + per_phase * tall) + foot
     lines = contours(heart.labels[list(phases.values())], whole)
-    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.color": _INK, "axes.edgecolor": _INK}):
+    look = {"font.family": "DejaVu Sans", "font.size": 9, "text.color": _INK, "axes.edgecolor": _INK}
+    with mpl.rc_context(look | {"text.parse_math": False}):  # a notice may hold "$"
         figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI, facecolor=_PAPER)
         place = _placer(figure, _WIDTH_IN, height)
         figure.text(0.01, 1 - 0.3 / height, TITLE, size=15, weight="bold", va="center")
@@ -127,6 +125,17 @@ def _write_picture(heart: Heart, crop: Crop, path: Path) -> None:
         )
         about = {"Title": TITLE, "Description": redact("; ".join(heart.notices)), "Software": None}
         figure.savefig(path, format="png", metadata=about)
+
+
+def _words(heart: Heart) -> list[str]:
+    """Return the lines of text beside the curve: numbers, what their marks mean, doubtful labels, and the notices."""
+    lines = numbers(heart.summary)
+    if "reference" in heart.summary:
+        source = heart.summary["reference"]["source"]
+        lines = [*lines, "", f"Ranges: {source}", "H, L: the generated value is above, below the range"]
+    told = heart.doubt_message, redact("; ".join(heart.notices))
+    doubt, notices = (textwrap.wrap(said, _COLUMNS, break_on_hyphens=False) for said in told)
+    return [*lines, *doubt, "", *notices]
 
 
 def _placer(figure: Figure, width: float, height: float) -> Callable[[float, float, float, float], Axes]:
@@ -229,7 +238,12 @@ def _tile(image: np.ndarray, crop: Crop, size: tuple[int, int], outlines: list[l
 
 
 def _band(words: str, width: int) -> np.ndarray:
-    """Return a line of text in white on black, as indices of the palette."""
+    """Return a line of text in white on black, as indices of the palette. It is as small as the width demands."""
     drawn = Image.new("L", (width, _BAND))
-    ImageDraw.Draw(drawn).text((8, _BAND // 2), words, fill=_GREYS - 1, font=ImageFont.load_default(14), anchor="lm")
+    pen = ImageDraw.Draw(drawn)
+    usual, smallest = _TYPE
+    fonts = (ImageFont.load_default(size) for size in range(usual, smallest, -1))
+    fits = (font for font in fonts if pen.textlength(words, font) <= width - 2 * _MARGIN)
+    font = next(fits, ImageFont.load_default(smallest))
+    pen.text((_MARGIN, _BAND // 2), words, fill=_GREYS - 1, font=font, anchor="lm")
     return np.asarray(drawn)
