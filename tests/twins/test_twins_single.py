@@ -138,3 +138,20 @@ def test_a_format_that_fails_costs_neither_the_heart_nor_the_others(tmp_path):
     assert not (tmp_path / "images/stl").exists()
     assert (tmp_path / "images/tables/function.csv").is_file()
     assert single._export(tmp_path / "images", ()) == []
+
+
+def test_a_format_that_stumbles_over_the_data_costs_no_heart_but_a_broken_machine_does(tmp_path, monkeypatch):
+    def stumble(error):
+        def write(heart, folder):
+            (folder / "half.csv").write_text("1,")
+            raise error
+
+        monkeypatch.setattr("cof.twins.exports.tables.write", write)
+
+    write_beating_heart(tmp_path / "heart")
+    stumble(ValueError("zero-size array"))
+    assert single._export(tmp_path / "heart", ("tables",)) == ["tables: zero-size array"]
+    assert not (tmp_path / "heart/tables").exists()
+    stumble(MemoryError())
+    with pytest.raises(MemoryError):
+        single._export(tmp_path / "heart", ("tables",))

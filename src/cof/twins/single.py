@@ -27,7 +27,7 @@ from cof.config.motion import PathSettings
 from cof.ecg.reader import read_ecg
 from cof.ecg.record import LEADS, Ecg
 from cof.ecg.stage import beats_batch, parse_batch
-from cof.errors import CofError, Reason, UsageError
+from cof.errors import DATA_ERRORS, CofError, Reason, UsageError
 from cof.inputs import AnyPath, Folder
 from cof.labels.stage import label_batch
 from cof.metrics.conformal import Intervals, Scale
@@ -489,7 +489,8 @@ def _export(folder: Path, formats: tuple[str, ...]) -> list[str]:
         try:
             with step(f"format {name}"):
                 export(heart, folder, [name])
-        except (UsageError, CofError) as error:
+        except (UsageError, CofError, *DATA_ERRORS) as error:
+            log.debug("traceback of the format %s", name, exc_info=True)
             shutil.rmtree(folder / name, ignore_errors=True)
             faults.append(f"{name}: {error}")
     return faults
