@@ -11,7 +11,7 @@ from cof.errors import UsageError
 from cof.heart.reference_ranges import ABSOLUTE
 from cof.twins.patient import options_of, patient_of
 from cof.twins.summary import INDICES, index_records, reference_record
-from cof.twins.text import WIDTH, text_of
+from cof.twins.text import WIDTH, numbers, text_of
 
 LV = {"edv_ml": 200.0, "esv_ml": 80.0, "sv_ml": 120.0, "ef_pct": 60.0, "co_l_min": 8.4, "mass_g": 100.0}
 RV = {"edv_ml": 150.0, "esv_ml": 60.0, "sv_ml": 90.0, "ef_pct": None, "co_l_min": 6.3}
@@ -102,13 +102,28 @@ def test_the_first_source_that_states_a_value_wins_and_a_contradiction_is_said()
     assert patient_of({}).record()["sex"] is None
 
 
+def test_an_empty_age_is_no_newborn_and_a_body_that_nobody_has_is_not_used() -> None:
+    """Devices write 0 into fields that nobody filled in; 178 kg at 78 cm is a slip, which would give 2.0 m2."""
+    patient = patient_of({"scan": {"age_y": 0.0, "height_cm": 78.0}, "ECG": {"age_y": 61.0, "weight_kg": 178.0}})
+    assert (patient.age_y, patient.by["age_y"]) == (61.0, "ECG")
+    assert math.isnan(patient.bsa_m2)
+    assert patient.record()["height_cm"] is patient.record()["weight_kg"] is None
+    assert set(patient.by) == {"age_y"}
+    assert patient.remarks == (
+        "age 0 years by the scan: not used",
+        "height 78 cm by the scan and weight 178 kg by the ECG: not used, since nobody has both",
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("x", None, None, None), "--sex: 'x' is neither F nor M"),
-        ((None, 200.0, None, None), "--age: 200 is not from 0 to 120 years"),
-        ((None, None, 1.68, None), "--height: 1.68 is not from 40 to 250 cm"),
+        ((None, 200.0, None, None), "--age: 200 is not above 0 and at most 120 years"),
+        ((None, None, 1.68, None), "--height: 1.68 is not above 40 and at most 250 cm"),
         ((None, None, None, math.nan), "--weight: nan"),
+        ((None, 0.0, None, None), "--age: 0 is not above 0"),
+        ((None, None, 78.0, 178.0), "nobody has --height 78 .in cm. and --weight 178"),
     ],
 )
 def test_an_option_that_no_person_has_is_refused(options: tuple[Any, ...], words: str) -> None:
@@ -162,10 +177,23 @@ def test_ranges_of_other_ages_are_said_to_be_so() -> None:
     assert "both ranges are shown" in text_of(summary())
 
 
+@pytest.mark.parametrize(
+    ("age", "words", "outside"),
+    [(0.5, "6 months", True), (1.25, "15 months", True), (44.9, "44 years", True), (74.9, "74 years", False)],
+)
+def test_an_age_is_in_completed_years_and_that_of_an_infant_in_months(age: float, words: str, outside: bool) -> None:
+    made = summary("F")
+    made["patient"]["age_y"], made["patient"]["stated_by"]["age_y"] = age, "scan"
+    said = " ".join(text_of(made).split())
+    assert f"{words} (by the scan)" in said
+    assert (f"The patient is {words} old" in said) is outside
+
+
 def test_a_heart_of_images_without_size_says_what_would_index_it() -> None:
     assert "--height and --weight" in " ".join(text_of(summary()).split())
     bare = {"model": "cof", "ecg": None, "scan": {"repairs": []}, "trained_on": {}, "warnings": []}
     assert "Repairs     none" in text_of(bare)
+    assert numbers(bare) == []
 
 
 def test_patient_of_a_dicom_header(tmp_path: Path) -> None:

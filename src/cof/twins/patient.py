@@ -9,8 +9,11 @@ from cof.ecg.record import stated_sex
 from cof.errors import UsageError
 from cof.heart.reference_ranges import FORMULA, body_surface_m2
 
-# What a person can be: a value outside is a slip of the keyboard, or a header that was never filled in.
+# What a person can be: a value outside is a slip of the keyboard, or a header that was never filled in. The lower limit
+# is excluded, since an age of 0 years is an empty field.
 POSSIBLE = {"age_y": (0.0, 120.0, "years"), "height_cm": (40.0, 250.0, "cm"), "weight_kg": (2.0, 400.0, "kg")}
+# kg per m2; from the thinnest to the most obese person who lives. Outside, height or weight is wrong.
+POSSIBLE_BMI = (8.0, 120.0)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class Patient:
 def patient_of(stated: Mapping[str, Mapping[str, Any]]) -> Patient:
     """Put together what is stated about a patient: of each value, the statement of the first source that has it.
 
-    A value that no person can have is left out with a remark, and so is said if two sources state another sex.
+    A value that no person can have is left out with a remark, and so are height and weight that no person can have
+    together. A remark also says if two sources state another sex.
 
     Args:
         stated: by source, in the order of precedence: `sex`, `age_y`, `height_cm`, `weight_kg`, where it states them.
@@ -70,6 +74,9 @@ def patient_of(stated: Mapping[str, Mapping[str, Any]]) -> Patient:
                 found[name], by[name] = value, source
             elif name == "sex" and value != found[name]:
                 remarks.append(f"sex {found[name]} by the {by[name]}, {value} by the {source}: is it the same person?")
+    if {"height_cm", "weight_kg"} <= found.keys() and not _possible_together(found["height_cm"], found["weight_kg"]):
+        both = [f"{_words(name, found.pop(name))} by the {by.pop(name)}" for name in ("height_cm", "weight_kg")]
+        remarks.append(f"{' and '.join(both)}: not used, since nobody has both")
     return Patient(**found, by=by, remarks=tuple(remarks))
 
 
@@ -77,7 +84,7 @@ def options_of(sex: str | None, age: float | None, height: float | None, weight:
     """Return what the options of `cof twin` state.
 
     Raises:
-        UsageError: the sex is neither F nor M, or a number is not that of a person.
+        UsageError: the sex is neither F nor M, or a number is not that of a person, or height and weight are not.
     """
     given = {"sex": sex, "age_y": age, "height_cm": height, "weight_kg": weight}
     stated: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -88,13 +95,20 @@ def options_of(sex: str | None, age: float | None, height: float | None, weight:
     for name, (low, high, unit) in POSSIBLE.items():
         if name in stated and not _possible(name, stated[name]):
             option = name.partition("_")[0]
-            raise UsageError(f"--{option}: {stated[name]:g} is not from {low:g} to {high:g} {unit}")
+            raise UsageError(f"--{option}: {stated[name]:g} is not above {low:g} and at most {high:g} {unit}")
+    if height is not None and weight is not None and not _possible_together(height, weight):
+        raise UsageError(f"nobody has --height {height:g} (in cm) and --weight {weight:g} (in kg)")
     return stated
 
 
 def _possible(name: str, value: float) -> bool:
     low, high, _ = POSSIBLE[name]
-    return low <= value <= high
+    return low < value <= high
+
+
+def _possible_together(height_cm: float, weight_kg: float) -> bool:
+    low, high = POSSIBLE_BMI
+    return low <= weight_kg / (height_cm / 100) ** 2 <= high
 
 
 def _words(name: str, value: float) -> str:

@@ -41,7 +41,7 @@ def _patient(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     words = {
         "sex": lambda sex: {"F": "woman", "M": "man"}[sex],
-        "age_y": lambda age: f"{age:.0f} years",
+        "age_y": _age,
         "height_cm": lambda height: f"{height:.0f} cm",
         "weight_kg": lambda weight: f"{weight:.0f} kg",
     }
@@ -53,6 +53,11 @@ def _patient(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     else:
         said += "; --height and --weight give the numbers per m2 of body surface"
     return [("Patient", said), *(("", remark) for remark in patient["remarks"])]
+
+
+def _age(years: float) -> str:
+    """Return an age in completed years, of small children in months."""
+    return f"{int(years)} years" if years >= 2 else f"{round(12 * years)} months"
 
 
 def _read(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -87,10 +92,12 @@ def _phase(scan: Mapping[str, Any]) -> str:
 
 
 def numbers(summary: Mapping[str, Any]) -> list[str]:
-    """Return the lines of the table of numbers, or why there is none."""
+    """Return the lines of the table of numbers, or why there is none; no lines for a summary without `indices`."""
     if summary.get("labels", {}).get("doubtful"):
         return ["Function    not shown: the labels are doubtful. Look at them first (twin.labels.nii.gz)."]
     records = summary.get("indices", [])
+    if not records:
+        return []
     sexes = [sex for sex in SEXES if any(sex in record["ranges"] for record in records)]
     columns = [_column("", [record[name] for record in records], left=True) for name in ("name", "unit")]
     columns += _side(records, sexes, "generated", records)
@@ -147,10 +154,8 @@ def _ranges(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [("Ranges", said)]
     if patient["sex"] is None:
         found.append(("", "The sex is not known: both ranges are shown (--sex)."))
-    if patient["age_y"] is not None and not low <= round(patient["age_y"]) <= high:
-        found.append(
-            ("", f"The patient is {patient['age_y']:.0f} years old: these ranges are of ages {low} to {high}.")
-        )
+    if patient["age_y"] is not None and not low <= int(patient["age_y"]) <= high:
+        found.append(("", f"The patient is {_age(patient['age_y'])} old: these ranges are of ages {low} to {high}."))
     return found
 
 
