@@ -20,6 +20,8 @@ from cof.errors import UsageError
 from cof.heart.structures import SURFACES
 from cof.twins.exports.formats import FORMATS, chosen_of, export, formats_of
 from cof.twins.exports.heart import Heart
+from cof.twins.patient import patient_of
+from cof.twins.summary import index_records, reference_record
 
 JS = Path(__file__).parents[1] / "js"
 SAID = "synthetic, not for diagnosis"
@@ -55,6 +57,20 @@ def test_a_heart_tells_what_its_files_hold(heart: Heart):
     assert heart.surfaces is heart.surfaces
     with pytest.raises(UsageError, match=r"missing twin\.nii"):
         Heart.read(Path(__file__).parent)
+
+
+def test_no_format_holds_age_or_size_of_the_patient(folder: Path, tmp_path: Path):
+    """They are in `summary.json` alone, from which every format takes its numbers and notices."""
+    stated = {"sex": "F", "age_y": 67.3141, "height_cm": 171.7342, "weight_kg": 83.9173}
+    patient = patient_of({"scan": stated}).record() | stated
+    indices = index_records(Heart.read(folder).summary["function"], None, {}, "F", patient["bsa_m2"])
+    told = {"patient": patient, "reference": reference_record(), "indices": indices}
+    heart = Heart.read(folder)
+    export(replace(heart, summary=heart.summary | told), tmp_path)
+    contents = b"".join(file.read_bytes() for file in sorted(tmp_path.rglob("*")) if file.is_file())
+    assert SAID.encode() in contents
+    for said in (*stated, *map(str, stated.values()), "bsa_m2", "Mosteller"):
+        assert said in ("sex", "F") or said.encode() not in contents, said
 
 
 def test_stl_has_ed_and_es_in_ras(heart: Heart, written):

@@ -115,6 +115,16 @@ def test_an_empty_age_is_no_newborn_and_a_body_that_nobody_has_is_not_used() -> 
     )
 
 
+def test_a_height_in_cm_where_dicom_demands_metres_is_taken_as_cm() -> None:
+    patient = patient_of({"scan": {"height_cm": 17800.0}, "ECG": {"height_cm": 41.0}})
+    assert (patient.height_cm, patient.by, patient.remarks) == (
+        178.0, {"height_cm": "scan"}, ("height 178 m by the scan: taken as cm",)
+    )  # fmt: skip
+    assert patient_of({"scan": {"height_cm": 17.8}}).remarks == ("height 17.8 cm by the scan: not used",)
+    for lost in (math.nan, math.inf, 0.0, 178_000.0):
+        assert math.isnan(patient_of({"scan": {"height_cm": lost}}).height_cm)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -57,7 +57,8 @@ def patient_of(stated: Mapping[str, Mapping[str, Any]]) -> Patient:
     """Put together what is stated about a patient: of each value, the statement of the first source that has it.
 
     A value that no person can have is left out with a remark, and so are height and weight that no person can have
-    together. A remark also says if two sources state another sex.
+    together. A height in cm where the format demands m, as some scanners write it, is taken as cm, with a remark. A
+    remark also says if two sources state another sex.
 
     Args:
         stated: by source, in the order of precedence: `sex`, `age_y`, `height_cm`, `weight_kg`, where it states them.
@@ -67,6 +68,9 @@ def patient_of(stated: Mapping[str, Mapping[str, Any]]) -> Patient:
     remarks = []
     for source, values in stated.items():
         for name, value in values.items():
+            if name == "height_cm" and not _possible(name, value) and _possible(name, value / 100):
+                value /= 100
+                remarks.append(f"height {value:g} m by the {source}: taken as cm")
             if name in POSSIBLE and not _possible(name, value):
                 remarks.append(f"{_words(name, value)} by the {source}: not used")
                 continue
