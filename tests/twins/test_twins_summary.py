@@ -95,9 +95,11 @@ def test_the_first_source_that_states_a_value_wins_and_a_contradiction_is_said()
     assert patient.by == {"age_y": "option", "sex": "scan", "height_cm": "scan", "weight_kg": "ECG"}
     assert patient.bsa_m2 == pytest.approx(2.0)
     assert patient.remarks == (
+        "age 50 by the option, 61 by the scan: is it the same person?",
         "weight 0 kg by the scan: not used",
         "sex F by the scan, M by the ECG: is it the same person?",
     )
+    assert patient_of({"scan": {"age_y": 61.0}, "ECG": {"age_y": 64.0}}).remarks == ()
     assert math.isnan(patient_of({}).bsa_m2)
     assert patient_of({}).record()["sex"] is None
 

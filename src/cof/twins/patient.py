@@ -14,6 +14,8 @@ from cof.heart.reference_ranges import FORMULA, body_surface_m2
 POSSIBLE = {"age_y": (0.0, 120.0, "years"), "height_cm": (40.0, 250.0, "cm"), "weight_kg": (2.0, 400.0, "kg")}
 # kg per m2; from the thinnest to the most obese person who lives. Outside, height or weight is wrong.
 POSSIBLE_BMI = (8.0, 120.0)
+# Ages by ECG and scan of one visit differ by a year at most; the rest is for ages typed by hand.
+SAME_AGE_Y = 3.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def patient_of(stated: Mapping[str, Mapping[str, Any]]) -> Patient:
 
     A value that no person can have is left out with a remark, and so are height and weight that no person can have
     together. A height in cm where the format demands m, as some scanners write it, is taken as cm, with a remark. A
-    remark also says if two sources state another sex.
+    remark also says if two sources state another sex, or ages more than `SAME_AGE_Y` apart.
 
     Args:
         stated: by source, in the order of precedence: `sex`, `age_y`, `height_cm`, `weight_kg`, where it states them.
@@ -76,8 +78,10 @@ def patient_of(stated: Mapping[str, Mapping[str, Any]]) -> Patient:
                 continue
             if name not in found:
                 found[name], by[name] = value, source
-            elif name == "sex" and value != found[name]:
-                remarks.append(f"sex {found[name]} by the {by[name]}, {value} by the {source}: is it the same person?")
+            elif _contradict(name, found[name], value):
+                one, other = (stated if name == "sex" else f"{stated:g}" for stated in (found[name], value))
+                said = f"{name.partition('_')[0]} {one} by the {by[name]}, {other} by the {source}"
+                remarks.append(f"{said}: is it the same person?")
     if {"height_cm", "weight_kg"} <= found.keys() and not _possible_together(found["height_cm"], found["weight_kg"]):
         both = [f"{_words(name, found.pop(name))} by the {by.pop(name)}" for name in ("height_cm", "weight_kg")]
         remarks.append(f"{' and '.join(both)}: not used, since nobody has both")
@@ -103,6 +107,10 @@ def options_of(sex: str | None, age: float | None, height: float | None, weight:
     if height is not None and weight is not None and not _possible_together(height, weight):
         raise UsageError(f"nobody has --height {height:g} (in cm) and --weight {weight:g} (in kg)")
     return stated
+
+
+def _contradict(name: str, one: Any, other: Any) -> bool:
+    return one != other if name == "sex" else name == "age_y" and abs(one - other) > SAME_AGE_Y
 
 
 def _possible(name: str, value: float) -> bool:

@@ -94,8 +94,15 @@ def _write_picture(heart: Heart, crop: Crop, path: Path) -> None:
     head, foot, gap = 0.75, max(2.6, 0.16 * len(words) + 0.5), 0.28
     height = head + 2 * (gap + per_phase * tall) + foot
     lines = contours(heart.labels[list(phases.values())], whole)
-    look = {"font.family": "DejaVu Sans", "font.size": 9, "text.color": _INK, "axes.edgecolor": _INK}
-    with mpl.rc_context(look | {"text.parse_math": False}):  # a notice may hold "$"
+    with mpl.rc_context(
+        {
+            "font.family": "DejaVu Sans",
+            "font.size": 9,
+            "text.color": _INK,
+            "text.parse_math": False,  # a notice may hold "$"
+            "axes.edgecolor": _INK,
+        }
+    ):
         figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI, facecolor=_PAPER)
         place = _placer(figure, _WIDTH_IN, height)
         figure.text(0.01, 1 - 0.3 / height, TITLE, size=15, weight="bold", va="center")
