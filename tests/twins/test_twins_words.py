@@ -81,8 +81,8 @@ def test_an_unknown_model_lists_those_that_there_are(
 @pytest.mark.parametrize(
     ("option", "typed", "words"),
     [
-        ("age", "200", "--age: 200 is not from 0 to 120 years"),
-        ("height", "1.68", "--height: 1.68 is not from 40 to 250 cm"),
+        ("age", "200", "--age: 200 is not above 0 and at most 120 years"),
+        ("height", "1.68", "--height: 1.68 is not above 40 and at most 250 cm"),
         ("sex", "x", "--sex: 'x' is neither F nor M"),
         ("formats", "page,obj", "there is no format 'obj'; there are stl, vtp"),
     ],
