@@ -153,6 +153,17 @@ def test_components_are_those_of_the_anatomy_and_fewer_than_the_hearts(toy_heart
     assert len(told) == 3 + 2 + 4
 
 
+def test_components_are_those_of_the_singular_value_decomposition(toy_hearts):
+    hearts = toy_hearts(6)
+    anatomy = anatomy_of(hearts, components=3)
+    masks = np.stack([ridge._aligned_masks(heart, anatomy.pose) for heart in hearts]).astype(float)
+    _, _, expected = np.linalg.svd(masks - masks.mean(0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(np.sum(anatomy.directions * expected[:3], axis=1)), 1, atol=1e-4)
+    alike = anatomy_of([hearts[0]] * 4)
+    assert not alike.directions.any()  # hearts that are all the same have no component
+    assert np.isfinite(alike.describe(hearts[1])).all()
+
+
 def test_what_is_missing_or_does_not_vary_has_no_effect():
     rows = np.array([[1.0, np.nan, 0.1], [3.0, np.nan, 0.1], [np.nan, np.nan, 0.1]])
     standard = Standard.of(rows)
