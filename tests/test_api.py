@@ -76,6 +76,16 @@ def test_to_import_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.split() == []
 
 
+def test_waiting_threads_do_not_spin_unless_the_user_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import cof, os; print(os.environ['OMP_WAIT_POLICY'])"
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [expected]
+
+
 def test_the_command_line_does_not_pay_for_python() -> None:
     code = "import sys, cof.cli; print(*{'cof.api', 'torch', 'pandas', 'nibabel'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The generated pages of docs/reference are those that the code would write, and leave nothing unexplained."""
+"""The generated pages of the documentation are those that the code would write, and leave nothing unexplained."""
 
 import importlib.util
 import re
@@ -20,7 +20,9 @@ def pages() -> dict[str, str]:
     return made
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "metrics.md", "command-line.md", "python.md"])
+@pytest.mark.parametrize(
+    "name", ["configuration.md", "metrics.md", "command-line.md", "python.md", "../how-to/notebook.md"]
+)
 def test_page_is_up_to_date(pages: dict[str, str], name: str) -> None:
     assert (FOLDER / name).read_text() == pages[name], "type `make docs` and commit what it has changed"
 

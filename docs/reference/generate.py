@@ -1,4 +1,4 @@
-"""Write the generated pages of this folder: configuration, metrics, command line and Python.
+"""Write the generated pages: configuration, metrics, command line and Python of this folder, and the notebook's page.
 
 `make docs` runs it before the site is built; `tests/test_docs_reference.py` compares its output with what is committed.
 """
@@ -24,6 +24,7 @@ from cof.config.training import TrainingSettings
 from cof.quality.catalogue import MEASURES
 
 HERE = Path(__file__).parent
+NOTEBOOK = "../how-to/notebook"
 NOTE = "<!-- Written by docs/reference/generate.py (`make docs`): change the code that it describes, not this page. -->"
 # Types of the JSON schema in words.
 TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "`true`, `false`", "null": "`null`"}
@@ -35,12 +36,13 @@ BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiv
 
 
 def pages() -> dict[str, str]:
-    """Return the content of each generated page by its file name."""
+    """Return the content of each generated page by its path, seen from this folder."""
     made = {
         "configuration.md": configuration(),
         "metrics.md": metrics(),
         "command-line.md": command_line(),
         "python.md": python(),
+        f"{NOTEBOOK}.md": notebook(),
     }
     return {name: f"{NOTE}\n\n{text.rstrip()}\n" for name, text in made.items()}
 
@@ -206,6 +208,15 @@ def python() -> str:
             continue
         call = "" if member.is_attribute else _signature(member)
         blocks += [f"### `{name}{call}`", *_docstring(member)]
+    return "\n\n".join(blocks)
+
+
+def notebook() -> str:
+    """Return the notebook as a page: its text and its code, without outputs."""
+    cells = json.loads((HERE / f"{NOTEBOOK}.ipynb").read_text(encoding="utf-8"))["cells"]
+    shown = {"code": "```python\n{}\n```", "markdown": "{}"}
+    blocks = [shown[cell["cell_type"]].format("".join(cell["source"])) for cell in cells]
+    blocks.insert(1, "These are the cells of the notebook [notebook.ipynb](notebook.ipynb), which a test runs.")
     return "\n\n".join(blocks)
 
 

@@ -1,10 +1,15 @@
 """Chain of Flow: a beating, patient-specific 4D heart from a 12-lead ECG and one anatomical anchor volume."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
 __all__ = ["Heart", "twin"]
+
+# Waiting threads must not spin: two torch processes on two cores would slow each other down many times over. OpenMP
+# reads it when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from cof.api import Heart, twin

@@ -5,7 +5,6 @@ A verb's module is imported only when the verb is called or its help is shown, s
 
 import errno
 import logging
-import os
 import sys
 from typing import Annotated, Any
 
@@ -16,9 +15,6 @@ from cof import __version__
 from cof.errors import CofError, UsageError, redact
 from cof.renamed import with_new_names
 from cof.verbs import CONTEXT, GROUPS, PARENTS
-
-# Waiting threads must not spin: two torch processes on two cores would slow each other down many times over.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class Verb(TyperCommand):

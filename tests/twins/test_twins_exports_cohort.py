@@ -9,12 +9,16 @@ import pytest
 from beating_heart import FRAMES, add_what_it_was_made_from, write_beating_heart
 
 from cof.artefacts.parquet import read_table, write_table
+from cof.config.data import LABEL_TRUST, LEAST_LABEL_TRUST
 from cof.twins.artefacts import read_beat
+from cof.twins.cautions import SCAN
 from cof.twins.exports.cohort import Member, export_hearts, read_member
 from cof.twins.exports.heart import Heart
+from cof.twins.page.html import page
 
 SUBJECTS = {"sub-0001-v2": "train", "sub-0002-v2": "test", "sub-0003-v2": "test", "sub-0004-v2": "test"}
 LACKING = "sub-0002-v2"  # no heart was generated
+DOUBTFUL, UNDOUBTED, UNMEASURED = "sub-0003-v2", "sub-0004-v2", "sub-0001-v2"  # by the table of quality
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,8 @@ def results(chain, tmp_path_factory):
         beats.append({"subject": subject, "beat": beat.ravel(), "rr_ms": 800.0} | marks)
     write_table(results / "beats/b000.parquet", pd.DataFrame(beats), {})
     write_table(results / "ecg/b000.parquet", pd.DataFrame({"subject": list(SUBJECTS), "repairs": [["a gap"]] * 4}), {})
+    trust = {"subject": [DOUBTFUL, UNDOUBTED, UNMEASURED], "label_trust": [LEAST_LABEL_TRUST - 0.01, 0.9, np.nan]}
+    write_table(results / "quality/b000.parquet", pd.DataFrame(trust), {})
     subjects = pd.DataFrame({"subject": list(SUBJECTS), "split": list(SUBJECTS.values()), "batch": "b000"})
     write_table(results / "cohort/subjects.parquet", subjects, {})
     shutil.copytree(chain.model("static"), results / "models/cof")
@@ -79,3 +85,28 @@ def test_a_heart_of_a_cohort_has_all_that_a_single_one_has(results: Path) -> Non
     assert heart.summary["ecg"]["repairs"] == ["a gap"]
     assert heart.summary["scan"]["kind"] == "cine"
     assert set(single.summary) - {"notice"} <= set(heart.summary)
+
+
+def test_doubtful_labels_are_named_on_the_page_as_for_a_single_heart(results: Path) -> None:
+    heart = read_member(Member(results, "cof", "b000", DOUBTFUL), {})
+    warning = heart.summary["warnings"][0]
+    assert (warning["check"], warning["of"], warning["value"]) == (LABEL_TRUST, SCAN, LEAST_LABEL_TRUST - 0.01)
+    shown = page(heart)
+    assert "The labels of this scan are doubtful" in shown
+    assert "labels of the scan: labels doubtful" in shown
+
+
+@pytest.mark.parametrize("subject", [UNDOUBTED, UNMEASURED])
+def test_trusted_labels_and_those_of_unknown_trust_are_not_called_doubtful(results: Path, subject: str) -> None:
+    heart = read_member(Member(results, "cof", "b000", subject), {})
+    assert heart.summary.get("labels") == ({"trust": 0.9, "doubtful": False} if subject == UNDOUBTED else None)
+    assert "labels doubtful" not in page(heart)
+
+
+def test_a_cohort_without_a_table_of_quality_has_pages_and_the_log_says_so(
+    results: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unmeasured = shutil.copytree(results, tmp_path / "results")
+    shutil.rmtree(unmeasured / "quality")
+    assert written(unmeasured, tmp_path, count=1) == [f"{DOUBTFUL}/page/{DOUBTFUL}.html"]
+    assert "1 hearts: no measure tells how far the labels of the scan can be trusted" in caplog.text

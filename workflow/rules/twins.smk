@@ -39,6 +39,7 @@ rule twins_export:
         expand(rules.label.output.labels, batch=RUN_BATCHES),
         expand(rules.beats.output.table, batch=RUN_BATCHES),
         expand(rules.ecg.output.table, batch=RUN_BATCHES),
+        expand(rules.quality.output.table, batch=RUN_BATCHES),
         rules.cohort.output.subjects,
         f"{R}/models/{CONFIG.report.model}",
         f"{R}/labeller",

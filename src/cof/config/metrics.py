@@ -304,8 +304,8 @@ _CURVE = tuple(
             "ms",
             "down",
             1,
-            "Absolute error of the time to ES: the time after ED (frame 0) at which the periodic cubic spline of the LV "
-            "volume falls below ESV + .1 SV, at the real cine's RR interval for both hearts: an error of the phase. "
+            "Absolute error of the time to ES: the time after ED (frame 0) at which the periodic cubic spline of the "
+            "LV volume falls below ESV + .1 SV, at the real cine's RR interval for both hearts: an error of the phase. "
             f"Reference: {against}.",
             f"t_es{suffix}_error_ms",
             "LV",

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from cof.artefacts.exclusions import Exclusions
 from cof.artefacts.folders import whole_folder
 from cof.artefacts.parquet import read_table
 from cof.cine.volume import Cine, read_cine, read_labels, sidecar
+from cof.config.data import LABEL_TRUST
 from cof.ecg.record import LEADS
 from cof.models.trained import load
 from cof.options import ExclusionsOut, Out, Read
 from cof.options import Results as ResultsFolder
 from cof.progress import progress
 from cof.twins.artefacts import read_canonical, read_placement
-from cof.twins.cautions import implausible, trained_on
+from cof.twins.cautions import SCAN, implausible, trained_on
 from cof.twins.exports.formats import export
 from cof.twins.exports.heart import Heart, Recorded
 from cof.twins.exports.stage import formats_named
@@ -51,6 +53,14 @@ class Member:
             self.results / stage / f"{self.batch}.parquet", filters=[("subject", "==", self.subject)]
         )
         return None if rows.empty else rows.iloc[0]
+
+    @property
+    def label_trust(self) -> float:
+        """Smallest trust in the labels of the scan at ED and ES, by the table of quality; NaN if not measured."""
+        if not (self.results / "quality" / f"{self.batch}.parquet").is_file():
+            return math.nan
+        measured = self.row("quality")
+        return math.nan if measured is None else float(measured.get(LABEL_TRUST, math.nan))
 
     @property
     def comparable(self) -> bool:
@@ -99,13 +109,17 @@ def export_hearts(
         members = first_held_out([Member(results, model, of, subject) for of, subject in pairs], count)
     learnt = trained_on(results, model, load(results / "models" / model))
     left_out = Exclusions("exports")
+    unmeasured = 0
     with whole_folder(out) as folder:
         for member in progress(members, "hearts", "heart"):
             with left_out.guard(member.subject):
                 heart = read_member(member, learnt)
                 (folder / member.subject).mkdir()
                 export(heart, folder / member.subject, formats)
+                unmeasured += "labels" not in heart.summary
     left_out.write(exclusions)
+    if unmeasured:
+        log.warning("%d hearts: no measure tells how far the labels of the scan can be trusted", unmeasured)
     log.info("wrote %d of %d hearts", len(members) - len(left_out.rows), len(members))
 
 
@@ -122,6 +136,8 @@ def read_member(member: Member, learnt: dict[str, Any]) -> Heart:
     record = json.loads(sidecar(member.path(twins, ".nii")).read_text())
     beat, strip = member.row("beats"), member.row("ecg")
     tensors = member.path(twins, ".safetensors")
+    told = {} if beat is None else {"rr_ecg_ms": beat["rr_ms"]}
+    known, doubts = _judged(member.label_trust)
     return Heart(
         name=member.subject,
         cine=cine,
@@ -135,13 +151,30 @@ def read_member(member: Member, learnt: dict[str, Any]) -> Heart:
             "function": _function(json.loads(member.path(twins, ".function.json").read_text())),
             "ecg": None if beat is None else ecg_record(beat, strip),
             "scan": scan_record(scan.cine, len(scan.cine.frames) == 1, record["anchor_phase"]),
-            "warnings": implausible(_pair(scan), (cine, labels), {} if beat is None else {"rr_ecg_ms": beat["rr_ms"]}),
+            "warnings": doubts + implausible(_pair(scan), (cine, labels), told),
             "trained_on": learnt,
             "terms": sorted({network["terms"] for network in learnt.values() if "terms" in network}),
-        },
+        }
+        | known,
         recorded=scan if scan.cine.kind == "cycle" else None,
         beat_mv=None if beat is None else np.reshape(beat["beat"], (len(LEADS), -1)),
     )
+
+
+def _judged(trust: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return what a summary says of the labels' trustworthiness, and the warnings of doubtful ones.
+
+    Args:
+        trust: from 0 to 1; NaN if it is not known, and the summary then says nothing of it. The table of quality does
+            not tell which slices are doubtful.
+    """
+    from cof.labels.doubt import Doubt  # imports the labeller, as in `cof.twins.cautions`
+
+    if math.isnan(trust):
+        return {}, []
+    doubt = Doubt({"ED and ES": trust}, ())
+    known = {"trust": round(trust, 3), "doubtful": doubt.doubtful}
+    return {"labels": known}, [doubt.warning() | {"of": SCAN}] if doubt.doubtful else []
 
 
 def _pair(scan: Recorded) -> tuple[Cine, np.ndarray]:
