@@ -76,8 +76,8 @@ def export_by_format(twin: Path, out: Path) -> dict[str, Spent]:
     return spent | {name: timed(partial(export, heart, out, [name]))[1:] for name in FORMATS}
 
 
-def report(commands: dict[str, Spent], parts: dict[str, dict[str, Spent]]) -> str:
-    """Return the table as Markdown: of each command its parts, and last what its process needs besides."""
+def report(commands: dict[str, Spent], parts: dict[str, dict[str, Spent]], at_once: Spent) -> str:
+    """Return the table as Markdown: of each command its parts, then what its process needs besides."""
     whole = commands["twin"][0]
     lines = ["| | CPU s | wall s | CPU over that of `cof twin` |", "|---|---:|---:|---:|"]
 
@@ -91,6 +91,7 @@ def report(commands: dict[str, Spent], parts: dict[str, dict[str, Spent]]) -> st
         row("start of Python, imports, rest", *(all_ - sum(s[i] for s in parts[name].values())
                                                for i, all_ in enumerate((cpu, wall))))  # fmt: skip
     row("**both commands**", *(sum(spent[i] for spent in commands.values()) for i in range(2)))
+    row("**`cof twin --formats all`**", *at_once)
     return "\n".join(lines)
 
 
@@ -109,11 +110,12 @@ def main() -> None:
             "twin": command("twin", *files, "--out", work / "twin"),
             "export": command("export", work / "twin", "--out", work / "exports"),
         }
+        at_once = command("twin", *files, "--out", work / "both", "--formats", "all")
         parts = {
             "twin": twin_by_step(ecg=ecg, scan=scan, weights=weights, out=work / "again"),
             "export": export_by_format(work / "twin", work / "formats"),
         }
-    print(report(commands, parts))
+    print(report(commands, parts, at_once))
     print(f"\nload of the machine at the beginning {load:.1f}, at the end {os.getloadavg()[0]:.1f}")
 
 
