@@ -55,6 +55,23 @@ def test_our_reader_reads_the_series_back_as_synthetic(heart: Heart, folder: Pat
     assert read.repairs == ()
 
 
+def test_a_scan_without_orientation_is_no_mirror_image_and_is_read_back_from_the_base(
+    heart: Heart, tmp_path: Path
+) -> None:
+    """Columns to the right, rows down, slices towards the observer at the apex: a left-handed order of the three."""
+    plain = np.diag([*SPACING_MM[::-1], 1.0])
+    unknown = replace(heart, cine=replace(heart.cine, affine=plain, oriented=False))
+    np.testing.assert_array_equal(unknown.affine[:3, :3], np.diag([SPACING_MM[2], SPACING_MM[1], -SPACING_MM[0]]))
+    assert np.linalg.det(unknown.affine[:3, :3]) < 0
+    dicom.write(unknown, tmp_path)
+    read = read_dicom(tmp_path, max_missing=0)
+    np.testing.assert_array_equal(read.frames, heart.cine.frames)
+    np.testing.assert_allclose(read.affine, unknown.affine, atol=1e-6)
+    assert read.repairs == ()
+    known = replace(heart, cine=replace(heart.cine, affine=plain))
+    np.testing.assert_array_equal(known.affine, plain)
+
+
 def test_dcm2niix_makes_the_same_cine_of_the_series(heart: Heart, folder: Path, tmp_path: Path) -> None:
     said_by("dcm2niix", "-z", "n", "-f", "cine", "-o", tmp_path, folder / "dicom")
     (path,) = tmp_path.glob("*.nii")

@@ -90,8 +90,16 @@ class Heart:
 
     @property
     def affine(self) -> np.ndarray:
-        """float64 [4, 4], from voxel index (x, y, z, 1) to RAS coordinates in mm."""
-        return self.cine.affine
+        """float64 [4, 4], from voxel index (x, y, z, 1) to RAS coordinates in mm.
+
+        If the scan states no orientation, its images are taken for views from the apex, as in regional function: from
+        base to apex the slices then come towards the observer, and an affine of positive determinant would make a
+        mirror image of the heart.
+        """
+        affine = self.cine.affine
+        if self.cine.oriented or np.linalg.det(affine[:3, :3]) < 0:
+            return affine
+        return affine @ np.diag([1.0, 1.0, -1.0, 1.0])
 
     @property
     def times_ms(self) -> np.ndarray:
