@@ -14,7 +14,7 @@ from cof.estimate.calibration import Calibration, Unit, _Bench, cost_key, parts,
 from cof.estimate.cost import batch_jobs, estimate, to_json, to_markdown, total
 
 MODELS = ("models", "twins", "metrics")
-STAGES = ("ecg", "beats", "cine", "labels", "quality", "grid")
+STAGES = ("ecg", "beats", "cine", "hashes", "labels", "quality", "grid")
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def test_counts_are_those_of_the_configuration(config: Config) -> None:
     assert rows["models/random"].bytes == 10 * 8
     assert rows["twins/cof"].gpu_hours == 20
     assert rows["metrics/cof"].core_hours == 200
-    assert batch_jobs(config) == 12
-    assert rows["logs, benchmarks, exclusions"].core_hours == pytest.approx(120 * 36 / 3600)
-    assert total(list(rows.values())).core_hours == pytest.approx(5 * 1000 + 2 * 200 + 1.2)
+    assert batch_jobs(config) == 13
+    assert rows["logs, benchmarks, exclusions"].core_hours == pytest.approx(130 * 36 / 3600)
+    assert total(list(rows.values())).core_hours == pytest.approx(6 * 1000 + 2 * 200 + 1.3)
 
 
 def test_a_measured_gpu_needs_no_assumption(config: Config) -> None:
@@ -100,7 +100,7 @@ def test_calibration_and_features_are_jobs_where_the_configuration_asks_for_them
     assert batch_jobs(more) == batch_jobs(config) + 2 + 2
     rows = {row.stage: row for row in estimate(more, 1000, units(gpu=False), gpu_factor=10)}
     assert (rows["calibration/twins/cof"].gpu_hours, rows["calibration/metrics/cof"].core_hours) == (10, 100)
-    assert rows["logs, benchmarks, exclusions"].files == 3 * 10 * batch_jobs(more) - 10
+    assert rows["logs, benchmarks, exclusions"].files == 3 * 10 * batch_jobs(more) - 20
 
 
 def test_only_what_changes_the_cost_is_measured_again() -> None:

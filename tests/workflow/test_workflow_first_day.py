@@ -182,7 +182,7 @@ class Page(HTMLParser):
         if tag == "section":
             self._within = str(dict(attrs)["id"])
             self.text[self._within] = ""
-        self.subjects += [""] * (tag == "article")
+        self.subjects += [""] * (tag == "article" and self._within == "hearts")
         if tag == "table":
             self.tables.append([])
         if tag == "td":
@@ -196,7 +196,7 @@ class Page(HTMLParser):
         if "script" in self._open or "style" in self._open:
             return
         self.text[self._within] += f" {data}"
-        if "article" in self._open:
+        if "article" in self._open and self._within == "hearts":
             self.subjects[-1] += f" {data}"
         if "td" in self._open:
             self.tables[-1][-1] += data

@@ -40,6 +40,7 @@ from cof.models.stage import train as train_model
 from cof.models.trained import load as load_model
 from cof.motion.stage import register_batch
 from cof.motion.stage import train as train_registration
+from cof.overlap import hash_batch
 from cof.phantom.stage import make_cohort
 from cof.progress import Progress
 from cof.quality.stage import measure_batch
@@ -83,7 +84,7 @@ class Calibration:
     """Units of every stage.
 
     Attributes:
-        subject: one subject in `ecg`, `beats`, `cine`, `labels`, `quality`, `grid`.
+        subject: one subject in `ecg`, `beats`, `cine`, `hashes`, `labels`, `quality`, `grid`.
         labeller: one iteration of nnU-Net; bytes and files are those of the whole folder, as for all trainings below.
         registrations: one training step, by registration.
         fields: one subject, by registration; `truth` if the configuration has exact motion.
@@ -225,11 +226,13 @@ class _Bench:
         cine, annotations = self._folder("cine"), self._folder("annotations")
         parse = partial(parse_batch, sheet=self.sheet, key=self.key, out=ecg, settings=config.ecg)
         stack = partial(stack_batch, sheet=self.sheet, key=self.key, out=cine, annotations=annotations)
-        return {
+        units = {
             "ecg": self._stage("ecg", parse),
             "beats": self._stage("beats", partial(beats_batch, ecg=ecg, out=beats, settings=config.beats)),
             "cine": self._stage("cine", partial(stack, settings=config.cine)),
         }
+        hashing = self._seconds(lambda: hash_batch(ecg=ecg, cine=cine, out=self._table("hashes")))
+        return units | {"hashes": self._unit("hashes", hashing, _SUBJECTS)}
 
     def _labels(self) -> tuple[Unit, Unit]:
         """Return the units of an iteration of nnU-Net and of labelling a cine, and write the exact labels.
@@ -243,6 +246,7 @@ class _Bench:
                 subjects=self.subjects,
                 cine=[self._folder("cine")],
                 annotations=[self._folder("annotations")],
+                hashes=[self._table("hashes")],
                 out=out,
                 work=self.root / "work",
                 settings=chosen.model_copy(update={"epochs": 1, "iterations": iterations, "batch": smallest}),
@@ -299,6 +303,7 @@ class _Bench:
                 cine=[self._folder("cine")],
                 labels=[self._folder("labels")],
                 grid=[self._folder("grid")],
+                hashes=[self._table("hashes")],
                 labeller=self.root / "labeller",
                 out=out,
                 work=self.root / "work",
@@ -341,6 +346,7 @@ class _Bench:
                 grid=[self._folder("grid")],
                 labels=[self._folder("labels")],
                 fields=[fields],
+                hashes=[self._table("hashes")],
                 out=out,
                 work=self.root / "work",
                 settings=chosen,

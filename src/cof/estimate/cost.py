@@ -11,7 +11,13 @@ from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0
 _HOUR = 3600
-_TABLES = ("ecg", "beats", "quality", "metrics")  # stages that write a table per batch; the others write a folder
+_TABLES = (
+    "ecg",
+    "beats",
+    "hashes",
+    "quality",
+    "metrics",
+)  # stages that write a table per batch; the others write a folder
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,12 @@ def shares(config: Config) -> dict[str, float]:
 def batch_jobs(config: Config) -> int:
     """Return the number of jobs of one batch.
 
-    There are seven jobs of stages, one per registration and one for exact motion, two per model, two more per model
-    with calibrated intervals, and one for every model (and the real hearts) whose features a table compares.
+    There are eight jobs of stages, one more for networks of another run, one per registration and one for exact motion,
+    two per model, two more per model with calibrated intervals, and one for every model (and the real hearts) whose
+    features a table compares.
     """
     models = 2 * len(config.models) + 2 * len(config.intervals.models) + len(config.featured)
-    return 7 + len(config.registrations) + config.exact_motion + models
+    return 8 + bool(config.trained) + len(config.registrations) + config.exact_motion + models
 
 
 def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor: float = GPU_FACTOR) -> list[Row]:
@@ -83,7 +90,7 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
 
     def rows() -> Iterator[Row]:
         per_subject, hearts = calibration.subject, subjects * split.get("test", 0.0)
-        for name in ("ecg", "beats", "cine"):
+        for name in ("ecg", "beats", "cine", "hashes"):
             yield row(name, per_subject[name], subjects, "subjects", gpu=False)
         iterations = 0 if config.trained else config.labels.epochs * config.labels.iterations
         yield row("labeller", calibration.labeller, iterations, "iterations")
@@ -112,8 +119,9 @@ def estimate(config: Config, subjects: int, calibration: Calibration, gpu_factor
             yield row(f"calibration/metrics/{name}", calibration.metrics[name], known, "validation hearts", gpu=False)
         jobs = batches * batch_jobs(config)
         start = Unit(calibration.start)
-        # Every job writes a log and a benchmark; all but `batch` also write a table of exclusions.
-        yield Row("logs, benchmarks, exclusions", jobs, "jobs", start.seconds * jobs / _HOUR, 0, 0, 3 * jobs - batches)
+        # Every job writes a log and a benchmark; all but `batch` and `hashes` also write a table of exclusions.
+        written = 3 * jobs - 2 * batches
+        yield Row("logs, benchmarks, exclusions", jobs, "jobs", start.seconds * jobs / _HOUR, 0, 0, written)
 
     return list(rows())
 

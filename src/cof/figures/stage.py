@@ -122,7 +122,7 @@ def make_figure(
     written = images | {
         ".csv": frame.assign(config_hash=config_hash).to_csv(index=False, float_format="%.6g").encode(),
         ".md": _markdown(record).encode(),
-        ".json": json.dumps(record, indent=1, allow_nan=False).encode(),
+        ".json": json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False).encode(),
     }
     for suffix, content in written.items():
         with whole_file(out.with_name(out.name + suffix)) as aside:
