@@ -127,8 +127,21 @@ def test_any_other_error_fails_the_job(results: Path, tmp_path: Path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
-def test_no_number_in_the_files_is_shaped_like_a_participant_id(folder: Path) -> None:
+def test_no_number_in_the_files_is_shaped_like_a_participant_id(folder: Path, tmp_path: Path) -> None:
+    """Nor does a minus sign, as an escape of JSON, make one of a number that follows it."""
     assert list(check_paths([folder])) == []
+    slow = [
+        row
+        for number in range(1, 5)
+        for row in (
+            (name(number), "LV", None, "peak_filling_ml_s", 10.0),
+            (name(number), "LV", None, "peak_filling_reference_ml_s", 376.0 + number / 10),
+        )
+    ]
+    make_run(tmp_path / "results", {"cof": slow, "mean_motion": slow})
+    files = written(tmp_path / "results", "curves", tmp_path / "figures/curves")
+    assert "−366" in files[".json"].decode()
+    assert list(check_paths([tmp_path / "figures"])) == []
 
 
 CONFIG = {

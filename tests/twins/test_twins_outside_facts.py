@@ -141,7 +141,7 @@ def test_a_cohort_without_training_subjects_leaves_out_those_that_learn(guests):
 def test_their_cost_is_counted_as_what_they_are(guests):
     run = parsed(models={"keeper": {"family": "keeper", "hearts": 4}})
     unit = Unit(3600.0, 10.0, 2.0)
-    stages = dict.fromkeys(("ecg", "beats", "cine", "labels", "quality", "grid"), unit)
+    stages = dict.fromkeys(("ecg", "beats", "cine", "hashes", "labels", "quality", "grid"), unit)
     models, one = dict.fromkeys(run.models, unit), {"toppr": unit, "truth": unit}
     rows = {
         row.stage: row

@@ -71,6 +71,7 @@ def test_further_cohorts_share_no_participant_and_train_nothing(tmp_path: Path) 
     assert not {"labeller", "toppr"} & counts.keys()
 
 
+@pytest.mark.slow
 def test_what_another_run_has_not_trained_is_trained_here(tmp_path: Path) -> None:
     for name in ("labeller", "registrations/toppr", "models/cof"):
         (tmp_path / "elsewhere" / name).mkdir(parents=True)
@@ -91,6 +92,7 @@ def test_what_another_run_has_not_trained_is_trained_here(tmp_path: Path) -> Non
     assert (counts["borrow"], counts["train"]) == (3, 4)  # random, static, mean motion and oracle
 
 
+@pytest.mark.slow
 def test_a_cohort_that_trains_no_network_is_tested_and_says_so(tmp_path: Path) -> None:
     rows = [f"p{number},1,e.xml,c.nii,{'a.nii' if number < 2 else ''}" for number in range(9)]
     (tmp_path / "subjects.csv").write_text("\n".join(["subject,visit,ecg,cine,annotation", *rows]))
@@ -118,6 +120,7 @@ def test_a_cohort_that_trains_no_network_is_tested_and_says_so(tmp_path: Path) -
     assert "no network is trained here" not in said["drawn"]
 
 
+@pytest.mark.slow
 def test_a_labeller_alone_can_be_borrowed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/labeller").mkdir(parents=True)
     (tmp_path / "own.yaml").write_text("{ results: results/own, trained: elsewhere }")

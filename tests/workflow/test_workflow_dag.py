@@ -10,6 +10,8 @@ from running import REPOSITORY, TINY, snakemake
 
 from cof.config.figures import FIGURES
 
+pytestmark = pytest.mark.slow  # Snakemake resolves the workflow for every test
+
 
 def jobs(text: str) -> dict[str, int]:
     """Job counts of a dry run."""

@@ -123,7 +123,7 @@ class Results:
     def record(self, path: str) -> dict[str, Any] | None:
         """Read a JSON artefact; None if it is absent."""
         file = self.root / path
-        return json.loads(file.read_text()) if file.is_file() else None
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
     @property
     def truth(self) -> Path | None:
