@@ -1,4 +1,4 @@
-"""How often 95 % intervals over few subjects contain the truth, for the intervals of the tables and two others.
+"""Coverage of 95 % intervals over few subjects, for the intervals of the tables and two others.
 
 Samples are drawn from distributions with a known mean or correlation: normal values, skewed ones (log-normal, sigma
 .75), values like a Dice (beta, mean .85), paired differences of two absolute errors, and normal pairs with r = .5.

@@ -142,7 +142,7 @@ def test_where_the_displacement_folds_there_is_no_strain() -> None:
 
 
 def test_slices_outside_the_grid_do_not_count() -> None:
-    """Nothing moves there, so that they would seem to rest."""
+    """Slices outside the grid have no motion, which would count as zero strain."""
     inner = replace(PLACEMENT, offset=(2.0, 0.0, 0.0), shape=(5, *SHAPE[1:]), valid=(True,) * 5)
     motion = Contraction(twist_per_mm=0)
     motion.top = 4 * SPACING_MM[0]

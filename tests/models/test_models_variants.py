@@ -61,7 +61,7 @@ def test_two_iterations_make_a_heart_that_moves(name, toy_hearts, tmp_path):
 
 
 def test_the_letter_of_the_paper_leaves_the_cycle_open(toy_hearts, tmp_path):
-    """What remains after a cycle is neither removed nor spread; closing the cycle would end it at zero."""
+    """The last displacement is not zero; with a closed cycle it would be."""
     train = toy_hearts(2)
     CofFamily().fit(train, [], MODELS["cof_letter"], 0, Run(tmp_path / "run.pt"))(tmp_path)
     closed = MODELS["cof_letter"].model_copy(update={"ode": MODELS["cof"].ode})

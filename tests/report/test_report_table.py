@@ -345,7 +345,7 @@ def test_a_statistic_of_the_group_has_a_paired_interval_and_a_share_of_what_can_
 
 
 def regressed(r2: float) -> dict:
-    """What a regression reaches, as the stage `attainable` writes it."""
+    """Return a record as the stage `attainable` writes it."""
     return {"train": 160, "test": 40, "answers": {"ef_exact_r2": {"value": r2, "low": r2 - 0.1, "high": r2 + 0.1}}}
 
 

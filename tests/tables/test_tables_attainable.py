@@ -1,4 +1,4 @@
-"""What a regression reaches, on cohorts whose EF and time to ES are known functions of their measurements."""
+"""Tests of the attainable R² and error, on cohorts whose EF and time to ES follow from their measurements."""
 
 import json
 from pathlib import Path

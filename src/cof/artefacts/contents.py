@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cof.artefacts.origin import BORROWED, LEARNT_FROM, RECORDS
+from cof.artefacts.parquet import read_tables
 from cof.errors import UsageError
 
 # File beside the record of a trained artefact: the hashes of its training subjects, one per line, sorted.
@@ -56,8 +57,6 @@ def write_learnt(folder: Path, tables: Sequence[Path] | None, subjects: Collecti
     Raises:
         UsageError: the tables lack a training subject.
     """
-    from cof.artefacts.parquet import read_tables
-
     if tables is None:
         return
     rows = read_tables(tables)

@@ -1,4 +1,4 @@
-"""What the header of a scan states about the patient: sex, age and size."""
+"""Reader of sex, age and size of the patient from the header of a scan."""
 
 import re
 from pathlib import Path

@@ -96,7 +96,7 @@ class TableSettings(Settings):
 
     @property
     def with_attainable(self) -> bool:
-        """Whether a column is compared with what a regression reaches."""
+        """True if a column is compared with a regression on measured features."""
         return any(METRICS[metric].attainable or METRICS[metric].regression for metric in self.metrics)
 
     @property

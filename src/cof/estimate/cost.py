@@ -11,13 +11,8 @@ from cof.estimate.calibration import Calibration, Unit
 
 GPU_FACTOR = 40.0
 _HOUR = 3600
-_TABLES = (
-    "ecg",
-    "beats",
-    "hashes",
-    "quality",
-    "metrics",
-)  # stages that write a table per batch; the others write a folder
+# Stages that write a table per batch; the others write a folder.
+_TABLES = ("ecg", "beats", "hashes", "quality", "metrics")
 
 
 @dataclass(frozen=True)

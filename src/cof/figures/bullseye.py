@@ -129,12 +129,7 @@ def _scatter(axes: Axes, means: pd.DataFrame) -> None:
         axes.scatter(
             own["mean_real"], own["mean_generated"], 12, color=colour, marker=marker, linewidths=0, label=level
         )
-    values = both[["mean_real", "mean_generated"]].to_numpy(float)
-    margin = 0.08 * (np.ptp(values) or 1)
-    limits = values.min() - margin, values.max() + margin
-    axes.plot(limits, limits, color=style.MUTED, linewidth=0.7, zorder=0)
-    axes.set_xlim(limits)
-    axes.set_ylim(limits)
+    style.identity(axes, both[["mean_real", "mean_generated"]].to_numpy(float), 0.08)
     axes.locator_params(nbins=4)
     axes.set_xlabel("real", labelpad=1)
     axes.set_ylabel("generated", labelpad=1)

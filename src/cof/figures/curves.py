@@ -1,6 +1,5 @@
 """Shape of the LV volume curve: timing, rates and atrial kick of generated against real hearts."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -68,12 +67,7 @@ def _scatter(axes: Axes, rows: pd.DataFrame, index: Index, model: str) -> None:
     axes.scatter(
         own["real"], own["generated"], 9, color=style.GENERATED, alpha=0.7, linewidths=0, label=f"model {model}"
     )
-    values = rows[["generated", "real"]].to_numpy(float)
-    margin = 0.06 * (np.ptp(values) or 1)
-    ends = values.min() - margin, values.max() + margin
-    axes.plot(ends, ends, color=style.MUTED, linewidth=0.8, zorder=0)
-    axes.set_xlim(ends)
-    axes.set_ylim(ends)
+    style.identity(axes, rows[["generated", "real"]].to_numpy(float), 0.06)
     axes.set_aspect("equal")
     found = Agreement.of(own["generated"].to_numpy(), own["real"].to_numpy())
     text = f"r {style.number(found.pearson, '.2f')}, MAE {found.mae:.{index.decimals}f}\nn {found.n}"

@@ -6,6 +6,8 @@ import textwrap
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cof import __version__
@@ -56,6 +58,15 @@ _STYLE: Any = {
 def number(value: float, form: str) -> str:
     """Return a number as text, with a minus sign and no negative zero; a dash if it is undefined."""
     return DASH if math.isnan(value) else f"{value:{form.replace('.', 'z.')}}".replace("-", "−")
+
+
+def identity(axes: Axes, values: np.ndarray, margin: float) -> None:
+    """Draw the line of equal values; limit both axes to the range of `values`, widened by a share `margin` of it."""
+    beyond = margin * (np.ptp(values) or 1)
+    limits = values.min() - beyond, values.max() + beyond
+    axes.plot(limits, limits, color=MUTED, linewidth=0.8, zorder=0)
+    axes.set_xlim(limits)
+    axes.set_ylim(limits)
 
 
 def printed() -> Any:

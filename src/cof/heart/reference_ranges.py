@@ -1,7 +1,8 @@
 """Reference ranges of ventricular function in healthy adults, and the body surface area that indexes them.
 
-All numbers are those of one publication, in which papillary muscles are counted to the cavity. They tell what is usual
-in health. Whether a number can be that of a heart at all is another question, with far wider limits:
+All numbers are of one publication, in which papillary muscles are counted to the cavity: EF and indexed mass from its
+abstract, volumes as public software that cites it holds them, not compared with its tables. They tell what is usual in
+health. Whether a number can be that of a heart at all is another question, with far wider limits:
 `cof.quality.plausibility`.
 """
 
@@ -16,7 +17,10 @@ POPULATION = (
     f"368 healthy men and 432 healthy women of UK Biobank, Caucasian, aged {AGES_Y[0]} to {AGES_Y[1]}; CMR at 1.5 T, "
     "short-axis bSSFP, papillary muscles counted to the cavity"
 )
-LIMITS = "volumes: the widest 95 % limits of three age groups; EF and mass: mean +- 1.96 SD"
+LIMITS = (
+    "volumes: the widest 95 % limits of three age groups, by software that cites the publication; EF and mass: mean +- "
+    "1.96 SD"
+)
 FORMULA = "Mosteller: square root of height in cm times weight in kg over 3600"
 
 SEXES = {"F": "women", "M": "men"}
@@ -47,7 +51,6 @@ ABSOLUTE: Mapping[tuple[str, str], Mapping[str, Range]] = {
     ("LV", "mass_g"): {"F": _normal(70, 13), "M": _normal(103, 21)},
     ("RV", "edv_ml"): {"F": Range(83, 192), "M": Range(99, 260)},
     ("RV", "esv_ml"): {"F": Range(26, 95), "M": Range(34, 135)},
-    ("RV", "sv_ml"): {"F": Range(47, 107), "M": Range(54, 140)},
 }
 # The same per m2 of body surface area.
 INDEXED: Mapping[tuple[str, str], Mapping[str, Range]] = {
@@ -57,7 +60,6 @@ INDEXED: Mapping[tuple[str, str], Mapping[str, Range]] = {
     ("LV", "mass_g"): {"F": _normal(42, 7), "M": _normal(53, 9)},
     ("RV", "edv_ml"): {"F": Range(51, 110), "M": Range(55, 128)},
     ("RV", "esv_ml"): {"F": Range(16, 55), "M": Range(19, 67)},
-    ("RV", "sv_ml"): {"F": Range(29, 61), "M": Range(30, 69)},
 }
 
 

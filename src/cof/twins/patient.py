@@ -20,7 +20,7 @@ SAME_AGE_Y = 3.0
 
 @dataclass(frozen=True)
 class Patient:
-    """What is known about a patient.
+    """Sex, age and size of a patient, and who stated them.
 
     Attributes:
         sex: "F" or "M"; "" where it is not known.

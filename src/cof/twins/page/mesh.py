@@ -36,11 +36,10 @@ def mesh_data(heart: Heart) -> dict[str, Any]:
         UsageError, CofError: the heart has no surfaces (`Heart.surfaces`).
     """
     surfaces = list(heart.surfaces.values())
-    turn = _display(surfaces, heart.cine.oriented, float(np.linalg.det(heart.affine[:3, :3])))
+    turn = _display(surfaces, heart.cine.oriented)
     moved = [surface.vertices @ turn.T for surface in surfaces]
     every = np.concatenate([vertices.reshape(-1, 3) for vertices in moved])
     centre = (every.min(0) + every.max(0)) / 2
-    flipped = np.linalg.det(turn) < 0
     apex, _ = _axes(moved[0][0], moved[2][0])
     return {
         "frames": len(moved[0]),
@@ -49,7 +48,7 @@ def mesh_data(heart: Heart) -> dict[str, Any]:
         "views": {name: direction.round(4).tolist() for name, direction in _views(apex).items()},
         "surfaces": [
             {"name": surface.name, "colour": LOOKS[surface.name][0], "opacity": LOOKS[surface.name][1]}
-            | quantised(vertices, surface.faces[:, ::-1] if flipped else surface.faces)
+            | quantised(vertices, surface.faces)
             for surface, vertices in zip(surfaces, moved)
         ],
     }
@@ -94,17 +93,15 @@ def _packed(values: np.ndarray) -> str:
     return "data:application/octet-stream;base64," + base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
 
 
-def _display(surfaces: list[Surface], oriented: bool, handedness: float) -> np.ndarray:
-    """Return the matrix [3, 3] from the coordinates of the surfaces to those of the display.
+def _display(surfaces: list[Surface], oriented: bool) -> np.ndarray:
+    """Return the rotation [3, 3] from the coordinates of the surfaces to those of the display.
 
-    Without an orientation, images are taken for views from the apex, and the heart is put as it lies in a typical
-    patient.
+    Without an orientation, the heart is put as it lies in a typical patient.
     """
     if oriented:
         return _RAS_TO_DISPLAY
-    mirror = np.diag([1.0, 1.0, -1.0 if handedness > 0 else 1.0])
-    cavity, right = (surface.vertices[0] @ mirror.T for surface in (surfaces[0], surfaces[2]))
-    return _frame(_TYPICAL_APEX, _TYPICAL_RV) @ _frame(*_axes(cavity, right)).T @ mirror
+    cavity, right = surfaces[0].vertices[0], surfaces[2].vertices[0]
+    return _frame(_TYPICAL_APEX, _TYPICAL_RV) @ _frame(*_axes(cavity, right)).T
 
 
 def _axes(cavity: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
